@@ -1,0 +1,31 @@
+"""Shared fixtures: parsed flags, the parity material, and shape checking of every annotated function."""
+
+import os
+import pathlib
+
+# Must be set before jax is imported: the parallel tests need eight devices.
+os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import pytest
+from absl import flags
+from jaxtyping import install_import_hook
+
+install_import_hook(["avsd_jax"], "beartype.beartype")
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared() -> pathlib.Path:
+    """The folder of parity cases and measured facts, beside the checkout; AVSD_SHARED overrides it."""
+    path = pathlib.Path(os.environ.get("AVSD_SHARED", ROOT.parent / "shared"))
+    if not (path / "parity").is_dir():
+        pytest.skip(f"no parity material at {path}: set AVSD_SHARED to the folder that holds parity/")
+    return path
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _parsed_flags() -> None:
+    """Grain reads absl flags, which nobody parses under pytest."""
+    flags.FLAGS.mark_as_parsed()
