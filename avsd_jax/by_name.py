@@ -14,7 +14,7 @@ def available(package: str) -> list[str]:
     Modules whose name starts with an underscore are private to the package.
     """
     path = importlib.import_module(package).__path__
-    return sorted(m.name for m in pkgutil.iter_modules(path) if not m.name.startswith("_"))
+    return sorted(m.name for m in pkgutil.iter_modules(path) if not m.ispkg and not m.name.startswith("_"))
 
 
 def load_module(package: str, name: str, kind: str) -> ModuleType:

@@ -1,0 +1,1 @@
+"""From decoded frames and waveforms to network inputs."""

@@ -1,0 +1,1 @@
+"""Rules that choose which clips of a video are read."""

@@ -1,0 +1,1 @@
+"""Evaluators: from a prediction function to scores."""
