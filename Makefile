@@ -1,0 +1,32 @@
+# Two commands on a machine with only Python (3.11 to 3.13), pip and make:
+#   make demo   train, compare and score the models on the embedded benchmark
+#   make test   pass all tests
+
+PYTHON ?= python3
+WORKDIR ?= runs/demo
+ARGS ?=
+export UV_PYTHON_DOWNLOADS = never
+
+# uv installs exactly the lock file; where the machine has none, pip brings it into a folder of its own.
+UV := $(or $(shell command -v uv),.uv/bin/uv)
+RUN = .venv/bin/python
+
+.PHONY: demo test lint
+
+demo: .venv/installed
+	$(RUN) -m avsd_jax.main --config=configs/avinet.py:demo --workdir=$(WORKDIR) $(ARGS)
+
+test: .venv/installed
+	$(RUN) -m pytest $(ARGS)
+
+lint: .venv/installed
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+.venv/installed: pyproject.toml uv.lock | $(UV)
+	$(UV) sync --frozen --quiet --python $(PYTHON)
+	touch $@
+
+.uv/bin/uv:
+	$(PYTHON) -m venv .uv
+	.uv/bin/python -m pip install --quiet uv

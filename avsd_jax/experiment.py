@@ -1,0 +1,116 @@
+"""From a configuration to the objects it names: model, clip specification, initial variables.
+
+Training, evaluation and prediction share these, so that a trained folder's `config.json` is all they need.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from absl import logging
+from flax import linen as nn
+from flax import traverse_util
+from ml_collections import ConfigDict
+
+from avsd_jax import models
+from avsd_jax.checkpoint import load_for_inference
+from avsd_jax.data.pipeline import ClipSpec
+from avsd_jax.errors import InputError
+from avsd_jax.by_name import load_module
+from avsd_jax.models import classifiers
+
+
+def _plain(options: ConfigDict | Mapping[str, Any]) -> dict[str, Any]:
+    """Config sections as plain dictionaries, lists as tuples: what a linen module can hold and hash."""
+    plain = options.to_dict() if isinstance(options, ConfigDict) else dict(options)
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}
+
+
+def model_from_config(config: ConfigDict, axis_name: str | None = None) -> nn.Module:
+    """Builds `avsd_jax.models.<config.model_name>.Model(**config.model)`.
+
+    Raises:
+        InputError: unknown model, or an option that the model does not have.
+    """
+    options = _plain(config.model)
+    module = load_module("avsd_jax.models", config.model_name, "model")
+    known = set(module.Model.__dataclass_fields__) - {"parent", "name"}
+    unknown = sorted(set(options) - known)
+    if unknown:
+        raise InputError(
+            f"model {config.model_name!r} has no option {unknown[0]!r}: choose among {', '.join(sorted(known))}"
+        )
+    return models.create(config.model_name, **options, axis_name=axis_name)
+
+
+def classifier_inputs(config: ConfigDict) -> Any | None:
+    """What the gate's classifier wants to see and hear; None where the model runs no classifier."""
+    if config.model.get("gate") != "classifier":
+        return None
+    return classifiers.create(config.model.classifier, **_plain(config.model.classifier_options)).inputs
+
+
+def clip_spec(config: ConfigDict) -> ClipSpec:
+    """The clips that the configured model reads."""
+    return ClipSpec(
+        clip_size=config.model.clip_size,
+        frame_size=tuple(config.frame_size),
+        frame_step=config.frame_step,
+        sampler=config.sampler,
+        preprocessing=config.preprocessing,
+        samples_per_video=config.samples_per_video,
+        avc=classifier_inputs(config),
+    )
+
+
+def example_batch(config: ConfigDict, batch_size: int = 1) -> dict[str, np.ndarray]:
+    """A batch of zeros in the shapes that the configured model takes."""
+    spec = clip_spec(config)
+    height, width = spec.frame_size
+    batch = {
+        "video": np.zeros((batch_size, spec.clip_size, height, width, 3), np.float32),
+        "audio": np.zeros((batch_size, spec.audio_samples), np.float32),
+        "density": np.zeros((batch_size, height, width), np.float32),
+        "avc_label": np.zeros((batch_size,), np.int32),
+    }
+    if spec.avc is not None:
+        size, avc = spec.avc.frame_size, spec.avc
+        batch["avc_frames"] = np.zeros((batch_size, avc.num_frames, size, size, 3), np.float32)
+        batch["avc_audio"] = np.zeros((batch_size, round(avc.audio_seconds * avc.sample_rate)), np.float32)
+    return batch
+
+
+def initial_variables(config: ConfigDict, model: nn.Module) -> dict[str, Any]:
+    """Variables before the first step: drawn from `config.seed`, then overlaid with the run `config.init`.
+
+    A run of a visual-only model starts the visual flow of an audio-visual one, as the published recipes do. What the
+    given run does not hold keeps its draw.
+
+    Raises:
+        InputError: the given run has an entry of another shape, or shares nothing with the model.
+    """
+    batch = example_batch(config)
+    rngs = {"params": jax.random.key(config.seed), "dropout": jax.random.key(config.seed)}
+    variables = jax.jit(lambda r, b: model.init(r, b, train=False))(rngs, batch)
+    variables = jax.tree.map(np.asarray, dict(variables))
+    if not config.init:
+        return variables
+    _, source = load_for_inference(config.init)
+    for collection, tree in variables.items():
+        drawn = traverse_util.flatten_dict(tree)
+        given = traverse_util.flatten_dict(source.get(collection, {}))
+        if "visual_model" in tree and not any(path[0] == "visual_model" for path in given):
+            given = {("visual_model", *path): leaf for path, leaf in given.items()}
+        shared = sorted(set(drawn) & set(given))
+        for path in shared:
+            if drawn[path].shape != given[path].shape:
+                raise InputError(
+                    f"init={config.init}: {'/'.join(path)} is {given[path].shape} there and {drawn[path].shape} in "
+                    "this model; give both runs the same width, clip size and frame size"
+                )
+        if drawn and not shared:
+            raise InputError(f"init={config.init} shares no {collection} with model {config.model_name!r}")
+        logging.info("init: %d of %d %s from %s", len(shared), len(drawn), collection, config.init)
+        variables[collection] = traverse_util.unflatten_dict(drawn | {path: given[path] for path in shared})
+    return variables

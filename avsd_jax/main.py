@@ -1,0 +1,137 @@
+"""Command line of training and evaluation.
+
+    python -m avsd_jax.main --config=configs/avinet.py[:variant] --workdir=DIR [--mode=train|eval|train_and_eval]
+                            [--config.FIELD=VALUE ...]
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from absl import app, flags, logging
+from ml_collections import ConfigDict, config_flags
+
+from avsd_jax import datasets, report, train
+from avsd_jax.checkpoint import load_for_inference
+from avsd_jax.errors import InputError
+from avsd_jax.rows import Row, plan
+
+MODES = ("train", "eval", "train_and_eval")
+PACKAGED_CONFIGS = Path(__file__).parent / "configs"
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file, with `:variant` where it has some.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, logs, report.")
+_MODE = flags.DEFINE_enum("mode", "train_and_eval", MODES, "What to do.")
+_DISTRIBUTED = flags.DEFINE_bool("distributed", False, "One of several processes: call jax.distributed.initialize().")
+
+
+def run(config: ConfigDict, workdir: str | Path, mode: str = "train_and_eval") -> dict[str, Any]:
+    """Trains and scores the rows of a configuration.
+
+    Args:
+        config: as the files in `configs/` make it.
+        workdir: folder of the run; each row gets a folder in it.
+        mode: `train`, `eval` (of what is trained already) or `train_and_eval`.
+
+    Returns:
+        The report's record (see `avsd_jax.report`), empty for `mode="train"`.
+    """
+    workdir = Path(workdir)
+    rows = plan(config, workdir)
+    if config.build_data and jax.process_index() == 0:
+        datasets.build(config.dataset, config.data_dir)
+    seconds = {}
+    if mode != "eval":
+        for row in (row for row in rows if row.trains):
+            started = time.monotonic()
+            train.train(row.config, row.folder)
+            seconds[row.name] = time.monotonic() - started
+    if mode == "train" or jax.process_index() != 0:
+        return {}
+    return report.write(workdir, config, [score(row, seconds) for row in rows if row.label], train.provenance())
+
+
+def score(row: Row, seconds: dict[str, float]) -> dict[str, Any]:
+    """Scores one trained row: `{"label", "conditions", "train_seconds", "eval_seconds"}`."""
+    started = time.monotonic()
+    _, variables = load_for_inference(row.weights)
+    conditions = train.evaluate(row.config, variables)
+    return {
+        "label": row.label,
+        "conditions": conditions,
+        "train_seconds": seconds.get(row.name),
+        "eval_seconds": time.monotonic() - started,
+    }
+
+
+def find_config(argument: str) -> str:
+    """The path of a configuration file; one that the package carries where the given path does not exist.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    path, _, variant = argument.partition(":")
+    if Path(path).is_file():
+        return argument
+    packaged = PACKAGED_CONFIGS / Path(path).name
+    if not packaged.is_file():
+        shipped = ", ".join(f"configs/{p.name}" for p in sorted(PACKAGED_CONFIGS.glob("*.py"))) or "configs/avinet.py"
+        raise InputError(f"no configuration file {path}: give the path of one, such as {shipped}")
+    return f"{packaged}:{variant}" if variant else str(packaged)
+
+
+def parse_flags(argv: Sequence[str]) -> list[str]:
+    """Parses the command line; a configuration that cannot be loaded is one clear error."""
+    argv = list(argv)
+    for i, argument in enumerate(argv):
+        if argument.startswith("--config="):
+            argv[i] = "--config=" + find_config(argument.removeprefix("--config="))
+    try:
+        rest = flags.FLAGS(argv)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(str(error).strip("'\"").splitlines()[0]) from error
+    if len(rest) > 1:
+        raise InputError(f"{rest[1]!r} is no option: fields of the configuration are set as --config.FIELD=VALUE")
+    for name in ("config", "workdir"):
+        if not flags.FLAGS[name].value:
+            raise InputError(f"--{name} is missing: see python -m avsd_jax.main --help")
+    return rest
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs what the parsed flags say."""
+    del argv
+    if _DISTRIBUTED.value:
+        jax.distributed.initialize()
+    workdir = Path(_WORKDIR.value)
+    # Rows of one comparison share most of their programs: the second one to need a program reads it from here.
+    jax.config.update("jax_compilation_cache_dir", str(workdir.absolute() / "compiled"))
+    logging.set_verbosity(logging.INFO)
+    record = run(_CONFIG.value, workdir, _MODE.value)
+    if record:
+        print(report.table(record))
+        print(f"report: {workdir / 'report.md'}")
+
+
+def cli() -> None:
+    """Entry point: a user's mistake is one line on stderr and exit status 2."""
+    try:
+        app.run(main, flags_parser=parse_flags)
+    except InputError as error:
+        sys.exit(_complain(error, 2))
+    except train.NonFiniteLossError as error:
+        sys.exit(_complain(error, 3))
+    except train.Preempted as stop:
+        print(stop, file=sys.stderr)
+
+
+def _complain(error: Exception, status: int) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    cli()

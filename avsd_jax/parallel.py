@@ -1,0 +1,113 @@
+"""Data parallelism: one mesh axis, the batch split along it, everything else replicated.
+
+`executor="jit"` lets the compiler split one global step over the mesh and is the default; `executor="pmap"` runs the
+same step once a device with explicit sums over the axis. Both give the one-device result.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from flax import jax_utils
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from avsd_jax.errors import InputError
+
+AXIS = "data"
+Step = Callable[[Any, Mapping[str, Any]], tuple[Any, Any]]
+
+
+def make_mesh(devices: list[jax.Device] | None = None) -> Mesh:
+    """A one-axis mesh over all devices of all processes (or over those given).
+
+    The axis is Auto: the compiler places every intermediate; Explicit axes refuse a gather over the batch.
+    """
+    devices = jax.devices() if devices is None else devices
+    return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
+
+
+def check_batch_size(batch_size: int, mesh: Mesh) -> None:
+    """Raises InputError unless the global batch splits evenly over the mesh."""
+    if batch_size % mesh.size:
+        raise InputError(
+            f"batch_size={batch_size} does not split over {mesh.size} devices: choose a multiple of {mesh.size}"
+        )
+
+
+class JitExecutor:
+    """Runs `step(state, batch) -> (state, metrics)` as one program over the mesh."""
+
+    axis_name: str | None = None
+
+    def __init__(self, mesh: Mesh):
+        self._replicated = NamedSharding(mesh, PartitionSpec())
+        self._split = NamedSharding(mesh, PartitionSpec(AXIS))
+
+    def place_state(self, state: Any) -> Any:
+        """Copies the state to every device; the copy may be donated, `state` stays usable."""
+        # device_put may alias its input, and a donated alias would delete the caller's arrays.
+        return jax.tree.map(lambda x: jax.device_put(np.array(x), self._replicated), state)
+
+    def place_batch(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
+        """Joins the processes' parts `[B / processes, ...]` into global arrays `[B, ...]`."""
+        return {k: jax.make_array_from_process_local_data(self._split, v) for k, v in batch.items()}
+
+    def compile(self, step: Step) -> Step:
+        """The compiled step; its state argument is donated."""
+        return jax.jit(step, donate_argnums=0, out_shardings=(self._replicated, self._replicated))
+
+    def fetch_state(self, state: Any) -> Any:
+        """One copy of the state, without the executor's device axis."""
+        return state
+
+
+class PmapExecutor:
+    """Runs the step once a device; its code sums over the named axis."""
+
+    axis_name: str | None = AXIS
+
+    def __init__(self, mesh: Mesh):
+        self._devices = [d for d in mesh.devices.flat if d.process_index == jax.process_index()]
+
+    def place_state(self, state: Any) -> Any:
+        """Copies the state to every local device, with a leading device axis."""
+        return jax_utils.replicate(state, self._devices)
+
+    def place_batch(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Splits this process's part over its devices: `[b, ...]` to `[devices, b / devices, ...]`."""
+        n = len(self._devices)
+        return {k: v.reshape(n, -1, *v.shape[1:]) for k, v in batch.items()}
+
+    def compile(self, step: Step) -> Step:
+        """The compiled step; metrics come back from the first device (they are the same on all)."""
+        compiled = jax.pmap(step, axis_name=AXIS, donate_argnums=0, devices=self._devices)
+
+        def run(state: Any, batch: Mapping[str, Any]) -> tuple[Any, Any]:
+            state, metrics = compiled(state, batch)
+            return state, jax_utils.unreplicate(metrics)
+
+        return run
+
+    def fetch_state(self, state: Any) -> Any:
+        """One copy of the state, without the executor's device axis."""
+        return jax_utils.unreplicate(state)
+
+
+EXECUTORS = {"jit": JitExecutor, "pmap": PmapExecutor}
+
+
+def make_executor(name: str, mesh: Mesh) -> JitExecutor | PmapExecutor:
+    """Builds the executor that a configuration names.
+
+    Raises:
+        InputError: the name is neither `jit` nor `pmap`.
+    """
+    if name not in EXECUTORS:
+        raise InputError(f"unknown executor {name!r}: choose one of {', '.join(EXECUTORS)}")
+    return EXECUTORS[name](mesh)
+
+
+def sum_over_devices(tree: Any, axis_name: str | None) -> Any:
+    """Sum over the axis of a mapped step; under jit the arrays are global already."""
+    return tree if axis_name is None else jax.lax.psum(tree, axis_name)

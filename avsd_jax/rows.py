@@ -1,0 +1,86 @@
+"""The rows of a comparison: one configuration each, derived from the configuration file.
+
+`config.rows` maps a row's name to the fields it changes, in training order:
+
+  label    how tables name it; a row without a label is a stage that others start from and is not scored
+  init     row whose variables it starts from
+  weights  row whose variables it is scored with; it trains nothing itself (the label oracle)
+  others   fields of the configuration; `model` is merged option by option
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from avsd_jax.by_name import load_module
+from avsd_jax.errors import InputError
+
+_OWN_FIELDS = ("label", "init", "weights")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the comparison.
+
+    Attributes:
+        name: its folder's name.
+        label: its name in tables; empty where it is not scored.
+        config: its whole configuration.
+        folder: where it is trained.
+        weights: folder whose variables it is scored with; `folder` itself where it trains.
+    """
+
+    name: str
+    label: str
+    config: ConfigDict
+    folder: Path
+    weights: Path
+
+    @property
+    def trains(self) -> bool:
+        """Whether the row has a training of its own."""
+        return self.folder == self.weights
+
+
+def plan(config: ConfigDict, workdir: str | Path) -> list[Row]:
+    """The rows of a configuration in training order; a configuration without rows is one row in `workdir`.
+
+    Raises:
+        InputError: a row refers to one that does not come before it.
+    """
+    workdir = Path(workdir)
+    if not config.rows:
+        return [Row(config.run_name, config.run_name, config, workdir, workdir)]
+    rows: list[Row] = []
+    for name, changes in config.rows.items():
+        for field in ("init", "weights"):
+            known = [row.name for row in rows]
+            if changes.get(field, "") and changes[field] not in known:
+                raise InputError(
+                    f"row {name!r} has {field}={changes[field]!r}, which is no row before it ({', '.join(known)})"
+                )
+        weights = changes.get("weights", "") or name
+        rows.append(
+            Row(name, changes.label, _row_config(config, name, changes, workdir), workdir / name, workdir / weights)
+        )
+    return rows
+
+
+def _row_config(config: ConfigDict, name: str, changes: ConfigDict, workdir: Path) -> ConfigDict:
+    result = config.copy_and_resolve_references()
+    result.rows = ConfigDict()
+    result.run_name = changes.label or name
+    if changes.get("init", ""):
+        result.init = str(workdir / changes.init)
+    with result.ignore_type():
+        for field, value in changes.items():
+            if field == "model":
+                result.model.update(value)
+            elif field not in _OWN_FIELDS:
+                result[field] = value
+    if result.model_name != config.model_name:
+        # Another model keeps the options that it has: a visual-only one has no fusion and no gate.
+        fields = load_module("avsd_jax.models", result.model_name, "model").Model.__dataclass_fields__
+        result.model = ConfigDict({k: v for k, v in result.model.items() if k in fields})
+    return result.lock()

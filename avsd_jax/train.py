@@ -1,0 +1,288 @@
+"""Training and evaluation of one model: read top to bottom."""
+
+import json
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import logging
+from clu import parameter_overview
+from flax import linen as nn
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from avsd_jax import checkpoint
+from avsd_jax.data import pipeline
+from avsd_jax.data.store import VideoStore
+from avsd_jax.errors import InputError
+from avsd_jax.evaluators import saliency
+from avsd_jax.experiment import clip_spec, initial_variables, model_from_config
+from avsd_jax.metric_writer import MetricWriter
+from avsd_jax.optimizer import make_optimizer, make_schedule
+from avsd_jax.parallel import check_batch_size, make_executor, make_mesh
+from avsd_jax.preemption import Preemption
+from avsd_jax.train_state import TrainState, create_state, from_items, make_train_step, to_items
+
+# What a step or an evaluation reads; the rest of a batch (ids, masks) stays on the host.
+MODEL_KEYS = ("video", "audio", "avc_frames", "avc_audio", "avc_label", "density", "fixations")
+PREDICTION_KEYS = ("saliency", "gate", "avc_logits")
+
+
+class Preempted(Exception):  # noqa: N818 - a request, not an error
+    """The run was asked to stop; its state is saved."""
+
+
+class NonFiniteLossError(RuntimeError):
+    """The loss became NaN or infinite; the message names the step, the batch and the last good checkpoint."""
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Data
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def training_batches(config: ConfigDict, start_step: int) -> Iterator[dict[str, np.ndarray]]:
+    """This process's part of every global batch from `start_step` on; the order depends on seed and step alone."""
+    store = VideoStore.open(config.dataset, config.train_split, config.data_dir)
+    return pipeline.train_batches(
+        store,
+        clip_spec(config),
+        batch_size=config.batch_size,
+        seed=config.seed,
+        start_step=start_step,
+        num_threads=config.data_threads,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+
+
+def for_model(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The entries of a batch that go to the devices."""
+    return {k: batch[k] for k in MODEL_KEYS if k in batch}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Training
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def loss_options(config: ConfigDict) -> dict[str, float]:
+    """Weights of the loss terms."""
+    return {k: config[k] for k in ("rho", "cc_weight", "sim_weight", "nss_weight")}
+
+
+def train(config: ConfigDict, workdir: str | Path, *, mesh: Any = None, writer: Any = None) -> TrainState:
+    """Trains one model into `workdir` and returns its last state.
+
+    A run starts from (1) the newest readable checkpoint of `workdir`, else (2) the run `config.init` where its entries
+    have a place in the model, else (3) the draw of `config.seed`. A run that was stopped and started again ends with
+    the parameters of one that never stopped.
+
+    Args:
+        config: as the files in `configs/` make it.
+        workdir: folder of the run; made if missing.
+        mesh: devices to run on; all by default.
+        writer: takes `write_scalars(step, scalars)` and `close()`; `metrics.jsonl` and TensorBoard by default.
+
+    Raises:
+        InputError: data that is not prepared, an unknown name, or a workdir of another configuration.
+        NonFiniteLossError: the loss became NaN or infinite.
+        Preempted: SIGTERM came; the state is saved.
+    """
+    workdir = Path(workdir)
+    mesh = make_mesh() if mesh is None else mesh
+    check_batch_size(config.batch_size, mesh)
+    executor = make_executor(config.executor, mesh)
+    model = model_from_config(config, executor.axis_name)
+    training_batches(config, 0)  # fails here, before the long start, where the data is not prepared
+
+    workdir.mkdir(parents=True, exist_ok=True)
+    check_same_run(config, workdir)
+    checkpoint.write_config(workdir, config)
+    state, checkpointer = start_or_resume(config, workdir, model)
+    start_step = int(state.step)
+    if start_step >= config.total_steps:
+        checkpointer.close()
+        return state
+
+    writer = writer or MetricWriter(workdir, resume_step=start_step, tensorboard=config.tensorboard)
+    step_fn = make_train_step(
+        model,
+        make_optimizer(config),
+        loss_options(config),
+        seed=config.seed,
+        axis_name=executor.axis_name,
+        compute_dtype=jnp.dtype(config.compute_dtype),
+        ema_decay=config.ema_decay,
+    )
+    state = executor.place_state(state)
+    step_fn = executor.compile(step_fn)
+    try:
+        state = run_steps(config, state, step_fn, executor, checkpointer, writer)
+    finally:
+        checkpointer.close()
+        writer.close()
+    return executor.fetch_state(state)
+
+
+def run_steps(
+    config: ConfigDict, state: TrainState, step_fn: Callable, executor: Any, checkpointer: Any, writer: Any
+) -> TrainState:
+    """The loop: feed, step, look at the loss, log, save."""
+    start_step = int(executor.fetch_state(state).step)
+    schedule, batches = make_schedule(config), training_batches(config, start_step)
+    bar = tqdm(total=config.total_steps, initial=start_step, desc=config.run_name, unit="step", mininterval=1.0)
+    sums, since = LogWindow(), time.monotonic()
+    with Preemption() as preemption, bar:
+        for step in range(start_step + 1, config.total_steps + 1):
+            batch = next(batches)
+            state, metrics = step_fn(state, executor.place_batch(for_model(batch)))
+            metrics = {k: float(v) for k, v in metrics.items()}
+            check_finite(metrics["loss"], step, batch, checkpointer)
+            sums.add(metrics)
+            bar.update()
+            if step == start_step + 1:
+                compile_seconds, since = time.monotonic() - since, time.monotonic()
+                logging.info("first step (with compilation): %.1f s", compile_seconds)
+                writer.write_scalars(step, metrics | {"compile_seconds": compile_seconds})
+            elif step % config.log_every == 0 or step == config.total_steps:
+                seconds = (time.monotonic() - since) / sums.count
+                speed = {"steps_per_second": 1 / seconds, "examples_per_second": config.batch_size / seconds}
+                means = sums.means()
+                writer.write_scalars(step, means | speed | {"learning_rate": float(schedule(step - 1))})
+                bar.set_postfix(loss=f"{means['loss']:.3f}")
+                sums, since = LogWindow(), time.monotonic()
+            stop = preemption.reached(step)
+            if stop or step % config.checkpoint_every == 0 or step == config.total_steps:
+                checkpointer.save(step, to_items(executor.fetch_state(state)))
+            if stop and step < config.total_steps:
+                raise Preempted(f"stopped after step {step} as asked; the same command continues from there")
+    return state
+
+
+class LogWindow:
+    """Means of scalars between two lines of the log."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._sums: dict[str, float] = {}
+
+    def add(self, scalars: Mapping[str, float]) -> None:
+        """Adds one step's scalars."""
+        self.count += 1
+        for name, value in scalars.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+
+    def means(self) -> dict[str, float]:
+        """Mean of each scalar over the steps added."""
+        return {name: value / self.count for name, value in self._sums.items()}
+
+
+def check_finite(loss: float, step: int, batch: Mapping[str, np.ndarray], checkpointer: Any) -> None:
+    """Raises NonFiniteLossError on NaN or infinity, before the state of that step can be saved."""
+    if np.isfinite(loss):
+        return
+    checkpointer.wait()
+    ids = [f"{v}:{f}" for v, f in zip(batch["video_index"], batch["frame_index"], strict=True)]
+    good = checkpointer.latest_step()
+    raise NonFiniteLossError(
+        f"loss is {loss} at step {step} on the clips (video:frame) {', '.join(ids)}; "
+        + (f"the last good checkpoint is step {good}" if good is not None else "no checkpoint was saved before")
+        + "; lower learning_rate or set clip_norm"
+    )
+
+
+def start_or_resume(
+    config: ConfigDict, workdir: Path, model: nn.Module
+) -> tuple[TrainState, checkpoint.Checkpointer]:
+    """The state to continue from; see `train` for the order of what is tried."""
+    fresh = create_state(initial_variables(config, model), make_optimizer(config), bool(config.ema_decay))
+    checkpointer = checkpoint.Checkpointer(workdir, keep=config.keep_checkpoints)
+    restored = checkpointer.restore_latest(to_items(fresh))
+    if restored is None:
+        logging.info("parameters:\n%s", parameter_overview.get_parameter_overview(fresh.params))
+        return fresh, checkpointer
+    step, items = restored
+    logging.info("resuming at step %d", step)
+    return from_items(items), checkpointer
+
+
+# A run may be continued with these changed; anything else in its record makes it another run.
+MAY_CHANGE = (
+    "total_steps log_every checkpoint_every keep_checkpoints tensorboard data_dir data_threads executor rows "
+    "eval_stride eval_batch_size audit smooth_sigma test_split provenance"
+).split()
+
+
+def check_same_run(config: ConfigDict, workdir: Path) -> None:
+    """Raises InputError where `workdir` holds a run whose record differs in what decides its numbers."""
+    if not (workdir / checkpoint.CONFIG_FILE).exists():
+        return
+    old = checkpoint.read_config(workdir).to_dict()
+    new = json.loads(config.to_json())
+    changed = [k for k in sorted(set(old) | set(new)) if k not in MAY_CHANGE and old.get(k) != new.get(k)]
+    if changed:
+        raise InputError(
+            f"{workdir} holds a run with {changed[0]}={old.get(changed[0])!r}, now {new.get(changed[0])!r}: "
+            "use another --workdir"
+        )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Evaluation
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def make_predict_fn(model: nn.Module, variables: Mapping[str, Any]) -> Callable[[Mapping], dict[str, np.ndarray]]:
+    """`predict(batch) -> {"saliency": [B, H, W], "gate": [B], "avc_logits": [B, 2]}`, as far as the model has them."""
+
+    @jax.jit
+    def forward(variables: Any, batch: Any) -> dict[str, jax.Array]:
+        output = model.apply(variables, batch, train=False)
+        return {k: output[k] for k in PREDICTION_KEYS if k in output}
+
+    placed = jax.device_put(variables)
+    return lambda batch: jax.device_get(forward(placed, for_model(batch)))
+
+
+def evaluate(config: ConfigDict, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Scores the configured model on the test split, with its audio audit where it hears.
+
+    Args:
+        config: the run's record; `eval_stride`, `audit` and `smooth_sigma` say what is scored.
+        variables: `{"params": ..., "batch_stats": ...}`.
+
+    Returns:
+        `{condition: record}` with the condition `real` and, if `config.audit`, `silent`, `shuffled` and `noise`; see
+        `avsd_jax.evaluators.saliency` for a record.
+    """
+    store = VideoStore.open(config.dataset, config.test_split, config.data_dir)
+    evaluator = saliency.SaliencyEvaluator(store, smooth_sigma=config.smooth_sigma)
+    predict = make_predict_fn(model_from_config(config), variables)
+    conditions = pipeline.AUDIO_CONDITIONS if config.audit and config.model.get("gate") else ("real",)
+
+    def batches(condition: str) -> Iterator[dict[str, np.ndarray]]:
+        return pipeline.eval_batches(
+            store,
+            clip_spec(config),
+            batch_size=config.eval_batch_size,
+            stride=config.eval_stride,
+            audio_condition=condition,
+        )
+
+    return saliency.audit(evaluator, predict, batches, conditions)
+
+
+def provenance() -> dict[str, str]:
+    """Versions of what computed a result, and the commit where the code is a checkout."""
+    names = ("avsd-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+    versions = {name: metadata.version(name) for name in names}
+    git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    found = subprocess.run(git, capture_output=True, text=True, check=False)
+    return versions | {"commit": found.stdout.strip() or "unknown", "backend": jax.default_backend()}
