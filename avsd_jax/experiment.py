@@ -21,6 +21,10 @@ from avsd_jax.by_name import load_module
 from avsd_jax.models import classifiers
 
 
+# The program that draws hundreds of parameters runs once: optimising it takes a hundred times longer than running it.
+_FAST_COMPILE = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+
+
 def _plain(options: ConfigDict | Mapping[str, Any]) -> dict[str, Any]:
     """Config sections as plain dictionaries, lists as tuples: what a linen module can hold and hash."""
     plain = options.to_dict() if isinstance(options, ConfigDict) else dict(options)
@@ -92,7 +96,8 @@ def initial_variables(config: ConfigDict, model: nn.Module) -> dict[str, Any]:
     """
     batch = example_batch(config)
     rngs = {"params": jax.random.key(config.seed), "dropout": jax.random.key(config.seed)}
-    variables = jax.jit(lambda r, b: model.init(r, b, train=False))(rngs, batch)
+    init = jax.jit(lambda rngs, batch: model.init(rngs, batch, train=False), compiler_options=_FAST_COMPILE)
+    variables = init(rngs, batch)
     variables = jax.tree.map(np.asarray, dict(variables))
     if not config.init:
         return variables

@@ -1,0 +1,73 @@
+"""The consistency classifier's own clock: which frames and which sound it gets for a target frame.
+
+The instance that is judged is the frame whose saliency is predicted (survey eq. 1), so everything is centred on that
+frame's time, index / fps, whatever clip the saliency model sees. At the ends of a video its first or last frame is
+repeated and the sound is filled with zeros: every frame gets a judgement.
+"""
+
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from avsd_jax.data.preprocessing import vinet
+
+
+@runtime_checkable
+class Inputs(Protocol):
+    """What a classifier wants to see and hear; `classifier.inputs` of every classifier is one.
+
+    Attributes:
+        num_frames: frames around the target.
+        frame_rate: their rate per second; None for a single frame.
+        frame_size: height and width of the square frames in pixels.
+        sample_rate: samples per second.
+        audio_seconds: length of the sound.
+    """
+
+    num_frames: int
+    frame_rate: float | None
+    frame_size: int
+    sample_rate: int
+    audio_seconds: float
+
+
+def frame_indices(target: int, fps: float, num_frames: int, inputs: Inputs) -> tuple[int, ...]:
+    """The video's frames shown for frame `target`: `inputs.num_frames`, by time, centred on the target's time.
+
+    Args:
+        target: frame that is judged, from 0.
+        fps: frames per second of the video.
+        num_frames: frames of the video.
+        inputs: the classifier's clock.
+    """
+    if inputs.num_frames == 1:
+        return (target,)
+    offsets = (np.arange(inputs.num_frames) - (inputs.num_frames - 1) / 2) / inputs.frame_rate
+    indices = np.floor(target + offsets * fps + 0.5).astype(int)
+    return tuple(np.clip(indices, 0, num_frames - 1).tolist())
+
+
+def audio_span(target: int, fps: float, inputs: Inputs) -> tuple[int, int]:
+    """Samples `(start, stop)`, at the classifier's rate, centred on the time of frame `target`.
+
+    They may lie outside the waveform, where the sound is zero.
+    """
+    length = audio_samples(inputs)
+    start = round(target / fps * inputs.sample_rate) - length // 2
+    return start, start + length
+
+
+def audio_samples(inputs: Inputs) -> int:
+    """Length of the classifier's waveform in samples."""
+    return round(inputs.audio_seconds * inputs.sample_rate)
+
+
+def resize_frame(frame: UInt8[np.ndarray, "h w 3"], inputs: Inputs) -> UInt8[np.ndarray, "s s 3"]:
+    """Resizes a frame to the classifier's square, aspect ratio not kept."""
+    return vinet.resize_frame(frame, (inputs.frame_size, inputs.frame_size))
+
+
+def normalise(frames: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n h w 3"]:
+    """ImageNet normalisation."""
+    return vinet.normalise(frames)

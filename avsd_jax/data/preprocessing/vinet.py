@@ -1,0 +1,174 @@
+"""ViNet's preparation of frames, maps and sound, and its way from a prediction to a picture.
+
+Exact with respect to the official code where that is defined (facts: PIL's antialiased bilinear filter for frames,
+OpenCV's plain one for maps, sound as 16-bit samples over 128 in a Hann window in the middle of a buffer of zeros).
+"""
+
+import functools
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Float32, Float64, Int64, Num, UInt8
+from PIL import Image
+
+from avsd_jax.errors import InputError
+
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+# Waveform in [-1, 1] times 256: what SoundNet was trained on.
+WAVEFORM_SCALE = 256.0
+
+
+def resize_frame(frame: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "height width 3"]:
+    """Resizes an RGB frame to `(height, width)`, aspect ratio not kept, by PIL's antialiased bilinear filter.
+
+    PIL rounds to 8 bits between its two passes, and Pillow 13 changed their order. Here width comes first, as in all
+    Pillows before, except where the height shrinks and the width grows: the same pixels from every version.
+    """
+    h, w = frame.shape[:2]
+    height, width = size
+    if (h, w) == (height, width):
+        return frame
+    passes = [(w, height), (width, height)] if height < h and width > w else [(width, h), (width, height)]
+    image = Image.fromarray(frame)
+    for step in passes:
+        image = image.resize(step, Image.Resampling.BILINEAR)
+    return np.asarray(image)
+
+
+@functools.cache
+def _normalised_values() -> Float32[np.ndarray, "256 1 3"]:
+    """Normalised value of each 8-bit value, in the official order of operations."""
+    unit = np.arange(256, dtype=np.float32)[:, None, None] / np.float32(255)
+    return (unit - np.float32(MEAN)) / np.float32(STD)
+
+
+def normalise(frames: UInt8[np.ndarray, "*t h w 3"]) -> Float32[np.ndarray, "*t h w 3"]:
+    """ImageNet normalisation of RGB frames: (frame / 255 - MEAN) / STD."""
+    rows = frames.reshape(-1, frames.shape[-2], 3)
+    return cv2.LUT(rows, _normalised_values()).reshape(frames.shape)
+
+
+def resize_density(density: Num[np.ndarray, "h w"], size: tuple[int, int]) -> Float32[np.ndarray, "height width"]:
+    """Resizes a density map to `(height, width)` by OpenCV's bilinear filter (no antialiasing).
+
+    Values are divided by 255 where any of them exceeds 1; the map is not made to sum to one.
+    """
+    resized = cv2.resize(density.astype(np.float64), (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+    return (resized / 255 if resized.max() > 1 else resized).astype(np.float32)
+
+
+def fixation_map(
+    points: Float[np.ndarray, "n 2"], plane: tuple[int, int], size: tuple[int, int]
+) -> Float32[np.ndarray, "height width"]:
+    """Map of `(height, width)` with 1 at the pixels that hold a fixation.
+
+    Args:
+        points: (x, y) in pixels of a plane of `plane` = (height, width), pixel centres at whole numbers.
+        plane: size of the points' plane.
+        size: size of the map.
+    """
+    out = np.zeros(size, np.float32)
+    x = np.clip((points[:, 0] + 0.5) * (size[1] / plane[1]), 0, size[1] - 1).astype(int)
+    y = np.clip((points[:, 1] + 0.5) * (size[0] / plane[0]), 0, size[0] - 1).astype(int)
+    out[y, x] = 1
+    return out
+
+
+def audio_samples(clip_size: int) -> int:
+    """Length of the sound buffer of a clip: a tenth of a second at 22,050 Hz per frame."""
+    return int(22050 / 10 * clip_size)
+
+
+def excerpt_bounds(
+    num_frames: int, fps: float, sample_rate: int, num_samples: int
+) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
+    """First and last sample of each frame's sound, centred on the frame's time.
+
+    Returns:
+        `(starts, ends)`, each `[num_frames + 1]`: entry v belongs to frame v counted from 1, entry 0 is 0. An end is
+        inclusive and may be `num_samples`, one past the last sample.
+    """
+    per_frame = sample_rate / fps
+    centre = np.arange(num_frames, dtype=np.float64) * (1 / fps) * sample_rate
+    starts = np.maximum(0, centre - per_frame / 2)
+    ends = np.minimum(num_samples, np.abs(centre + per_frame / 2))
+    return np.append(0, starts.astype(np.int64)), np.append(0, ends.astype(np.int64))
+
+
+def excerpt_span(
+    first: int, last: int, num_frames: int, fps: float, sample_rate: int, num_samples: int
+) -> tuple[int, int]:
+    """Samples `(start, stop)`, stop exclusive, of the sound of frames `first` to `last` (from 0, inclusive).
+
+    The same as `excerpt_bounds` without computing every frame's.
+    """
+    last = min(last, num_frames - 1)
+    start = int(max(0, first * (1 / fps) * sample_rate - sample_rate / fps / 2))
+    end = int(min(num_samples, abs(last * (1 / fps) * sample_rate + sample_rate / fps / 2)))
+    return min(start, num_samples), max(start, min(end + 1, num_samples))
+
+
+def window_audio(excerpt: Num[np.ndarray, " s"], length: int, reverse: bool = False) -> Float32[np.ndarray, " length"]:
+    """Puts a clip's sound, under a symmetric Hann window, in the middle of `length` zeros.
+
+    Args:
+        excerpt: samples in ViNet's scale (16-bit samples over 128).
+        length: samples of the buffer.
+        reverse: flip the whole buffer, as for frames in reversed order of time.
+
+    Raises:
+        InputError: the excerpt does not fit (a high sampling rate, or few frames per second).
+    """
+    n = len(excerpt)
+    if n > length:
+        raise InputError(
+            f"a clip's sound of {n} samples does not fit the model's buffer of {length}: resample the sound to "
+            "22050 Hz or less, or use a smaller frame_step"
+        )
+    out = np.zeros(length, np.float32)
+    start = length // 2 - n // 2
+    # Float32 times float32: the official code converts the window before it multiplies.
+    out[start : start + n] = excerpt.astype(np.float32) * _hann(n)
+    return out[::-1] if reverse else out
+
+
+@functools.lru_cache(maxsize=64)
+def _hann(n: int) -> Float32[np.ndarray, " n"]:
+    return np.hanning(n).astype(np.float32)
+
+
+def smooth(prediction: Float[np.ndarray, "h w"], size: tuple[int, int]) -> Float[np.ndarray, "height width"]:
+    """Brings a predicted map to `(height, width)` (bilinear) and blurs it (Gaussian, 11 x 11, sigma 2)."""
+    resized = cv2.resize(prediction, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+    return cv2.GaussianBlur(resized, (11, 11), 0)
+
+
+def to_picture(smoothed: Float[np.ndarray, "h w"], rule: str = "tvnew") -> UInt8[np.ndarray, "h w"]:
+    """Stretches a smoothed map to an 8-bit picture: min-max per frame, 255 x rounded up in effect.
+
+    Args:
+        smoothed: what `smooth` returns.
+        rule: "tv05" divides by max - min + 1e-5, as torchvision 0.5 did; "tvnew" by max(max - min, 1e-5), as later ones.
+
+    Raises:
+        InputError: an unknown rule.
+    """
+    if rule not in ("tv05", "tvnew"):
+        raise InputError(f"unknown picture rule {rule!r}: choose tv05 or tvnew")
+    low, high = float(smoothed.min()), float(smoothed.max())
+    spread = high - low + 1e-5 if rule == "tv05" else max(high - low, 1e-5)
+    stretched = (smoothed - low) / spread
+    return np.clip(np.round(stretched * 255 + 0.5), 0, 255).astype(np.uint8)
+
+
+def postprocess(
+    prediction: Float[np.ndarray, "h w"], size: tuple[int, int], rule: str = "tvnew"
+) -> UInt8[np.ndarray, "height width"]:
+    """A predicted map as the official inference saves it: `to_picture(smooth(prediction, size), rule)`."""
+    return to_picture(smooth(prediction, size), rule)
+
+
+def gaussian_kernel() -> Float64[np.ndarray, " 11"]:
+    """The blur's kernel in one direction, as OpenCV chooses it for 11 pixels: sigma 2."""
+    return cv2.getGaussianKernel(11, 0)[:, 0]

@@ -1,0 +1,23 @@
+"""What a sampler chooses: the frames a model is shown to predict one frame's map."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """One clip, as frame numbers of its video.
+
+    Attributes:
+        frames: the clip's frames in the order in which the model sees them; repeats stand for frames that the video
+            does not have.
+        target: frame whose map is predicted.
+        audio_first: frame with which the clip's sound begins.
+        audio_last: frame with which it ends, inclusive.
+        reverse_audio: whether the sound is played backwards, as the frames are.
+    """
+
+    frames: tuple[int, ...]
+    target: int
+    audio_first: int
+    audio_last: int
+    reverse_audio: bool = False

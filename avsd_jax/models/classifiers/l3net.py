@@ -1,0 +1,123 @@
+"""L3-Net (Arandjelovic & Zisserman, "Look, listen and learn", ICCV 2017): does this sound go with this frame?
+
+Layers and names follow the public PyTorch port (kyuyeonpooh/objects-that-sound, BSD-3), so that its weights
+load. There class 0 means "corresponds"; here class 1 does, as in the survey, and the import swaps the two.
+"""
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from avsd_jax.errors import InputError
+from avsd_jax.models.classifiers._inputs import Inputs
+from avsd_jax.nn.norm import BatchNorm
+from avsd_jax.nn.s3d import scaled
+from avsd_jax.nn.spectrogram import power_density
+
+# The port takes spectrograms of 16-bit sample values and divides decibels by this constant.
+_FULL_SCALE = 32768.0
+_FLOOR = 1e-7
+_DECIBELS = 26.68
+
+
+class Tower(nn.Module):
+    """Four blocks of two 3x3 convolutions, halved by max-pooling in between; a global max-pool at the end.
+
+    Attributes:
+        stride: of the first convolution.
+        width: multiplies the channel counts (see `avsd_jax.nn.s3d.scaled`).
+        axis_name: the pmap axis over which BatchNorm statistics are averaged.
+    """
+
+    stride: int
+    width: float
+    axis_name: str | None
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"], train: bool) -> dict[str, Float[Array, "b ..."]]:
+        """The map after each block, block1 ... block4 [B, H', W', C], and the embedding [B, C]."""
+        maps = {}
+        for block, channels in enumerate((64, 128, 256, 512), start=1):
+            for layer in (1, 2):
+                stride = self.stride if (block, layer) == (1, 1) else 1
+                conv = nn.Conv(
+                    scaled(channels, self.width), (3, 3), stride, 1,
+                    kernel_init=nn.initializers.he_normal(), name=f"conv{block}_{layer}",
+                )
+                # Flax's momentum: PyTorch's 0.1 is 0.9 here.
+                norm = BatchNorm(
+                    momentum=0.9, epsilon=1e-5, axis_name=self.axis_name, name=f"bn{block}_{layer}"
+                )
+                x = nn.relu(norm(conv(x), use_running_average=not train)).astype(x.dtype)
+            x = nn.max_pool(x, (2, 2), (2, 2)) if block < 4 else x
+            maps[f"block{block}"] = x
+        return {**maps, "embedding": jnp.max(x, axis=(1, 2))}
+
+
+class Classifier(nn.Module):
+    """L3-Net; the public port's network and front end with the default options.
+
+    Attributes:
+        stride: of the first convolutions: 2 as in the port (and "Objects that Sound"), 1 as in the L3-Net
+            paper.
+        width: multiplies the channel counts.
+        frame_size: height and width of the frame, pixels.
+        sample_rate: of the waveform, Hz.
+        audio_seconds: length of the waveform.
+        nperseg, noverlap, nfft: window, overlap and transform size of the spectrogram, samples.
+        axis_name: the pmap axis over which BatchNorm statistics are averaged.
+    """
+
+    stride: int = 2
+    width: float = 1.0
+    frame_size: int = 224
+    sample_rate: int = 48000
+    audio_seconds: float = 1.0
+    nperseg: int = 480
+    noverlap: int = 240
+    nfft: int = 512
+    axis_name: str | None = None
+
+    @property
+    def inputs(self) -> Inputs:
+        """One frame and the sound around it."""
+        return Inputs(1, None, self.frame_size, self.sample_rate, self.audio_seconds)
+
+    @nn.nowrap
+    def front_end(self, waveform: Float[Array, "b s"]) -> Float[Array, "b f n"]:
+        """Log spectrogram of the waveform, frequency first; 257 x 199 for a second at the default options.
+
+        Args:
+            waveform: [B, S] in [-1, 1] at `sample_rate`. Computed in float32, returned in the waveform's
+                dtype.
+
+        Raises:
+            InputError: the waveform is shorter than `nperseg`.
+        """
+        samples = waveform.astype(jnp.float32) * _FULL_SCALE
+        density = power_density(samples, self.sample_rate, self.nperseg, self.noverlap, self.nfft)
+        return (10 * jnp.log10(density + _FLOOR) / _DECIBELS).astype(waveform.dtype)
+
+    @nn.compact
+    def __call__(
+        self, frames: Float[Array, "b n h w 3"], audio: Float[Array, "b f m"], train: bool = False
+    ) -> Float[Array, "b 2"]:
+        """Logits of inconsistent (class 0) and consistent (class 1).
+
+        Args:
+            frames: [B, 1, H, W, 3], ImageNet-normalised RGB.
+            audio: [B, F, N], a spectrogram from `front_end`.
+            train: use and update batch statistics.
+
+        Raises:
+            InputError: more than one frame.
+        """
+        if frames.shape[1] != 1:
+            raise InputError(
+                f"l3net looks at one frame and got {frames.shape[1]}: give avc_frames [B, 1, H, W, 3]"
+            )
+        image = Tower(self.stride, self.width, self.axis_name, name="icn")(frames[:, 0], train)
+        sound = Tower(self.stride, self.width, self.axis_name, name="acn")(audio[..., None], train)
+        x = jnp.concatenate([image["embedding"], sound["embedding"]], axis=-1)
+        x = nn.relu(nn.Dense(scaled(128, self.width), name="fc1")(x))
+        return nn.Dense(2, name="fc2")(x)

@@ -1,0 +1,76 @@
+"""ViNet: visual-only video saliency (Jain et al., IROS 2021); S3D encoder and a decoder that joins taps in time."""
+
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from avsd_jax.errors import InputError
+from avsd_jax.nn.conv3d import Lowering
+from avsd_jax.nn.s3d import S3D
+from avsd_jax.nn.vinet_decoder import Decoder
+
+
+class Model(nn.Module):
+    """ViNet; the official network at width 1.
+
+    Attributes:
+        clip_size: frames per clip, 8, 16, 32 or 48; the map predicted is that of the last frame.
+        num_skips: encoder taps that the decoder reads (the official `num_hier`), 0 to 3.
+        width: multiplies every channel count but the input's and output's.
+        lowering: see `avsd_jax.nn.conv3d.conv3d`.
+        axis_name: the pmap axis over which BatchNorm statistics are averaged.
+    """
+
+    clip_size: int = 32
+    num_skips: int = 3
+    width: float = 1.0
+    lowering: Lowering = "auto"
+    axis_name: str | None = None
+
+    def setup(self) -> None:
+        """Names the two halves as the official checkpoints do."""
+        self.backbone = S3D(self.width, self.lowering, self.axis_name)
+        self.decoder = Decoder(self.clip_size, self.num_skips, self.width, self.lowering)
+
+    def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:
+        """Predicts the saliency map of each clip's last frame.
+
+        Args:
+            batch: {"video": [B, T, H, W, 3]}, ImageNet-normalised RGB; other keys are ignored.
+            train: use and update batch statistics (apply with mutable=["batch_stats"]).
+
+        Returns:
+            saliency [B, H, W] in [0, 1], logits [B, H, W], and the features stem, y3, y2, y1, y0, dec_in,
+            dec1, dec2, dec3 [B, T', H', W', C].
+
+        Raises:
+            InputError: no video, or not of clip_size frames with height and width multiples of 32.
+        """
+        if "video" not in batch:
+            raise InputError("the batch has no video: add the key 'video', [B, T, H, W, 3]")
+        taps = self.encode(batch["video"], train)
+        return {**taps, **self.decode(taps["y0"], taps, train)}
+
+    def encode(
+        self, video: Float[Array, "b t h w 3"], train: bool = False
+    ) -> dict[str, Float[Array, "b _ _ _ _"]]:
+        """Encoder taps of a clip; see `avsd_jax.nn.s3d.S3D`."""
+        frames, height, width = video.shape[1:4]
+        if frames != self.clip_size:
+            raise InputError(f"video has {frames} frames: give clips of clip_size={self.clip_size}")
+        if height % 32 or width % 32:
+            raise InputError(f"video is {height}x{width}: resize it to a height and width that are multiples of 32")
+        return self.backbone(video, train)
+
+    def decode(
+        self,
+        dec_in: Float[Array, "b t h w c"],
+        taps: Mapping[str, Float[Array, "b _ _ _ _"]],
+        train: bool = False,
+    ) -> dict[str, Float[Array, "b ..."]]:
+        """saliency, logits [B, H, W], dec_in and dec1..dec3 from a decoder input and the encoder's y1, y2, y3."""
+        out = self.decoder(dec_in, taps["y1"], taps["y2"], taps["y3"])
+        logits = out["logits"].astype(jnp.float32)
+        return {**out, "dec_in": dec_in, "logits": logits, "saliency": nn.sigmoid(logits)}

@@ -1,0 +1,106 @@
+"""The one 3-D convolution that every model uses, with a lowering for each kind of device.
+
+XLA's CPU backend runs 3-D convolutions far from the machine's limit but 2-D ones and matmuls near it, so on CPU a
+kernel that does not overlap itself in time, or spans only time or only space, is folded into one of those. On GPU
+and TPU the plain 3-D convolution is best. Parameters have one layout, (T, H, W, in, out), in either case.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+from flax import linen as nn
+from jax import lax
+from jaxtyping import Array, Float
+
+Lowering = Literal["auto", "direct", "folded"]
+Triple = tuple[int, int, int]
+
+_HE_NORMAL = nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal")
+
+
+def conv3d(
+    x: Float[Array, "b t h w i"],
+    kernel: Float[Array, "kt kh kw i o"],
+    strides: Triple = (1, 1, 1),
+    padding: Triple = (0, 0, 0),
+    lowering: Lowering = "auto",
+) -> Float[Array, "b t2 h2 w2 o"]:
+    """3-D convolution (cross-correlation) with symmetric zero padding.
+
+    Args:
+        x: input.
+        kernel: weights.
+        strides: steps in time, height and width.
+        padding: zeros on either side of time, height and width.
+        lowering: "direct" (one 3-D convolution), "folded" (2-D convolutions and matmuls where the kernel allows
+            it, equal up to rounding) or "auto" (folded on CPU, direct elsewhere).
+    """
+    if lowering == "direct" or (lowering == "auto" and jax.default_backend() != "cpu"):
+        return _direct(x, kernel, strides, padding)
+    return _folded(x, kernel, strides, padding)
+
+
+def _direct(x: jax.Array, kernel: jax.Array, strides: Triple, padding: Triple) -> jax.Array:
+    pads = [(p, p) for p in padding]
+    return lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=("NDHWC", "DHWIO", "NDHWC"))
+
+
+def _conv2d(x: jax.Array, kernel: jax.Array, strides: tuple[int, int], padding: tuple[int, int]) -> jax.Array:
+    pads = [(p, p) for p in padding]
+    return lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+def _folded(x: jax.Array, kernel: jax.Array, strides: Triple, padding: Triple) -> jax.Array:
+    b, t, h, w, i = x.shape
+    kt, kh, kw, _, o = kernel.shape
+    if kernel.shape[:3] == (1, 1, 1) and strides == (1, 1, 1) and padding == (0, 0, 0):
+        return (x.reshape(-1, i) @ kernel.reshape(i, o)).reshape(b, t, h, w, o)
+    if kt == 1 and strides[0] == 1 and padding[0] == 0:
+        y = _conv2d(x.reshape(b * t, h, w, i), kernel[0], strides[1:], padding[1:])
+        return y.reshape(b, t, *y.shape[1:])
+    if kt == strides[0] and padding[0] == 0 and t % kt == 0:
+        # Steps do not overlap: the kt frames of a step become kt * i channels.
+        x = x.reshape(b, t // kt, kt, h, w, i).transpose(0, 1, 3, 4, 2, 5).reshape(b, t // kt, h, w, kt * i)
+        kernel = kernel.transpose(1, 2, 0, 3, 4).reshape(1, kh, kw, kt * i, o)
+        return _folded(x, kernel, (1, *strides[1:]), padding)
+    if (kh, kw) == (1, 1) and strides[1:] == (1, 1) and padding[1:] == (0, 0):
+        y = _conv2d(x.reshape(b, t, h * w, i), kernel[:, 0], (strides[0], 1), (padding[0], 0))
+        return y.reshape(b, y.shape[1], h, w, o)
+    return _direct(x, kernel, strides, padding)
+
+
+class Conv3D(nn.Module):
+    """3-D convolution with symmetric padding; computes in the dtype of its input.
+
+    Attributes:
+        features: output channels.
+        kernel_size, strides, padding: (time, height, width).
+        use_bias: add a learned bias.
+        lowering: see `conv3d`.
+        kernel_init: initialiser of the kernel, (T, H, W, in, out).
+    """
+
+    features: int
+    kernel_size: Triple
+    strides: Triple = (1, 1, 1)
+    padding: Triple = (0, 0, 0)
+    use_bias: bool = False
+    lowering: Lowering = "auto"
+    kernel_init: Callable[..., jax.Array] = _HE_NORMAL
+
+    @nn.compact
+    def __call__(
+        self,
+        x: Float[Array, "b t h w i"],
+        scale: Float[Array, " o"] | None = None,
+        shift: Float[Array, " o"] | None = None,
+    ) -> Float[Array, "b t2 h2 w2 o"]:
+        """conv(x) * scale + shift, the scale being applied to the kernel (it is small, the output large)."""
+        kernel = self.param("kernel", self.kernel_init, (*self.kernel_size, x.shape[-1], self.features))
+        if scale is not None:
+            kernel = kernel * scale
+        y = conv3d(x, kernel.astype(x.dtype), self.strides, self.padding, self.lowering)
+        if self.use_bias:
+            y = y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(x.dtype)
+        return y if shift is None else y + shift.astype(x.dtype)

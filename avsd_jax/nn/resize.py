@@ -1,0 +1,23 @@
+"""Bilinear upsampling of feature maps."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def upsample_2x(x: Float[Array, "b t h w c"]) -> Float[Array, "b t h2 w2 c"]:
+    """Doubles height and width by half-pixel bilinear interpolation (PyTorch's `align_corners=False`)."""
+    return _double(_double(x, 2), 3)
+
+
+def _double(x: jax.Array, axis: int) -> jax.Array:
+    """Output 2i is 1/4 x[i-1] + 3/4 x[i] and output 2i+1 is 3/4 x[i] + 1/4 x[i+1], the ends being repeated."""
+    size = x.shape[axis]
+
+    def part(start: int, stop: int) -> jax.Array:
+        return jax.lax.slice_in_dim(x, start, stop, axis=axis)
+
+    before = jnp.concatenate([part(0, 1), part(0, size - 1)], axis)
+    after = jnp.concatenate([part(1, size), part(size - 1, size)], axis)
+    pair = jnp.stack([0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after], axis + 1)
+    return pair.reshape(*x.shape[:axis], 2 * size, *x.shape[axis + 1 :])

@@ -1,0 +1,87 @@
+"""What a prediction looks like: a map of the frame's size, laid over the frame, and the gate in a corner."""
+
+import functools
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Float32, UInt8
+from PIL import Image, ImageDraw, ImageFont
+
+_OPACITY = 0.7
+_PANEL = (16, 16, 20)
+_OPEN = (72, 200, 120)
+_SHUT = (150, 150, 156)
+_TEXT = (240, 240, 240)
+
+
+def at_frame_size(saliency: Float[np.ndarray, "h w"], height: int, width: int) -> Float32[np.ndarray, "H W"]:
+    """Resizes a model's map to the frame's size (bilinear) and blurs it, as ViNet's inference does.
+
+    The Gaussian has 11 x 11 taps and a sigma of 2 pixels; borders reflect without repeating the edge.
+    """
+    resized = cv2.resize(saliency.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+    return cv2.GaussianBlur(resized, (11, 11), 2.0, borderType=cv2.BORDER_REFLECT_101)
+
+
+def to_8bit(saliency: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
+    """Stretches a map to 0..255, frame by frame, and rounds as ViNet's published maps do (practically up).
+
+    A frame's own minimum and maximum are used, so the absolute scale is lost; a constant map becomes black.
+    """
+    low, high = float(saliency.min()), float(saliency.max())
+    if high == low:
+        return np.zeros(saliency.shape, np.uint8)
+    stretched = (saliency.astype(np.float64) - low) / max(high - low, 1e-5)
+    return np.clip(np.rint(255 * stretched + 0.5), 0, 255).astype(np.uint8)
+
+
+def heat(image: UInt8[np.ndarray, "h w 3"], grey: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
+    """Lays an 8-bit map over a frame: the more salient, the more of the colour covers the picture.
+
+    The frame loses half its colour, so that the map's is told from its own.
+    """
+    luminance = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
+    muted = (image + luminance) / 2
+    colours = cv2.applyColorMap(grey, cv2.COLORMAP_TURBO)[..., ::-1]
+    opacity = (_OPACITY * np.sqrt(np.arange(256, dtype=np.float32) / 255))[grey][..., None]
+    return (muted + opacity * (colours - muted) + 0.5).astype(np.uint8)
+
+
+@functools.cache
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def gate_label(
+    image: UInt8[np.ndarray, "h w 3"], text: str, opened: bool, probability: float | None
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Writes the gate's state into the lower left corner, with a bar as long as the probability.
+
+    Args:
+        image: the frame; not changed.
+        text: what to say; cut at the frame's width.
+        opened: whether the sound was used: it gives the colour.
+        probability: of audio-visual consistency; without one there is no bar.
+    """
+    height, width = image.shape[:2]
+    size = int(np.clip(height / 24, 9, 40))
+    font, gap = _font(size), max(2, size // 3)
+    long = min(width - 2 * gap, max(round(font.getlength(text)), 8 * size) + 2 * gap)
+    tall = size + 2 * gap + (0 if probability is None else gap + size // 2)
+    left, top = gap, height - gap - tall
+    if long <= 2 * gap or top < 0:
+        return image
+    corner = Image.fromarray(np.ascontiguousarray(image[top : top + tall, left : left + long]))
+    panel = Image.blend(corner, Image.new("RGB", corner.size, _PANEL), 0.65)
+    draw = ImageDraw.Draw(panel)
+    draw.text((gap, gap + size / 2), text, fill=_TEXT, font=font, anchor="lm")
+    if probability is not None:
+        bar = (gap, tall - gap - size // 2, long - gap - 1, tall - gap - 1)
+        draw.rectangle(bar, fill=(70, 70, 76))
+        end = bar[0] + round(probability * (bar[2] - bar[0]))
+        draw.rectangle((bar[0], bar[1], end, bar[3]), fill=_OPEN if opened else _SHUT)
+        middle = (bar[0] + bar[2]) // 2
+        draw.line((middle, bar[1], middle, bar[3]), fill=_TEXT)
+    labelled = image.copy()
+    labelled[top : top + tall, left : left + long] = np.asarray(panel)
+    return labelled

@@ -1,0 +1,85 @@
+"""Does gating by audio-visual consistency help? The demo's comparison over several seeds: mean and spread.
+
+    python -m benchmarks.gating [--config=configs/avinet.py:demo] [--seeds=0,1,2] [--workdir=runs/gating]
+
+Each seed is a whole run of `avsd_jax.main` in `<workdir>/seed_<n>`: training and sampling start from the seed, the
+dataset is the same. A run that was cut off continues. Writes `gating.json` and `gating.md`.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from avsd_jax import main as command_line
+from avsd_jax.errors import InputError
+
+GROUPS = ("all", "consistent", "inconsistent")
+METRICS = ("CC", "NSS", "SIM", "KL", "AUC-J", "s-AUC")
+
+_CONFIG = config_flags.DEFINE_config_file("benchmark", "configs/avinet.py:demo", "Configuration with rows to compare.")
+_SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Training seeds.")
+_OUT = flags.DEFINE_string("out", "runs/gating", "Folder of the runs and of the result.")
+
+
+def summarise(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Mean and sample standard deviation over seeds: `{label: {group: {metric: [mean, std]}}}`, and AVC accuracy."""
+    result: dict[str, Any] = {}
+    for i, row in enumerate(records[0]["rows"]):
+        runs = [record["rows"][i]["conditions"]["real"] for record in records]
+        result[row["label"]] = {
+            group: {m: spread([run["scores"][group][m] for run in runs]) for m in METRICS} for group in GROUPS
+        }
+        accuracies = [run["avc"]["accuracy"] for run in runs if run.get("avc", {}).get("accuracy") is not None]
+        if len(accuracies) == len(runs):
+            result[row["label"]]["avc_accuracy"] = spread(accuracies)
+    return result
+
+
+def spread(values: Sequence[float]) -> list[float]:
+    """`[mean, sample standard deviation]`; the deviation of one value is 0."""
+    return [float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0]
+
+
+def table(summary: dict[str, Any]) -> str:
+    """The summary as a markdown table, mean ± standard deviation."""
+    head = [f"{metric} {group}" for group in GROUPS for metric in ("CC", "NSS")]
+    lines = ["| row | " + " | ".join(head) + " | AVC accuracy |", "|---" * (len(head) + 2) + "|"]
+    for label, row in summary.items():
+        cells = [row[group][metric] for group in GROUPS for metric in ("CC", "NSS")]
+        cells.append(row.get("avc_accuracy"))
+        shown = [f"{cell[0]:.3f} ± {cell[1]:.3f}" if cell else "" for cell in cells]
+        lines.append(f"| {label} | " + " | ".join(shown) + " |")
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs every seed and writes the summary."""
+    del argv
+    out = Path(_OUT.value)
+    logging.set_verbosity(logging.INFO)
+    jax.config.update("jax_compilation_cache_dir", str(out.absolute() / "compiled"))
+    records = []
+    for seed in map(int, _SEEDS.value):
+        config = _CONFIG.value.copy_and_resolve_references()
+        config.seed = seed
+        records.append(command_line.run(config, out / f"seed_{seed}"))
+    summary = summarise(records)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "gating.json").write_text(json.dumps({"seeds": _SEEDS.value, "rows": summary}, indent=2) + "\n")
+    text = f"{len(records)} seeds, mean ± sample standard deviation\n\n{table(summary)}\n"
+    (out / "gating.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    try:
+        app.run(main)
+    except InputError as error:
+        sys.exit(f"error: {error}")

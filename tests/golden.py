@@ -1,0 +1,51 @@
+"""Parity cases: weights and inputs drawn by their rule, and what the official code gave on them."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+
+def rule(shared: Path) -> ModuleType:
+    """The module that draws arrays from (seed, key, shape)."""
+    spec = importlib.util.spec_from_file_location("parity_weights", shared / "parity/weights.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def state_dict(shared: Path, case: str, seed: int) -> dict[str, np.ndarray]:
+    """A checkpoint in the official layout; `case` as in "vinet/avinet"."""
+    folder, name = case.split("/")
+    spec = json.loads((shared / f"parity/{folder}/spec_{name}.json").read_text())["state_dict"]
+    return rule(shared).state_dict(spec, seed)
+
+
+def load(shared: Path, case: str, seed: int) -> dict[str, np.ndarray]:
+    """The recorded results; skips where this seed was not recorded."""
+    folder, name = case.split("/")
+    with np.load(shared / f"parity/{folder}/golden_{name}_seed{seed}.npz") as archive:
+        return dict(archive)
+
+
+def drawn_input(shared: Path, name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """An input in PyTorch's layout."""
+    return rule(shared).array(f"input:{name}", tuple(int(n) for n in shape), seed)
+
+
+def channels_first(x: np.ndarray) -> np.ndarray:
+    """[B, ..., C] -> [B, C, ...]."""
+    return np.moveaxis(np.asarray(x), -1, 1)
+
+
+def assert_tap(recorded: dict[str, np.ndarray], name: str, x: np.ndarray, tolerance: float = 2e-6) -> None:
+    """Compares a feature [B, ..., C] with the recorded sample of it, relative to the feature's largest value."""
+    x = channels_first(x)
+    assert x.shape == tuple(recorded[f"tap:{name}:shape"])
+    index = [recorded[f"tap:{name}:index{axis}"] for axis in range(x.ndim - 1)]
+    limit = tolerance * np.abs(recorded[f"tap:{name}:stats"][2:]).max()
+    np.testing.assert_allclose(x[0][np.ix_(*index)], recorded[f"tap:{name}:slice"], rtol=0, atol=limit)
+    means = x.mean(axis=(0, *range(2, x.ndim)))
+    np.testing.assert_allclose(means, recorded[f"tap:{name}:channel_mean"], rtol=0, atol=limit)

@@ -1,0 +1,90 @@
+"""What is saved comes back, from damage too, and nothing half-written is taken for whole."""
+
+import pathlib
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from avsd_jax.checkpoint import Checkpointer, load_for_inference, read_config, save_variables, write_config
+from avsd_jax.errors import InputError
+
+VARIABLES = {
+    "params": {"conv": {"kernel": np.arange(12.0, dtype=np.float32).reshape(3, 4)}},
+    "batch_stats": {"bn": {"mean": np.ones(4, np.float32)}},
+}
+
+
+def make_state(step: int) -> dict:
+    return {"variables": VARIABLES, "training": {"step": jnp.asarray(step), "opt_state": (jnp.ones(3), {})}}
+
+
+def saved_run(folder: pathlib.Path, steps: int = 3, **extra: dict) -> Checkpointer:
+    checkpointer = Checkpointer(folder)
+    for step in range(1, steps + 1):
+        checkpointer.save(step, make_state(step) | extra)
+    checkpointer.wait()
+    write_config(folder, {"model_name": "vinet", "model": {"width": 0.5}})
+    return checkpointer
+
+
+def damage(step_folder: pathlib.Path) -> None:
+    for path in step_folder.rglob("*"):
+        if path.is_file() and "d" in path.parts[-2]:
+            path.write_bytes(b"\0")
+
+
+def test_variables_round_trip(tmp_path: pathlib.Path) -> None:
+    save_variables(tmp_path / "model", {"model_name": "vinet", "model": {"width": 0.5}}, VARIABLES)
+    config, variables = load_for_inference(tmp_path / "model")
+    assert config.model.width == 0.5
+    np.testing.assert_array_equal(variables["params"]["conv"]["kernel"], VARIABLES["params"]["conv"]["kernel"])
+    np.testing.assert_array_equal(variables["batch_stats"]["bn"]["mean"], 1.0)
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_folder_in_use_is_not_overwritten(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "note.txt").write_text("mine")
+    with pytest.raises(InputError, match="not empty"):
+        save_variables(tmp_path, {}, VARIABLES)
+    assert [p.name for p in tmp_path.iterdir()] == ["note.txt"]
+
+
+def test_inference_takes_the_averaged_parameters(tmp_path: pathlib.Path) -> None:
+    average = {"conv": {"kernel": np.zeros((3, 4), np.float32)}}
+    saved_run(tmp_path, 1, ema={"params": average}).close()
+    np.testing.assert_array_equal(load_for_inference(tmp_path)[1]["params"]["conv"]["kernel"], 0.0)
+
+
+def test_a_damaged_step_falls_back_to_the_one_before(tmp_path: pathlib.Path) -> None:
+    checkpointer = saved_run(tmp_path)
+    damage(tmp_path / "checkpoints" / "3")
+    load_for_inference(tmp_path)
+    step, state = checkpointer.restore_latest(make_state(0))
+    assert step == 2
+    assert int(state["training"]["step"]) == 2
+    # The step can be saved again, and the damaged one was kept for its owner to look at.
+    checkpointer.save(3, make_state(3))
+    checkpointer.close()
+    assert (tmp_path / "unreadable-3").is_dir()
+    assert Checkpointer(tmp_path).latest_step() == 3
+
+
+def test_a_state_of_another_shape_is_one_clear_error_and_costs_nothing(tmp_path: pathlib.Path) -> None:
+    checkpointer = saved_run(tmp_path)
+    other = make_state(0)
+    other["variables"] = {"params": {"conv": {"kernel": np.zeros((5, 5), np.float32)}}, "batch_stats": {}}
+    with pytest.raises(InputError, match="fits this configuration"):
+        checkpointer.restore_latest(other)
+    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["1", "2", "3"]
+
+
+def test_a_folder_that_is_no_run(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(InputError, match="not a trained model"):
+        load_for_inference(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(InputError, match="damaged"):
+        read_config(tmp_path)
+    write_config(tmp_path, {})
+    with pytest.raises(InputError, match="no checkpoints"):
+        load_for_inference(tmp_path)

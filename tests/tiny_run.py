@@ -1,0 +1,58 @@
+"""A training run of seconds, in this process or as a script that tests kill: tiny_run.py WORKDIR DATA_DIR [KEY=VALUE ...]."""
+
+import ast
+import os
+import pathlib
+import sys
+
+from absl import flags
+from ml_collections import ConfigDict
+
+TESTS = pathlib.Path(__file__).parent
+
+
+def add_extra_models() -> None:
+    """Lets configurations name the models in tests/extra_models: a model is a file in the package's path."""
+    import avsd_jax.models
+
+    folder = str(TESTS / "extra_models")
+    if folder not in avsd_jax.models.__path__:
+        avsd_jax.models.__path__.append(folder)
+
+
+def tiny_config(data_dir: str | os.PathLike, **changes: object) -> ConfigDict:
+    """The demo's configuration with a model that compiles in seconds, on the tiny dataset."""
+    sys.path.insert(0, str(TESTS.parent))
+    from configs.avinet import get_config
+
+    config = get_config("demo").unlock()
+    config.run_name = "tiny"
+    config.model_name = "tiny"
+    config.model = ConfigDict({"clip_size": 8, "gate": "always"})
+    config.dataset = "sounding_shapes/tiny"
+    config.data_dir = str(data_dir)
+    config.build_data = False
+    config.frame_size = (32, 32)
+    config.batch_size = 8
+    config.total_steps = 12
+    config.checkpoint_every = 3
+    config.log_every = 3
+    config.tensorboard = False
+    config.rows = ConfigDict()
+    with config.ignore_type():
+        for key, value in changes.items():
+            config[key] = value
+    return config.lock()
+
+
+if __name__ == "__main__":
+    flags.FLAGS.mark_as_parsed()
+    add_extra_models()
+    from avsd_jax import train
+
+    given = dict(argument.split("=", 1) for argument in sys.argv[3:])
+    config = tiny_config(sys.argv[2], **{k: ast.literal_eval(v) for k, v in given.items()})
+    try:
+        train.train(config, sys.argv[1])
+    except train.Preempted as stop:
+        print(stop, flush=True)
