@@ -1,7 +1,8 @@
 """Builds and finds datasets: `python -m avsd_jax.datasets build --dataset=NAME[/CONFIG]`, and `... list`.
 
-A dataset is a folder `datasets_tfds/<name>/` with a TFDS builder in `<name>_dataset_builder.py`; its name chooses it.
-TFDS's own command `tfds build` builds the same files but needs TensorFlow and Beam; this one needs neither.
+A dataset is a folder `datasets_tfds/<name>/` with a TFDS builder in `<name>_dataset_builder.py`; its name
+chooses it. TFDS's own command `tfds build` builds the same files but needs TensorFlow and Beam; this one
+needs neither.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import tensorflow_datasets as tfds
+from etils import epath
 
 import datasets_tfds
 from avsd_jax.errors import InputError
@@ -50,16 +52,18 @@ def load_builder(name: str, data_dir: str | Path) -> tfds.core.GeneratorBasedBui
     cls = importlib.import_module(f"datasets_tfds.{dataset}.{dataset}_dataset_builder").Builder
     configs = [c.name for c in cls.BUILDER_CONFIGS]
     if config and config not in configs:
-        raise InputError(f"dataset {dataset!r} has no config {config!r}: choose one of {', '.join(configs) or 'none'}")
-    return cls(data_dir=Path(data_dir).expanduser(), config=config or None)
+        raise InputError(
+            f"dataset {dataset!r} has no config {config!r}: choose one of {', '.join(configs) or 'none'}"
+        )
+    return cls(data_dir=epath.Path(data_dir).expanduser(), config=config or None)
 
 
 def open_builder(name: str, data_dir: str | Path) -> tfds.core.GeneratorBasedBuilder:
     """The builder of a dataset that is prepared in `data_dir`.
 
     Raises:
-        InputError: no such dataset or config; it is not prepared there, is damaged, or was built with other settings.
-            The message gives the command that mends it.
+        InputError: no such dataset or config; or it is not prepared there, is damaged, or was built with
+            other settings. The message gives the command that mends it.
     """
     try:
         builder = load_builder(name, data_dir)
@@ -79,13 +83,13 @@ def open_builder(name: str, data_dir: str | Path) -> tfds.core.GeneratorBasedBui
 def build(name: str, data_dir: str | Path, *, overwrite: bool = False, num_workers: int = 1) -> bool:
     """Builds a dataset, unless it is there already.
 
-    The files grow in a folder beside the final one, which is renamed at the end: a build that is killed leaves nothing
-    that looks complete, and the next one clears it away. One process builds at a time; others wait for it. While it
-    runs, the progress over videos is shown in place of TFDS's own bars.
+    The files grow in a folder beside the final one, which is renamed at the end: a build that is killed
+    leaves nothing that looks complete, and the next one clears it away. One process builds at a time; others
+    wait for it. While it runs, the progress over videos is shown in place of TFDS's own bars.
 
     Args:
         name: `name` or `name/config`.
-        data_dir: folder for prepared datasets.
+        data_dir: folder for prepared datasets, on this machine's file system.
         overwrite: build again what is there; the old files stay until the new ones are complete.
         num_workers: processes that make videos.
 
@@ -93,12 +97,12 @@ def build(name: str, data_dir: str | Path, *, overwrite: bool = False, num_worke
         False if the dataset was there already.
 
     Raises:
-        InputError: no such dataset or config, or the source files are wrong, or what is there is damaged or was built
-            with other settings (`overwrite` mends it).
+        InputError: no such dataset or config; the source files are wrong; or what is there is damaged or was
+            built with other settings (`overwrite` mends it).
     """
     builder = load_builder(name, data_dir)
     builder.num_workers = num_workers
-    folder = builder.data_path.parent
+    folder = Path(builder.data_path).parent
     with _lock(folder):
         if _is_prepared(builder) and not overwrite:
             open_builder(name, data_dir)  # another process may have built it while this one waited
@@ -120,7 +124,9 @@ def _is_prepared(builder: tfds.core.GeneratorBasedBuilder) -> bool:
 def _problem(builder: tfds.core.GeneratorBasedBuilder) -> str | None:
     """What is wrong with a prepared dataset, as the end of a sentence; None if nothing is seen."""
     info = builder.info
-    missing = [path for split in info.splits.values() for path in split.filepaths if not os.path.exists(path)]
+    missing = [
+        path for split in info.splits.values() for path in split.filepaths if not epath.Path(path).exists()
+    ]
     if missing or "splits" not in info.metadata:
         return f"lacks the file {missing[0] if missing else 'metadata.json'}"
     settings = json.loads(json.dumps(builder.settings))
@@ -132,7 +138,9 @@ def _problem(builder: tfds.core.GeneratorBasedBuilder) -> str | None:
 
 
 def _build_command(name: str, data_dir: str | Path) -> str:
-    return shlex.join(["python", "-m", "avsd_jax.datasets", "build", f"--dataset={name}", f"--data_dir={data_dir}"])
+    return shlex.join(
+        ["python", "-m", "avsd_jax.datasets", "build", f"--dataset={name}", f"--data_dir={data_dir}"]
+    )
 
 
 @contextlib.contextmanager
@@ -175,7 +183,9 @@ def _list_command_line(args: argparse.Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m avsd_jax.datasets", description="Builds and lists datasets.")
+    parser = argparse.ArgumentParser(
+        prog="python -m avsd_jax.datasets", description="Builds and lists datasets."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     building = commands.add_parser("build", help="prepare a dataset")
     building.add_argument("--dataset", required=True, help="NAME or NAME/CONFIG, as `list` shows them")
@@ -188,7 +198,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     listing.set_defaults(run=_list_command_line)
     for command in (building, listing):
         command.add_argument(
-            "--data_dir", default=DEFAULT_DATA_DIR, help=f"folder of prepared datasets (default: {DEFAULT_DATA_DIR})"
+            "--data_dir",
+            default=DEFAULT_DATA_DIR,
+            help=f"folder of prepared datasets (default: {DEFAULT_DATA_DIR})",
         )
     args = parser.parse_args(argv)
     try:

@@ -55,6 +55,11 @@ def classifier_inputs(config: ConfigDict) -> Any | None:
     return classifiers.create(config.model.classifier, **_plain(config.model.classifier_options)).inputs
 
 
+def hears(config: ConfigDict) -> bool:
+    """Whether the configured model has an audio-visual flow."""
+    return "gate" in config.model
+
+
 def clip_spec(config: ConfigDict) -> ClipSpec:
     """The clips that the configured model reads."""
     return ClipSpec(
@@ -65,6 +70,7 @@ def clip_spec(config: ConfigDict) -> ClipSpec:
         preprocessing=config.preprocessing,
         samples_per_video=config.samples_per_video,
         avc=classifier_inputs(config),
+        audio=hears(config),
     )
 
 
@@ -74,10 +80,12 @@ def example_batch(config: ConfigDict, batch_size: int = 1) -> dict[str, np.ndarr
     height, width = spec.frame_size
     batch = {
         "video": np.zeros((batch_size, spec.clip_size, height, width, 3), np.float32),
-        "audio": np.zeros((batch_size, spec.audio_samples), np.float32),
         "density": np.zeros((batch_size, height, width), np.float32),
+        "fixations": np.zeros((batch_size, height, width), np.float32),
         "avc_label": np.zeros((batch_size,), np.int32),
     }
+    if spec.audio:
+        batch["audio"] = np.zeros((batch_size, spec.audio_samples), np.float32)
     if spec.avc is not None:
         size, avc = spec.avc.frame_size, spec.avc
         batch["avc_frames"] = np.zeros((batch_size, avc.num_frames, size, size, 3), np.float32)

@@ -4,6 +4,7 @@
                             [--config.FIELD=VALUE ...]
 """
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ PACKAGED_CONFIGS = Path(__file__).parent / "configs"
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file, with `:variant` where it has some.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, logs, report.")
 _MODE = flags.DEFINE_enum("mode", "train_and_eval", MODES, "What to do.")
-_DISTRIBUTED = flags.DEFINE_bool("distributed", False, "One of several processes: call jax.distributed.initialize().")
+_DISTRIBUTED = flags.DEFINE_bool("distributed", False, "This is one of several processes; see `join_processes`.")
 
 
 def run(config: ConfigDict, workdir: str | Path, mode: str = "train_and_eval") -> dict[str, Any]:
@@ -101,11 +102,33 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     return rest
 
 
+def join_processes() -> None:
+    """Joins the other processes of the job.
+
+    jax finds them by itself on TPU pods and under Slurm or Open MPI; elsewhere JAX_COORDINATOR_ADDRESS,
+    JAX_NUM_PROCESSES and JAX_PROCESS_ID say who they are (`launch/local.sh` sets them).
+
+    Raises:
+        InputError: there is nothing to find them by.
+    """
+    try:
+        if "JAX_NUM_PROCESSES" in os.environ:
+            jax.distributed.initialize(
+                num_processes=int(os.environ["JAX_NUM_PROCESSES"]), process_id=int(os.environ["JAX_PROCESS_ID"])
+            )
+        else:
+            jax.distributed.initialize()
+    except (KeyError, ValueError) as error:
+        raise InputError(
+            "--distributed found no cluster: start through Slurm, on a TPU pod, or with launch/local.sh"
+        ) from error
+
+
 def main(argv: Sequence[str]) -> None:
     """Runs what the parsed flags say."""
     del argv
     if _DISTRIBUTED.value:
-        jax.distributed.initialize()
+        join_processes()
     workdir = Path(_WORKDIR.value)
     # Rows of one comparison share most of their programs: the second one to need a program reads it from here.
     jax.config.update("jax_compilation_cache_dir", str(workdir.absolute() / "compiled"))

@@ -1,10 +1,10 @@
-"""What a prediction looks like: a map of the frame's size, laid over the frame, and the gate in a corner."""
+"""What a prediction looks like: its map laid over the frame, the gate in a corner."""
 
 import functools
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 _OPACITY = 0.7
@@ -12,27 +12,6 @@ _PANEL = (16, 16, 20)
 _OPEN = (72, 200, 120)
 _SHUT = (150, 150, 156)
 _TEXT = (240, 240, 240)
-
-
-def at_frame_size(saliency: Float[np.ndarray, "h w"], height: int, width: int) -> Float32[np.ndarray, "H W"]:
-    """Resizes a model's map to the frame's size (bilinear) and blurs it, as ViNet's inference does.
-
-    The Gaussian has 11 x 11 taps and a sigma of 2 pixels; borders reflect without repeating the edge.
-    """
-    resized = cv2.resize(saliency.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
-    return cv2.GaussianBlur(resized, (11, 11), 2.0, borderType=cv2.BORDER_REFLECT_101)
-
-
-def to_8bit(saliency: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
-    """Stretches a map to 0..255, frame by frame, and rounds as ViNet's published maps do (practically up).
-
-    A frame's own minimum and maximum are used, so the absolute scale is lost; a constant map becomes black.
-    """
-    low, high = float(saliency.min()), float(saliency.max())
-    if high == low:
-        return np.zeros(saliency.shape, np.uint8)
-    stretched = (saliency.astype(np.float64) - low) / max(high - low, 1e-5)
-    return np.clip(np.rint(255 * stretched + 0.5), 0, 255).astype(np.uint8)
 
 
 def heat(image: UInt8[np.ndarray, "h w 3"], grey: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
@@ -43,7 +22,7 @@ def heat(image: UInt8[np.ndarray, "h w 3"], grey: UInt8[np.ndarray, "h w"]) -> U
     luminance = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
     muted = (image + luminance) / 2
     colours = cv2.applyColorMap(grey, cv2.COLORMAP_TURBO)[..., ::-1]
-    opacity = (_OPACITY * np.sqrt(np.arange(256, dtype=np.float32) / 255))[grey][..., None]
+    opacity = (_OPACITY * np.linspace(0, 1, 256, dtype=np.float32) ** 0.7)[grey][..., None]
     return (muted + opacity * (colours - muted) + 0.5).astype(np.uint8)
 
 

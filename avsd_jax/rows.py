@@ -1,10 +1,11 @@
 """The rows of a comparison: one configuration each, derived from the configuration file.
 
-`config.rows` maps a row's name to the fields it changes, in training order:
+`config.rows` names them in training order and `config.row_changes` says what each changes:
 
   label    how tables name it; a row without a label is a stage that others start from and is not scored
   init     row whose variables it starts from
   weights  row whose variables it is scored with; it trains nothing itself (the label oracle)
+  effort   factor on `total_steps`
   others   fields of the configuration; `model` is merged option by option
 """
 
@@ -16,7 +17,7 @@ from ml_collections import ConfigDict
 from avsd_jax.by_name import load_module
 from avsd_jax.errors import InputError
 
-_OWN_FIELDS = ("label", "init", "weights")
+_OWN_FIELDS = ("label", "init", "weights", "effort")
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,16 @@ def plan(config: ConfigDict, workdir: str | Path) -> list[Row]:
     """The rows of a configuration in training order; a configuration without rows is one row in `workdir`.
 
     Raises:
-        InputError: a row refers to one that does not come before it.
+        InputError: a row says nothing of itself, or refers to one that does not come before it.
     """
     workdir = Path(workdir)
     if not config.rows:
         return [Row(config.run_name, config.run_name, config, workdir, workdir)]
     rows: list[Row] = []
-    for name, changes in config.rows.items():
+    for name in config.rows:
+        if name not in config.row_changes:
+            raise InputError(f"row {name!r} is not in row_changes: choose among {', '.join(config.row_changes)}")
+        changes = config.row_changes[name]
         for field in ("init", "weights"):
             known = [row.name for row in rows]
             if changes.get(field, "") and changes[field] not in known:
@@ -69,10 +73,11 @@ def plan(config: ConfigDict, workdir: str | Path) -> list[Row]:
 
 def _row_config(config: ConfigDict, name: str, changes: ConfigDict, workdir: Path) -> ConfigDict:
     result = config.copy_and_resolve_references()
-    result.rows = ConfigDict()
+    result.rows, result.row_changes = (), ConfigDict()
     result.run_name = changes.label or name
     if changes.get("init", ""):
         result.init = str(workdir / changes.init)
+    result.total_steps = round(config.total_steps * changes.get("effort", 1))
     with result.ignore_type():
         for field, value in changes.items():
             if field == "model":

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 MAX_BINS = 2048
 _WIDTH, _HEIGHT = 1200, 340
-_BOX = (70, 64, 1180, 290)
+_BOX = (70.0, 64.0, 1180.0, 290.0)
 _SCALE = 2  # drawn larger and shrunk: PIL does not smooth its lines
 _INK, _FAINT, _CURVE, _BAND, _OPEN = "#202024", "#c8c8d0", "#1f5fb4", "#b9d0ee", "#d9f2e0"
 
@@ -68,13 +68,11 @@ class Curve:
 
     def __init__(self) -> None:
         self.bins: list[Bin] = []
-        self.end = 0.0
         self._frames_per_bin = 1
 
     def append(self, time: float, probability: float, opened: bool) -> None:
         """Adds a frame."""
         frame = Bin(time, 1, int(opened), probability, probability, probability)
-        self.end = time
         if self.bins and self.bins[-1].count < self._frames_per_bin:
             self.bins[-1].merge(frame)
             return
@@ -88,19 +86,9 @@ class Curve:
 
 def _time_ticks(seconds: float) -> list[float]:
     """Round times, about eight of them."""
-    steps = [m * 10**e for e in (-2, -1, 0) for m in (1, 2, 5)] + [
-        10,
-        15,
-        30,
-        60,
-        120,
-        300,
-        600,
-        1200,
-        1800,
-        3600,
-    ]
-    step = next((s for s in steps if seconds / s <= 9), 7200 * (1 + seconds // (9 * 7200)))
+    small = [m * 10.0**e for e in (-2, -1, 0) for m in (1, 2, 5)]
+    large = [10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0]
+    step = next((s for s in small + large if seconds / s <= 9), 7200.0 * (1 + seconds // (9 * 7200)))
     return [i * step for i in range(int(seconds / step) + 1)]
 
 
@@ -111,7 +99,7 @@ def _clock(seconds: float, last: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if last >= 3600 else f"{minutes}:{rest:02d}"
 
 
-def draw(path: Path, curve: Curve, title: str, remark: str, frame_seconds: float) -> None:
+def draw(path: Path, curve: Curve, title: str, remark: str, seconds: float) -> None:
     """Draws the curve of the probability of audio-visual consistency, shaded where the sound was used.
 
     Args:
@@ -119,23 +107,22 @@ def draw(path: Path, curve: Curve, title: str, remark: str, frame_seconds: float
         curve: the probabilities; one without frames leaves the axes empty.
         title: headline.
         remark: line below it, in words.
-        frame_seconds: how long the last frame lasts.
+        seconds: length of the video.
     """
     picture = Image.new("RGB", (_WIDTH * _SCALE, _HEIGHT * _SCALE), "white")
     pen = _Pen(ImageDraw.Draw(picture))
     left, top, right, bottom = _BOX
-    end = curve.end + frame_seconds
 
     def x(time: float) -> float:
-        return left + (right - left) * min(1.0, time / end)
+        return left + (right - left) * min(1.0, time / seconds)
 
     def y(probability: float) -> float:
         return bottom - (bottom - top) * probability
 
-    pen.text((left, 12), title, 17, _INK, "la")
-    pen.text((left, 37), remark, 13, "#55555c", "la")
+    pen.text((left, 12.0), title if len(title) <= 110 else f"{title[:107]}...", 17, _INK, "la")
+    pen.text((left, 37.0), remark, 13, "#55555c", "la")
     bins = curve.bins
-    ends = [b.time for b in bins[1:]] + [end]
+    ends = [*(b.time for b in bins[1:]), seconds][: len(bins)]
     for piece, stop in zip(bins, ends, strict=True):
         if 2 * piece.opened >= piece.count:
             pen.box((x(piece.time), top, x(stop), bottom), _OPEN)
@@ -145,14 +132,14 @@ def draw(path: Path, curve: Curve, title: str, remark: str, frame_seconds: float
     for level in (0.0, 0.5, 1.0):
         pen.line([(left, y(level)), (right, y(level))], 1, _FAINT)
         pen.text((left - 10, y(level)), f"{level:.1f}", 13, _INK, "rm")
-    for time in _time_ticks(end):
+    for time in _time_ticks(seconds):
         pen.line([(x(time), bottom), (x(time), bottom + 5)], 1, _INK)
-        pen.text((x(time), bottom + 10), _clock(time, end), 13, _INK, "ma")
+        pen.text((x(time), bottom + 10), _clock(time, seconds), 13, _INK, "ma")
+    pen.line([(left, top), (left, bottom), (right, bottom)], 1, _INK)
     points = [((x(b.time) + x(stop)) / 2, y(b.total / b.count)) for b, stop in zip(bins, ends, strict=True)]
     if points:
-        points = [(left, points[0][1]), *points, (x(end), points[-1][1])]
+        points = [(left, points[0][1]), *points, (x(seconds), points[-1][1])]
         pen.line(points, 2, _CURVE)
-    pen.line([(left, top), (left, bottom), (right, bottom)], 1, _INK)
     picture.resize((_WIDTH, _HEIGHT), Image.Resampling.LANCZOS).save(path)
 
 

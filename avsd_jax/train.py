@@ -22,7 +22,7 @@ from avsd_jax.data import pipeline
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 from avsd_jax.evaluators import saliency
-from avsd_jax.experiment import clip_spec, initial_variables, model_from_config
+from avsd_jax.experiment import clip_spec, hears, initial_variables, model_from_config
 from avsd_jax.metric_writer import MetricWriter
 from avsd_jax.optimizer import make_optimizer, make_schedule
 from avsd_jax.parallel import check_batch_size, make_executor, make_mesh
@@ -215,7 +215,7 @@ def start_or_resume(
 
 # A run may be continued with these changed; anything else in its record makes it another run.
 MAY_CHANGE = (
-    "total_steps log_every checkpoint_every keep_checkpoints tensorboard data_dir data_threads executor rows "
+    "total_steps log_every checkpoint_every keep_checkpoints tensorboard data_dir data_threads executor rows row_changes "
     "eval_stride eval_batch_size audit smooth_sigma test_split provenance"
 ).split()
 
@@ -265,7 +265,7 @@ def evaluate(config: ConfigDict, variables: Mapping[str, Any]) -> dict[str, Any]
     store = VideoStore.open(config.dataset, config.test_split, config.data_dir)
     evaluator = saliency.SaliencyEvaluator(store, smooth_sigma=config.smooth_sigma)
     predict = make_predict_fn(model_from_config(config), variables)
-    conditions = pipeline.AUDIO_CONDITIONS if config.audit and config.model.get("gate") else ("real",)
+    conditions = pipeline.AUDIO_CONDITIONS if config.audit and hears(config) else ("real",)
 
     def batches(condition: str) -> Iterator[dict[str, np.ndarray]]:
         return pipeline.eval_batches(

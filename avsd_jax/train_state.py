@@ -27,7 +27,7 @@ class TrainState:
         ema_params: running average of `params`, or None where none is kept.
     """
 
-    step: jax.Array
+    step: Any
     params: Any
     batch_stats: Any
     opt_state: Any
@@ -76,8 +76,17 @@ def from_items(items: Mapping[str, Any]) -> TrainState:
 
 
 def cast_floats(tree: Any, dtype: Any) -> Any:
-    """Casts the float32 leaves of a tree; integers, keys and booleans stay."""
-    return jax.tree.map(lambda x: x.astype(dtype) if x.dtype == jnp.float32 else x, tree)
+    """Casts the floating leaves of a tree; integers, keys and booleans stay."""
+    return jax.tree.map(lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree)
+
+
+def share_of_mean(values: jax.Array, weights: jax.Array, axis_name: str | None) -> jax.Array:
+    """What this device's examples add to the weighted mean over the whole batch; 0 where no example counts.
+
+    Shares of the devices add up to the mean however the weights are spread, and so do their gradients.
+    """
+    whole = sum_over_devices(jnp.sum(weights), axis_name)
+    return jnp.sum(values * weights) / jnp.maximum(whole, 1)
 
 
 def make_train_step(
@@ -91,9 +100,6 @@ def make_train_step(
     ema_decay: float = 0.0,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
     """Builds `step(state, batch) -> (state, metrics)`: one update on the loss of eq. 3.
-
-    Every loss term is a weighted sum over this device's examples divided by the weight of the whole batch, so that the
-    gradients of the devices add up to that of the global batch however its labels are spread.
 
     Args:
         model: takes `(batch, train=True)` and returns the output dictionary.
@@ -117,16 +123,14 @@ def make_train_step(
             mutable=["batch_stats"],
             rngs={"dropout": rng},
         )
-        output = {
-            k: v.astype(jnp.float32) if jnp.issubdtype(v.dtype, jnp.floating) else v for k, v in output.items()
-        }
+        output = cast_floats(output, jnp.float32)
         terms = losses.terms(output, batch, **loss_options)
-        means = {}
-        for name, (values, weights) in terms.items():
-            whole = sum_over_devices(jnp.sum(weights), axis_name)
-            means[name] = jnp.sum(values * weights) / jnp.maximum(whole, 1.0)
-        total = losses.total(means, **loss_options)
-        return total, (means | {"loss": total}, updates["batch_stats"])
+        shares = {name: share_of_mean(values, weights, axis_name) for name, (values, weights) in terms.items()}
+        loss = losses.total(shares, **loss_options)
+        if "avc_logits" in output:
+            hits = jnp.argmax(output["avc_logits"], -1) == batch["avc_label"]
+            shares["avc_accuracy"] = share_of_mean(hits, batch["avc_label"] >= 0, axis_name)
+        return loss, (shares | {"loss": loss}, updates["batch_stats"])
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
         grads, (metrics, batch_stats) = jax.grad(loss_fn, has_aux=True)(state.params, state, batch)
@@ -137,7 +141,7 @@ def make_train_step(
         if ema_decay:
             ema = optax.incremental_update(params, ema, 1.0 - ema_decay)
         norms = {"l2_grads": grads, "l2_params": params, "l2_updates": updates}
-        metrics |= {name: optax.global_norm(tree) for name, tree in norms.items()}
+        metrics |= {name: optax.tree.norm(tree) for name, tree in norms.items()}
         return TrainState(state.step + 1, params, batch_stats, opt_state, ema), metrics
 
     return step

@@ -41,6 +41,7 @@ def paper() -> ConfigDict:
     config.model.clip_size = 32
     config.model.num_skips = 3
     config.model.width = 1.0
+    config.model.norm_momentum = 0.999
     config.model.fusion = "bilinear"
     config.model.fusion_options = ConfigDict()
     config.model.gate = "classifier"  # AViNet* ; "labels" is AViNet#, "always" the published AViNet
@@ -94,21 +95,22 @@ def paper() -> ConfigDict:
     config.smooth_sigma = 0.0
     config.audit = True
 
-    # Rows of the comparison, each a run in <workdir>/<row> with these fields changed. None: one run in <workdir>.
-    config.rows = ConfigDict()
+    # Rows of a comparison, in order, and what each changes (avsd_jax/rows.py). None: one run in <workdir>.
+    config.rows = ()
+    config.row_changes = ConfigDict()
     return config
 
 
 def demo(config: ConfigDict) -> None:
     """Shrinks the run to two cores and sets the four rows."""
     config.run_name = "demo"
-    config.model.update(clip_size=8, width=0.25, fusion="bilinear")
+    config.model.update(clip_size=8, width=0.25, norm_momentum=0.9, fusion="bilinear")
     config.model.classifier_options = ConfigDict({"width": 0.25, "frame_size": 64, "sample_rate": 16000})
     config.dataset = "sounding_shapes"
     config.build_data = True
     config.train_split, config.test_split = "train", "test"
     config.frame_size = (64, 96)
-    config.samples_per_video = 8
+    config.samples_per_video = 4
     config.total_steps = 400
     config.batch_size = 16
     config.learning_rate = 1e-3
@@ -118,9 +120,10 @@ def demo(config: ConfigDict) -> None:
     config.log_every = 20
     config.eval_stride = 5
     config.eval_batch_size = 32
-    config.rows = ConfigDict(
+    config.rows = ("base", "v", "av", "av_star", "av_oracle")
+    config.row_changes = ConfigDict(
         {
-            "base": {"label": "", "model_name": "vinet"},
+            "base": {"label": "", "model_name": "vinet", "effort": 2},
             "v": {"label": "V", "model_name": "vinet", "init": "base"},
             "av": {"label": "AV", "init": "base", "model": {"gate": "always"}},
             "av_star": {"label": "AV*", "init": "base", "model": {"gate": "classifier"}},

@@ -1,24 +1,28 @@
-"""What all builders share: schema, order of records, index, progress. A dataset's file states only its own matters."""
+"""What all builders share: schema, order of records, index, worker processes, progress."""
 
 import abc
 import collections
 import concurrent.futures
+import contextlib
+import functools
+import itertools
 import json
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow_datasets as tfds
+from array_record.python import array_record_module
+from etils import epath
 from tqdm import tqdm
 
 from avsd_jax.data import schema
 
 ReadVideo = Callable[[], schema.SourceVideo]
 
-# Sort keys of TFDS's temporary files are 128 bits long.
-_KEY_BITS = 128
+_SHARD_BYTES = 256 << 20
 
 
 class VideoDatasetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -40,22 +44,43 @@ class VideoDatasetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
     HOMEPAGE = ""
     LICENSE = ""
 
-    def __init__(self, **kwargs: Any):
-        """As TFDS's; the file format is the only one that allows random access without TensorFlow."""
-        super().__init__(**{"file_format": "array_record", **kwargs})
+    def __init__(
+        self,
+        *,
+        data_dir: epath.PathLike | None = None,
+        config: str | tfds.core.BuilderConfig | None = None,
+        version: str | None = None,
+        file_format: str | None = "array_record",
+    ):
+        """As TFDS's; only this file format allows random access without TensorFlow."""
+        super().__init__(data_dir=data_dir, config=config, version=version, file_format=file_format)
         self.num_workers = 1
         self._pool: concurrent.futures.Executor | None = None
 
-    def download_and_prepare(self, **kwargs: Any) -> None:
+    def download_and_prepare(
+        self,
+        *,
+        download_dir: epath.PathLike | None = None,
+        download_config: tfds.download.DownloadConfig | None = None,
+        file_format: str | None = None,
+    ) -> None:
         """As TFDS's, with `num_workers` processes."""
+        prepare = functools.partial(
+            super().download_and_prepare,
+            download_dir=download_dir,
+            download_config=download_config,
+            file_format=file_format,
+        )
         if self.num_workers == 1:
-            super().download_and_prepare(**kwargs)
+            prepare()
             return
         # Spawned, because a forked child of a process with threads (grain's, jax's) can hang.
         context = multiprocessing.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(self.num_workers, context, initializer=_end_with_parent) as pool:
+        with concurrent.futures.ProcessPoolExecutor(
+            self.num_workers, context, initializer=_end_with_parent
+        ) as pool:
             self._pool = pool
-            super().download_and_prepare(**kwargs)
+            prepare()
 
     @abc.abstractmethod
     def splits(self) -> Mapping[str, Sequence[ReadVideo]]:
@@ -102,11 +127,47 @@ class VideoDatasetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
         progress = tqdm(encoded, desc=f"{self.name} {split}", total=len(videos), unit="video")
         for number, (entry, records) in enumerate(progress):
             index.append(entry.to_json())
-            # Ascending keys keep the order; spread over all keys, they also spread over TFDS's temporary files, one
-            # of which it sorts in memory at a time.
-            first_key = (number << _KEY_BITS) // len(videos)
-            for chunk, record in enumerate(records):
-                yield first_key + chunk, record
+            yield from enumerate(records, start=number << 32)
+
+    def _download_and_prepare(
+        self, dl_manager: tfds.download.DownloadManager, download_config: tfds.download.DownloadConfig
+    ) -> None:
+        """Writes the records of all splits, in order, as they come.
+
+        TFDS's own writer first sorts them in temporary files, which needs TensorFlow as soon as a split has a
+        gigabyte.
+        """
+        del download_config
+        splits = self._split_generators(dl_manager)
+        self.info.set_splits(tfds.core.SplitDict([self._write(*split) for split in splits.items()]))
+
+    def _write(self, split: str, records: Iterable[tuple[int, dict[str, Any]]]) -> tfds.core.SplitInfo:
+        template = tfds.core.ShardedFileTemplate(
+            data_dir=self.data_path, dataset_name=self.name, split=split, filetype_suffix="array_record"
+        )
+        sizes: list[list[int]] = []
+        # The files' names contain their number, which is known at the end.
+        parts = (self.data_path / f"{split}.part{i}" for i in itertools.count())
+        with contextlib.ExitStack() as stack:
+            for _, record in records:
+                if not sizes or sum(sizes[-1]) >= _SHARD_BYTES:
+                    stack.close()
+                    # Groups of one record, so that reading a record decompresses no other.
+                    writer = array_record_module.ArrayRecordWriter(os.fspath(next(parts)), "group_size:1")
+                    stack.callback(writer.close)
+                    sizes.append([])
+                data = self.info.features.serialize_example(record)
+                writer.write(data)
+                sizes[-1].append(len(data))
+        for i in range(len(sizes)):
+            name = template.sharded_filepath(shard_index=i, num_shards=len(sizes))
+            (self.data_path / f"{split}.part{i}").rename(name)
+        return tfds.core.SplitInfo(
+            name=split,
+            shard_lengths=[len(records) for records in sizes],
+            num_bytes=sum(map(sum, sizes)),
+            filename_template=template,
+        )
 
 
 def _encode(read: ReadVideo, chunk_frames: int) -> tuple[schema.VideoIndex, list[dict[str, Any]]]:

@@ -16,6 +16,11 @@ install_import_hook(["avsd_jax"], "beartype.beartype")
 ROOT = pathlib.Path(__file__).parent.parent
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # TFDS 4.9.10 reads a property of protobuf's that protobuf 7 deprecates, when it opens a prepared dataset.
+    config.addinivalue_line("filterwarnings", r"ignore:label\(\) is deprecated:DeprecationWarning")
+
+
 @pytest.fixture(scope="session")
 def shared() -> pathlib.Path:
     """The folder of parity cases and measured facts, beside the checkout; AVSD_SHARED overrides it."""
@@ -23,6 +28,17 @@ def shared() -> pathlib.Path:
     if not (path / "parity").is_dir():
         pytest.skip(f"no parity material at {path}: set AVSD_SHARED to the folder that holds parity/")
     return path
+
+
+@pytest.fixture(scope="session")
+def tiny_data_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A data folder with `sounding_shapes/tiny` prepared; parallel test processes share one."""
+    from avsd_jax import datasets
+
+    base = tmp_path_factory.getbasetemp()
+    data_dir = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "tiny_data"
+    datasets.build("sounding_shapes/tiny", data_dir)
+    return data_dir
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 # Tiny networks run in no time, and XLA's optimisation of them is what takes seconds.
@@ -14,11 +15,11 @@ def variables(shapes: Any, seed: int = 0) -> Any:
     """Fills a tree of shapes with numbers that keep activations alive."""
     rng = np.random.default_rng(seed)
 
-    def leaf(path: tuple, shape: jax.ShapeDtypeStruct) -> np.ndarray:
+    def leaf(path: tuple, shape: jax.ShapeDtypeStruct) -> jax.Array:
         if path[-1].key in ("scale", "var"):
-            return rng.uniform(0.5, 1.5, shape.shape).astype(np.float32)
+            return jnp.asarray(rng.uniform(0.5, 1.5, shape.shape), jnp.float32)
         fan_in = max(1, np.prod(shape.shape[:-1]))
-        return (rng.standard_normal(shape.shape) * np.sqrt(2 / fan_in)).astype(np.float32)
+        return jnp.asarray(rng.standard_normal(shape.shape) * np.sqrt(2 / fan_in), jnp.float32)
 
     return jax.tree_util.tree_map_with_path(leaf, shapes)
 
@@ -34,12 +35,14 @@ def fast_jit(function: Callable) -> Callable:
     return jax.jit(function, compiler_options=FAST_COMPILE)
 
 
-def normal(seed: int, *shape: int) -> np.ndarray:
+def normal(seed: int, *shape: int) -> jax.Array:
     """Standard normal float32 numbers."""
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32)
 
 
 def flat_shapes(tree: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     """Shape of every leaf by its path."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape) for path, leaf in leaves}
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }

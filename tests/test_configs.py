@@ -70,13 +70,16 @@ def test_rows_change_what_they_say_and_nothing_else() -> None:
     assert not rows["AV#"].trains
     assert rows["AV#"].weights == rows["AV*"].folder
     assert rows["AV"].config.init == rows["V"].config.init == str(rows[""].folder)
-    assert rows["AV"].config.total_steps == rows["V"].config.total_steps
+    assert rows["AV"].config.total_steps == rows["V"].config.total_steps == rows[""].config.total_steps / 2
 
 
 def test_a_row_that_refers_to_a_later_one_is_refused() -> None:
     config = load(CONFIGS / "avinet.py").get_config("demo").unlock()
-    config.rows.base.init = "v"
+    config.row_changes.base.init = "v"
     with pytest.raises(InputError, match="no row before it"):
+        plan(config, "runs")
+    config.rows = ("v2",)
+    with pytest.raises(InputError, match="'v2' is not in row_changes"):
         plan(config, "runs")
 
 

@@ -4,14 +4,15 @@ import functools
 
 import golden
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from avsd_jax.torch_import import to_variables
 from drawn import flat_shapes, shapes
 
 from avsd_jax import models
 from avsd_jax.errors import InputError
 from avsd_jax.nn.soundnet import MIN_SAMPLES, SoundNet
-from avsd_jax.torch_import import to_variables
 
 _TAPS = {
     "maxpool1": "conv1",
@@ -54,17 +55,17 @@ def test_any_length_equals_the_official_encoder(shared, samples):
 def test_shortest_input():
     encoder = SoundNet(width=0.1)
     out = jax.eval_shape(
-        lambda x: encoder.init_with_output(jax.random.key(0), x)[0], np.zeros((2, MIN_SAMPLES), np.float32)
+        lambda x: encoder.init_with_output(jax.random.key(0), x)[0], jnp.zeros((2, MIN_SAMPLES))
     )
     assert out["conv7"].shape == (2, 1, 104)
     with pytest.raises(InputError, match=f"pad it to at least {MIN_SAMPLES}"):
-        encoder.init(jax.random.key(0), np.zeros((2, MIN_SAMPLES - 1), np.float32))
+        encoder.init(jax.random.key(0), jnp.zeros((2, MIN_SAMPLES - 1)))
     with pytest.raises(InputError, match="'audio'"):
-        models.create("soundnet8").init(jax.random.key(0), {"video": np.zeros((1, 8, 32, 32, 3), np.float32)})
+        models.create("soundnet8").init(jax.random.key(0), {"sound": jnp.zeros((1, MIN_SAMPLES))})
 
 
 def test_last_layer_can_be_given():
-    audio = np.zeros((1, MIN_SAMPLES), np.float32)
+    audio = jnp.zeros((1, MIN_SAMPLES))
     tree = flat_shapes(shapes(SoundNet(width=0.25, features=68), audio)["params"])
     assert tree["conv6/kernel"] == (4, 64, 128)
     assert tree["conv7/kernel"] == (4, 128, 68)

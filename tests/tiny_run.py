@@ -38,7 +38,7 @@ def tiny_config(data_dir: str | os.PathLike, **changes: object) -> ConfigDict:
     config.checkpoint_every = 3
     config.log_every = 3
     config.tensorboard = False
-    config.rows = ConfigDict()
+    config.rows = ()
     with config.ignore_type():
         for key, value in changes.items():
             config[key] = value

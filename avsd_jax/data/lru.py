@@ -9,8 +9,8 @@ from typing import Any
 class ByteCache:
     """Keeps the most recently used values while they fit in `capacity` bytes.
 
-    Values need an attribute `nbytes`. A value is computed outside the lock: two threads that miss the same key at
-    once both compute it, which costs time but never blocks the others.
+    Values need an attribute `nbytes`. A value is computed outside the lock: two threads that miss the same
+    key at once both compute it, which costs time but never blocks the others.
     """
 
     def __init__(self, capacity: int):

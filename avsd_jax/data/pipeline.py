@@ -1,8 +1,8 @@
 """From a store of videos to batches of arrays: sampling, preparation, order, prefetching.
 
-Training: element i of the endless stream of clips is a pure function of (seed, i); step s takes elements s * B to
-s * B + B - 1, and of these each process takes a contiguous part. So a checkpoint stores only the step, and the global
-batch is the same, row by row, for any number of processes and threads.
+Training: element i of the endless stream of clips is a pure function of (seed, i). Step s takes the elements
+from s * B to (s + 1) * B - 1, and of these each process takes a contiguous part. So a checkpoint stores only
+the step, and the global batch is the same, row by row, for any number of processes and threads.
 
 Keys of an example (a batch adds the axis b in front):
     video        float32 [t h w 3]  normalised frames
@@ -17,22 +17,316 @@ Keys of an example (a batch adds the axis b in front):
     mask         bool []            False in the rows that fill up the last batch of an evaluation
 """
 
+import dataclasses
 import functools
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from types import ModuleType
 
 import cv2
 import grain
 import numpy as np
 from absl import flags
+from jaxtyping import Float32
 
 from avsd_jax.by_name import load_module
 from avsd_jax.data import audio
 from avsd_jax.data.audio import AUDIO_CONDITIONS
-from avsd_jax.data.lru import ByteCache
 from avsd_jax.data.preprocessing import avc
+from avsd_jax.data.preprocessing.avc import Inputs
 from avsd_jax.data.store import VideoStore
 from avsd_jax.data.window import Window
 from avsd_jax.errors import InputError
 
 __all__ = ["AUDIO_CONDITIONS", "ClipSpec", "eval_batches", "train_batches"]
+
+Example = dict[str, np.ndarray]
+
+# Samples of the classifier's waveform that are resampled, and kept, together.
+_AUDIO_BLOCK = 8192
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipSpec:
+    """What a model reads.
+
+    Attributes:
+        clip_size: frames of a clip.
+        frame_size: (height, width) of the model's frames and maps, pixels.
+        frame_step: distance between a clip's frames, in frames of the video.
+        sampler: module of `avsd_jax.data.samplers` that chooses clips.
+        preprocessing: module of `avsd_jax.data.preprocessing` that prepares them.
+        samples_per_video: clips drawn from each video (each `train_items` of it) per epoch.
+        avc: the classifier's clock (`classifier.inputs`), or None without a classifier.
+        audio: whether the model hears.
+    """
+
+    clip_size: int
+    frame_size: tuple[int, int]
+    frame_step: int = 1
+    sampler: str = "vinet"
+    preprocessing: str = "vinet"
+    samples_per_video: int = 1
+    avc: Inputs | None = None
+    audio: bool = True
+
+    @property
+    def audio_samples(self) -> int:
+        """Length of the model's sound buffer."""
+        return self.preparation.audio_samples(self.clip_size)
+
+    @property
+    def sampling(self) -> ModuleType:
+        """The sampler's module."""
+        return load_module("avsd_jax.data.samplers", self.sampler, "sampler")
+
+    @property
+    def preparation(self) -> ModuleType:
+        """The preprocessing's module."""
+        return load_module("avsd_jax.data.preprocessing", self.preprocessing, "preprocessing")
+
+
+def train_batches(
+    store: VideoStore,
+    spec: ClipSpec,
+    *,
+    batch_size: int,
+    seed: int,
+    start_step: int = 0,
+    num_threads: int = 4,
+    process_index: int = 0,
+    process_count: int = 1,
+    num_epochs: int | None = None,
+) -> Iterator[Example]:
+    """Iterates over training batches, from step `start_step` on.
+
+    An epoch holds every video `spec.samples_per_video` times, shuffled anew; batches run on across epochs.
+
+    Args:
+        store: the training split.
+        spec: what the model reads.
+        batch_size: rows of the global batch.
+        seed: decides everything random.
+        start_step: steps already done.
+        num_threads: threads that prepare clips; 0 prepares them while the caller waits.
+        process_index: which process this is.
+        process_count: how many share the global batch.
+        num_epochs: passes over the videos; None for no end. A last batch that is not full is dropped.
+
+    Returns:
+        An iterator of batches of `batch_size / process_count` rows; `close()` ends its threads.
+
+    Raises:
+        InputError: the batch does not divide, a sampler or preprocessing does not exist, or a video's sound
+            does not fit the model. Damaged pictures raise it while iterating.
+    """
+    _check(store, spec)
+    sampling = spec.sampling
+    items = [
+        (video, item)
+        for video, index in enumerate(store.videos)
+        for item in range(sampling.train_items(index.num_frames, spec.clip_size))
+    ]
+    clips = _Clips(store, spec, "real")
+
+    def draw(item: tuple[int, int], rng: np.random.Generator) -> Example:
+        video, number = item
+        window = sampling.train_window(
+            rng,
+            number,
+            store.videos[video].num_frames,
+            spec.clip_size,
+            spec.frame_step,
+            lambda frame: not store.density(video, frame).any(),
+        )
+        return clips.example(video, window)
+
+    epoch = items * spec.samples_per_video
+    length = sys.maxsize if num_epochs is None else num_epochs * len(epoch)
+    # A permutation per epoch; grain's own shuffle takes a millisecond an element where there are few.
+    order = functools.lru_cache(maxsize=4)(lambda e: np.random.default_rng([seed, e]).permutation(len(epoch)))
+    stream = grain.MapDataset.range(length).map(lambda i: epoch[order(i // len(epoch))[i % len(epoch)]])
+    # Drawn before processes divide the stream: the other order would make draws depend on their number.
+    stream = stream.seed(seed).random_map(draw)
+    num_steps = length // batch_size
+    return _batches(
+        stream.__getitem__, start_step, num_steps, batch_size, num_threads, process_index, process_count
+    )
+
+
+def eval_batches(
+    store: VideoStore,
+    spec: ClipSpec,
+    *,
+    batch_size: int,
+    stride: int = 1,
+    audio_condition: str = "real",
+    num_threads: int = 2,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[Example]:
+    """Iterates once over every `stride`-th frame of every video, in order.
+
+    The last batch is filled up with repeats of the last row, whose `mask` is False.
+
+    Args:
+        store: the split to score.
+        spec: what the model reads.
+        batch_size: rows of the global batch.
+        stride: distance between the frames predicted.
+        audio_condition: one of `AUDIO_CONDITIONS`: what both the model and its classifier hear.
+        num_threads: threads that prepare clips; 0 prepares them while the caller waits.
+        process_index: which process this is.
+        process_count: how many share the global batch.
+
+    Returns:
+        An iterator of batches of `batch_size / process_count` rows; `close()` ends its threads.
+
+    Raises:
+        InputError: the batch does not divide, a sampler, preprocessing or audio condition does not exist, or
+            a video's sound does not fit the model. Damaged pictures raise it while iterating.
+    """
+    _check(store, spec)
+    sampling = spec.sampling
+    targets = [
+        (video, frame)
+        for video, index in enumerate(store.videos)
+        for frame in sampling.eval_targets(index.num_frames, spec.clip_size, stride)
+    ]
+    clips = _Clips(store, spec, audio_condition)
+
+    def element(i: int) -> Example:
+        video, frame = targets[min(i, len(targets) - 1)]
+        window = sampling.eval_window(frame, store.videos[video].num_frames, spec.clip_size, spec.frame_step)
+        return clips.example(video, window) | {"mask": np.bool_(i < len(targets))}
+
+    num_steps = -(-len(targets) // batch_size)
+    return _batches(element, 0, num_steps, batch_size, num_threads, process_index, process_count)
+
+
+def _batches(
+    element: Callable[[int], Example],
+    start_step: int,
+    num_steps: int,
+    batch_size: int,
+    num_threads: int,
+    process_index: int,
+    process_count: int,
+) -> Iterator[Example]:
+    """This process's rows of the batches of elements 0, 1, 2, ...; batch s starts at s * batch_size."""
+    if batch_size % process_count:
+        raise InputError(
+            f"batch size {batch_size} does not divide among {process_count} processes: use a multiple"
+        )
+    local = batch_size // process_count
+
+    def row(i: int) -> Example:
+        step, offset = divmod(i, local)
+        return element(step * batch_size + process_index * local + offset)
+
+    # Grain reads absl flags, which a notebook or a test has not parsed.
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()
+    # The threads are ours: OpenCV's own would only compete with them.
+    cv2.setNumThreads(1)
+    rows = grain.MapDataset.range(start_step * local, num_steps * local).map(row)
+    # Single clips are prefetched, not batches: a batch is ready sooner, and memory holds two at most.
+    ahead = 2 * local + num_threads if num_threads else 0
+    options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=ahead)
+    return iter(rows.to_iter_dataset(options).batch(local, drop_remainder=True))
+
+
+def _check(store: VideoStore, spec: ClipSpec) -> None:
+    if not store.videos:
+        raise InputError(f"{store.name} has no videos: build it from at least one")
+    if not spec.audio:
+        return
+    frames = (spec.clip_size - 1) * spec.frame_step + 1
+    for video in store.videos:
+        needed = int(min(frames, video.num_frames) / video.fps * video.sample_rate) + 1
+        if min(needed, video.num_samples) > spec.audio_samples:
+            raise InputError(
+                f"{store.name}: the sound of {frames} frames of video {video.id!r} ({video.sample_rate} Hz, "
+                f"{video.fps:g} frames/s) has {needed} samples and does not fit the model's "
+                f"{spec.audio_samples}: build the dataset with sound at 22050 Hz or less, or use a smaller "
+                "frame_step"
+            )
+
+
+class _Clips:
+    """Turns windows into examples under one audio condition."""
+
+    def __init__(self, store: VideoStore, spec: ClipSpec, condition: str):
+        self._store = store
+        self._spec = spec
+        self._prepare = spec.preparation
+        self._condition = condition
+        self._readers = [audio.reader(store, video, condition) for video in range(len(store.videos))]
+
+    def example(self, video: int, window: Window) -> Example:
+        store, spec, prepare = self._store, self._spec, self._prepare
+        index = store.videos[video]
+        density = store.density(video, window.target)
+        points = store.fixations(video, window.target)
+        decode = functools.cache(lambda i: store.frames(video, [i])[0])
+        example = {
+            "video": self._frames(video, window.frames, spec.frame_size, prepare, decode),
+            "density": prepare.resize_density(density, spec.frame_size),
+            "fixations": prepare.fixation_map(points, (index.map_height, index.map_width), spec.frame_size),
+            "avc_label": np.int32(store.avc_label(video)[window.target]),
+            "video_index": np.int32(video),
+            "frame_index": np.int32(window.target),
+            "mask": np.bool_(True),
+        }
+        if spec.audio:
+            example["audio"] = self._audio(video, window)
+        if spec.avc is not None:
+            shown = avc.frame_indices(window.target, index.fps, index.num_frames, spec.avc)
+            size = (spec.avc.frame_size, spec.avc.frame_size)
+            example["avc_frames"] = self._frames(video, shown, size, avc, decode)
+            example["avc_audio"] = self._avc_audio(video, *avc.audio_span(window.target, index.fps, spec.avc))
+        return example
+
+    def _frames(
+        self,
+        video: int,
+        frames: tuple[int, ...],
+        size: tuple[int, int],
+        prepare: ModuleType,
+        decode: Callable[[int], np.ndarray],
+    ) -> Float32[np.ndarray, "t h w 3"]:
+        """Prepared frames; neighbouring clips share most of theirs, so the resized ones are kept."""
+
+        def resized(frame: int) -> np.ndarray:
+            key = (video, frame, size, prepare.__name__)
+            return self._store.derived.get(key, lambda: prepare.resize_frame(decode(frame), size))
+
+        return prepare.normalise(np.stack([resized(frame) for frame in frames]))
+
+    def _audio(self, video: int, window: Window) -> Float32[np.ndarray, " s"]:
+        index = self._store.videos[video]
+        start, stop = self._prepare.excerpt_span(
+            window.audio_first,
+            window.audio_last,
+            index.num_frames,
+            index.fps,
+            index.sample_rate,
+            index.num_samples,
+        )
+        excerpt = audio.to_float(self._readers[video](start, stop)) * np.float32(self._prepare.WAVEFORM_SCALE)
+        return self._prepare.window_audio(excerpt, self._spec.audio_samples, window.reverse_audio)
+
+    def _avc_audio(self, video: int, start: int, stop: int) -> Float32[np.ndarray, " s"]:
+        """The classifier's waveform; blocks are kept, since neighbouring clips hear mostly the same."""
+        rate, source_rate = self._spec.avc.sample_rate, self._store.videos[video].sample_rate
+
+        def block(number: int) -> np.ndarray:
+            low = number * _AUDIO_BLOCK
+            return audio.resample_span(self._readers[video], source_rate, rate, low, low + _AUDIO_BLOCK)
+
+        first, last = start // _AUDIO_BLOCK, -(-stop // _AUDIO_BLOCK)
+        blocks = [
+            self._store.derived.get((video, number, rate, self._condition), lambda n=number: block(n))
+            for number in range(first, last)
+        ]
+        return np.concatenate(blocks)[start - first * _AUDIO_BLOCK : stop - first * _AUDIO_BLOCK]

@@ -1,11 +1,11 @@
 """The one schema of every dataset: how a video becomes records, and what a record holds.
 
-A record is a chunk of consecutive frames of one video, so that reading a clip touches one or two chunks of a long
-video and decodes the asked frames only. Images stay compressed (JPEG frames, 8-bit grey PNG density maps); arrays are
-stored as plain bytes, which TFDS parses fifty times faster than lists of numbers.
+A record is a chunk of consecutive frames of one video, so that reading a clip touches one or two chunks of a
+long video and decodes the asked frames only. Images stay compressed (JPEG frames, 8-bit grey PNG density
+maps); arrays are stored as plain bytes, which TFDS parses fifty times faster than lists of numbers.
 
-What is known of whole videos (`VideoIndex`: length, rates, sizes, labels, where the chunks begin) is kept apart in
-the dataset's metadata: opening a dataset reads no record.
+What is known of whole videos (`VideoIndex`: length, rates, sizes, labels, where the chunks begin) is kept
+apart in the dataset's metadata: opening a dataset reads no record.
 """
 
 import dataclasses
@@ -36,8 +36,8 @@ class SourceVideo:
         width: frame width in pixels.
         frames: `num_frames` JPEG files, in order; a generator keeps a long video out of memory.
         density: `num_frames` 8-bit grey PNG files, in order.
-        fixations: rows (frame, viewer, x, y), frames ascending from 0; x to the right and y downwards in pixels of the
-            map plane, pixel centres at whole numbers.
+        fixations: rows (frame, viewer, x, y), frames ascending from 0; x to the right and y downwards in
+            pixels of the map plane, pixel centres at whole numbers.
         num_viewers: number of people watched; viewers are numbered 0 to `num_viewers` - 1.
         avc_label: per frame 1 consistent, 0 inconsistent, -1 unlabelled.
         audio: mono waveform, 16 bit; empty where there is no sound.
@@ -139,10 +139,16 @@ def features() -> tfds.features.FeaturesDict:
             "frames": feature.Sequence(image, doc="JPEG files"),
             "density": feature.Sequence(image, doc="8-bit grey PNG files of fixation density"),
             "fixations": feature.Tensor(
-                shape=(None, 4), dtype=np.float32, encoding="bytes", doc="rows (frame in the video, viewer, x, y)"
+                shape=(None, 4),
+                dtype=np.float32,
+                encoding="bytes",
+                doc="rows (frame in the video, viewer, x, y)",
             ),
             "avc_label": feature.Tensor(
-                shape=(None,), dtype=np.int8, encoding="bytes", doc="1 consistent, 0 inconsistent, -1 unlabelled"
+                shape=(None,),
+                dtype=np.int8,
+                encoding="bytes",
+                doc="1 consistent, 0 inconsistent, -1 unlabelled",
             ),
             "audio": feature.Tensor(shape=(None,), dtype=np.int16, encoding="bytes", doc="mono waveform"),
             "audio_first": feature.Scalar(np.int64, doc="number of the chunk's first sample"),
@@ -159,16 +165,11 @@ def features() -> tfds.features.FeaturesDict:
     )
 
 
-def num_chunks(num_frames: int, chunk_frames: int) -> int:
-    """Records of a video."""
-    return -(-num_frames // chunk_frames)
-
-
 def index_of(video: SourceVideo, chunk_frames: int = CHUNK_FRAMES) -> VideoIndex:
     """The index entry of a video.
 
-    Sound is cut where the chunks' frames begin, `floor(first_frame / fps * sample_rate)`; what sounds after the last
-    frame belongs to the last chunk.
+    Sound is cut where the chunks' frames begin, `floor(first_frame / fps * sample_rate)`; what sounds after
+    the last frame belongs to the last chunk.
 
     Raises:
         InputError: the video contradicts itself; the message names it and what is wrong.
@@ -235,7 +236,9 @@ def encode(video: SourceVideo, chunk_frames: int = CHUNK_FRAMES) -> Iterator[dic
         }
     for kind, rest in (("frames", frames), ("density maps", density)):
         if next(rest, None) is not None:
-            raise InputError(f"video {index.id!r} has more than its {index.num_frames} {kind}: make them agree")
+            raise InputError(
+                f"video {index.id!r} has more than its {index.num_frames} {kind}: make them agree"
+            )
 
 
 def parse(record: Mapping[str, Any]) -> Chunk:
@@ -300,12 +303,16 @@ def _check(video: SourceVideo) -> None:
         f"fps {video.fps}, which is no positive number": not 0 < video.fps < np.inf,
         f"sample rate {video.sample_rate}, which is not positive": video.sample_rate < 1,
         f"a size of {video.height}x{video.width}": min(video.height, video.width, height, width) < 1,
-        f"{len(video.avc_label)} labels for {video.num_frames} frames": len(video.avc_label) != video.num_frames,
+        f"{len(video.avc_label)} labels for {video.num_frames} frames": (
+            len(video.avc_label) != video.num_frames
+        ),
         "labels other than -1, 0 and 1": not np.isin(video.avc_label, _LABELS).all(),
         "fixations that are not finite": not np.isfinite(video.fixations).all(),
         "fixations whose frames do not ascend": bool((np.diff(frame) < 0).any()),
-        f"fixations outside frames 0 to {video.num_frames - 1}": _outside(frame, 0, video.num_frames - 1),
-        f"fixations of viewers outside 0 to {video.num_viewers - 1}": _outside(viewer, 0, video.num_viewers - 1),
+        f"fixations outside frames 0 to {video.num_frames - 1}": _outside(frame, 0.0, video.num_frames - 1.0),
+        f"fixations of viewers outside 0 to {video.num_viewers - 1}": _outside(
+            viewer, 0.0, video.num_viewers - 1.0
+        ),
         f"fixations outside the {height}x{width} map": (
             _outside(x, -0.5, width - 0.5) or _outside(y, -0.5, height - 0.5)
         ),

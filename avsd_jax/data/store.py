@@ -14,7 +14,7 @@ from avsd_jax.errors import InputError
 
 T = TypeVar("T")
 
-# Compressed chunks: a whole epoch of the embedded benchmark, or some forty chunks of 720p video.
+# Holds all of the embedded benchmark, or some forty chunks of 720p video.
 _CACHE_BYTES = 256 << 20
 
 
@@ -26,6 +26,7 @@ class VideoStore:
     Attributes:
         name: dataset and split, for messages.
         videos: what the index says of each video, in the order of the records.
+        derived: cache for whatever is made from the videos; keys are the maker's business.
     """
 
     def __init__(
@@ -41,18 +42,21 @@ class VideoStore:
         self._records = records
         self._chunk_frames = chunk_frames
         self._cache = ByteCache(cache_bytes)
+        self.derived = ByteCache(cache_bytes)
         counts = [len(video.audio_first) for video in self.videos]
         self._first_record = np.concatenate([[0], np.cumsum(counts)]).astype(int).tolist()
 
     @classmethod
-    def open(cls, dataset: str, split: str, data_dir: str | Path, cache_bytes: int = _CACHE_BYTES) -> "VideoStore":
+    def open(
+        cls, dataset: str, split: str, data_dir: str | Path, cache_bytes: int = _CACHE_BYTES
+    ) -> "VideoStore":
         """Opens a split of a prepared dataset; reads its index, and no record.
 
         Args:
             dataset: `name` or `name/config` of a folder of `datasets_tfds`.
             split: name of a split.
             data_dir: folder in which the dataset was built.
-            cache_bytes: memory for parsed chunks.
+            cache_bytes: memory for parsed chunks, and as much again for what is derived from them.
 
         Raises:
             InputError: there is no such dataset or split, or it is not prepared in `data_dir`.
@@ -60,7 +64,9 @@ class VideoStore:
         builder = datasets.open_builder(dataset, data_dir)
         splits = builder.info.metadata["splits"]
         if split not in splits:
-            raise InputError(f"dataset {dataset!r} has no split {split!r}: choose one of {', '.join(sorted(splits))}")
+            raise InputError(
+                f"dataset {dataset!r} has no split {split!r}: choose one of {', '.join(sorted(splits))}"
+            )
         return cls(
             f"{dataset} {split}",
             builder.as_data_source(split=split),
@@ -76,7 +82,9 @@ class VideoStore:
             IndexError: the video has no such frame.
             InputError: a stored picture is damaged.
         """
-        decoded = {int(i): self._image(video, int(i), "frames", schema.decode_jpeg) for i in np.unique(indices)}
+        decoded = {
+            int(i): self._image(video, int(i), "frames", schema.decode_jpeg) for i in np.unique(indices)
+        }
         return [decoded[int(i)] for i in indices]
 
     def density(self, video: int, index: int) -> UInt8[np.ndarray, "h w"]:
@@ -109,7 +117,7 @@ class VideoStore:
         low, high = max(start, 0), min(stop, index.num_samples)
         if low >= high:
             return out
-        # The last chunk that begins at or before a sample is the one that holds it: chunks without sound come first.
+        # Of chunks that begin with the same sample, the last one holds it: the others have no sound.
         first, last = np.searchsorted(index.audio_first, [low, high - 1], side="right") - 1
         for number in range(first, last + 1):
             chunk = self._chunk(video, number)
@@ -122,7 +130,9 @@ class VideoStore:
         try:
             return decode(getattr(chunk, kind)[index - chunk.first_frame])
         except InputError as error:
-            raise InputError(f"{self.name}, video {self.videos[video].id!r}, frame {index}: {error}") from error
+            raise InputError(
+                f"{self.name}, video {self.videos[video].id!r}, frame {index}: {error}"
+            ) from error
 
     def _chunk_of_frame(self, video: int, index: int) -> schema.Chunk:
         if not 0 <= index < self.videos[video].num_frames:

@@ -8,8 +8,8 @@ class Window:
     """One clip, as frame numbers of its video.
 
     Attributes:
-        frames: the clip's frames in the order in which the model sees them; repeats stand for frames that the video
-            does not have.
+        frames: the clip's frames in the order in which the model sees them; repeats stand for frames that the
+            video does not have.
         target: frame whose map is predicted.
         audio_first: frame with which the clip's sound begins.
         audio_last: frame with which it ends, inclusive.

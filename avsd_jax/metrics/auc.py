@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from avsd_jax.metrics.maps import FixationMaps, Maps, Scores, as_float, fixated, is_constant, min_max
 
@@ -14,19 +14,20 @@ def auc_judd(pred: Maps, fixations: FixationMaps, max_fixations: int | None = No
     """AUC of fixated against all other pixels, thresholds at the fixated values (MIT `AUC_Judd`).
 
     The MATLAB staircase joins (0, 0), one point per fixated value and (1, 1). Its area is the rank statistic
-    P(fixated > other) + P(tie) / 2, plus half a step: `0.5 / n` times the share of other pixels above the lowest
-    fixated value m. MATLAB breaks ties by adding random numbers below 1e-7; the expectation of that is computed
-    here, where a tie at m counts k / (k + 1), k being the number of fixated pixels at m.
+    P(fixated > other) + P(tie) / 2, plus half a step: `0.5 / n` times the share of other pixels above the
+    lowest fixated value m. MATLAB breaks ties by adding random numbers below 1e-7; the expectation of that is
+    computed here, where a tie at m counts k / (k + 1), k being the number of fixated pixels at m.
 
     Args:
         pred: saliency of any scale, `[..., H, W]`.
         fixations: positive where somebody looked, same shape.
-        max_fixations: an upper bound on the fixated pixels of a map, which makes it fast; without one, any number.
+        max_fixations: an upper bound on the fixated pixels of a map, which makes it fast; without one, any
+            number.
 
     Returns:
-        `[...]`. NaN where there is no fixation, where every pixel is fixated, and (a wrong bound must not pass
-        for a score) where more than `max_fixations` are. A constant map scores `0.5 + 0.5 / (n + 1)`, a map that
-        is constant but for rounding noise NaN.
+        `[...]`. NaN where there is no fixation, where every pixel is fixated, and (a wrong bound must not
+        pass for a score) where more than `max_fixations` are. A constant map scores `0.5 + 0.5 / (n + 1)`, a
+        map that is constant but for rounding noise NaN.
     """
     (pred,) = as_float(pred)
     noise = is_constant(pred) & (pred.max(axis=(-2, -1)) > pred.min(axis=(-2, -1)))
@@ -43,9 +44,9 @@ def s_auc(
 ) -> Scores:
     """AUC of fixated pixels against pixels fixated at other times (MIT `AUC_shuffled`, STAViS' pool).
 
-    MATLAB averages 100 random subsets of the pool, with thresholds 0.1 apart on the map stretched to [0, 1]. Each
-    subset's area is the rank statistic of the map in 11 bins, which is linear in the negatives, so that the
-    expectation is the same statistic over the whole pool.
+    MATLAB averages 100 random subsets of the pool, with thresholds 0.1 apart on the map stretched to [0, 1].
+    Each subset's area is the rank statistic of the map in 11 bins, which is linear in the negatives, so that
+    the expectation is the same statistic over the whole pool.
 
     Args:
         pred: saliency of any scale, `[..., H, W]`.
@@ -64,7 +65,8 @@ def s_auc(
     if bins is None:
         return _over_maps(lambda x, h, p: _rank_statistic(x, h, p, max_fixations), unit, hit, pool)
     # i * 0.1 in double precision is how Octave's 0:0.1:1 rounds; it matters to values exactly on a threshold.
-    return _binned(unit, hit, pool, np.arange(1, bins) * (1 / (bins - 1)))
+    thresholds = np.arange(1, bins) * (1 / (bins - 1))
+    return _over_maps(lambda x, h, p: _binned(x, h, p, thresholds), unit, hit, pool)
 
 
 def _over_maps(statistic: Callable[..., Float[Array, ""]], *maps: Array) -> Scores:
@@ -113,8 +115,8 @@ def _rank_statistic(
     multiplicity = _entries_below(ascending, ascending, jnp.less_equal) - _entries_below(
         ascending, ascending, jnp.less
     )
-    following = jnp.concatenate([ascending, jnp.full(1, jnp.inf, x.dtype)])[below]
-    ties = jnp.where(following == x, jnp.append(multiplicity, 0)[below], 0)
+    following = _take(jnp.append(ascending, jnp.inf), below)
+    ties = jnp.where(following == x, _take(jnp.append(multiplicity, 0), below), 0)
     wins = 2 * (size - below) - ties  # twice: ties count one half
 
     # Integer sums along rows are exact and cannot overflow; the last sum may round.
@@ -129,34 +131,37 @@ def _entries_below(
 ) -> Int[Array, "*s"]:
     """Binary search in a table of 2^k entries, the first of which is below everything.
 
-    Returns how many entries e satisfy `compare(e, x)`. Written out because the gathers of
-    `jnp.searchsorted` check their bounds.
+    Returns how many entries e satisfy `compare(e, x)`.
     """
     index = jnp.zeros(x.shape, jnp.int32)
     step = ascending.shape[0] // 2
     while step:
-        entry = ascending.at[index + step].get(mode="promise_in_bounds")
-        index = jnp.where(compare(entry, x), index + step, index)
+        index = jnp.where(compare(_take(ascending, index + step), x), index + step, index)
         step //= 2
     return index + 1
 
 
+def _take(table: Shaped[Array, "n"], index: Int[Array, "*s"]) -> Shaped[Array, "*s"]:
+    """`table[index]` without the check of the bounds, which costs more than the reading."""
+    return table.at[index].get(mode="promise_in_bounds")
+
+
 def _binned(
-    unit: Float[Array, "*b h w"],
-    positive: Bool[Array, "*b h w"],
-    negative: Bool[Array, "*b h w"],
+    unit: Float[Array, "h w"],
+    positive: Bool[Array, "h w"],
+    negative: Bool[Array, "h w"],
     thresholds: np.ndarray,
-) -> Scores:
+) -> Float[Array, ""]:
     """The rank statistic of a map in [0, 1] cut at the thresholds, from two histograms."""
 
-    def at_least(mask: Bool[Array, "*b h w"]) -> Float[Array, "*b n"]:
-        counts = [mask.sum(axis=(-2, -1), dtype=jnp.int32)]
-        counts += [(mask & (unit >= t)).sum(axis=(-2, -1), dtype=jnp.int32) for t in thresholds]
-        share = jnp.stack(counts, axis=-1).astype(unit.dtype)
-        return share / share[..., :1]
+    def reach(mask: Bool[Array, "h w"]) -> Float[Array, "n"]:
+        """Share of the masked pixels that reach threshold 0 (all), 1, 2, ..., and none at the end."""
+        counts = [mask.sum(dtype=jnp.int32)]
+        counts += [(mask & (unit >= t)).sum(dtype=jnp.int32) for t in thresholds]
+        share = jnp.stack([*counts, jnp.zeros_like(counts[0])]).astype(unit.dtype)
+        return share / share[0]
 
-    p, q = at_least(positive), at_least(negative)
-    p_next, q_next = (jnp.pad(s[..., 1:], [(0, 0)] * (s.ndim - 1) + [(0, 1)]) for s in (p, q))
+    p, q = reach(positive), reach(negative)
     # A positive in bin b beats the negatives below b and halves those in b.
-    value = jnp.sum((p - p_next) * (1 - (q + q_next) / 2), axis=-1)
-    return jnp.where(jnp.isnan(unit).any(axis=(-2, -1)), jnp.nan, value)
+    value = jnp.sum((p[:-1] - p[1:]) * (1 - (q[:-1] + q[1:]) / 2))
+    return jnp.where(jnp.isnan(unit).any(), jnp.nan, value)

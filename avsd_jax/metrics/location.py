@@ -2,7 +2,17 @@
 
 import jax.numpy as jnp
 
-from avsd_jax.metrics.maps import FixationMaps, Maps, Scores, as_float, centred, count, fixated, min_max, total
+from avsd_jax.metrics.maps import (
+    FixationMaps,
+    Maps,
+    Scores,
+    as_float,
+    centred,
+    count,
+    fixated,
+    min_max,
+    total,
+)
 
 
 def nss(pred: Maps, fixations: FixationMaps) -> Scores:

@@ -57,8 +57,8 @@ def min_max(x: Float[Array, "*b h w"]) -> Float[Array, "*b h w"]:
     """Stretches each map to [0, 1]; a constant map becomes NaN throughout."""
     low, high = x.min(axis=(-2, -1)), x.max(axis=(-2, -1))
     span = per_map(jnp.where(is_constant(x), jnp.nan, high - low))
-    # The barrier keeps XLA from multiplying by 1 / span, which rounds otherwise: the maximum would not be 1, and
-    # the s-AUC has a threshold there.
+    # The barrier keeps XLA from multiplying by 1 / span, which rounds otherwise: the maximum would not be 1,
+    # and the s-AUC has a threshold there.
     return (x - per_map(low)) / jax.lax.optimization_barrier(jnp.broadcast_to(span, x.shape))
 
 

@@ -39,7 +39,9 @@ def gaussian_matrix(size: int, sigma: float) -> Float[np.ndarray, "size size"]:
     return _gather(np.broadcast_to(kernel / kernel.sum(), taps.shape), taps, size)
 
 
-def apply_matrices(x: Float[Array, "*b h w"], rows: np.ndarray, columns: np.ndarray) -> Float[Array, "*b H W"]:
+def apply_matrices(
+    x: Float[Array, "*b h w"], rows: np.ndarray, columns: np.ndarray
+) -> Float[Array, "*b H W"]:
     """`rows @ x @ columns.T` for each map, in full precision on every device."""
     multiply = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
     return multiply(multiply(jnp.asarray(rows, x.dtype), x), jnp.asarray(columns.T, x.dtype))
@@ -64,7 +66,7 @@ def _keys_cubic(x: np.ndarray) -> np.ndarray:
 
 
 def _gather(weights: np.ndarray, taps: np.ndarray, size: int) -> np.ndarray:
-    """Adds each tap's weight to the column of the sample it reads, mirroring at the ends (period 2 * size)."""
+    """Adds each tap's weight to the column of the sample it reads; the ends mirror (period 2 * size)."""
     taps = np.mod(taps, 2 * size)
     taps = np.where(taps < size, taps, 2 * size - 1 - taps)
     matrix = np.zeros((len(taps), size))

@@ -12,6 +12,7 @@ import jax
 from flax import linen as nn
 from flax.core import FrozenDict
 from jaxtyping import Array, Bool, Float
+from ml_collections import ConfigDict
 
 from avsd_jax.errors import InputError
 from avsd_jax.models import classifiers, fusions, vinet
@@ -26,7 +27,7 @@ class Model(nn.Module):
     """AViNet; with the default options exactly the official network, which no gate switches.
 
     Attributes:
-        clip_size, num_skips, width, lowering, axis_name: see `avsd_jax.models.vinet.Model`; the width also
+        clip_size, num_skips, width, lowering, axis_name, norm_momentum: see `avsd_jax.models.vinet.Model`; the width also
             scales SoundNet, whose last layer always has as many channels as the visual feature.
         fusion: module of `avsd_jax.models.fusions`.
         fusion_options: its options.
@@ -47,13 +48,14 @@ class Model(nn.Module):
     width: float = 1.0
     lowering: Lowering = "auto"
     axis_name: str | None = None
+    norm_momentum: float = 0.999
     fusion: str = "bilinear"
-    fusion_options: Mapping[str, Any] = FrozenDict()
+    fusion_options: Mapping[str, Any] | ConfigDict = FrozenDict()
     gate: str = "always"
     gate_at: str = "input"
     train_gate: str = "predicted"
     classifier: str = "l3net"
-    classifier_options: Mapping[str, Any] = FrozenDict()
+    classifier_options: Mapping[str, Any] | ConfigDict = FrozenDict()
 
     @nn.compact
     def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:
@@ -79,7 +81,9 @@ class Model(nn.Module):
         switch = AVCGate(self.gate, self.train_gate)
         if self.gate_at not in GATE_AT:
             raise InputError(f"unknown gate_at {self.gate_at!r}: choose one of {', '.join(GATE_AT)}")
-        options = (self.clip_size, self.num_skips, self.width, self.lowering, self.axis_name)
+        options = (
+            self.clip_size, self.num_skips, self.width, self.lowering, self.axis_name, self.norm_momentum
+        )
         visual = vinet.Model(*options, name="visual_model")
         out = visual.encode(_get(batch, "video"), train)
 

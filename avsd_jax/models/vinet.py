@@ -21,6 +21,7 @@ class Model(nn.Module):
         width: multiplies every channel count but the input's and output's.
         lowering: see `avsd_jax.nn.conv3d.conv3d`.
         axis_name: the pmap axis over which BatchNorm statistics are averaged.
+        norm_momentum: of the encoder's running statistics, see `avsd_jax.nn.s3d.S3D`.
     """
 
     clip_size: int = 32
@@ -28,10 +29,11 @@ class Model(nn.Module):
     width: float = 1.0
     lowering: Lowering = "auto"
     axis_name: str | None = None
+    norm_momentum: float = 0.999
 
     def setup(self) -> None:
         """Names the two halves as the official checkpoints do."""
-        self.backbone = S3D(self.width, self.lowering, self.axis_name)
+        self.backbone = S3D(self.width, self.lowering, self.axis_name, self.norm_momentum)
         self.decoder = Decoder(self.clip_size, self.num_skips, self.width, self.lowering)
 
     def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:

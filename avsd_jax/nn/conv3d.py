@@ -9,9 +9,12 @@ from collections.abc import Callable
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 from jaxtyping import Array, Float
+
+from avsd_jax.nn import winograd
 
 Lowering = Literal["auto", "direct", "folded"]
 Triple = tuple[int, int, int]
@@ -57,7 +60,7 @@ def _folded(x: jax.Array, kernel: jax.Array, strides: Triple, padding: Triple) -
     if kernel.shape[:3] == (1, 1, 1) and strides == (1, 1, 1) and padding == (0, 0, 0):
         return (x.reshape(-1, i) @ kernel.reshape(i, o)).reshape(b, t, h, w, o)
     if kt == 1 and strides[0] == 1 and padding[0] == 0:
-        y = _conv2d(x.reshape(b * t, h, w, i), kernel[0], strides[1:], padding[1:])
+        y = _space(x.reshape(b * t, h, w, i), kernel[0], strides[1:], padding[1:])
         return y.reshape(b, t, *y.shape[1:])
     if kt == strides[0] and padding[0] == 0 and t % kt == 0:
         # Steps do not overlap: the kt frames of a step become kt * i channels.
@@ -68,6 +71,18 @@ def _folded(x: jax.Array, kernel: jax.Array, strides: Triple, padding: Triple) -
         y = _conv2d(x.reshape(b, t, h * w, i), kernel[:, 0], (strides[0], 1), (padding[0], 0))
         return y.reshape(b, y.shape[1], h, w, o)
     return _direct(x, kernel, strides, padding)
+
+
+def _space(x: jax.Array, kernel: jax.Array, strides: tuple[int, int], padding: tuple[int, int]) -> jax.Array:
+    """2-D convolution; large 3 x 3 ones by Winograd's algorithm, whose transforms pay only with many channels."""
+    n, h, w, i = x.shape
+    plain = kernel.shape[:2] == (3, 3) and strides == (1, 1) and padding == (1, 1) and x.dtype == jnp.float32
+    if plain and min(i, kernel.shape[-1]) >= 64 and n * h * w >= 1024:
+        if h % winograd.TILE == 0:
+            return winograd.convolve_same(x, kernel, 1, lambda x, k: _conv2d(x, k, (1, 1), (0, 1)))
+        if w % winograd.TILE == 0:
+            return winograd.convolve_same(x, kernel, 2, lambda x, k: _conv2d(x, k, (1, 1), (1, 0)))
+    return _conv2d(x, kernel, strides, padding)
 
 
 class Conv3D(nn.Module):

@@ -1,5 +1,8 @@
 """Max pooling over time, height and width."""
 
+from functools import partial
+
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
@@ -10,6 +13,51 @@ from avsd_jax.nn.conv3d import Triple
 def max_pool(
     x: Float[Array, "b t h w c"], window: Triple, strides: Triple, padding: Triple = (0, 0, 0)
 ) -> Float[Array, "b t2 h2 w2 c"]:
-    """Largest value of each window; symmetric padding that never wins; a last partial window is dropped."""
-    pads = [(0, 0), *((p, p) for p in padding), (0, 0)]
-    return lax.reduce_window(x, -jnp.inf, lax.max, (1, *window, 1), (1, *strides, 1), pads)
+    """Largest value of each window; symmetric padding that never wins; a last partial window is dropped.
+
+    One axis after the other: XLA's CPU backend is ten times faster at three windows of 3 than at one of 27.
+    """
+    for axis in (3, 2, 1):
+        if window[axis - 1] > 1:
+            x = _pool_axis(x, axis, window[axis - 1], strides[axis - 1], padding[axis - 1])
+    return x
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4))
+def _pool_axis(x: jax.Array, axis: int, window: int, stride: int, padding: int) -> jax.Array:
+    def along(value: int, rest: int) -> list[int]:
+        return [value if a == axis else rest for a in range(x.ndim)]
+
+    pads = [(p, p) for p in along(padding, 0)]
+    return lax.reduce_window(x, -jnp.inf, lax.max, along(window, 1), along(stride, 1), pads)
+
+
+def _pool_forward(
+    x: jax.Array, axis: int, window: int, stride: int, padding: int
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    y = _pool_axis(x, axis, window, stride, padding)
+    return y, (x, y)
+
+
+def _pool_backward(
+    axis: int, window: int, stride: int, padding: int, saved: tuple[jax.Array, jax.Array], dy: jax.Array
+) -> tuple[jax.Array]:
+    """Each window's gradient goes to the first of its largest values, as in PyTorch.
+
+    XLA's own rule (select-and-scatter) is serial on CPU; this one is a sum of `window` shifted selections.
+    """
+    x, y = saved
+    size, last = x.shape[axis] + 2 * padding, (y.shape[axis] - 1) * stride + 1
+    padded = jnp.pad(
+        x, [(padding, padding) if a == axis else (0, 0) for a in range(x.ndim)], constant_values=-jnp.inf
+    )
+    dx, free = jnp.zeros_like(padded), jnp.ones_like(y, bool)
+    for k in range(window):
+        hit = free & (lax.slice_in_dim(padded, k, k + last, stride, axis) == y)
+        free = free & ~hit
+        spread = [(k, size - last - k, stride - 1) if a == axis else (0, 0, 0) for a in range(x.ndim)]
+        dx = dx + lax.pad(jnp.where(hit, dy, 0), jnp.zeros((), dy.dtype), spread)
+    return (lax.slice_in_dim(dx, padding, padding + x.shape[axis], axis=axis),)
+
+
+_pool_axis.defvjp(_pool_forward, _pool_backward)

@@ -37,12 +37,13 @@ class Basic(nn.Module):
     features: int
     lowering: Lowering = "auto"
     axis_name: str | None = None
+    norm_momentum: float = 0.999
 
     @nn.compact
     def __call__(self, x: Float[Array, "b t h w i"], train: bool) -> Float[Array, "b t h w c"]:
         """[B, T, H, W, I] -> [B, T, H, W, features]."""
         conv = Conv3D(self.features, (1, 1, 1), lowering=self.lowering, name="conv")
-        return conv_norm_relu(conv, BatchNorm(axis_name=self.axis_name, name="bn"), x, train)
+        return conv_norm_relu(conv, BatchNorm(momentum=self.norm_momentum, axis_name=self.axis_name, name="bn"), x, train)
 
 
 class Separable(nn.Module):
@@ -53,6 +54,7 @@ class Separable(nn.Module):
     stride: int = 1
     lowering: Lowering = "auto"
     axis_name: str | None = None
+    norm_momentum: float = 0.999
 
     @nn.compact
     def __call__(self, x: Float[Array, "b t h w i"], train: bool) -> Float[Array, "b t2 h2 w2 c"]:
@@ -60,8 +62,8 @@ class Separable(nn.Module):
         k, s, p = self.size, self.stride, self.size // 2
         space = Conv3D(self.features, (1, k, k), (1, s, s), (0, p, p), lowering=self.lowering, name="conv_s")
         time = Conv3D(self.features, (k, 1, 1), (s, 1, 1), (p, 0, 0), lowering=self.lowering, name="conv_t")
-        x = conv_norm_relu(space, BatchNorm(axis_name=self.axis_name, name="bn_s"), x, train)
-        return conv_norm_relu(time, BatchNorm(axis_name=self.axis_name, name="bn_t"), x, train)
+        x = conv_norm_relu(space, BatchNorm(momentum=self.norm_momentum, axis_name=self.axis_name, name="bn_s"), x, train)
+        return conv_norm_relu(time, BatchNorm(momentum=self.norm_momentum, axis_name=self.axis_name, name="bn_t"), x, train)
 
 
 class Mixed(nn.Module):
@@ -70,11 +72,16 @@ class Mixed(nn.Module):
     features: tuple[int, int, int, int, int, int]
     lowering: Lowering = "auto"
     axis_name: str | None = None
+    norm_momentum: float = 0.999
 
     @nn.compact
     def __call__(self, x: Float[Array, "b t h w i"], train: bool) -> Float[Array, "b t h w c"]:
         """[B, T, H, W, I] -> [B, T, H, W, C], C being the sum of the four branches' outputs."""
-        rest = {"lowering": self.lowering, "axis_name": self.axis_name}
+        rest = {
+            "lowering": self.lowering,
+            "axis_name": self.axis_name,
+            "norm_momentum": self.norm_momentum,
+        }
         only, reduce1, out1, reduce2, out2, pooled = self.features
         y0 = Basic(only, **rest, name="branch0_0")(x, train)
         y1 = Basic(reduce1, **rest, name="branch1_0")(x, train)
@@ -92,11 +99,14 @@ class S3D(nn.Module):
         width: multiplies every channel count (see `scaled`).
         lowering: see `avsd_jax.nn.conv3d.conv3d`.
         axis_name: the pmap axis over which BatchNorm statistics are averaged.
+        norm_momentum: share of the running statistics that a step keeps; the official 0.999 needs thousands of steps
+            before inference is what training sees, a short run wants less.
     """
 
     width: float = 1.0
     lowering: Lowering = "auto"
     axis_name: str | None = None
+    norm_momentum: float = 0.999
 
     @nn.compact
     def __call__(
@@ -113,7 +123,11 @@ class S3D(nn.Module):
             stem (T/2, H/2, W/2, 64), y3 (T/2, H/4, W/4, 192), y2 (T/2, H/8, W/8, 480),
             y1 (T/4, H/16, W/16, 832) and y0 (T/8, H/32, W/32, 1024).
         """
-        rest = {"lowering": self.lowering, "axis_name": self.axis_name}
+        rest = {
+            "lowering": self.lowering,
+            "axis_name": self.axis_name,
+            "norm_momentum": self.norm_momentum,
+        }
 
         def mixed(x: Float[Array, "b t h w i"], *names: str) -> Float[Array, "b t h w c"]:
             for name in names:

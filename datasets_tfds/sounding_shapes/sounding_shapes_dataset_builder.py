@@ -30,7 +30,8 @@ class SoundingShapesConfig(tfds.core.BuilderConfig):
 
 
 class Builder(VideoDatasetBuilder):
-    """Generated videos of sounding shapes with gaze, density maps and the true audio-visual consistency per frame."""
+    """Generated videos of sounding shapes with gaze, density maps and the true audio-visual consistency per
+    frame."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}
@@ -38,15 +39,17 @@ class Builder(VideoDatasetBuilder):
     BUILDER_CONFIGS = [
         SoundingShapesConfig(
             name="default",
-            description="The demo's size: 64 videos of ten seconds.",
-            generator=GeneratorConfig(),
-            train_videos=48,
-            test_videos=16,
+            description="The demo's size: 192 videos of six seconds.",
+            generator=GeneratorConfig(num_frames=75),
+            train_videos=160,
+            test_videos=32,
         ),
         SoundingShapesConfig(
             name="tiny",
             description="For tests: seven videos of 40 frames.",
-            generator=GeneratorConfig(num_frames=40, height=64, width=96),
+            generator=GeneratorConfig(
+                num_frames=40, height=64, width=96, min_segment_seconds=0.6, max_segment_seconds=1.4
+            ),
             train_videos=4,
             test_videos=3,
             chunk_frames=16,

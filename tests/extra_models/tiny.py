@@ -24,6 +24,6 @@ class Model(nn.Module):
         fused = visual * nn.sigmoid(nn.Dense(8)(loudness))[:, None, None]
         avc_logits = nn.Dense(2)(jnp.concatenate([visual.mean((1, 2)), loudness], -1))
         source = AVCGate("labels" if self.gate == "labels" else "classifier")
-        gate = source(len(visual), avc_logits, batch.get("avc_label"), train)
+        gate = source(len(visual), avc_logits, jnp.asarray(batch["avc_label"]), train)
         logits = nn.Conv(1, (3, 3))(select(gate, fused, visual))[..., 0]
         return {"logits": logits, "saliency": nn.sigmoid(logits), "gate": gate, "avc_logits": avc_logits}

@@ -1,16 +1,18 @@
 """The consistency classifier's own clock: which frames and which sound it gets for a target frame.
 
-The instance that is judged is the frame whose saliency is predicted (survey eq. 1), so everything is centred on that
-frame's time, index / fps, whatever clip the saliency model sees. At the ends of a video its first or last frame is
-repeated and the sound is filled with zeros: every frame gets a judgement.
+The instance that is judged is the frame whose saliency is predicted (survey eq. 1), so everything is centred
+on that frame's time, index / fps, whatever clip the saliency model sees. At the ends of a video its first or
+last frame is repeated and the sound is filled with zeros: every frame gets a judgement.
 """
 
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32, UInt8
 
-from avsd_jax.data.preprocessing import vinet
+from avsd_jax.data.preprocessing.vinet import normalise, resize_frame
+
+# Frames are resized and normalised (ImageNet) as ViNet's are, whatever the saliency model's preparation.
+__all__ = ["Inputs", "audio_samples", "audio_span", "frame_indices", "normalise", "resize_frame"]
 
 
 @runtime_checkable
@@ -33,7 +35,8 @@ class Inputs(Protocol):
 
 
 def frame_indices(target: int, fps: float, num_frames: int, inputs: Inputs) -> tuple[int, ...]:
-    """The video's frames shown for frame `target`: `inputs.num_frames`, by time, centred on the target's time.
+    """The video's frames shown for frame `target`: `inputs.num_frames`, by time, centred on the target's
+    time.
 
     Args:
         target: frame that is judged, from 0.
@@ -61,13 +64,3 @@ def audio_span(target: int, fps: float, inputs: Inputs) -> tuple[int, int]:
 def audio_samples(inputs: Inputs) -> int:
     """Length of the classifier's waveform in samples."""
     return round(inputs.audio_seconds * inputs.sample_rate)
-
-
-def resize_frame(frame: UInt8[np.ndarray, "h w 3"], inputs: Inputs) -> UInt8[np.ndarray, "s s 3"]:
-    """Resizes a frame to the classifier's square, aspect ratio not kept."""
-    return vinet.resize_frame(frame, (inputs.frame_size, inputs.frame_size))
-
-
-def normalise(frames: UInt8[np.ndarray, "n h w 3"]) -> Float32[np.ndarray, "n h w 3"]:
-    """ImageNet normalisation."""
-    return vinet.normalise(frames)

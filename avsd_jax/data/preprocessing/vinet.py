@@ -1,14 +1,14 @@
 """ViNet's preparation of frames, maps and sound, and its way from a prediction to a picture.
 
-Exact with respect to the official code where that is defined (facts: PIL's antialiased bilinear filter for frames,
-OpenCV's plain one for maps, sound as 16-bit samples over 128 in a Hann window in the middle of a buffer of zeros).
+The same numbers as the official code: PIL's antialiased bilinear filter for frames, OpenCV's plain one for
+maps, sound as 16-bit samples over 128 in a Hann window in the middle of a buffer of zeros.
 """
 
 import functools
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int64, Num, UInt8
+from jaxtyping import Float, Float32, Int64, Num, UInt8
 from PIL import Image
 
 from avsd_jax.errors import InputError
@@ -19,11 +19,14 @@ STD = (0.229, 0.224, 0.225)
 WAVEFORM_SCALE = 256.0
 
 
-def resize_frame(frame: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "height width 3"]:
+def resize_frame(
+    frame: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]
+) -> UInt8[np.ndarray, "height width 3"]:
     """Resizes an RGB frame to `(height, width)`, aspect ratio not kept, by PIL's antialiased bilinear filter.
 
-    PIL rounds to 8 bits between its two passes, and Pillow 13 changed their order. Here width comes first, as in all
-    Pillows before, except where the height shrinks and the width grows: the same pixels from every version.
+    PIL rounds to 8 bits between its two passes, and Pillow 13 changed their order. Here width comes first, as
+    in all Pillows before, except where the height shrinks and the width grows: the same pixels from every
+    version.
     """
     h, w = frame.shape[:2]
     height, width = size
@@ -49,7 +52,9 @@ def normalise(frames: UInt8[np.ndarray, "*t h w 3"]) -> Float32[np.ndarray, "*t 
     return cv2.LUT(rows, _normalised_values()).reshape(frames.shape)
 
 
-def resize_density(density: Num[np.ndarray, "h w"], size: tuple[int, int]) -> Float32[np.ndarray, "height width"]:
+def resize_density(
+    density: Num[np.ndarray, "h w"], size: tuple[int, int]
+) -> Float32[np.ndarray, "height width"]:
     """Resizes a density map to `(height, width)` by OpenCV's bilinear filter (no antialiasing).
 
     Values are divided by 255 where any of them exceeds 1; the map is not made to sum to one.
@@ -86,8 +91,8 @@ def excerpt_bounds(
     """First and last sample of each frame's sound, centred on the frame's time.
 
     Returns:
-        `(starts, ends)`, each `[num_frames + 1]`: entry v belongs to frame v counted from 1, entry 0 is 0. An end is
-        inclusive and may be `num_samples`, one past the last sample.
+        `(starts, ends)`, each `[num_frames + 1]`: entry v belongs to frame v counted from 1, entry 0 is 0. An
+        end is inclusive and may be `num_samples`, one past the last sample.
     """
     per_frame = sample_rate / fps
     centre = np.arange(num_frames, dtype=np.float64) * (1 / fps) * sample_rate
@@ -104,12 +109,14 @@ def excerpt_span(
     The same as `excerpt_bounds` without computing every frame's.
     """
     last = min(last, num_frames - 1)
-    start = int(max(0, first * (1 / fps) * sample_rate - sample_rate / fps / 2))
+    start = min(num_samples, int(max(0, first * (1 / fps) * sample_rate - sample_rate / fps / 2)))
     end = int(min(num_samples, abs(last * (1 / fps) * sample_rate + sample_rate / fps / 2)))
-    return min(start, num_samples), max(start, min(end + 1, num_samples))
+    return start, max(start, min(end + 1, num_samples))
 
 
-def window_audio(excerpt: Num[np.ndarray, " s"], length: int, reverse: bool = False) -> Float32[np.ndarray, " length"]:
+def window_audio(
+    excerpt: Num[np.ndarray, " s"], length: int, reverse: bool = False
+) -> Float32[np.ndarray, " length"]:
     """Puts a clip's sound, under a symmetric Hann window, in the middle of `length` zeros.
 
     Args:
@@ -123,7 +130,7 @@ def window_audio(excerpt: Num[np.ndarray, " s"], length: int, reverse: bool = Fa
     n = len(excerpt)
     if n > length:
         raise InputError(
-            f"a clip's sound of {n} samples does not fit the model's buffer of {length}: resample the sound to "
+            f"a clip's sound of {n} samples does not fit the model's buffer of {length}: resample it to "
             "22050 Hz or less, or use a smaller frame_step"
         )
     out = np.zeros(length, np.float32)
@@ -149,7 +156,8 @@ def to_picture(smoothed: Float[np.ndarray, "h w"], rule: str = "tvnew") -> UInt8
 
     Args:
         smoothed: what `smooth` returns.
-        rule: "tv05" divides by max - min + 1e-5, as torchvision 0.5 did; "tvnew" by max(max - min, 1e-5), as later ones.
+        rule: "tv05" divides by max - min + 1e-5, as torchvision 0.5 did; "tvnew" by max(max - min, 1e-5), as
+            later ones.
 
     Raises:
         InputError: an unknown rule.
@@ -167,8 +175,3 @@ def postprocess(
 ) -> UInt8[np.ndarray, "height width"]:
     """A predicted map as the official inference saves it: `to_picture(smooth(prediction, size), rule)`."""
     return to_picture(smooth(prediction, size), rule)
-
-
-def gaussian_kernel() -> Float64[np.ndarray, " 11"]:
-    """The blur's kernel in one direction, as OpenCV chooses it for 11 pixels: sigma 2."""
-    return cv2.getGaussianKernel(11, 0)[:, 0]

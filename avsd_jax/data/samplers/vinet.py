@@ -1,7 +1,7 @@
 """ViNet's choice of clips: the last frame of a clip is predicted.
 
-A clip of `clip_size` frames takes every `frame_step`-th frame (`alternate` in the official code, 1 in all published
-runs), so it reaches over a span of (clip_size - 1) * frame_step frames before its target.
+A clip of `clip_size` frames takes every `frame_step`-th frame (`alternate` in the official code, 1 in all
+published runs), so it reaches over a span of (clip_size - 1) * frame_step frames before its target.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import numpy as np
 
 from avsd_jax.data.window import Window
 
-# Draws until a target with gaze is found. The official code draws for ever, which a video without gaze would make it.
+# Draws until a target with gaze is found; a video without any would keep the official code drawing for ever.
 _MAX_DRAWS = 100
 
 
@@ -28,9 +28,10 @@ def train_window(
     frame_step: int,
     is_empty: Callable[[int], bool],
 ) -> Window:
-    """Draws a training clip: a uniform start among all clips that fit, drawn anew while the target's map is empty.
+    """Draws a training clip: a uniform start among all clips that fit.
 
-    A video shorter than a clip gives its last frame as the target, with the first frame repeated in front.
+    It is drawn anew while the target's map is empty. A video shorter than a clip gives its last frame as the
+    target, with the first frame repeated in front.
 
     Args:
         rng: source of the draw.
@@ -59,9 +60,11 @@ def eval_targets(num_frames: int, clip_size: int, stride: int) -> range:
 def eval_window(target: int, num_frames: int, clip_size: int, frame_step: int) -> Window:
     """The clip from which frame `target` is predicted; there is one for each frame of a video of any length.
 
-    From frame `span` on, the clip ends with the target. Before, it starts with the target and is shown in reversed
-    order of time, its sound too. Where the video is too short for that (official rule for short videos: frames from
-    `num_frames - 1 - span` on), the clip ends with the target and the first frame is repeated in front.
+    From frame `span` on, the clip ends with the target. Before, it starts with the target and is shown in
+    reversed order of time, its sound too. Where the video is too short for that (official rule for short
+    videos: frames from `num_frames - 1 - span` on), the clip ends with the target and the first frame is
+        repeated in
+    front.
 
     Args:
         target: frame to predict, from 0.

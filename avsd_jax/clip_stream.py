@@ -1,0 +1,174 @@
+"""The clips of a video file, prepared for a model while the file is decoded.
+
+They are those that evaluation reads of a stored video (`avsd_jax.data.pipeline.eval_batches`): the same
+sampler and preprocessing. But neither the number of frames nor that of samples is known before the file ends,
+and only what the next clip may need is kept.
+"""
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from absl import logging
+from jaxtyping import Float32
+
+from avsd_jax.data.pipeline import ClipSpec
+from avsd_jax.data.preprocessing import avc
+from avsd_jax.data.window import Window
+from avsd_jax.media import SoundWindow, VideoInfo, read_frames
+
+# The rate for which the sound buffers are made (ViNet: a tenth of a second a frame).
+_SAMPLE_RATE = 22_050
+
+
+class Clip(NamedTuple):
+    """A model's inputs for frame `index`; arrays without the axis b."""
+
+    index: int
+    inputs: dict[str, np.ndarray]
+
+
+class _Prepared(NamedTuple):
+    """A decoded frame at the sizes that the model (and the classifier, or None) sees."""
+
+    tick: int
+    model: Float32[np.ndarray, "h w 3"]
+    classifier: Float32[np.ndarray, "s s 3"] | None
+
+
+class ClipStream:
+    """Iterates over the clips of every `stride`-th frame of a video.
+
+    Frames are taken as they come, at the file's own rate. Sound belongs to a frame by the frame's time, which
+    for a constant rate is ViNet's rule by its number.
+
+    Args:
+        info: the file.
+        spec: what the model reads.
+        stride: distance between the frames predicted.
+    """
+
+    def __init__(self, info: VideoInfo, spec: ClipSpec, stride: int = 1):
+        self._info = info
+        self._spec = spec
+        self._stride = stride
+        self._span = (spec.clip_size - 1) * spec.frame_step
+        # How far around a frame the sampler and the classifier may look. The sampler looks one frame further
+        # than it shows: whether the video goes on decides between its rules.
+        self._reach = self._span + 1
+        if spec.avc is not None and spec.avc.num_frames > 1:
+            half = (spec.avc.num_frames - 1) / 2 / spec.avc.frame_rate
+            self._reach = max(self._reach, math.ceil(half * info.fps) + 1)
+        self._frames: deque[_Prepared] = deque()
+        self._first = 0
+        self._sound = self._open_sound(_SAMPLE_RATE) if spec.audio else None
+        self._avc_sound = self._open_sound(spec.avc.sample_rate) if spec.avc is not None else None
+        self.notes: list[str] = []
+
+    def _open_sound(self, rate: int) -> SoundWindow | None:
+        return SoundWindow(self._info.path, rate, self._info.start) if self._info.sound else None
+
+    def note(self, text: str) -> None:
+        """Remarks on the input, once."""
+        if text not in self.notes:
+            logging.warning("%s: %s", self._info.path.name, text)
+            self.notes.append(text)
+
+    @property
+    def held_frames(self) -> int:
+        """Number of frames in memory."""
+        return len(self._frames)
+
+    @property
+    def held_samples(self) -> int:
+        """Number of sound samples in memory."""
+        return sum(sound.held for sound in (self._sound, self._avc_sound) if sound)
+
+    def __iter__(self) -> Iterator[Clip]:
+        frames = read_frames(self._info.path)
+        target, ended = 0, False
+        while True:
+            while not ended and self._decoded < target + self._reach + 1:
+                frame = next(frames, None)
+                if frame is None:
+                    ended = True
+                elif frame.index < target - self._reach:
+                    self._first = frame.index + 1
+                else:
+                    self._append(frame.time, frame.image)
+            if target >= self._decoded:
+                return
+            yield Clip(target, self._inputs(target))
+            target += self._stride
+            self._forget(target)
+
+    @property
+    def _decoded(self) -> int:
+        return self._first + len(self._frames)
+
+    def _append(self, time: float, image: np.ndarray) -> None:
+        prepare, spec = self._spec.preparation, self._spec
+        model = prepare.normalise(prepare.resize_frame(image, spec.frame_size))
+        classifier = None
+        if spec.avc is not None:
+            size = (spec.avc.frame_size, spec.avc.frame_size)
+            classifier = prepare.normalise(prepare.resize_frame(image, size))
+        # The frame's number at a constant rate; its own number where the rate is constant.
+        self._frames.append(_Prepared(round(time * self._info.fps), model, classifier))
+
+    def _at(self, index: int) -> _Prepared:
+        return self._frames[index - self._first]
+
+    def _inputs(self, target: int) -> dict[str, np.ndarray]:
+        spec = self._spec
+        # Correct as long as the sampler depends on the video's length no further ahead than `_reach`.
+        window = spec.sampling.eval_window(target, self._decoded, spec.clip_size, spec.frame_step)
+        inputs = {
+            "video": np.stack([self._at(i).model for i in window.frames]),
+            "avc_label": np.int32(-1),
+        }
+        if spec.audio:
+            inputs["audio"] = self._model_sound(window)
+        if spec.avc is not None:
+            shown = avc.frame_indices(target, self._info.fps, self._decoded, spec.avc)
+            inputs["avc_frames"] = np.stack([self._at(i).classifier for i in shown])
+            start, stop = avc.audio_span(self._at(target).tick, self._info.fps, spec.avc)
+            inputs["avc_audio"] = self._excerpt(self._avc_sound, start, stop)
+        return inputs
+
+    def _model_sound(self, window: Window) -> Float32[np.ndarray, " s"]:
+        length, prepare = self._spec.audio_samples, self._spec.preparation
+        if self._sound is None:
+            return np.zeros(length, np.float32)
+        fps, rate = self._info.fps, self._sound.rate
+        first, last = self._at(window.audio_first).tick, self._at(window.audio_last).tick
+        available = self._sound.reach(math.ceil((last + 1) / fps * rate) + 1)
+        start, stop = prepare.excerpt_span(first, last, last + 1, fps, rate, available)
+        if stop - start > length:
+            self.note(
+                f"at {fps:g} frames per second a clip lasts {(stop - start) / rate:.1f} s and the model "
+                f"hears {length / rate:.1f} s: it gets the middle of the clip's sound"
+            )
+            start += (stop - start - length) // 2
+            stop = start + length
+        scaled = self._sound.excerpt(start, stop) * np.float32(prepare.WAVEFORM_SCALE)
+        return prepare.window_audio(scaled, length, window.reverse_audio)
+
+    @staticmethod
+    def _excerpt(sound: SoundWindow | None, start: int, stop: int) -> Float32[np.ndarray, " s"]:
+        return np.zeros(stop - start, np.float32) if sound is None else sound.excerpt(start, stop)
+
+    def _forget(self, target: int) -> None:
+        """Drops what no clip from frame `target` on reads."""
+        while self._frames and self._first < target - self._reach:
+            self._frames.popleft()
+            self._first += 1
+        if not self._frames:
+            return
+        fps = self._info.fps
+        if self._sound is not None:
+            self._sound.forget(math.floor((self._frames[0].tick - 1) / fps * self._sound.rate))
+        if self._avc_sound is not None and target < self._decoded:
+            self._avc_sound.forget(avc.audio_span(self._at(target).tick, fps, self._spec.avc)[0])

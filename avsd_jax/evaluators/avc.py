@@ -1,0 +1,67 @@
+"""Scores of an audio-visual consistency classifier and of the gate that it steers."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.stats import rankdata
+
+GROUPS = {"all": None, "consistent": 1, "inconsistent": 0}
+"""Group names, and the label that a frame of the group has; unlabelled frames (-1) are in `all` only."""
+
+
+def members(labels: Int[np.ndarray, " n"], group: str) -> Bool[np.ndarray, " n"]:
+    """Which frames belong to a group."""
+    wanted = GROUPS[group]
+    return np.ones(len(labels), bool) if wanted is None else labels == wanted
+
+
+def classifier_scores(
+    labels: Int[np.ndarray, " n"], margin: Float[np.ndarray, " n"] | None, gate: Bool[np.ndarray, " n"] | None
+) -> dict[str, Any] | None:
+    """How well the classifier tells consistent from inconsistent frames.
+
+    Args:
+        labels: 1 consistent, 0 inconsistent, -1 unlabelled; only labelled frames are scored.
+        margin: logit of "consistent" minus logit of "inconsistent"; None without a classifier.
+        gate: whether the audio-visual flow was used; None without a gate.
+
+    Returns:
+        None without classifier and gate. Else a dictionary of `labelled` (frames), `majority_baseline`
+        (accuracy of the more frequent label), `accuracy` (over frames), `balanced_accuracy` (mean over the
+        two labels), `auc`, and `gate_open` (share of frames, by group). A number that does not exist is None.
+    """
+    if margin is None and gate is None:
+        return None
+    known = labels >= 0
+    truth = labels[known] == 1
+    result: dict[str, Any] = {
+        "labelled": int(known.sum()),
+        "majority_baseline": _mean(truth) if not known.any() else max(_mean(truth), 1 - _mean(truth)),
+        "accuracy": None,
+        "balanced_accuracy": None,
+        "auc": None,
+        "gate_open": None,
+    }
+    if margin is not None:
+        right = (margin[known] > 0) == truth
+        per_label = [_mean(right[truth]), _mean(right[~truth])]
+        result["accuracy"] = _mean(right)
+        result["balanced_accuracy"] = None if None in per_label else sum(per_label) / 2
+        result["auc"] = rank_auc(margin[known], truth)
+    if gate is not None:
+        result["gate_open"] = {group: _mean(gate[members(labels, group)]) for group in GROUPS}
+    return result
+
+
+def rank_auc(score: Float[np.ndarray, " n"], truth: Bool[np.ndarray, " n"]) -> float | None:
+    """P(score of a true one > score of a false one) + P(tie) / 2; None where either kind is missing."""
+    positives, negatives = int(truth.sum()), int((~truth).sum())
+    if not positives or not negatives:
+        return None
+    wins = rankdata(score)[truth].sum() - positives * (positives + 1) / 2
+    return float(wins / (positives * negatives))
+
+
+def _mean(values: np.ndarray) -> float | None:
+    return float(values.mean()) if len(values) else None

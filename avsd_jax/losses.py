@@ -1,0 +1,185 @@
+"""Training losses: saliency terms and the consistency classifier's, joined as in the survey's eq. 3.
+
+Every term gives one value per example and a weight per example, so that a mean over any split of a batch into
+devices is exact: sum(value * weight) / global sum(weight).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int, Num
+
+from avsd_jax.errors import InputError
+
+EPSILON = 2.2204e-16
+# A map is constant where its deviations hold at most this share of its energy: the rounding of a float32 mean
+# alone leaves about 1e-14.
+CONSTANT = 1e-12
+
+Terms = dict[str, tuple[Float[Array, "b"], Float[Array, "b"]]]
+
+
+def kl(pred: Float[Array, "b h w"], density: Float[Array, "b h w"]) -> Float[Array, "b"]:
+    """ViNet's divergence, `sum g log(eps + g / (s + eps))` with both maps divided by their sums; lower is
+    better.
+
+    Equal to the official loss wherever that is finite. Two guards: a map whose sum is zero stays zero instead
+    of becoming NaN (a zero density then costs 0), and at pixels where s <= eps, which make official gradients
+    of about 1e11, the gradient is that of a pixel predicted at the uniform density. A sigmoid output never
+    gets there.
+
+    Args:
+        pred, density: non-negative maps `[B, H, W]` of any scale.
+    """
+    pixels = pred.shape[-2] * pred.shape[-1]
+    s, g = _sum_to_one(pred), _sum_to_one(density)
+    held = jax.lax.stop_gradient(s)
+    s = jnp.where(s > EPSILON, s, held + EPSILON * pixels * (s - held))
+    return _total(g * jnp.log(EPSILON + g / (s + EPSILON)))
+
+
+def cc(pred: Float[Array, "b h w"], density: Float[Array, "b h w"]) -> Float[Array, "b"]:
+    """Pearson correlation over pixels, higher is better; 0 without gradient where a map is constant."""
+    x, y = _centred(pred), _centred(density)
+    xx, yy = _total(x * x), _total(y * y)
+    varies = _varies(xx, pred) & _varies(yy, density)
+    norm = jnp.sqrt(jnp.where(varies, xx, 1)) * jnp.sqrt(jnp.where(varies, yy, 1))
+    return jnp.where(varies, _total(x * y) / norm, 0)
+
+
+def sim(pred: Float[Array, "b h w"], density: Float[Array, "b h w"]) -> Float[Array, "b"]:
+    """Histogram intersection of the maps, each stretched to [0, 1] and divided by its sum; higher is better.
+
+    A constant map is stretched to zero, and has similarity 0.
+    """
+    x, y = _sum_to_one(_min_max(pred)), _sum_to_one(_min_max(density))
+    return _total(jnp.minimum(x, y))
+
+
+def nss(pred: Float[Array, "b h w"], fixations: Num[Array, "b h w"]) -> Float[Array, "b"]:
+    """Mean z-score of the prediction over fixations, higher is better; 0 where there is none.
+
+    As in ViNet, a pixel counts as often as its value says, and the standard deviation is over n - 1. A
+    constant prediction scores 0 without gradient.
+    """
+    deviation = _centred(pred)
+    energy = _total(deviation * deviation)
+    varies = _varies(energy, pred)
+    std = jnp.sqrt(jnp.where(varies, energy, 1) / (pred.shape[-2] * pred.shape[-1] - 1))
+    hits = fixations.astype(pred.dtype)
+    number = _total(hits)
+    return jnp.where(varies, _total(deviation * hits) / std / jnp.where(number > 0, number, 1), 0)
+
+
+def cross_entropy(logits: Float[Array, "b 2"], labels: Int[Array, "b"]) -> Float[Array, "b"]:
+    """Cross entropy of the consistency classifier; an example labelled -1 costs 0."""
+    known = labels >= 0
+    loss = optax.losses.softmax_cross_entropy_with_integer_labels(logits, jnp.where(known, labels, 0))
+    return jnp.where(known, loss, 0)
+
+
+def terms(
+    output: Mapping[str, Any],
+    batch: Mapping[str, Any],
+    *,
+    rho: float = 0.5,
+    cc_weight: float = 0.0,
+    sim_weight: float = 0.0,
+    nss_weight: float = 0.0,
+) -> Terms:
+    """Values and weights per example of every term of the loss: name -> (values [B], weights [B]).
+
+    Args:
+        output: what the model returns: `saliency` [B, H, W], and `avc_logits` [B, 2] if it has a classifier.
+        batch: `density` [B, H, W]; `avc_label` [B] with a classifier; `fixations` [B, H, W] with
+            `nss_weight`; and optionally `mask` [B], false for padding.
+        rho, cc_weight, sim_weight, nss_weight: as for `total`; a term that it would weigh with 0 is left out,
+            except `kl`.
+
+    An example counts in a saliency term if it has a target: a density (or fixations) not zero everywhere, as
+    the official training redraws clips whose target is empty. In the cross entropy (`ce`) it counts if it is
+    labelled.
+
+    Raises:
+        InputError: the batch lacks what a term needs.
+    """
+    saliency, density = output["saliency"], _required(batch, "density", "the saliency loss")
+    mask = (
+        jnp.asarray(batch["mask"], saliency.dtype)
+        if "mask" in batch
+        else jnp.ones(len(saliency), saliency.dtype)
+    )
+    targeted = mask * (_total(density) > 0)
+    result = {"kl": (kl(saliency, density), targeted)}
+    if cc_weight:
+        result["cc"] = (cc(saliency, density), targeted)
+    if sim_weight:
+        result["sim"] = (sim(saliency, density), targeted)
+    if nss_weight:
+        fixations = _required(batch, "fixations", "the NSS term (nss_weight)")
+        result["nss"] = (nss(saliency, fixations), mask * (_total(fixations) > 0))
+    if "avc_logits" in output and rho < 1:
+        labels = _required(batch, "avc_label", "the classifier's loss")
+        result["ce"] = (cross_entropy(output["avc_logits"], labels), mask * (labels >= 0))
+    return result
+
+
+def total(
+    means: Mapping[str, Float[Array, ""]],
+    *,
+    rho: float = 0.5,
+    cc_weight: float = 0.0,
+    sim_weight: float = 0.0,
+    nss_weight: float = 0.0,
+) -> Float[Array, ""]:
+    """Eq. 3: `(1 - rho) * ce + rho * saliency`; the saliency part alone, not times rho, where there is no
+    `ce`.
+
+    The saliency part is `kl - cc_weight * cc - sim_weight * sim - nss_weight * nss`: what is better when
+    higher is subtracted, so weights are positive, and an official coefficient of -1 is a weight of 1.
+
+    Args:
+        means: of each of the `terms`, over the whole batch: sum(values * weights) / sum(weights), or 0 where
+            no example counts. As the loss is linear in them, devices may each put in the share of their
+            examples and add up the losses and gradients.
+    """
+    saliency = means["kl"]
+    for name, weight in (("cc", cc_weight), ("sim", sim_weight), ("nss", nss_weight)):
+        if weight:
+            saliency = saliency - weight * means[name]
+    return (1 - rho) * means["ce"] + rho * saliency if "ce" in means else saliency
+
+
+def _required(batch: Mapping[str, Any], key: str, user: str) -> Array:
+    if key not in batch:
+        raise InputError(
+            f"the batch has no {key!r}, which {user} needs: add it to the pipeline or drop that term"
+        )
+    return jnp.asarray(batch[key])
+
+
+def _total(x: Num[Array, "b h w"]) -> Num[Array, "b"]:
+    return jnp.sum(x, axis=(-2, -1))
+
+
+def _sum_to_one(x: Float[Array, "b h w"]) -> Float[Array, "b h w"]:
+    mass = _total(x)[:, None, None]
+    return x / jnp.where(mass > 0, mass, 1)
+
+
+def _centred(x: Float[Array, "b h w"]) -> Float[Array, "b h w"]:
+    return x - jnp.mean(x, axis=(-2, -1), keepdims=True)
+
+
+def _varies(energy: Float[Array, "b"], x: Float[Array, "b h w"]) -> Bool[Array, "b"]:
+    """Whether the squared deviations of a map sum to more than rounding leaves."""
+    return energy > CONSTANT * _total(x * x)
+
+
+def _min_max(x: Float[Array, "b h w"]) -> Float[Array, "b h w"]:
+    low, high = x.min(axis=(-2, -1), keepdims=True), x.max(axis=(-2, -1), keepdims=True)
+    span = high - low
+    return (x - low) / jnp.where(span > 0, span, 1)

@@ -1,0 +1,347 @@
+"""Any video goes through a model of random weights: inputs as in evaluation, files whole, memory bounded."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import drawn
+import jax
+import numpy as np
+import pytest
+from media_files import regular, variable, write_video
+from ml_collections import ConfigDict
+from PIL import Image
+from tiny_run import add_extra_models
+
+from avsd_jax import predict, timeline
+from avsd_jax.checkpoint import load_for_inference, save_variables
+from avsd_jax.clip_stream import ClipStream
+from avsd_jax.data.pipeline import ClipSpec
+from avsd_jax.data.preprocessing import avc, vinet
+from avsd_jax.data.samplers import vinet as sampler
+from avsd_jax.errors import InputError
+from avsd_jax.experiment import example_batch, model_from_config
+from avsd_jax.media import probe, read_audio, read_frames
+from avsd_jax.models.classifiers._inputs import Inputs
+
+AAC_FRAME = 1024
+L3 = Inputs(num_frames=1, frame_rate=None, frame_size=32, sample_rate=16_000, audio_seconds=1.0)
+AVID = Inputs(num_frames=8, frame_rate=16.0, frame_size=32, sample_rate=24_000, audio_seconds=2.0)
+
+
+def make_config(model_name: str, **model: object) -> ConfigDict:
+    """A model's record; `tiny_gated` is in tests/extra_models."""
+    l3net = {
+        "classifier": "l3net",
+        "classifier_options": {"width": 0.0625, "frame_size": 32, "sample_rate": 16_000},
+    }
+    return ConfigDict(
+        {
+            "model_name": model_name,
+            "model": {"clip_size": 8} | (l3net if model.get("gate") == "classifier" else {}) | model,
+            "frame_size": [32, 64],
+            "frame_step": 1,
+            "sampler": "vinet",
+            "preprocessing": "vinet",
+            "samples_per_video": 1,
+        }
+    )
+
+
+def save_random(folder: Path, config: ConfigDict) -> Path:
+    """A checkpoint of seeded weights."""
+    shapes = drawn.shapes(model_from_config(config), example_batch(config))
+    save_variables(folder, config, drawn.variables(shapes))
+    return folder
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _extra_models() -> None:
+    add_extra_models()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_random(
+        tmp_path_factory.mktemp("model") / "gated", make_config("tiny_gated", gate="classifier")
+    )
+
+
+@pytest.fixture(scope="module")
+def predictor(checkpoint: Path) -> predict.Predictor:
+    return predict.Predictor(checkpoint, batch_size=4)
+
+
+def record_of(out: Path) -> dict:
+    return json.loads((out / "timeline.json").read_text())
+
+
+def check_overlay(out: Path, source: Path) -> None:
+    """As many frames at the same times, and the sound as long, as in the source."""
+    before, after = probe(source), probe(out / f"{source.stem}_overlay.mp4")
+    times = [frame.time for frame in read_frames(source)]
+    copies = list(read_frames(after.path))
+    np.testing.assert_allclose([frame.time for frame in copies], times, atol=1e-3)
+    assert copies[0].image.shape[:2] == (before.height + before.height % 2, before.width + before.width % 2)
+    assert (after.sound is None) == (before.sound is None)
+    if before.sound:
+        lengths = [len(read_audio(path, before.sound.sample_rate)[0]) for path in (source, after.path)]
+        assert abs(lengths[0] - lengths[1]) <= AAC_FRAME
+
+
+# --------------------------------------------------------------------------------------------------
+# What the model is shown
+# --------------------------------------------------------------------------------------------------
+
+
+def clips_from_memory(path: Path, spec: ClipSpec, stride: int) -> list[dict[str, np.ndarray]]:
+    """What `ClipStream` yields, from the whole file in memory and the functions that evaluation uses."""
+    info, frames = probe(path), [frame.image for frame in read_frames(path)]
+    sound = read_audio(path, 22_050)[0]
+    avc_sound = np.pad(read_audio(path, spec.avc.sample_rate)[0], 10 * spec.avc.sample_rate)
+    clips = []
+    for target in sampler.eval_targets(len(frames), spec.clip_size, stride):
+        window = sampler.eval_window(target, len(frames), spec.clip_size, spec.frame_step)
+        start, stop = vinet.excerpt_span(
+            window.audio_first, window.audio_last, len(frames), info.fps, 22_050, len(sound)
+        )
+        shown = avc.frame_indices(target, info.fps, len(frames), spec.avc)
+        low, high = (10 * spec.avc.sample_rate + edge for edge in avc.audio_span(target, info.fps, spec.avc))
+        clips.append(
+            {
+                "video": vinet.normalise(
+                    np.stack([vinet.resize_frame(frames[i], spec.frame_size) for i in window.frames])
+                ),
+                "audio": vinet.window_audio(
+                    sound[start:stop] * 256, spec.audio_samples, window.reverse_audio
+                ),
+                "avc_frames": vinet.normalise(
+                    np.stack([vinet.resize_frame(frames[i], (32, 32)) for i in shown])
+                ),
+                "avc_audio": avc_sound[low:high],
+                "avc_label": np.int32(-1),
+            }
+        )
+    return clips
+
+
+@pytest.mark.parametrize(
+    ("count", "stride", "frame_step", "inputs"),
+    [(3, 1, 1, L3), (11, 1, 1, AVID), (40, 1, 1, L3), (40, 1, 2, AVID), (60, 25, 1, AVID)],
+    ids=["shorter than a clip", "shorter than two", "plain", "frame step", "stride beyond the buffer"],
+)
+def test_clips_are_those_of_evaluation(
+    tmp_path: Path, count: int, stride: int, frame_step: int, inputs: Inputs
+):
+    path = write_video(tmp_path / "video.mp4", regular(count, 25), size=(48, 80))
+    spec = ClipSpec(clip_size=8, frame_size=(32, 64), frame_step=frame_step, avc=inputs)
+    clips = list(ClipStream(probe(path), spec, stride))
+    expected = clips_from_memory(path, spec, stride)
+    assert [clip.index for clip in clips] == list(range(0, count, stride))
+    for clip, inputs in zip(clips, expected, strict=True):
+        assert clip.inputs.keys() == inputs.keys()
+        for key, value in inputs.items():
+            np.testing.assert_array_equal(clip.inputs[key], value, err_msg=f"{key} of frame {clip.index}")
+
+
+def test_sound_goes_by_time_where_the_frame_rate_varies(tmp_path: Path):
+    path = write_video(tmp_path / "vfr.mp4", variable(80), size=(48, 80))
+    spec = ClipSpec(clip_size=8, frame_size=(32, 64), avc=L3)
+    times = [frame.time for frame in read_frames(path)]
+    loud = [np.abs(clip.inputs["avc_audio"]).max() > 0.2 for clip in ClipStream(probe(path), spec)]
+    # A click sounds with every 30th frame; the classifier hears half a second to either side of a frame.
+    distances = np.abs(np.subtract.outer(times, times[::30])).min(1)
+    clear = np.abs(distances - 0.5) > 0.05
+    np.testing.assert_array_equal(np.array(loud)[clear], distances[clear] < 0.5)
+
+
+def test_sound_longer_than_the_buffer_is_cut_to_its_middle(tmp_path: Path):
+    path = write_video(tmp_path / "slow.mp4", regular(20, 5), size=(48, 80))
+    stream = ClipStream(probe(path), ClipSpec(clip_size=8, frame_size=(32, 64)))
+    clips = list(stream)
+    assert len(clips) == 20
+    assert "it gets the middle of the clip's sound" in stream.notes[0]
+    assert all(clip.inputs["audio"].shape == (vinet.audio_samples(8),) for clip in clips)
+
+
+def test_memory_does_not_grow_with_length(tmp_path: Path):
+    spec = ClipSpec(clip_size=8, frame_size=(32, 64), avc=AVID)
+    peaks = []
+    for count in (100, 500):
+        path = write_video(tmp_path / f"{count}.mp4", regular(count, 25), size=(48, 80))
+        stream = ClipStream(probe(path), spec)
+        peaks.append(np.max([(stream.held_frames, stream.held_samples) for _ in stream], axis=0))
+    np.testing.assert_array_equal(peaks[0], peaks[1])
+    assert peaks[1][0] <= 2 * 8 + 1
+    assert peaks[1][1] <= 24_000 * 2.5 + 22_050 * 1.5
+
+
+# --------------------------------------------------------------------------------------------------
+# What is written
+# --------------------------------------------------------------------------------------------------
+
+VIDEOS = {
+    "cfr.mp4": (regular(20), {}),
+    "vfr.mp4": (variable(20), {}),
+    "mpeg4.avi": (regular(20, 25), {"codec": "mpeg4", "sound": "pcm_s16le", "rate": 22_050}),
+    "odd.mp4": (regular(9), {"size": (97, 131), "pixels": "yuv444p"}),
+    "short.mp4": (regular(3), {}),
+    "single.mp4": ([0.0], {"sound": None}),
+    "silent.mp4": (regular(20), {"sound": None}),
+}
+
+
+@pytest.mark.parametrize("name", VIDEOS)
+def test_every_kind_of_video(predictor: predict.Predictor, tmp_path: Path, name: str):
+    times, how = VIDEOS[name]
+    path = write_video(tmp_path / name, times, **how)
+    out = tmp_path / "made" / "out"
+    result = predictor.run(path, out, progress=False)
+    check_overlay(out, path)
+    maps = sorted((out / "maps").iterdir())
+    assert [p.name for p in maps] == [f"{i:06d}.png" for i in range(len(times))]
+    picture = cv2.imread(str(maps[-1]), cv2.IMREAD_UNCHANGED)
+    assert picture.shape == (probe(path).height, probe(path).width)
+    assert picture.dtype == np.uint8
+    assert picture.max() == 255
+    record = record_of(out)
+    assert record["num_frames"] == result.num_frames == len(record["frames"]) == len(times)
+    np.testing.assert_allclose([row["time"] for row in record["frames"]], times, atol=1e-3)
+    assert set(result.files) == {p for p in out.rglob("*") if p.is_file()}
+    assert {p.name for p in out.iterdir()} == {
+        f"{path.stem}_overlay.mp4",
+        "maps",
+        "timeline.json",
+        "timeline.png",
+    }
+    if how.get("sound", "aac") is None:
+        assert record["notes"][0] == "no sound track: the gate is off and vision alone predicts"
+        assert {(row["avc_probability"], row["gate"]) for row in record["frames"]} == {(None, 0)}
+    else:
+        for row in record["frames"]:
+            assert 0 <= row["avc_probability"] <= 1
+            assert row["gate"] == (row["avc_probability"] > 0.5)
+
+
+def test_without_sound_the_visual_flow_predicts(
+    tmp_path: Path, checkpoint: Path, predictor: predict.Predictor
+):
+    path = write_video(tmp_path / "silent.mp4", regular(5), sound=None)
+    clips = ClipStream(probe(path), predictor.spec)
+    maps = [p.saliency for p in predictor.predictions(probe(path), clips)]
+    visual = model_from_config(make_config("tiny_gated", gate="never"))
+    variables = load_for_inference(checkpoint)[1]
+    videos = np.stack([clip.inputs["video"] for clip in ClipStream(probe(path), predictor.spec)])
+    expected = jax.jit(visual.apply)(variables, {"video": videos})["saliency"]
+    np.testing.assert_allclose(np.stack(maps), expected, atol=1e-6)
+
+
+def test_stride_interpolates_between_predictions(predictor: predict.Predictor, tmp_path: Path):
+    path = write_video(tmp_path / "video.mp4", regular(12))
+    predictor.run(path, tmp_path / "all", maps="npz", progress=False)
+    predictor.run(path, tmp_path / "few", maps="npz", stride=5, progress=False)
+    everything, few = (np.load(tmp_path / out / "maps" / "000000.npz") for out in ("all", "few"))
+    assert everything["saliency"].shape == (12, 32, 64)
+    np.testing.assert_array_equal(few["frames"], np.arange(12))
+    exact, held = everything["saliency"], few["saliency"]
+    np.testing.assert_allclose(held[[0, 5, 10]], exact[[0, 5, 10]], atol=1e-6)
+    np.testing.assert_allclose(held[7], 0.6 * exact[5] + 0.4 * exact[10], atol=1e-6)
+    np.testing.assert_allclose(held[11], exact[10], atol=1e-6)
+    record = record_of(tmp_path / "few")
+    assert [row["predicted"] for row in record["frames"]] == [i % 5 == 0 for i in range(12)]
+    assert "one frame in 5 is predicted" in record["notes"][0]
+
+
+@pytest.mark.parametrize("gate", ["always", "never", "labels"])
+def test_models_without_a_classifier_have_no_probability(tmp_path: Path, gate: str):
+    model = predict.Predictor(save_random(tmp_path / "model", make_config("tiny_gated", gate=gate)))
+    path = write_video(tmp_path / "video.mp4", regular(4))
+    model.run(path, tmp_path / "out", maps="none", progress=False)
+    rows = record_of(tmp_path / "out")["frames"]
+    assert {(row["avc_probability"], row["gate"]) for row in rows} == {(None, int(gate == "always"))}
+    assert not (tmp_path / "out" / "maps").exists()
+
+
+def test_an_error_leaves_nothing_behind(
+    predictor: predict.Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = write_video(tmp_path / "video.mp4", regular(20))
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "timeline.json").write_text("kept")
+    (tmp_path / "old" / "maps").write_text("in the way")
+
+    def fail(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(InputError, match="maps is in the way"):
+        predictor.run(path, tmp_path / "old", progress=False)
+    monkeypatch.setattr(timeline, "draw", fail)
+    for out in (tmp_path / "new" / "deep", tmp_path / "old"):
+        with pytest.raises(KeyboardInterrupt):
+            predictor.run(path, out, progress=False)
+    assert not (tmp_path / "new").exists()
+    assert {p.name: p.read_text() for p in (tmp_path / "old").iterdir()} == {
+        "timeline.json": "kept",
+        "maps": "in the way",
+    }
+    with pytest.raises(InputError, match="cannot be written to"):
+        predictor.run(path, path, progress=False)
+
+
+def test_files_of_the_same_names_only_are_replaced(predictor: predict.Predictor, tmp_path: Path):
+    path = write_video(tmp_path / "video.mp4", regular(3))
+    out = tmp_path / "out"
+    (out / "maps").mkdir(parents=True)
+    for name in ("notes.txt", "timeline.json", "maps/000000.png", "maps/mine.png"):
+        (out / name).write_text("old")
+    predictor.run(path, out, progress=False)
+    kept = {p.name for p in out.rglob("*") if p.is_file() and p.stat().st_size == 3}
+    assert kept == {"notes.txt", "mine.png"}
+
+
+def test_command_line_runs_the_gated_avinet(tmp_path: Path):
+    # Random weights need no fast program, and compiling a fast one takes most of a minute.
+    environment = os.environ | {
+        "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    }
+
+    def command(*arguments: object) -> subprocess.CompletedProcess:
+        line = [sys.executable, "-m", "avsd_jax.predict", *map(str, arguments)]
+        return subprocess.run(line, capture_output=True, text=True, check=False, env=environment)
+
+    config = make_config("avinet", gate="classifier", width=0.0625, num_skips=1)
+    checkpoint = save_random(tmp_path / "model", config)
+    path = write_video(tmp_path / "video.mp4", regular(9))
+    out = tmp_path / "out"
+    done = command(f"--checkpoint={checkpoint}", path, f"--out={out}", "--maps=none", "--stride=4")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"9 frames: {out / 'video_overlay.mp4'}\n"
+    lines = done.stderr.splitlines()
+    assert lines[0] == "video.mp4: one frame in 4 is predicted; the maps between are interpolated"
+    assert "9/9" in lines[-1]
+    check_overlay(out, path)
+    assert record_of(out)["model"] == "avinet"
+    assert all(row["avc_probability"] is not None for row in record_of(out)["frames"])
+    wrong = command(f"--checkpoint={checkpoint}", tmp_path / "missing.mp4", f"--out={tmp_path / 'none'}")
+    assert wrong.returncode == 2
+    assert (
+        wrong.stderr == f"error: {tmp_path / 'missing.mp4'} does not exist: give the path of a video file\n"
+    )
+    assert not (tmp_path / "none").exists()
+
+
+def test_timeline_is_bounded_and_keeps_the_extremes(tmp_path: Path):
+    curve = timeline.Curve()
+    for index in range(10 * timeline.MAX_BINS):
+        curve.append(index / 25, 1.0 if index == 12_345 else 0.25, index >= 5000)
+    assert len(curve.bins) <= timeline.MAX_BINS
+    assert sum(b.count for b in curve.bins) == 10 * timeline.MAX_BINS
+    assert sum(b.opened for b in curve.bins) == 10 * timeline.MAX_BINS - 5000
+    assert max(b.high for b in curve.bins) == 1.0
+    timeline.draw(tmp_path / "curve.png", curve, "title", "remark", 900.0)
+    timeline.draw(tmp_path / "empty.png", timeline.Curve(), "title", "remark", 900.0)
+    with Image.open(tmp_path / "curve.png") as full, Image.open(tmp_path / "empty.png") as empty:
+        assert full.size == empty.size
