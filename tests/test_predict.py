@@ -302,6 +302,7 @@ def test_files_of_the_same_names_only_are_replaced(predictor: predict.Predictor,
     assert kept == {"notes.txt", "mine.png"}
 
 
+@pytest.mark.slow
 def test_command_line_runs_the_gated_avinet(tmp_path: Path):
     # Random weights need no fast program, and compiling a fast one takes most of a minute.
     environment = os.environ | {

@@ -27,8 +27,9 @@ class Model(nn.Module):
     """AViNet; with the default options exactly the official network, which no gate switches.
 
     Attributes:
-        clip_size, num_skips, width, lowering, axis_name, norm_momentum: see `avsd_jax.models.vinet.Model`; the width also
-            scales SoundNet, whose last layer always has as many channels as the visual feature.
+        clip_size, num_skips, width, lowering, axis_name, norm_momentum: see `avsd_jax.models.vinet.Model`;
+            the width also scales SoundNet, whose last layer always has as many channels as the visual
+            feature.
         fusion: module of `avsd_jax.models.fusions`.
         fusion_options: its options.
         gate: what opens the gate: "always", "never", "labels" or "classifier"; see
