@@ -13,10 +13,11 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from avsd_jax.errors import InputError
+from avsd_jax.metrics.maps import centred, per_map
+from avsd_jax.metrics.maps import total as total_of
 
 EPSILON = 2.2204e-16
-# A map is constant where its deviations hold at most this share of its energy: the rounding of a float32 mean
-# alone leaves about 1e-14.
+# A map is constant where its deviations hold at most this share of its energy: less is rounding.
 CONSTANT = 1e-12
 
 Terms = dict[str, tuple[Float[Array, "b"], Float[Array, "b"]]]
@@ -38,16 +39,16 @@ def kl(pred: Float[Array, "b h w"], density: Float[Array, "b h w"]) -> Float[Arr
     s, g = _sum_to_one(pred), _sum_to_one(density)
     held = jax.lax.stop_gradient(s)
     s = jnp.where(s > EPSILON, s, held + EPSILON * pixels * (s - held))
-    return _total(g * jnp.log(EPSILON + g / (s + EPSILON)))
+    return total_of(g * jnp.log(EPSILON + g / (s + EPSILON)))
 
 
 def cc(pred: Float[Array, "b h w"], density: Float[Array, "b h w"]) -> Float[Array, "b"]:
     """Pearson correlation over pixels, higher is better; 0 without gradient where a map is constant."""
-    x, y = _centred(pred), _centred(density)
-    xx, yy = _total(x * x), _total(y * y)
+    x, y = centred(pred), centred(density)
+    xx, yy = total_of(x * x), total_of(y * y)
     varies = _varies(xx, pred) & _varies(yy, density)
     norm = jnp.sqrt(jnp.where(varies, xx, 1)) * jnp.sqrt(jnp.where(varies, yy, 1))
-    return jnp.where(varies, _total(x * y) / norm, 0)
+    return jnp.where(varies, total_of(x * y) / norm, 0)
 
 
 def sim(pred: Float[Array, "b h w"], density: Float[Array, "b h w"]) -> Float[Array, "b"]:
@@ -56,7 +57,7 @@ def sim(pred: Float[Array, "b h w"], density: Float[Array, "b h w"]) -> Float[Ar
     A constant map is stretched to zero, and has similarity 0.
     """
     x, y = _sum_to_one(_min_max(pred)), _sum_to_one(_min_max(density))
-    return _total(jnp.minimum(x, y))
+    return total_of(jnp.minimum(x, y))
 
 
 def nss(pred: Float[Array, "b h w"], fixations: Num[Array, "b h w"]) -> Float[Array, "b"]:
@@ -65,13 +66,13 @@ def nss(pred: Float[Array, "b h w"], fixations: Num[Array, "b h w"]) -> Float[Ar
     As in ViNet, a pixel counts as often as its value says, and the standard deviation is over n - 1. A
     constant prediction scores 0 without gradient.
     """
-    deviation = _centred(pred)
-    energy = _total(deviation * deviation)
+    deviation = centred(pred)
+    energy = total_of(deviation * deviation)
     varies = _varies(energy, pred)
     std = jnp.sqrt(jnp.where(varies, energy, 1) / (pred.shape[-2] * pred.shape[-1] - 1))
     hits = fixations.astype(pred.dtype)
-    number = _total(hits)
-    return jnp.where(varies, _total(deviation * hits) / std / jnp.where(number > 0, number, 1), 0)
+    number = total_of(hits)
+    return jnp.where(varies, total_of(deviation * hits) / std / jnp.where(number > 0, number, 1), 0)
 
 
 def cross_entropy(logits: Float[Array, "b 2"], labels: Int[Array, "b"]) -> Float[Array, "b"]:
@@ -112,7 +113,7 @@ def terms(
         if "mask" in batch
         else jnp.ones(len(saliency), saliency.dtype)
     )
-    targeted = mask * (_total(density) > 0)
+    targeted = mask * (total_of(density) > 0)
     result = {"kl": (kl(saliency, density), targeted)}
     if cc_weight:
         result["cc"] = (cc(saliency, density), targeted)
@@ -120,7 +121,7 @@ def terms(
         result["sim"] = (sim(saliency, density), targeted)
     if nss_weight:
         fixations = _required(batch, "fixations", "the NSS term (nss_weight)")
-        result["nss"] = (nss(saliency, fixations), mask * (_total(fixations) > 0))
+        result["nss"] = (nss(saliency, fixations), mask * (total_of(fixations) > 0))
     if "avc_logits" in output and rho < 1:
         labels = _required(batch, "avc_label", "the classifier's loss")
         result["ce"] = (cross_entropy(output["avc_logits"], labels), mask * (labels >= 0))
@@ -161,25 +162,16 @@ def _required(batch: Mapping[str, Any], key: str, user: str) -> Array:
     return jnp.asarray(batch[key])
 
 
-def _total(x: Num[Array, "b h w"]) -> Num[Array, "b"]:
-    return jnp.sum(x, axis=(-2, -1))
-
-
 def _sum_to_one(x: Float[Array, "b h w"]) -> Float[Array, "b h w"]:
-    mass = _total(x)[:, None, None]
-    return x / jnp.where(mass > 0, mass, 1)
-
-
-def _centred(x: Float[Array, "b h w"]) -> Float[Array, "b h w"]:
-    return x - jnp.mean(x, axis=(-2, -1), keepdims=True)
+    mass = total_of(x)
+    return x / per_map(jnp.where(mass > 0, mass, 1))
 
 
 def _varies(energy: Float[Array, "b"], x: Float[Array, "b h w"]) -> Bool[Array, "b"]:
     """Whether the squared deviations of a map sum to more than rounding leaves."""
-    return energy > CONSTANT * _total(x * x)
+    return energy > CONSTANT * total_of(x * x)
 
 
 def _min_max(x: Float[Array, "b h w"]) -> Float[Array, "b h w"]:
-    low, high = x.min(axis=(-2, -1), keepdims=True), x.max(axis=(-2, -1), keepdims=True)
-    span = high - low
-    return (x - low) / jnp.where(span > 0, span, 1)
+    low, high = x.min(axis=(-2, -1)), x.max(axis=(-2, -1))
+    return (x - per_map(low)) / per_map(jnp.where(high > low, high - low, 1))

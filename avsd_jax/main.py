@@ -43,7 +43,7 @@ def run(config: ConfigDict, workdir: str | Path, mode: str = "train_and_eval") -
     workdir = Path(workdir)
     rows = plan(config, workdir)
     if config.build_data and jax.process_index() == 0:
-        datasets.build(config.dataset, config.data_dir)
+        datasets.build(config.dataset, config.data_dir, num_workers=os.cpu_count() or 1)
     seconds = {}
     if mode != "eval":
         for row in (row for row in rows if row.trains):

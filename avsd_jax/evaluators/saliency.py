@@ -144,8 +144,7 @@ class SaliencyEvaluator:
         def column(name: str, dtype: Any) -> np.ndarray | None:
             return None if rows[0][name] is None else np.array([row[name] for row in rows], dtype)
 
-        order = sorted(best, key=lambda place: self._targets[place][:2])
-        shown = [self._example(rows[best[place]], scores[best[place]]) for place in order]
+        shown = [self._example(rows[best[place]], scores[best[place]]) for place in sorted(best)]
         frames = Frames(
             video=column("video", int),
             frame=column("frame", int),

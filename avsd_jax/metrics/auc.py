@@ -131,14 +131,16 @@ def _entries_below(
 ) -> Int[Array, "*s"]:
     """Binary search in a table of 2^k entries, the first of which is below everything.
 
-    Returns how many entries e satisfy `compare(e, x)`.
+    Returns how many entries e satisfy `compare(e, x)`. A loop, not unrolled: XLA would fuse the steps and then
+    read the table again for each step that an earlier one needs.
     """
-    index = jnp.zeros(x.shape, jnp.int32)
-    step = ascending.shape[0] // 2
-    while step:
-        index = jnp.where(compare(_take(ascending, index + step), x), index + step, index)
-        step //= 2
-    return index + 1
+    steps = ascending.shape[0].bit_length() - 1
+
+    def halve(i: Int[Array, ""], index: Int[Array, "*s"]) -> Int[Array, "*s"]:
+        middle = index + (ascending.shape[0] // 2 >> i)
+        return jnp.where(compare(_take(ascending, middle), x), middle, index)
+
+    return jax.lax.fori_loop(0, steps, halve, jnp.zeros(x.shape, jnp.int32)) + 1
 
 
 def _take(table: Shaped[Array, "n"], index: Int[Array, "*s"]) -> Shaped[Array, "*s"]:

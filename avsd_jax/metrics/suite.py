@@ -15,7 +15,7 @@ def score(
     shuffle_map: FixationMaps,
     max_fixations: int | None = None,
 ) -> dict[str, Scores]:
-    """Every metric of `METRICS` for maps `[..., H, W]`: name -> `[...]`, NaN where a map has no such score."""
+    """Every metric of `METRICS` for maps `[..., H, W]`: name -> `[...]`, NaN where there is no such score."""
     values = (
         nss(pred, fixations),
         cc(pred, density),
