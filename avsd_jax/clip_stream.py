@@ -114,7 +114,7 @@ class ClipStream:
         classifier = None
         if spec.avc is not None:
             size = (spec.avc.frame_size, spec.avc.frame_size)
-            classifier = prepare.normalise(prepare.resize_frame(image, size))
+            classifier = avc.normalise(avc.resize_frame(image, size))
         # The frame's number at a constant rate; its own number where the rate is constant.
         self._frames.append(_Prepared(round(time * self._info.fps), model, classifier))
 

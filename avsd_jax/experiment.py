@@ -94,36 +94,51 @@ def example_batch(config: ConfigDict, batch_size: int = 1) -> dict[str, np.ndarr
 
 
 def initial_variables(config: ConfigDict, model: nn.Module) -> dict[str, Any]:
-    """Variables before the first step: drawn from `config.seed`, then overlaid with the run `config.init`.
+    """Variables before the first step: drawn from `config.seed`, then overlaid with what earlier runs learned.
 
-    A run of a visual-only model starts the visual flow of an audio-visual one, as the published recipes do. What the
-    given run does not hold keeps its draw.
+    `config.init` is a run of the same model, or of a visual-only one that starts the visual flow, as the published
+    recipes do. `config.init_parts` starts single submodules: `{"audionet": FOLDER}`. What a run does not hold keeps
+    its draw.
 
     Raises:
-        InputError: the given run has an entry of another shape, or shares nothing with the model.
+        InputError: a given run has an entry of another shape, or shares nothing with the model.
     """
     batch = example_batch(config)
     rngs = {"params": jax.random.key(config.seed), "dropout": jax.random.key(config.seed)}
     init = jax.jit(lambda rngs, batch: model.init(rngs, batch, train=False), compiler_options=_FAST_COMPILE)
-    variables = init(rngs, batch)
-    variables = jax.tree.map(np.asarray, dict(variables))
-    if not config.init:
-        return variables
-    _, source = load_for_inference(config.init)
+    variables = jax.tree.map(np.asarray, dict(init(rngs, batch)))
+    if config.init:
+        _, source = load_for_inference(config.init)
+        visual_only = "visual_model" in variables["params"] and "visual_model" not in source["params"]
+        variables = overlay_variables(variables, source, "visual_model" if visual_only else "", config.init)
+    for part, folder in config.init_parts.items():
+        if folder:
+            variables = overlay_variables(variables, load_for_inference(folder)[1], part, folder)
+    return variables
+
+
+def overlay_variables(
+    variables: Mapping[str, Any], source: Mapping[str, Any], part: str, origin: str
+) -> dict[str, Any]:
+    """Replaces entries of `variables` by those of `source`, which is the submodule `part` ("a/b") of it.
+
+    Raises:
+        InputError: an entry has another shape, or no parameter is shared; the message names `origin`.
+    """
+    prefix = tuple(part.split("/")) if part else ()
+    result = {}
     for collection, tree in variables.items():
         drawn = traverse_util.flatten_dict(tree)
         given = traverse_util.flatten_dict(source.get(collection, {}))
-        if "visual_model" in tree and not any(path[0] == "visual_model" for path in given):
-            given = {("visual_model", *path): leaf for path, leaf in given.items()}
-        shared = sorted(set(drawn) & set(given))
-        for path in shared:
-            if drawn[path].shape != given[path].shape:
+        given = {(*prefix, *path): leaf for path, leaf in given.items() if (*prefix, *path) in drawn}
+        for path, leaf in given.items():
+            if drawn[path].shape != leaf.shape:
                 raise InputError(
-                    f"init={config.init}: {'/'.join(path)} is {given[path].shape} there and {drawn[path].shape} in "
-                    "this model; give both runs the same width, clip size and frame size"
+                    f"{origin}: {'/'.join(path)} is {leaf.shape} there and {drawn[path].shape} in this model; give "
+                    "both the same width, clip size and frame size"
                 )
-        if drawn and not shared:
-            raise InputError(f"init={config.init} shares no {collection} with model {config.model_name!r}")
-        logging.info("init: %d of %d %s from %s", len(shared), len(drawn), collection, config.init)
-        variables[collection] = traverse_util.unflatten_dict(drawn | {path: given[path] for path in shared})
-    return variables
+        if collection == "params" and not given:
+            raise InputError(f"{origin} shares no parameter with {part or 'the model'}: give a run that does")
+        logging.info("%s: %d of %d %s", origin, len(given), len(drawn), collection)
+        result[collection] = traverse_util.unflatten_dict(drawn | given)
+    return result

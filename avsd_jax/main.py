@@ -1,10 +1,11 @@
 """Command line of training and evaluation.
 
-    python -m avsd_jax.main --config=configs/avinet.py[:variant] --workdir=DIR [--mode=train|eval|train_and_eval]
-                            [--config.FIELD=VALUE ...]
+python -m avsd_jax.main --config=configs/avinet.py[:variant] --workdir=DIR [--mode=train|eval|train_and_eval]
+                        [--config.FIELD=VALUE ...]
 """
 
 import os
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -23,10 +24,14 @@ from avsd_jax.rows import Row, plan
 MODES = ("train", "eval", "train_and_eval")
 PACKAGED_CONFIGS = Path(__file__).parent / "configs"
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file, with `:variant` where it has some.")
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "Configuration file, with `:variant` where it has some."
+)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, logs, report.")
 _MODE = flags.DEFINE_enum("mode", "train_and_eval", MODES, "What to do.")
-_DISTRIBUTED = flags.DEFINE_bool("distributed", False, "This is one of several processes; see `join_processes`.")
+_DISTRIBUTED = flags.DEFINE_bool(
+    "distributed", False, "This is one of several processes; see `join_processes`."
+)
 
 
 def run(config: ConfigDict, workdir: str | Path, mode: str = "train_and_eval") -> dict[str, Any]:
@@ -52,7 +57,9 @@ def run(config: ConfigDict, workdir: str | Path, mode: str = "train_and_eval") -
             seconds[row.name] = time.monotonic() - started
     if mode == "train" or jax.process_index() != 0:
         return {}
-    return report.write(workdir, config, [score(row, seconds) for row in rows if row.label], train.provenance())
+    return report.write(
+        workdir, config, [score(row, seconds) for row in rows if row.label], train.provenance()
+    )
 
 
 def score(row: Row, seconds: dict[str, float]) -> dict[str, Any]:
@@ -63,6 +70,7 @@ def score(row: Row, seconds: dict[str, float]) -> dict[str, Any]:
     return {
         "label": row.label,
         "conditions": conditions,
+        "curve": report.training_curve(row.folder),
         "train_seconds": seconds.get(row.name),
         "eval_seconds": time.monotonic() - started,
     }
@@ -79,7 +87,10 @@ def find_config(argument: str) -> str:
         return argument
     packaged = PACKAGED_CONFIGS / Path(path).name
     if not packaged.is_file():
-        shipped = ", ".join(f"configs/{p.name}" for p in sorted(PACKAGED_CONFIGS.glob("*.py"))) or "configs/avinet.py"
+        shipped = (
+            ", ".join(f"configs/{p.name}" for p in sorted(PACKAGED_CONFIGS.glob("*.py")))
+            or "configs/avinet.py"
+        )
         raise InputError(f"no configuration file {path}: give the path of one, such as {shipped}")
     return f"{packaged}:{variant}" if variant else str(packaged)
 
@@ -92,10 +103,13 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
             argv[i] = "--config=" + find_config(argument.removeprefix("--config="))
     try:
         rest = flags.FLAGS(argv)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(str(error).strip("'\"").splitlines()[0]) from error
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+        # A configuration that fails to load comes as a whole traceback in the message; its last line says why.
+        raise InputError(re.sub(r"^\w+Error: ", "", str(error).strip("'\" \n").splitlines()[-1])) from error
     if len(rest) > 1:
-        raise InputError(f"{rest[1]!r} is no option: fields of the configuration are set as --config.FIELD=VALUE")
+        raise InputError(
+            f"{rest[1]!r} is no option: fields of the configuration are set as --config.FIELD=VALUE"
+        )
     for name in ("config", "workdir"):
         if not flags.FLAGS[name].value:
             raise InputError(f"--{name} is missing: see python -m avsd_jax.main --help")
@@ -114,7 +128,8 @@ def join_processes() -> None:
     try:
         if "JAX_NUM_PROCESSES" in os.environ:
             jax.distributed.initialize(
-                num_processes=int(os.environ["JAX_NUM_PROCESSES"]), process_id=int(os.environ["JAX_PROCESS_ID"])
+                num_processes=int(os.environ["JAX_NUM_PROCESSES"]),
+                process_id=int(os.environ["JAX_PROCESS_ID"]),
             )
         else:
             jax.distributed.initialize()

@@ -115,17 +115,21 @@ def make_train_step(
         rng = jax.random.fold_in(jax.random.key(seed), state.step)
         if axis_name is not None:
             rng = jax.random.fold_in(rng, jax.lax.axis_index(axis_name))
+        audible = {k: batch[k] for k in ("avc_audio",) if k in batch}
         variables = {"params": cast_floats(params, compute_dtype), "batch_stats": state.batch_stats}
         output, updates = model.apply(
             variables,
-            cast_floats(dict(batch), compute_dtype),
+            # Rounding the waveform would bury quiet sounds: the classifier listens in float32.
+            cast_floats({k: v for k, v in batch.items() if k != "avc_audio"}, compute_dtype) | audible,
             train=True,
             mutable=["batch_stats"],
             rngs={"dropout": rng},
         )
         output = cast_floats(output, jnp.float32)
         terms = losses.terms(output, batch, **loss_options)
-        shares = {name: share_of_mean(values, weights, axis_name) for name, (values, weights) in terms.items()}
+        shares = {
+            name: share_of_mean(values, weights, axis_name) for name, (values, weights) in terms.items()
+        }
         loss = losses.total(shares, **loss_options)
         if "avc_logits" in output:
             hits = jnp.argmax(output["avc_logits"], -1) == batch["avc_label"]

@@ -22,7 +22,9 @@ VARIANTS = ("paper", "demo")
 def get_config(variant: str = "paper") -> ConfigDict:
     """The configuration of a variant; `paper` is the default."""
     if variant not in VARIANTS:
-        raise ValueError(f"unknown variant {variant!r} of configs/avinet.py: choose one of {', '.join(VARIANTS)}")
+        raise ValueError(
+            f"unknown variant {variant!r} of configs/avinet.py: choose one of {', '.join(VARIANTS)}"
+        )
     config = paper()
     if variant == "demo":
         demo(config)
@@ -50,6 +52,8 @@ def paper() -> ConfigDict:
     config.model.classifier = "l3net"
     config.model.classifier_options = ConfigDict()
     config.init = ""  # folder of a run to start from; a visual-only one starts the visual flow
+    # Folders that start single parts, such as a converted soundnet8.
+    config.init_parts = ConfigDict({"visual_model": "", "audionet": "", "classifier": ""})
 
     # Data section: datasets_tfds/<dataset>, prepared by `python -m avsd_jax.datasets build`.
     config.dataset = "diem"

@@ -24,7 +24,7 @@ def state_dict(shared: Path, case: str, seed: int) -> dict[str, np.ndarray]:
 
 
 def load(shared: Path, case: str, seed: int) -> dict[str, np.ndarray]:
-    """The recorded results; skips where this seed was not recorded."""
+    """What the official code gave."""
     folder, name = case.split("/")
     with np.load(shared / f"parity/{folder}/golden_{name}_seed{seed}.npz") as archive:
         return dict(archive)

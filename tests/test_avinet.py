@@ -282,7 +282,7 @@ def test_half_precision():
 
 # ---------------------------------------------------------------- choice by name, mistakes
 
-_NEW_FUSION = '''
+_NEW_FUSION = """
 from flax import linen as nn
 
 class Fusion(nn.Module):
@@ -291,7 +291,7 @@ class Fusion(nn.Module):
     @nn.compact
     def __call__(self, visual, audio, train=False):
         return visual * self.param("own", nn.initializers.constant(self.gain), ())
-'''
+"""
 
 
 def test_a_new_module_is_found_by_its_name(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """The evaluator against scores computed frame by frame, on a store in memory."""
 
+import functools
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -8,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn import FAST_COMPILE
 from videos import memory_store
 
 from avsd_jax import metrics
@@ -98,15 +100,15 @@ def expected_scores(store: VideoStore) -> dict[tuple[int, int], dict[str, float]
                 if 0 <= round(float(x)) < size[1] and 0 <= round(float(y)) < size[0]:
                     marked[f, round(float(y)), round(float(x))] = True
         for f in range(index.num_frames):
-            pred = to_native(jnp.asarray(guess(v, f)), size, 0.0)
             pool = marked.any(axis=0) & ~marked[f]
-            scores[v, f] = {
-                k: float(s) for k, s in score(pred, store.density(v, f) / 255, marked[f], pool).items()
-            }
+            found = score(guess(v, f), store.density(v, f) / np.float32(255), marked[f], pool)
+            scores[v, f] = {name: float(value) for name, value in found.items()}
     return scores
 
 
-score = jax.jit(metrics.score)
+@functools.partial(jax.jit, compiler_options=FAST_COMPILE)
+def score(pred: jax.Array, density: jax.Array, marked: jax.Array, pool: jax.Array) -> dict[str, jax.Array]:
+    return metrics.score(to_native(pred, density.shape, 0.0), density, marked, pool)
 
 
 @pytest.mark.parametrize("batch_size", [5, 64])

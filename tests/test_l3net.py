@@ -36,7 +36,10 @@ def _apply(stride: int):
 
     def run(variables, frames, audio):
         logits, kept = model.apply(
-            variables, frames, audio, capture_intermediates=lambda module, _: isinstance(module, Tower),
+            variables,
+            frames,
+            audio,
+            capture_intermediates=lambda module, _: isinstance(module, Tower),
             mutable=["intermediates"],
         )
         towers = {name: kept["intermediates"][name]["__call__"][0] for name in ("icn", "acn")}
@@ -68,9 +71,7 @@ def _assert_equals_port(recorded: dict, logits: np.ndarray, towers: dict) -> Non
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize(
-    "case", ["l3net_small", pytest.param("l3net", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("case", ["l3net_small", pytest.param("l3net", marks=pytest.mark.slow)])
 def test_equals_the_port(shared, case, seed):
     recorded, logits, towers = _run(shared, case, seed, 2)
     _assert_equals_port(recorded, logits, towers)

@@ -10,14 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn import FAST_COMPILE
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from avsd_jax import metrics
 from avsd_jax.metrics.resize import bicubic_matrix, gaussian_matrix, resize_bicubic
 
-# Programs of a test run once: a fast compilation is worth more than a fast program.
-FAST_COMPILE = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 GOLDEN_NAMES = {
     "NSS": "NSS",
     "CC": "CC",
@@ -264,7 +263,7 @@ def test_bound_on_fixations_changes_nothing_or_is_loud() -> None:
     pred, fixations = rng.random((16, 16), np.float32), rng.random((16, 16)) < 0.1
     count = int(fixations.sum())
     free = metrics.auc_judd(pred, fixations)
-    for bound in (count, count + 1, 200, 10_000):
+    for bound in (count, 200):
         assert metrics.auc_judd(pred, fixations, bound) == free
     assert np.isnan(metrics.auc_judd(pred, fixations, count - 1))
     counts = fixations * rng.integers(1, 5, fixations.shape)

@@ -34,13 +34,25 @@ _CHUNK = 32
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """A frame to show, with what a model made of it; maps at the size of the ground truth."""
+    """A frame to show, with what a model made of it.
+
+    Attributes:
+        video_id, frame: which frame it is.
+        label: 1 consistent, 0 inconsistent, -1 unlabelled.
+        image: the frame, RGB.
+        density, fixations: the ground truth, points (x, y) in pixels of the density.
+        prediction: the map as it was scored, at the density's size.
+        scores: metric -> value.
+        gate: whether the audio-visual flow was used; None without a gate.
+        probability: of consistency, says the classifier; None without one.
+    """
 
     video_id: str
     frame: int
     label: int
     image: UInt8[np.ndarray, "h w 3"]
     density: UInt8[np.ndarray, "hd wd"]
+    fixations: Float[np.ndarray, "n 2"]
     prediction: Float[np.ndarray, "hd wd"]
     scores: dict[str, float]
     gate: bool | None
@@ -208,6 +220,7 @@ class SaliencyEvaluator:
             label=row["label"],
             image=self.store.frames(video, [frame])[0],
             density=density,
+            fixations=self.store.fixations(video, frame),
             prediction=np.asarray(native),
             scores=scores,
             gate=row["gate"],

@@ -131,8 +131,8 @@ def _entries_below(
 ) -> Int[Array, "*s"]:
     """Binary search in a table of 2^k entries, the first of which is below everything.
 
-    Returns how many entries e satisfy `compare(e, x)`. A loop, not unrolled: XLA would fuse the steps and then
-    read the table again for each step that an earlier one needs.
+    Returns how many entries e satisfy `compare(e, x)`. A loop, not unrolled: XLA would fuse the steps, and
+    each would read again from the table what earlier ones have read.
     """
     steps = ascending.shape[0].bit_length() - 1
 

@@ -83,7 +83,12 @@ class Model(nn.Module):
         if self.gate_at not in GATE_AT:
             raise InputError(f"unknown gate_at {self.gate_at!r}: choose one of {', '.join(GATE_AT)}")
         options = (
-            self.clip_size, self.num_skips, self.width, self.lowering, self.axis_name, self.norm_momentum
+            self.clip_size,
+            self.num_skips,
+            self.width,
+            self.lowering,
+            self.axis_name,
+            self.norm_momentum,
         )
         visual = vinet.Model(*options, name="visual_model")
         out = visual.encode(_get(batch, "video"), train)

@@ -63,7 +63,9 @@ class Model(nn.Module):
         if frames != self.clip_size:
             raise InputError(f"video has {frames} frames: give clips of clip_size={self.clip_size}")
         if height % 32 or width % 32:
-            raise InputError(f"video is {height}x{width}: resize it to a height and width that are multiples of 32")
+            raise InputError(
+                f"video is {height}x{width}: resize it to a height and width that are multiples of 32"
+            )
         return self.backbone(video, train)
 
     def decode(

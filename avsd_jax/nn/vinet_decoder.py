@@ -53,7 +53,9 @@ class Decoder(nn.Module):
             InputError: clip_size or num_skips is not one of those above, or the features do not fit clip_size.
         """
         if self.clip_size not in CLIP_SIZES:
-            raise InputError(f"clip_size is {self.clip_size}: choose one of {', '.join(map(str, CLIP_SIZES))}")
+            raise InputError(
+                f"clip_size is {self.clip_size}: choose one of {', '.join(map(str, CLIP_SIZES))}"
+            )
         if self.num_skips not in range(4):
             raise InputError(f"num_skips is {self.num_skips}: choose 0, 1, 2 or 3")
         if dec_in.shape[1] != self.clip_size // 8:
@@ -64,9 +66,7 @@ class Decoder(nn.Module):
 
         def conv(x: jnp.ndarray, features: int, time: int, name: str) -> jnp.ndarray:
             """ReLU(conv) with kernel (time, 3, 3) and stride (time, 1, 1), then upsampling."""
-            layer = Conv3D(
-                features, (time, 3, 3), (time, 1, 1), (0, 1, 1), lowering=self.lowering, name=name
-            )
+            layer = Conv3D(features, (time, 3, 3), (time, 1, 1), (0, 1, 1), lowering=self.lowering, name=name)
             return upsample_2x(nn.relu(layer(x)))
 
         def join(x: jnp.ndarray, tap: jnp.ndarray, level: int) -> jnp.ndarray:
@@ -74,8 +74,12 @@ class Decoder(nn.Module):
 
         def last(x: jnp.ndarray, name: str) -> jnp.ndarray:
             return Conv3D(
-                1, (1, 1, 1), use_bias=True, lowering=self.lowering,
-                kernel_init=nn.initializers.lecun_normal(), name=name,
+                1,
+                (1, 1, 1),
+                use_bias=True,
+                lowering=self.lowering,
+                kernel_init=nn.initializers.lecun_normal(),
+                name=name,
             )(x)
 
         # A convolution that reads no joined tap has no time to shrink.
@@ -91,8 +95,12 @@ class Decoder(nn.Module):
             k = self.clip_size // 16
             # Only the 48-frame model has a bias here.
             x = Conv3D(
-                scaled(32, self.width), (k, 1, 1), (k, 1, 1), use_bias=self.clip_size == 48,
-                lowering=self.lowering, name="convtsp4_6",
+                scaled(32, self.width),
+                (k, 1, 1),
+                (k, 1, 1),
+                use_bias=self.clip_size == 48,
+                lowering=self.lowering,
+                name="convtsp4_6",
             )(x)
             logits = last(nn.relu(x), "convtsp4_8")
         return {"dec1": dec1, "dec2": dec2, "dec3": dec3, "logits": logits[:, 0, :, :, 0]}

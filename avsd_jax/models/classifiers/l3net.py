@@ -41,8 +41,12 @@ class Tower(nn.Module):
             for layer in (1, 2):
                 stride = self.stride if (block, layer) == (1, 1) else 1
                 conv = nn.Conv(
-                    scaled(channels, self.width), (3, 3), stride, 1,
-                    kernel_init=nn.initializers.he_normal(), name=f"conv{block}_{layer}",
+                    scaled(channels, self.width),
+                    (3, 3),
+                    stride,
+                    1,
+                    kernel_init=nn.initializers.he_normal(),
+                    name=f"conv{block}_{layer}",
                 )
                 # Flax's momentum: PyTorch's 0.1 is 0.9 here.
                 norm = BatchNorm(

@@ -7,7 +7,7 @@ from flax import linen as nn
 from avsd_jax.by_name import load_module
 
 
-def create(name: str, **options: Any) -> nn.Module:
+def create(name: str, /, **options: Any) -> nn.Module:
     """Builds `avsd_jax.models.fusions.<name>.Fusion(**options)`.
 
     Raises:

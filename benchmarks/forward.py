@@ -1,0 +1,106 @@
+"""How long does ViNet's forward pass take? Our lowerings of its convolutions, beside plain PyTorch where installed.
+
+    python -m benchmarks.forward [--clip=32] [--height=224] [--width=384] [--repeats=5] [--torch_compile]
+
+One clip, float32, random weights. The implementations take turns, so that what else the machine does falls on
+all of them alike; the smallest and the median time of each are shown, and its ratio to the first row.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+import jax
+import numpy as np
+from absl import app, flags
+
+from avsd_jax import models
+from avsd_jax.errors import InputError
+
+_CLIP = flags.DEFINE_integer("clip", 32, "Frames of the clip.")
+_HEIGHT = flags.DEFINE_integer("height", 224, "Height of a frame, a multiple of 32.")
+_WIDTH = flags.DEFINE_integer("width", 384, "Width of a frame, a multiple of 32.")
+_REPEATS = flags.DEFINE_integer("repeats", 5, "Timed runs of each implementation.")
+_COMPILE = flags.DEFINE_bool("torch_compile", False, "Time torch.compile too; it needs a C++ compiler.")
+
+
+def jax_run(video: np.ndarray, lowering: str) -> Callable[[], None]:
+    """A run of our model on [1, T, H, W, 3], compiled."""
+    model = models.create("vinet", clip_size=video.shape[1], lowering=lowering)
+    # The parameters' shapes do not depend on the frame's size.
+    variables = jax.jit(model.init)(jax.random.key(0), {"video": video[:, :, :32, :32]})
+    forward = jax.jit(lambda variables, video: model.apply(variables, {"video": video})["saliency"])
+    compiled = forward.lower(variables, video).compile()
+    on_device = jax.device_put(video)
+    return lambda: compiled(variables, on_device).block_until_ready()
+
+
+def torch_runs(video: np.ndarray, with_compile: bool) -> dict[str, Callable[[], None]]:
+    """Runs of a PyTorch network of the same shapes, on the CPU; none where PyTorch is not installed."""
+    try:
+        import torch
+    except ImportError:
+        return {}
+    from benchmarks.torch_vinet import ViNet
+
+    torch.manual_seed(0)
+    model = ViNet(video.shape[1]).eval()
+    planar = torch.from_numpy(np.ascontiguousarray(video.transpose(0, 4, 1, 2, 3)))
+    last = ViNet(video.shape[1]).eval().to(memory_format=torch.channels_last_3d)
+    interleaved = planar.to(memory_format=torch.channels_last_3d)
+
+    def run(model: Callable, video: "torch.Tensor") -> None:
+        with torch.inference_mode():
+            model(video)
+
+    runs = {
+        "PyTorch": lambda: run(model, planar),
+        "PyTorch channels_last": lambda: run(last, interleaved),
+    }
+    if with_compile:
+        fused = torch.compile(last)
+        runs["PyTorch compiled"] = lambda: run(fused, interleaved)
+    return runs
+
+
+def measure(runs: dict[str, Callable[[], None]], repeats: int) -> dict[str, list[float]]:
+    """Seconds of each run; a first round that warms up is not counted."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for repeat in range(repeats + 1):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            if repeat:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def table(seconds: dict[str, list[float]]) -> str:
+    """The times as a markdown table."""
+    lines = ["| implementation | min s | median s | of the first |", "|---|---|---|---|"]
+    first = next(iter(seconds.values()))
+    for name, times in seconds.items():
+        ratio = min(times) / min(first)
+        lines.append(f"| {name} | {min(times):.3f} | {np.median(times):.3f} | {ratio:.2f} |")
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Times every implementation and prints the table."""
+    if len(argv) > 1:
+        raise InputError(f"unexpected argument {argv[1]!r}: options start with --")
+    shape = (1, _CLIP.value, _HEIGHT.value, _WIDTH.value, 3)
+    video = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    runs = {f"ours, {lowering}": jax_run(video, lowering) for lowering in ("folded", "direct")}
+    plain = torch_runs(video, _COMPILE.value) if _CLIP.value in (16, 32) else {}
+    print(f"ViNet, one clip {_CLIP.value}x{_HEIGHT.value}x{_WIDTH.value}, {jax.devices()[0].device_kind}")
+    print(table(measure(runs | plain, _REPEATS.value)))
+    if not plain:
+        print('PyTorch is not timed: pip install "avsd-jax[bench]", and give --clip=16 or 32')
+
+
+if __name__ == "__main__":
+    try:
+        app.run(main)
+    except InputError as error:
+        sys.exit(f"error: {error}")
