@@ -1,8 +1,8 @@
 """Weights published for PyTorch, as Flax variables.
 
-A checkpoint is a flat {key: array} in the layout of the official code. What it must hold is read from our own
-model: each variable has one key, by `_key` and the model's renaming rules, and one shape, by `_stored_shape`. A new
-model adds a function that builds it from the shapes found, and an entry in `_LAYOUTS`.
+A checkpoint is a flat {key: array} in the layout of the official code. What it must hold is read from our
+own model: each variable has one key, by `_key` and the model's renaming rules, and one shape, by
+`_stored_shape`. A new model adds a function that builds it from the shapes found, and an entry in `_LAYOUTS`.
 """
 
 import dataclasses
@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
-from jaxtyping import Float
 
 from avsd_jax import models
 from avsd_jax.errors import InputError
@@ -33,13 +32,13 @@ def to_variables(name: str, state_dict: Mapping[str, np.ndarray]) -> dict[str, A
 
     Args:
         name: what the checkpoint is of: a model of `avsd_jax.models` or a classifier of
-            `avsd_jax.models.classifiers` that has published weights. Variants (ViNet's clip lengths and numbers of
-            skips, AViNet's fusions) are recognised; `options` tells them.
+            `avsd_jax.models.classifiers` that has published weights. Variants (ViNet's clip lengths and
+            numbers of skips, AViNet's fusions) are recognised; `options` tells them.
         state_dict: {key: array}; keys may start with "module.", "num_batches_tracked" entries may be absent.
 
     Returns:
-        {"params": ..., "batch_stats": ...}, float32, for `models.create(name, **options(name, state_dict))`. l3net's
-        two classes are swapped: ours is 1 = consistent, the published 0 = corresponds.
+        {"params": ..., "batch_stats": ...}, float32, for `models.create(name, **options(name, state_dict))`.
+        l3net's two classes are swapped: ours is 1 = consistent, the published 0 = corresponds.
 
     Raises:
         InputError: unknown name, missing or unknown key, or wrong shape; the message names it.
@@ -90,7 +89,7 @@ def options(name: str, state_dict: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _key(path: Path, layout: "_Layout") -> str:
-    """The checkpoint's key of a variable: base1_0/conv_s/kernel is base1.0.conv_s.weight."""
+    """The checkpoint's key of a variable: params/base1_0/conv_s/kernel is base1.0.conv_s.weight."""
     *modules, leaf = path[1:]
     leaf = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}.get(
         leaf, leaf

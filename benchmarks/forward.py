@@ -1,4 +1,4 @@
-"""How long does ViNet's forward pass take? Our lowerings of its convolutions, beside plain PyTorch where installed.
+"""How long does ViNet's forward pass take? Our lowerings, beside plain PyTorch where it is installed.
 
     python -m benchmarks.forward [--clip=32] [--height=224] [--width=384] [--repeats=5] [--torch_compile]
 

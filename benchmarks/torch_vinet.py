@@ -1,7 +1,7 @@
-"""A plain PyTorch network with ViNet's convolutions, pools and upsamplings, random weights: only to be timed.
+"""A plain PyTorch network with ViNet's convolutions, pools and upsamplings: only to be timed.
 
-Needs the `bench` extra. Its layers are those of `avsd_jax.nn.s3d` and `avsd_jax.nn.vinet_decoder`, in the most
-straightforward PyTorch; it loads no checkpoint and copies no published code.
+Needs the `bench` extra. Its layers are those of `avsd_jax.nn.s3d` and `avsd_jax.nn.vinet_decoder`, in the
+most straightforward PyTorch, with random weights; it loads no checkpoint.
 """
 
 import torch
@@ -80,6 +80,7 @@ class ViNet(nn.Module):
         )
 
     def forward(self, video: torch.Tensor) -> torch.Tensor:
+        """Predicts the map of each clip's last frame."""
         taps = [video]
         for stage in self.stages:
             taps.append(stage(taps[-1]))

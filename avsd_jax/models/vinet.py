@@ -1,4 +1,7 @@
-"""ViNet: visual-only video saliency (Jain et al., IROS 2021); S3D encoder and a decoder that joins taps in time."""
+"""ViNet, visual-only video saliency (Jain et al., "ViNet", IROS 2021).
+
+An S3D encoder and a decoder that joins the encoder's taps in time.
+"""
 
 from collections.abc import Mapping
 
@@ -74,7 +77,7 @@ class Model(nn.Module):
         taps: Mapping[str, Float[Array, "b _ _ _ _"]],
         train: bool = False,
     ) -> dict[str, Float[Array, "b ..."]]:
-        """saliency, logits [B, H, W], dec_in and dec1..dec3 from a decoder input and the encoder's y1, y2, y3."""
+        """saliency and logits [B, H, W], dec_in and dec1 to dec3, from a decoder input and an encoder's taps."""
         out = self.decoder(dec_in, taps["y1"], taps["y2"], taps["y3"])
         logits = out["logits"].astype(jnp.float32)
         return {**out, "dec_in": dec_in, "logits": logits, "saliency": nn.sigmoid(logits)}

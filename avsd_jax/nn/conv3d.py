@@ -1,8 +1,9 @@
 """The one 3-D convolution that every model uses, with a lowering for each kind of device.
 
-XLA's CPU backend runs 3-D convolutions far from the machine's limit but 2-D ones and matmuls near it, so on CPU a
-kernel that does not overlap itself in time, or spans only time or only space, is folded into one of those. On GPU
-and TPU the plain 3-D convolution is best. Parameters have one layout, (T, H, W, in, out), in either case.
+XLA's CPU backend runs 3-D convolutions far from the machine's limit but 2-D ones and matmuls near it, so on
+CPU a kernel that does not overlap itself in time, or spans only time or only space, is folded into one of
+those. On GPU and TPU the plain 3-D convolution is kept. Parameters have one layout, (T, H, W, in, out), in
+either case.
 """
 
 from collections.abc import Callable
@@ -36,8 +37,8 @@ def conv3d(
         kernel: weights.
         strides: steps in time, height and width.
         padding: zeros on either side of time, height and width.
-        lowering: "direct" (one 3-D convolution), "folded" (2-D convolutions and matmuls where the kernel allows
-            it, equal up to rounding) or "auto" (folded on CPU, direct elsewhere).
+        lowering: "direct" (one 3-D convolution), "folded" (2-D convolutions and matmuls where the kernel
+            allows it, equal up to rounding) or "auto" (folded on CPU, direct elsewhere).
     """
     if lowering == "direct" or (lowering == "auto" and jax.default_backend() != "cpu"):
         return _direct(x, kernel, strides, padding)
@@ -74,7 +75,7 @@ def _folded(x: jax.Array, kernel: jax.Array, strides: Triple, padding: Triple) -
 
 
 def _space(x: jax.Array, kernel: jax.Array, strides: tuple[int, int], padding: tuple[int, int]) -> jax.Array:
-    """2-D convolution; large 3 x 3 ones by Winograd's algorithm, whose transforms pay only with many channels."""
+    """2-D convolution; large 3 x 3 ones by Winograd's algorithm, which pays only with many channels."""
     n, h, w, i = x.shape
     plain = kernel.shape[:2] == (3, 3) and strides == (1, 1) and padding == (1, 1) and x.dtype == jnp.float32
     if plain and min(i, kernel.shape[-1]) >= 64 and n * h * w >= 1024:

@@ -14,8 +14,8 @@ Vector = Float[Array, " c"]
 class BatchNorm(nn.Module):
     """Batch normalisation over all axes but the last; variables as those of Flax's own.
 
-    The defaults are S3D's constants. The running variance is the biased one, as everywhere in Flax, where PyTorch
-    keeps the unbiased one.
+    The defaults are S3D's constants. The running variance is the biased one, as everywhere in Flax, where
+    PyTorch keeps the unbiased one.
 
     Attributes:
         momentum: new = momentum * old + (1 - momentum) * batch; PyTorch's 0.001 is 0.999 here.
@@ -56,8 +56,8 @@ def _normalise(
 ) -> tuple[Float[Array, "*n c"], Vector, Vector]:
     """Normalised x, batch mean and biased batch variance; no gradient flows through the latter two.
 
-    With its own derivative: half of a video model's compilation time went into what automatic differentiation made
-    of a mean, a variance and a product.
+    With its own derivative: half of a video model's compilation time went into what automatic
+    differentiation made of a mean, a variance and a product.
     """
     mean, square = _means(x.astype(jnp.float32), jnp.square(x.astype(jnp.float32)), axis_name)
     var = jnp.maximum(square - jnp.square(mean), 0)

@@ -11,7 +11,7 @@ def upsample_2x(x: Float[Array, "b t h w c"]) -> Float[Array, "b t h2 w2 c"]:
 
 
 def _double(x: jax.Array, axis: int) -> jax.Array:
-    """Output 2i is 1/4 x[i-1] + 3/4 x[i] and output 2i+1 is 3/4 x[i] + 1/4 x[i+1], the ends being repeated."""
+    """Output 2i is 1/4 x[i-1] + 3/4 x[i], output 2i+1 is 3/4 x[i] + 1/4 x[i+1]; the ends are repeated."""
     size = x.shape[axis]
 
     def part(start: int, stop: int) -> jax.Array:

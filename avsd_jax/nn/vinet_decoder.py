@@ -1,7 +1,9 @@
-"""ViNet's decoder (Jain et al., "ViNet: pushing the limits of visual modality for audio-visual saliency", IROS 2021).
+"""ViNet's decoder (Jain et al., "ViNet: pushing the limits of visual modality for audio-visual saliency
+prediction", IROS 2021).
 
 Each step convolves, doubles height and width bilinearly, and joins an encoder tap *on the time axis*, decoder
-features first. Temporal kernels equal their strides, so time shrinks by mixing neighbours of the joined sequence.
+features first. Temporal kernels equal their strides, so time shrinks by mixing neighbours of the joined
+sequence.
 """
 
 import jax.numpy as jnp
@@ -46,11 +48,12 @@ class Decoder(nn.Module):
             y1, y2, y3: the encoder's taps.
 
         Returns:
-            dec1, dec2, dec3 [B, T/8, H', W', C], the features after the first three upsamplings (H/16, H/8, H/4),
-            and logits [B, H, W].
+            dec1, dec2, dec3 [B, T/8, H', W', C], the features after the first three upsamplings (H/16, H/8,
+            H/4), and logits [B, H, W].
 
         Raises:
-            InputError: clip_size or num_skips is not one of those above, or the features do not fit clip_size.
+            InputError: clip_size or num_skips is not one of those above, or the features do not fit
+                clip_size.
         """
         if self.clip_size not in CLIP_SIZES:
             raise InputError(

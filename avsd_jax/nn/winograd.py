@@ -1,9 +1,9 @@
 """Winograd's minimal filtering along one axis: a convolution of 3 taps in half the multiplications.
 
-F(4, 3) of Lavin & Gray, "Fast algorithms for convolutional neural networks", CVPR 2016: four outputs of a 3-tap
-filter from six products instead of twelve. Applied to one axis of a 3 x 3 convolution only: the second axis would
-save as much again on paper, but its transforms cost more memory traffic than they save, and rounding errors grow
-from 3e-6 to 1e-5 of the largest output.
+F(4, 3) of Lavin & Gray, "Fast algorithms for convolutional neural networks", CVPR 2016: four outputs of a
+3-tap filter from six products instead of twelve. Applied to one axis of a 3 x 3 convolution only: the second
+axis would save as much again on paper, but its transforms cost more memory traffic than they save, and
+rounding errors grow from 3e-6 to 1e-5 of the largest output.
 """
 
 from collections.abc import Callable, Sequence
