@@ -203,12 +203,8 @@ def load_for_inference(directory: str | Path) -> tuple[ConfigDict, dict[str, Any
                 return config, variables
             except Exception as error:  # orbax and tensorstore raise many types for a damaged step
                 failures.append(f"{step}: {_first_line(error)}")
-                logging.warning(
-                    "checkpoint %s does not restore (%s): trying the one before", step, failures[-1]
-                )
-    raise InputError(
-        f"no readable step in {folder} ({'; '.join(failures) or 'it is empty'}): train or convert again"
-    )
+                logging.warning("checkpoint %s does not restore (%s): trying the one before", step, failures[-1])
+    raise InputError(f"no readable step in {folder} ({'; '.join(failures) or 'it is empty'}): train or convert again")
 
 
 def _handlers() -> dict[str, ocp.CheckpointHandler]:

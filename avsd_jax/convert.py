@@ -48,9 +48,7 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
     try:
         import torch
     except ImportError as error:
-        raise InputError(
-            'reading a PyTorch checkpoint needs PyTorch: pip install "avsd-jax[convert]"'
-        ) from error
+        raise InputError('reading a PyTorch checkpoint needs PyTorch: pip install "avsd-jax[convert]"') from error
     if not path.is_file():
         raise InputError(f"no checkpoint {path}: give the path of a .pt file")
     try:

@@ -52,9 +52,7 @@ def load_builder(name: str, data_dir: str | Path) -> tfds.core.GeneratorBasedBui
     cls = importlib.import_module(f"datasets_tfds.{dataset}.{dataset}_dataset_builder").Builder
     configs = [c.name for c in cls.BUILDER_CONFIGS]
     if config and config not in configs:
-        raise InputError(
-            f"dataset {dataset!r} has no config {config!r}: choose one of {', '.join(configs) or 'none'}"
-        )
+        raise InputError(f"dataset {dataset!r} has no config {config!r}: choose one of {', '.join(configs) or 'none'}")
     return cls(data_dir=epath.Path(data_dir).expanduser(), config=config or None)
 
 
@@ -71,9 +69,7 @@ def open_builder(name: str, data_dir: str | Path) -> tfds.core.GeneratorBasedBui
         raise InputError(f"{error}, or use {_DEMO}") from error
     command = _build_command(name, data_dir)
     if not _is_prepared(builder):
-        raise InputError(
-            f"dataset {name!r} is not prepared in {str(data_dir)!r}: run `{command}`, or use {_DEMO}"
-        )
+        raise InputError(f"dataset {name!r} is not prepared in {str(data_dir)!r}: run `{command}`, or use {_DEMO}")
     problem = _problem(builder)
     if problem:
         raise InputError(f"dataset {name!r} in {str(data_dir)!r} {problem}: run `{command} --overwrite`")
@@ -124,9 +120,7 @@ def _is_prepared(builder: tfds.core.GeneratorBasedBuilder) -> bool:
 def _problem(builder: tfds.core.GeneratorBasedBuilder) -> str | None:
     """What is wrong with a prepared dataset, as the end of a sentence; None if nothing is seen."""
     info = builder.info
-    missing = [
-        path for split in info.splits.values() for path in split.filepaths if not epath.Path(path).exists()
-    ]
+    missing = [path for split in info.splits.values() for path in split.filepaths if not epath.Path(path).exists()]
     if missing or "splits" not in info.metadata:
         return f"lacks the file {missing[0] if missing else 'metadata.json'}"
     settings = json.loads(json.dumps(builder.settings))
@@ -138,9 +132,7 @@ def _problem(builder: tfds.core.GeneratorBasedBuilder) -> str | None:
 
 
 def _build_command(name: str, data_dir: str | Path) -> str:
-    return shlex.join(
-        ["python", "-m", "avsd_jax.datasets", "build", f"--dataset={name}", f"--data_dir={data_dir}"]
-    )
+    return shlex.join(["python", "-m", "avsd_jax.datasets", "build", f"--dataset={name}", f"--data_dir={data_dir}"])
 
 
 @contextlib.contextmanager
@@ -183,16 +175,12 @@ def _list_command_line(args: argparse.Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m avsd_jax.datasets", description="Builds and lists datasets."
-    )
+    parser = argparse.ArgumentParser(prog="python -m avsd_jax.datasets", description="Builds and lists datasets.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     building = commands.add_parser("build", help="prepare a dataset")
     building.add_argument("--dataset", required=True, help="NAME or NAME/CONFIG, as `list` shows them")
     building.add_argument("--overwrite", action="store_true", help="build again what is already there")
-    building.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)"
-    )
+    building.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)")
     building.set_defaults(run=_build_command_line)
     listing = commands.add_parser("list", help="show what can be built and what is there")
     listing.set_defaults(run=_list_command_line)

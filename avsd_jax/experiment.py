@@ -14,12 +14,11 @@ from flax import traverse_util
 from ml_collections import ConfigDict
 
 from avsd_jax import models
+from avsd_jax.by_name import load_module
 from avsd_jax.checkpoint import load_for_inference
 from avsd_jax.data.pipeline import ClipSpec
 from avsd_jax.errors import InputError
-from avsd_jax.by_name import load_module
 from avsd_jax.models import classifiers
-
 
 # The program that draws hundreds of parameters runs once: optimising it takes a hundred times longer than running it.
 _FAST_COMPILE = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}

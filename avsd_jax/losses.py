@@ -108,11 +108,7 @@ def terms(
         InputError: the batch lacks what a term needs.
     """
     saliency, density = output["saliency"], _required(batch, "density", "the saliency loss")
-    mask = (
-        jnp.asarray(batch["mask"], saliency.dtype)
-        if "mask" in batch
-        else jnp.ones(len(saliency), saliency.dtype)
-    )
+    mask = jnp.asarray(batch["mask"], saliency.dtype) if "mask" in batch else jnp.ones(len(saliency), saliency.dtype)
     targeted = mask * (total_of(density) > 0)
     result = {"kl": (kl(saliency, density), targeted)}
     if cc_weight:
@@ -156,9 +152,7 @@ def total(
 
 def _required(batch: Mapping[str, Any], key: str, user: str) -> Array:
     if key not in batch:
-        raise InputError(
-            f"the batch has no {key!r}, which {user} needs: add it to the pipeline or drop that term"
-        )
+        raise InputError(f"the batch has no {key!r}, which {user} needs: add it to the pipeline or drop that term")
     return jnp.asarray(batch[key])
 
 

@@ -24,14 +24,10 @@ from avsd_jax.rows import Row, plan
 MODES = ("train", "eval", "train_and_eval")
 PACKAGED_CONFIGS = Path(__file__).parent / "configs"
 
-_CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "Configuration file, with `:variant` where it has some."
-)
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file, with `:variant` where it has some.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, logs, report.")
 _MODE = flags.DEFINE_enum("mode", "train_and_eval", MODES, "What to do.")
-_DISTRIBUTED = flags.DEFINE_bool(
-    "distributed", False, "This is one of several processes; see `join_processes`."
-)
+_DISTRIBUTED = flags.DEFINE_bool("distributed", False, "This is one of several processes; see `join_processes`.")
 
 
 def run(config: ConfigDict, workdir: str | Path, mode: str = "train_and_eval") -> dict[str, Any]:
@@ -57,9 +53,7 @@ def run(config: ConfigDict, workdir: str | Path, mode: str = "train_and_eval") -
             seconds[row.name] = time.monotonic() - started
     if mode == "train" or jax.process_index() != 0:
         return {}
-    return report.write(
-        workdir, config, [score(row, seconds) for row in rows if row.label], train.provenance()
-    )
+    return report.write(workdir, config, [score(row, seconds) for row in rows if row.label], train.provenance())
 
 
 def score(row: Row, seconds: dict[str, float]) -> dict[str, Any]:
@@ -87,10 +81,7 @@ def find_config(argument: str) -> str:
         return argument
     packaged = PACKAGED_CONFIGS / Path(path).name
     if not packaged.is_file():
-        shipped = (
-            ", ".join(f"configs/{p.name}" for p in sorted(PACKAGED_CONFIGS.glob("*.py")))
-            or "configs/avinet.py"
-        )
+        shipped = ", ".join(f"configs/{p.name}" for p in sorted(PACKAGED_CONFIGS.glob("*.py"))) or "configs/avinet.py"
         raise InputError(f"no configuration file {path}: give the path of one, such as {shipped}")
     return f"{packaged}:{variant}" if variant else str(packaged)
 
@@ -107,9 +98,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         # A configuration that fails to load comes as a whole traceback in the message; its last line says why.
         raise InputError(re.sub(r"^\w+Error: ", "", str(error).strip("'\" \n").splitlines()[-1])) from error
     if len(rest) > 1:
-        raise InputError(
-            f"{rest[1]!r} is no option: fields of the configuration are set as --config.FIELD=VALUE"
-        )
+        raise InputError(f"{rest[1]!r} is no option: fields of the configuration are set as --config.FIELD=VALUE")
     for name in ("config", "workdir"):
         if not flags.FLAGS[name].value:
             raise InputError(f"--{name} is missing: see python -m avsd_jax.main --help")

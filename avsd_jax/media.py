@@ -125,9 +125,7 @@ def _decoded(container: av.container.InputContainer, stream: av.stream.Stream) -
 
 
 def _no_frame(path: str | Path) -> InputError:
-    return InputError(
-        f"{path} holds no video frame that can be decoded: check that it is whole, or export it again"
-    )
+    return InputError(f"{path} holds no video frame that can be decoded: check that it is whole, or export it again")
 
 
 def _no_sound(path: str | Path) -> InputError:
@@ -306,9 +304,7 @@ def read_audio(path: str | Path, rate: int | None = None) -> tuple[Float32[np.nd
         if stream is None:
             raise _no_sound(path)
         rate = rate or stream.codec_context.sample_rate
-        with_pictures = any(
-            not s.disposition & av.stream.Disposition.attached_pic for s in container.streams.video
-        )
+        with_pictures = any(not s.disposition & av.stream.Disposition.attached_pic for s in container.streams.video)
     origin = probe(path).start if with_pictures else None
     pieces = [piece.mean(0) for piece in read_sound(path, rate, origin=origin)]
     return np.concatenate(pieces) if pieces else np.zeros(0, np.float32), rate

@@ -79,12 +79,8 @@ class VideoWriter:
         try:
             self._temporary.touch()
         except OSError as error:
-            raise InputError(
-                f"{self._path} cannot be written ({error.strerror}): give another folder"
-            ) from error
-        self._output = av.open(
-            f"file:{self._temporary}", "w", format="mp4", options={"movflags": "+faststart"}
-        )
+            raise InputError(f"{self._path} cannot be written ({error.strerror}): give another folder") from error
+        self._output = av.open(f"file:{self._temporary}", "w", format="mp4", options={"movflags": "+faststart"})
         try:
             self._add_pictures(source, width + width % 2, height + height % 2)
             self._sound = self._add_sound(source)
@@ -95,9 +91,7 @@ class VideoWriter:
 
     def _add_pictures(self, source: VideoInfo, width: int, height: int) -> None:
         self._fps = Fraction(source.fps).limit_denominator(100_000)
-        self._video = self._output.add_stream(
-            "libx264", rate=self._fps, options={"preset": "veryfast", "crf": "20"}
-        )
+        self._video = self._output.add_stream("libx264", rate=self._fps, options={"preset": "veryfast", "crf": "20"})
         self._video.width, self._video.height, self._video.pix_fmt = width, height, "yuv420p"
         context = self._video.codec_context
         context.time_base = _TICKS

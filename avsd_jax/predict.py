@@ -51,9 +51,7 @@ _CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder of a training run 
 _OUT = flags.DEFINE_string("out", None, "Folder to write to; made if missing.")
 _MAPS = flags.DEFINE_enum("maps", "png", list(MAP_WRITERS), "How to write the maps.")
 _STRIDE = flags.DEFINE_integer("stride", 1, "Distance between the frames predicted.", lower_bound=1)
-_BATCH_SIZE = flags.DEFINE_integer(
-    "batch_size", 4, "Clips that go through the model together.", lower_bound=1
-)
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 4, "Clips that go through the model together.", lower_bound=1)
 
 
 class Prediction(NamedTuple):
@@ -132,16 +130,12 @@ class Predictor:
         for row, index in enumerate(indices):
             saliency = host["saliency"][row].astype(np.float32)
             if not np.isfinite(saliency).all():
-                raise InputError(
-                    f"{self._checkpoint} gives values that are not finite (frame {index}): train it again"
-                )
+                raise InputError(f"{self._checkpoint} gives values that are not finite (frame {index}): train it again")
             probability = None
             if "avc_logits" in host:
                 no, yes = host["avc_logits"][row].astype(np.float64)
                 probability = float(np.exp(-np.logaddexp(0.0, no - yes)))
-            yield Prediction(
-                index, saliency, probability, bool(host["gate"][row]) if "gate" in host else False
-            )
+            yield Prediction(index, saliency, probability, bool(host["gate"][row]) if "gate" in host else False)
 
     def run(
         self,
@@ -185,15 +179,11 @@ class Predictor:
         elif info.sound is None and self._gate == "always":
             clips.note("no sound track: the model, which has no gate, hears silence")
         elif self._gate == "labels":
-            clips.note(
-                "the model's gate follows labels, which a video file does not have: vision alone predicts"
-            )
+            clips.note("the model's gate follows labels, which a video file does not have: vision alone predicts")
         if stride > 1:
             clips.note(f"one frame in {stride} is predicted; the maps between are interpolated")
 
-    def _write(
-        self, info: VideoInfo, clips: ClipStream, folder: Path, maps: str, stride: int, progress: bool
-    ) -> int:
+    def _write(self, info: VideoInfo, clips: ClipStream, folder: Path, maps: str, stride: int, progress: bool) -> int:
         """Writes all files into `folder`; returns the number of frames."""
         prepare = self.spec.preparation
         curve = timeline.Curve()
@@ -225,9 +215,7 @@ class Predictor:
             bar.refresh()
             map_writer.close()
             if count < self.spec.clip_size:
-                clips.note(
-                    f"{count} frames are fewer than a clip of {self.spec.clip_size}: the first is repeated"
-                )
+                clips.note(f"{count} frames are fewer than a clip of {self.spec.clip_size}: the first is repeated")
             record.finish({"num_frames": count, "notes": clips.notes})
         timeline.draw(
             folder / "timeline.png",
@@ -319,9 +307,7 @@ def _row(time: float, prediction: Prediction) -> dict[str, Any]:
 def main(argv: Sequence[str]) -> None:
     """Runs what the parsed flags say."""
     if len(argv) != 2:
-        raise InputError(
-            f"{len(argv) - 1} videos given: give one, as in predict --checkpoint=DIR INPUT.mp4 --out=DIR"
-        )
+        raise InputError(f"{len(argv) - 1} videos given: give one, as in predict --checkpoint=DIR INPUT.mp4 --out=DIR")
     for flag in (_CHECKPOINT, _OUT):
         if not flag.value:
             raise InputError(f"--{flag.name} is missing: see python -m avsd_jax.predict --help")

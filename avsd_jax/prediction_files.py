@@ -38,9 +38,7 @@ class Staging:
             self.folder = Path(tempfile.mkdtemp(prefix=".predict-", dir=self._out))
         except OSError as error:
             self._remove_made()
-            raise InputError(
-                f"{self._out} cannot be written to ({error.strerror}): give another --out"
-            ) from error
+            raise InputError(f"{self._out} cannot be written to ({error.strerror}): give another --out") from error
         return self
 
     def publish(self) -> tuple[Path, ...]:

@@ -156,8 +156,7 @@ def _consistency_section(rows: Sequence[Mapping[str, Any]]) -> str:
     }
     return (
         "## Audio-visual consistency\n\nAccuracy is over labelled frames; the majority baseline always says "
-        "the more frequent label. The gate is open where the audio-visual flow was used.\n\n"
-        + _markdown_table(columns)
+        "the more frequent label. The gate is open where the audio-visual flow was used.\n\n" + _markdown_table(columns)
     )
 
 
@@ -171,13 +170,10 @@ def _audit_section(rows: Sequence[Mapping[str, Any]]) -> str:
             for group in _groups(rows):
                 for m in AUDIT_METRICS:
                     real, value = row["conditions"]["real"]["scores"][group][m], result["scores"][group][m]
-                    columns[f"{_arrow(m)} {group}"].append(
-                        _change(value, None if condition == "real" else real)
-                    )
+                    columns[f"{_arrow(m)} {group}"].append(_change(value, None if condition == "real" else real))
     return (
         "## Audio audit\n\nThe same frames with false sound: silence, another video's, noise. In brackets "
-        "the change from the real sound; a model whose scores do not change is deaf.\n\n"
-        + _markdown_table(columns)
+        "the change from the real sound; a model whose scores do not change is deaf.\n\n" + _markdown_table(columns)
     )
 
 

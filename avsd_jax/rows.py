@@ -56,9 +56,7 @@ def plan(config: ConfigDict, workdir: str | Path) -> list[Row]:
     rows: list[Row] = []
     for name in config.rows:
         if name not in config.row_changes:
-            raise InputError(
-                f"row {name!r} is not in row_changes: choose among {', '.join(config.row_changes)}"
-            )
+            raise InputError(f"row {name!r} is not in row_changes: choose among {', '.join(config.row_changes)}")
         changes = config.row_changes[name]
         for field in ("init", "weights"):
             known = [row.name for row in rows]

@@ -52,18 +52,12 @@ def to_variables(name: str, state_dict: Mapping[str, np.ndarray]) -> dict[str, A
     for path, leaf in expected.items():
         key, wanted = keys[path], _stored_shape(path, leaf.shape)
         if key not in shapes:
-            raise InputError(
-                f"the checkpoint has no {key!r}, which {name} needs: give a checkpoint of {name}"
-            )
+            raise InputError(f"the checkpoint has no {key!r}, which {name} needs: give a checkpoint of {name}")
         if shapes[key] != wanted:
-            raise InputError(
-                f"{key!r} has shape {shapes[key]} where {name} needs {wanted}: give another checkpoint"
-            )
+            raise InputError(f"{key!r} has shape {shapes[key]} where {name} needs {wanted}: give another checkpoint")
     for key in sorted(shapes.keys() - set(keys.values())):
         if not re.search(layout.unused, key) and not key.endswith("num_batches_tracked"):
-            raise InputError(
-                f"the checkpoint has {key!r}, which {name} does not know: give a checkpoint of {name}"
-            )
+            raise InputError(f"the checkpoint has {key!r}, which {name} does not know: give a checkpoint of {name}")
 
     def convert(path: Path) -> jax.Array:
         array = np.asarray(arrays[keys[path]], np.float32)
@@ -76,7 +70,7 @@ def to_variables(name: str, state_dict: Mapping[str, np.ndarray]) -> dict[str, A
 
 
 def options(name: str, state_dict: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Options of the model that a checkpoint is of, as `models.create` takes them; {} for the official default.
+    """Options of the model that a checkpoint is of, as `models.create` takes them; {} for the default.
 
     Raises:
         InputError: unknown name.
@@ -91,9 +85,7 @@ def options(name: str, state_dict: Mapping[str, np.ndarray]) -> dict[str, Any]:
 def _key(path: Path, layout: "_Layout") -> str:
     """The checkpoint's key of a variable: params/base1_0/conv_s/kernel is base1.0.conv_s.weight."""
     *modules, leaf = path[1:]
-    leaf = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}.get(
-        leaf, leaf
-    )
+    leaf = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}.get(leaf, leaf)
     key = ".".join([*(re.sub(r"_(\d+)$", r".\1", module) for module in modules), leaf])
     for pattern, replacement in layout.rename:
         key = re.sub(pattern, replacement, key)
@@ -222,18 +214,12 @@ _LAYOUTS = {
         unused=rf"{_SOUNDNET_HEADS}|^bilinear\.",
     ),
     "soundnet8": _Layout(_soundnet8, unused=_SOUNDNET_HEADS),
-    "s3d_kinetics400": _Layout(
-        _s3d_kinetics400, rename=((r"^base(\d)\.(\d+)\.", _kinetics_key),), unused=r"^fc\.0\."
-    ),
-    "l3net": _Layout(
-        _l3net, rename=((r"(conv|bn)(\d)\.(\d)\.", r"\1\2_\3."),), swapped=("fc2.weight", "fc2.bias")
-    ),
+    "s3d_kinetics400": _Layout(_s3d_kinetics400, rename=((r"^base(\d)\.(\d+)\.", _kinetics_key),), unused=r"^fc\.0\."),
+    "l3net": _Layout(_l3net, rename=((r"(conv|bn)(\d)\.(\d)\.", r"\1\2_\3."),), swapped=("fc2.weight", "fc2.bias")),
 }
 
 
 def _layout(name: str) -> _Layout:
     if name not in _LAYOUTS:
-        raise InputError(
-            f"no published layout is known of {name!r}: choose one of {', '.join(sorted(_LAYOUTS))}"
-        )
+        raise InputError(f"no published layout is known of {name!r}: choose one of {', '.join(sorted(_LAYOUTS))}")
     return _LAYOUTS[name]

@@ -137,9 +137,7 @@ def run_steps(
     """The loop: feed, step, look at the loss, log, save."""
     start_step = int(executor.fetch_state(state).step)
     schedule, batches = make_schedule(config), training_batches(config, start_step)
-    bar = tqdm(
-        total=config.total_steps, initial=start_step, desc=config.run_name, unit="step", mininterval=1.0
-    )
+    bar = tqdm(total=config.total_steps, initial=start_step, desc=config.run_name, unit="step", mininterval=1.0)
     sums, since = LogWindow(), time.monotonic()
     with Preemption() as preemption, bar:
         for step in range(start_step + 1, config.total_steps + 1):
@@ -195,18 +193,12 @@ def check_finite(loss: float, step: int, batch: Mapping[str, np.ndarray], checkp
     good = checkpointer.latest_step()
     raise NonFiniteLossError(
         f"loss is {loss} at step {step} on the clips (video:frame) {', '.join(ids)}; "
-        + (
-            f"the last good checkpoint is step {good}"
-            if good is not None
-            else "no checkpoint was saved before"
-        )
+        + (f"the last good checkpoint is step {good}" if good is not None else "no checkpoint was saved before")
         + "; lower learning_rate or set clip_norm"
     )
 
 
-def start_or_resume(
-    config: ConfigDict, workdir: Path, model: nn.Module
-) -> tuple[TrainState, checkpoint.Checkpointer]:
+def start_or_resume(config: ConfigDict, workdir: Path, model: nn.Module) -> tuple[TrainState, checkpoint.Checkpointer]:
     """The state to continue from; see `train` for the order of what is tried."""
     fresh = create_state(initial_variables(config, model), make_optimizer(config), bool(config.ema_decay))
     checkpointer = checkpoint.Checkpointer(workdir, keep=config.keep_checkpoints)
@@ -221,9 +213,22 @@ def start_or_resume(
 
 # A run may be continued with these changed; anything else in its record makes it another run.
 MAY_CHANGE = (
-    "total_steps log_every checkpoint_every keep_checkpoints tensorboard data_dir data_threads executor rows row_changes "
-    "eval_stride eval_batch_size audit smooth_sigma test_split provenance"
-).split()
+    "total_steps",
+    "log_every",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "tensorboard",
+    "data_dir",
+    "data_threads",
+    "executor",
+    "rows",
+    "row_changes",
+    "eval_stride",
+    "eval_batch_size",
+    "audit",
+    "smooth_sigma",
+    "test_split",
+)
 
 
 def check_same_run(config: ConfigDict, workdir: Path) -> None:
@@ -245,9 +250,7 @@ def check_same_run(config: ConfigDict, workdir: Path) -> None:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def make_predict_fn(
-    model: nn.Module, variables: Mapping[str, Any]
-) -> Callable[[Mapping], dict[str, np.ndarray]]:
+def make_predict_fn(model: nn.Module, variables: Mapping[str, Any]) -> Callable[[Mapping], dict[str, np.ndarray]]:
     """`predict(batch) -> {"saliency": [B, H, W], "gate": [B], "avc_logits": [B, 2]}`, as far as the model has them."""
 
     @jax.jit

@@ -45,9 +45,7 @@ class TrainState:
         return {"params": params, "batch_stats": self.batch_stats}
 
 
-def create_state(
-    variables: Mapping[str, Any], optimizer: optax.GradientTransformation, keep_ema: bool
-) -> TrainState:
+def create_state(variables: Mapping[str, Any], optimizer: optax.GradientTransformation, keep_ema: bool) -> TrainState:
     """The state before the first step."""
     params = variables["params"]
     return TrainState(
@@ -127,9 +125,7 @@ def make_train_step(
         )
         output = cast_floats(output, jnp.float32)
         terms = losses.terms(output, batch, **loss_options)
-        shares = {
-            name: share_of_mean(values, weights, axis_name) for name, (values, weights) in terms.items()
-        }
+        shares = {name: share_of_mean(values, weights, axis_name) for name, (values, weights) in terms.items()}
         loss = losses.total(shares, **loss_options)
         if "avc_logits" in output:
             hits = jnp.argmax(output["avc_logits"], -1) == batch["avc_label"]

@@ -23,9 +23,7 @@ from avsd_jax.errors import InputError
 GROUPS = ("all", "consistent", "inconsistent")
 METRICS = ("CC", "NSS", "SIM", "KL", "AUC-J", "s-AUC")
 
-_CONFIG = config_flags.DEFINE_config_file(
-    "benchmark", "configs/avinet.py:demo", "Configuration with rows to compare."
-)
+_CONFIG = config_flags.DEFINE_config_file("benchmark", "configs/avinet.py:demo", "Configuration with rows to compare.")
 _SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Training seeds.")
 _OUT = flags.DEFINE_string("out", "runs/gating", "Folder of the runs and of the result.")
 
@@ -38,9 +36,7 @@ def summarise(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
         result[row["label"]] = {
             group: {m: spread([run["scores"][group][m] for run in runs]) for m in METRICS} for group in GROUPS
         }
-        accuracies = [
-            run["avc"]["accuracy"] for run in runs if run.get("avc", {}).get("accuracy") is not None
-        ]
+        accuracies = [run["avc"]["accuracy"] for run in runs if run.get("avc", {}).get("accuracy") is not None]
         if len(accuracies) == len(runs):
             result[row["label"]]["avc_accuracy"] = spread(accuracies)
     return result

@@ -52,9 +52,7 @@ class ViNet(nn.Module):
         spatial_pool = nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1))
         self.stages = nn.ModuleList(
             [
-                nn.Sequential(
-                    *_separable(3, 64, 7, 2), spatial_pool, *_unit(64, 64), *_separable(64, 192, 3)
-                ),
+                nn.Sequential(*_separable(3, 64, 7, 2), spatial_pool, *_unit(64, 64), *_separable(64, 192, 3)),
                 nn.Sequential(
                     spatial_pool, _Mixed(192, 64, 96, 128, 16, 32, 32), _Mixed(256, 128, 128, 192, 32, 96, 64)
                 ),
@@ -75,9 +73,7 @@ class ViNet(nn.Module):
         )
         self.steps = nn.ModuleList([_step(1024, 832, 1), _step(832, 480, 3), _step(480, 192, 5)])
         last = [nn.Conv3d(32, 32, (2, 1, 1), (2, 1, 1), bias=False), nn.ReLU()] if clip_size == 32 else []
-        self.tail = nn.Sequential(
-            _step(192, 64, 5), _step(64, 32, 2), *last, nn.Conv3d(32, 1, 1), nn.Sigmoid()
-        )
+        self.tail = nn.Sequential(_step(192, 64, 5), _step(64, 32, 2), *last, nn.Conv3d(32, 1, 1), nn.Sigmoid())
 
     def forward(self, video: torch.Tensor) -> torch.Tensor:
         """Predicts the map of each clip's last frame."""

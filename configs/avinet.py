@@ -22,9 +22,7 @@ VARIANTS = ("paper", "demo")
 def get_config(variant: str = "paper") -> ConfigDict:
     """The configuration of a variant; `paper` is the default."""
     if variant not in VARIANTS:
-        raise ValueError(
-            f"unknown variant {variant!r} of configs/avinet.py: choose one of {', '.join(VARIANTS)}"
-        )
+        raise ValueError(f"unknown variant {variant!r} of configs/avinet.py: choose one of {', '.join(VARIANTS)}")
     config = paper()
     if variant == "demo":
         demo(config)
@@ -108,16 +106,16 @@ def paper() -> ConfigDict:
 def demo(config: ConfigDict) -> None:
     """Shrinks the run to two cores and sets the four rows."""
     config.run_name = "demo"
-    config.model.update(clip_size=8, width=0.25, norm_momentum=0.9, fusion="bilinear")
+    config.model.update(clip_size=8, width=0.25, norm_momentum=0.9, fusion="spatial_alignment")
     config.model.classifier_options = ConfigDict({"width": 0.25, "frame_size": 64, "sample_rate": 16000})
     config.dataset = "sounding_shapes"
     config.build_data = True
     config.train_split, config.test_split = "train", "test"
     config.frame_size = (64, 96)
     config.samples_per_video = 4
-    config.total_steps = 400
+    config.total_steps = 200
     config.batch_size = 16
-    config.learning_rate = 1e-3
+    config.learning_rate = 3e-3
     config.schedule = "cosine"
     config.warmup_steps = 20
     config.clip_norm = 1.0
@@ -127,7 +125,7 @@ def demo(config: ConfigDict) -> None:
     config.rows = ("base", "v", "av", "av_star", "av_oracle")
     config.row_changes = ConfigDict(
         {
-            "base": {"label": "", "model_name": "vinet", "effort": 2},
+            "base": {"label": "", "model_name": "vinet", "effort": 1.5},
             "v": {"label": "V", "model_name": "vinet", "init": "base"},
             "av": {"label": "AV", "init": "base", "model": {"gate": "always"}},
             "av_star": {"label": "AV*", "init": "base", "model": {"gate": "classifier"}},

@@ -76,9 +76,7 @@ class VideoDatasetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
             return
         # Spawned, because a forked child of a process with threads (grain's, jax's) can hang.
         context = multiprocessing.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(
-            self.num_workers, context, initializer=_end_with_parent
-        ) as pool:
+        with concurrent.futures.ProcessPoolExecutor(self.num_workers, context, initializer=_end_with_parent) as pool:
             self._pool = pool
             prepare()
 

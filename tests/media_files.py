@@ -27,9 +27,7 @@ def read_stamp(image: np.ndarray) -> int:
     """The number that `stamp` wrote."""
     height, cell = image.shape[0], image.shape[1] // BITS
     rows = image[height // 6 : height // 4]
-    return sum(
-        1 << b for b in range(BITS) if rows[:, b * cell + cell // 3 : b * cell + 2 * cell // 3].mean() > 145
-    )
+    return sum(1 << b for b in range(BITS) if rows[:, b * cell + cell // 3 : b * cell + 2 * cell // 3].mean() > 145)
 
 
 def regular(count: int, fps: float = 30) -> list[float]:

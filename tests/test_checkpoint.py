@@ -38,9 +38,7 @@ def test_variables_round_trip(tmp_path: pathlib.Path) -> None:
     save_variables(tmp_path / "model", {"model_name": "vinet", "model": {"width": 0.5}}, VARIABLES)
     config, variables = load_for_inference(tmp_path / "model")
     assert config.model.width == 0.5
-    np.testing.assert_array_equal(
-        variables["params"]["conv"]["kernel"], VARIABLES["params"]["conv"]["kernel"]
-    )
+    np.testing.assert_array_equal(variables["params"]["conv"]["kernel"], VARIABLES["params"]["conv"]["kernel"])
     np.testing.assert_array_equal(variables["batch_stats"]["bn"]["mean"], 1.0)
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
 

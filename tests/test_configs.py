@@ -47,9 +47,7 @@ def test_a_training_step_has_the_right_shapes(config: ConfigDict) -> None:
         return state, step(state, batch)
 
     before, (after, metrics) = jax.eval_shape(first_step, batch)
-    assert jax.tree.map(lambda x: (x.shape, x.dtype), before) == jax.tree.map(
-        lambda x: (x.shape, x.dtype), after
-    )
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), before) == jax.tree.map(lambda x: (x.shape, x.dtype), after)
     assert metrics["loss"].shape == ()
     assert ("ce" in metrics) == (config.model.get("gate") == "classifier")
 

@@ -72,9 +72,7 @@ def test_a_batch_holds_what_the_models_take(store: VideoStore):
 
 def test_the_global_batch_depends_on_seed_and_step_alone(store: VideoStore):
     def run(seed: int = 3, **options: int) -> list[Batch]:
-        return take(
-            train_batches(store, SPEC, batch_size=4, seed=seed, **options), 6 - options.get("start_step", 0)
-        )
+        return take(train_batches(store, SPEC, batch_size=4, seed=seed, **options), 6 - options.get("start_step", 0))
 
     one = run(num_threads=2)
     for count in (2, 4):
@@ -98,9 +96,7 @@ def test_an_epoch_holds_every_video_as_often_as_asked(store: VideoStore):
 
 def test_only_the_frames_of_a_clip_are_decoded(monkeypatch: pytest.MonkeyPatch):
     decoded = []
-    monkeypatch.setattr(
-        schema, "decode_jpeg", lambda data, real=schema.decode_jpeg: decoded.append(data) or real(data)
-    )
+    monkeypatch.setattr(schema, "decode_jpeg", lambda data, real=schema.decode_jpeg: decoded.append(data) or real(data))
     take(
         train_batches(memory_store([source_video(num_frames=60)]), SPEC, batch_size=1, seed=0, num_threads=0),
         1,
@@ -122,16 +118,9 @@ def test_targets_without_gaze_are_drawn_again():
 
 @pytest.mark.parametrize("num_frames", [1, 5, 8, 23])
 def test_evaluation_predicts_every_frame_of_any_video(num_frames: int):
-    fresh = memory_store(
-        [source_video("a", num_frames=num_frames), source_video("b", num_frames=3, num_samples=0)]
-    )
+    fresh = memory_store([source_video("a", num_frames=num_frames), source_video("b", num_frames=3, num_samples=0)])
     batches = take(eval_batches(fresh, SPEC, batch_size=4, stride=2))
-    shown = [
-        (int(b["video_index"][i]), int(b["frame_index"][i]))
-        for b in batches
-        for i in range(4)
-        if b["mask"][i]
-    ]
+    shown = [(int(b["video_index"][i]), int(b["frame_index"][i])) for b in batches for i in range(4) if b["mask"][i]]
     assert shown == [(0, i) for i in range(0, num_frames, 2)] + [(1, 0), (1, 2)]
     assert all(np.isfinite(value).all() for b in batches for value in b.values())
     assert sum(len(b["mask"]) for b in batches) == -(-len(shown) // 4) * 4
@@ -153,8 +142,7 @@ def test_first_frames_see_and_hear_what_follows_backwards():
 def test_evaluation_is_divided_among_processes_and_filled_up(store: VideoStore):
     whole = take(eval_batches(store, SPEC, batch_size=6, stride=7))
     parts = [
-        take(eval_batches(store, SPEC, batch_size=6, stride=7, process_index=i, process_count=2))
-        for i in range(2)
+        take(eval_batches(store, SPEC, batch_size=6, stride=7, process_index=i, process_count=2)) for i in range(2)
     ]
     assert_equal(
         whole,
@@ -171,9 +159,7 @@ def test_evaluation_is_divided_among_processes_and_filled_up(store: VideoStore):
 
 
 def test_audio_conditions_reach_model_and_classifier(store: VideoStore):
-    first = {
-        c: take(eval_batches(store, SPEC, batch_size=4, audio_condition=c), 1)[0] for c in AUDIO_CONDITIONS
-    }
+    first = {c: take(eval_batches(store, SPEC, batch_size=4, audio_condition=c), 1)[0] for c in AUDIO_CONDITIONS}
     for condition, batch in first.items():
         for key in ("audio", "avc_audio"):
             assert (batch[key] == first["real"][key]).all() == (condition == "real"), (condition, key)

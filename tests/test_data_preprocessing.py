@@ -48,9 +48,7 @@ def test_frames_are_resized_and_normalised_as_by_the_official_code(cases, arrays
     h, w, _ = shape = cases[case]["source_shape"]
     y, x, c = np.mgrid[:h, :w, :3].astype(np.float64)
     noise = draw("input:frame", shape, 0).astype(np.float64)
-    frame = np.clip(np.round(128 + 80 * np.sin(y / 37 + c) * np.cos(x / 53) + 20 * noise), 0, 255).astype(
-        np.uint8
-    )
+    frame = np.clip(np.round(128 + 80 * np.sin(y / 37 + c) * np.cos(x / 53) + 20 * noise), 0, 255).astype(np.uint8)
     assert crc(frame) == cases[case]["source_crc32"]
     resized = vinet.resize_frame(frame, (224, 384))
     assert crc(resized) == cases[case]["resized_crc32"]
@@ -90,13 +88,9 @@ def test_sound_windows_are_those_of_the_official_code(cases, arrays, draw, case:
 
 @pytest.mark.parametrize(("case", "size"), [("down", (180, 320)), ("up", (360, 640))])
 @pytest.mark.parametrize("rule", ["tv05", "tvnew"])
-def test_predictions_become_the_official_pictures(
-    cases, arrays, draw, case: str, size: tuple[int, int], rule: str
-):
+def test_predictions_become_the_official_pictures(cases, arrays, draw, case: str, size: tuple[int, int], rule: str):
     source = 1 / (1 + np.exp(-cv2.GaussianBlur(8 * draw("output:smap", (224, 384), 0), (41, 41), 0)))
-    np.testing.assert_allclose(
-        vinet.smooth(source, size)[::6, ::6], arrays[f"post_{case}_blurred_stride"], atol=1e-6
-    )
+    np.testing.assert_allclose(vinet.smooth(source, size)[::6, ::6], arrays[f"post_{case}_blurred_stride"], atol=1e-6)
     picture = vinet.postprocess(source, size, rule)
     assert crc(picture) == cases[f"post_{case}_{rule}"]["crc32"]
     np.testing.assert_array_equal(picture[::6, ::6], arrays[f"post_{case}_{rule}_stride"])
@@ -127,17 +121,13 @@ def test_fixations_keep_their_place_when_the_map_is_resized():
     frame_step=st.integers(1, 3),
     target=st.integers(0, 39),
 )
-def test_every_frame_of_every_video_can_be_predicted(
-    num_frames: int, clip_size: int, frame_step: int, target: int
-):
+def test_every_frame_of_every_video_can_be_predicted(num_frames: int, clip_size: int, frame_step: int, target: int):
     target = min(target, num_frames - 1)
     window = sampler.eval_window(target, num_frames, clip_size, frame_step)
     span = (clip_size - 1) * frame_step
     assert len(window.frames) == clip_size
     assert window.frames[-1] == window.target == target
-    assert (
-        0 <= min(window.frames) == window.audio_first <= window.audio_last == max(window.frames) < num_frames
-    )
+    assert 0 <= min(window.frames) == window.audio_first <= window.audio_last == max(window.frames) < num_frames
     if target >= span:
         assert window.frames == tuple(range(target - span, target + 1, frame_step))
     elif num_frames >= 2 * span + 1:
@@ -178,9 +168,7 @@ def test_the_classifier_sees_and_hears_around_the_target_by_time():
     assert avc.audio_samples(AVID) == 48000
 
 
-@pytest.mark.parametrize(
-    ("source", "target"), [(22050, 16000), (22050, 48000), (44100, 16000), (8000, 8000), (100, 7)]
-)
+@pytest.mark.parametrize(("source", "target"), [(22050, 16000), (22050, 48000), (44100, 16000), (8000, 8000), (100, 7)])
 def test_a_part_of_the_resampled_sound_equals_that_part_of_the_whole(source: int, target: int):
     video = source_video(sample_rate=source, num_samples=1000, seed=3)
     store = memory_store([video])
@@ -219,9 +207,7 @@ def test_audio_conditions_replace_the_sound_and_nothing_else():
     np.testing.assert_array_equal(read["shuffled"](0, 5000), videos[2].audio[:5000])
     assert np.std(read["noise"](0, 5000)) == pytest.approx(store.videos[0].audio_rms, rel=0.05)
     # The next video with sound, repeated; one without sound stays so.
-    np.testing.assert_array_equal(
-        audio.reader(store, 2, "shuffled")(4900, 5100)[:100], videos[0].audio[4900:]
-    )
+    np.testing.assert_array_equal(audio.reader(store, 2, "shuffled")(4900, 5100)[:100], videos[0].audio[4900:])
     np.testing.assert_array_equal(audio.reader(store, 2, "shuffled")(4900, 5100)[100:], videos[0].audio[:100])
     for condition in audio.AUDIO_CONDITIONS:
         assert not audio.reader(store, 3, condition)(0, 500).any()

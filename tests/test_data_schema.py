@@ -33,15 +33,11 @@ def test_a_video_survives_encoding_and_reading_in_chunks(num_samples: int | None
     assert [image for chunk in chunks for image in chunk.density] == video.density
     np.testing.assert_array_equal(np.concatenate([chunk.fixations for chunk in chunks]), video.fixations)
     np.testing.assert_array_equal(np.concatenate([chunk.audio for chunk in chunks]), video.audio)
-    np.testing.assert_array_equal(
-        np.concatenate([record["avc_label"] for record in records]), video.avc_label
-    )
+    np.testing.assert_array_equal(np.concatenate([record["avc_label"] for record in records]), video.avc_label)
     assert [len(chunk.audio) for chunk in chunks][:2] == [
         min(max(0, len(video.audio) - first), 14112) for first in (0, 14112)
     ]
-    constant = {
-        key: records[-1][key] for key in ("num_frames", "num_samples", "sample_rate", "fps", "num_viewers")
-    }
+    constant = {key: records[-1][key] for key in ("num_frames", "num_samples", "sample_rate", "fps", "num_viewers")}
     assert constant == {
         "num_frames": 23,
         "num_samples": len(video.audio),
@@ -84,9 +80,7 @@ def test_a_video_that_contradicts_itself_is_refused(change: dict, message: str):
 
 
 def test_jpeg_decodes_as_in_pillow_even_when_exif_asks_for_a_rotation():
-    image = cv2.GaussianBlur(
-        np.random.default_rng(0).integers(0, 256, (33, 47, 3), dtype=np.uint8), (5, 5), 0
-    )
+    image = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (33, 47, 3), dtype=np.uint8), (5, 5), 0)
     buffer = io.BytesIO()
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -109,17 +103,13 @@ def test_the_store_reads_any_part_of_the_sound_and_zeros_outside():
             (9, 3),
         ):
             stop = min(stop, len(source.audio) + 500)
-            np.testing.assert_array_equal(
-                store.audio(video, start, stop), padded[start + 500 : max(start, stop) + 500]
-            )
+            np.testing.assert_array_equal(store.audio(video, start, stop), padded[start + 500 : max(start, stop) + 500])
 
 
 def test_the_store_decodes_only_the_frames_asked_for(monkeypatch: pytest.MonkeyPatch):
     store = memory_store([source_video("a"), source_video("b")])
     decoded = []
-    monkeypatch.setattr(
-        schema, "decode_jpeg", lambda data, real=schema.decode_jpeg: decoded.append(data) or real(data)
-    )
+    monkeypatch.setattr(schema, "decode_jpeg", lambda data, real=schema.decode_jpeg: decoded.append(data) or real(data))
     assert grey_levels(store.frames(1, [9, 7, 7, 22])) == [9, 7, 7, 22]
     assert len(decoded) == 3
     assert store.density(0, 21).max() == 22
@@ -156,9 +146,7 @@ def test_the_store_of_a_built_dataset_agrees_with_its_generator(tiny_data_dir):
     np.testing.assert_array_equal(store.avc_label(2), truth.avc_label)
     for frame in (0, 17, 39):
         np.testing.assert_array_equal(store.density(2, frame), truth.density[frame])
-        np.testing.assert_array_equal(
-            store.fixations(2, frame), truth.fixations[truth.fixations[:, 0] == frame, 2:]
-        )
+        np.testing.assert_array_equal(store.fixations(2, frame), truth.fixations[truth.fixations[:, 0] == frame, 2:])
         assert np.abs(store.frames(2, [frame])[0].astype(int) - truth.frames[frame]).mean() < 6
 
 

@@ -50,41 +50,31 @@ def test_list_shows_what_can_be_built_and_what_is(tiny_data_dir: pathlib.Path, c
         ),
     ],
 )
-def test_unknown_names_are_told_what_there_is(
-    dataset: str, message: str, tmp_path, capsys: pytest.CaptureFixture
-):
+def test_unknown_names_are_told_what_there_is(dataset: str, message: str, tmp_path, capsys: pytest.CaptureFixture):
     assert datasets.main(["build", f"--dataset={dataset}", f"--data_dir={tmp_path}"]) == 2
     assert capsys.readouterr().err == f"error: {message}\n"
 
 
-def test_opening_what_is_not_prepared_says_how_to_prepare_it(
-    tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path
-):
+def test_opening_what_is_not_prepared_says_how_to_prepare_it(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path):
     with pytest.raises(InputError) as error:
         VideoStore.open(TINY, "train", tmp_path / "a b")
     assert str(error.value) == (
         f"dataset '{TINY}' is not prepared in '{tmp_path}/a b': run `python -m avsd_jax.datasets build "
         f"--dataset={TINY} '--data_dir={tmp_path}/a b'`, or use --config=configs/avinet.py:demo"
     )
-    with pytest.raises(
-        InputError, match=r"unknown dataset 'diem': .*, or use --config=configs/avinet.py:demo"
-    ):
+    with pytest.raises(InputError, match=r"unknown dataset 'diem': .*, or use --config=configs/avinet.py:demo"):
         VideoStore.open("diem", "train_1", tmp_path)
     with pytest.raises(InputError, match="has no split 'validation': choose one of test, train"):
         VideoStore.open(TINY, "validation", tiny_data_dir)
 
 
-def test_damaged_or_outdated_data_is_refused_with_the_mend(
-    tiny_data_dir: pathlib.Path, tmp_path: pathlib.Path
-):
+def test_damaged_or_outdated_data_is_refused_with_the_mend(tiny_data_dir: pathlib.Path, tmp_path: pathlib.Path):
     shutil.copytree(tiny_data_dir, tmp_path, dirs_exist_ok=True)
     metadata = folder(tmp_path) / "metadata.json"
     metadata.write_text(
         metadata.read_text().replace('"num_viewers": 20, "min_shapes"', '"num_viewers": 7, "min_shapes"')
     )
-    with pytest.raises(
-        InputError, match="was built with num_viewers=7, which is now 20: run `.* --overwrite`"
-    ):
+    with pytest.raises(InputError, match="was built with num_viewers=7, which is now 20: run `.* --overwrite`"):
         VideoStore.open(TINY, "train", tmp_path)
     next(folder(tmp_path).glob("*train*")).unlink()
     with pytest.raises(InputError, match="lacks the file .*train.*: run `.* --overwrite`"):
@@ -155,9 +145,7 @@ def test_a_killed_build_leaves_nothing_and_is_run_again_without_tensorflow(tmp_p
     else:
         pytest.fail("a worker outlives the killed build")
     build.stderr.close()
-    again = subprocess.run(
-        [sys.executable, "-c", READ_ALL, str(tmp_path)], capture_output=True, text=True, check=False
-    )
+    again = subprocess.run([sys.executable, "-c", READ_ALL, str(tmp_path)], capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     assert again.stdout.splitlines()[-1] == "30"
     assert not list(folder(tmp_path).parent.glob("incomplete.*"))

@@ -123,9 +123,7 @@ def test_averages_frames_over_videos_by_group(store: VideoStore, batch_size: int
                 values = [frames[own, f][metric] for f in range(FRAMES[name]) if LABELS[name][f] in labels]
                 if not np.isnan(values).all():
                     per_video.append(np.nanmean(values))
-                    np.testing.assert_allclose(
-                        record["videos"][name][group][metric], per_video[-1], rtol=1e-4
-                    )
+                    np.testing.assert_allclose(record["videos"][name][group][metric], per_video[-1], rtol=1e-4)
             np.testing.assert_allclose(record["scores"][group][metric], np.mean(per_video), rtol=1e-4)
 
     assert record["counts"] == {

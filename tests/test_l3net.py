@@ -9,13 +9,13 @@ import librosa
 import numpy as np
 import pytest
 import scipy.signal
-from avsd_jax.torch_import import to_variables
 from drawn import fast_jit, flat_shapes, normal, shapes, variables
 
 from avsd_jax.errors import InputError
 from avsd_jax.models import classifiers
 from avsd_jax.models.classifiers.l3net import Tower
 from avsd_jax.nn.spectrogram import power_density, stft
+from avsd_jax.torch_import import to_variables
 
 # A laptop's L3-Net: 8 kHz, small frames.
 SMALL = {
@@ -127,9 +127,7 @@ def test_stft_equals_librosa(n_fft, hop, center):
     waveform = normal(0, 2, 5001)
     expected = librosa.stft(np.asarray(waveform), n_fft=n_fft, hop_length=hop, center=center)
     transform = jax.jit(stft, static_argnames=("n_fft", "hop", "center"))
-    np.testing.assert_allclose(
-        transform(waveform, n_fft=n_fft, hop=hop, center=center), expected, rtol=0, atol=2e-5
-    )
+    np.testing.assert_allclose(transform(waveform, n_fft=n_fft, hop=hop, center=center), expected, rtol=0, atol=2e-5)
 
 
 def test_small_network():

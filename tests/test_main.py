@@ -24,18 +24,14 @@ ROWS = {
 
 def test_one_command_trains_scores_and_reports(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path) -> None:
     add_extra_models()
-    config = tiny_config(
-        tiny_data_dir, rows=tuple(ROWS), row_changes=ConfigDict(ROWS), total_steps=4, eval_stride=8
-    )
+    config = tiny_config(tiny_data_dir, rows=tuple(ROWS), row_changes=ConfigDict(ROWS), total_steps=4, eval_stride=8)
     record = main.run(config, tmp_path)
     assert json.loads((tmp_path / "report.json").read_text()) == json.loads(json.dumps(record))
     assert [row["label"] for row in record["rows"]] == ["AV", "AV*", "AV#"]
     for row in record["rows"]:
         assert set(row["conditions"]) == {"real", "silent", "shuffled", "noise"}
         counts = row["conditions"]["real"]["counts"]
-        assert (
-            counts["frames"]["all"] >= counts["frames"]["consistent"] + counts["frames"]["inconsistent"] > 0
-        )
+        assert counts["frames"]["all"] >= counts["frames"]["consistent"] + counts["frames"]["inconsistent"] > 0
     markdown = (tmp_path / "report.md").read_text()
     for word in ("AV#", "NSS", "s-AUC", "Inconsistent", "shuffled"):
         assert word in markdown
@@ -55,9 +51,7 @@ def test_one_command_trains_scores_and_reports(tmp_path: pathlib.Path, tiny_data
         (["--config=configs/avinet.py"], "'diem'.*configs/avinet.py:demo"),
     ],
 )
-def test_bad_command_lines_are_one_clear_error(
-    tmp_path: pathlib.Path, arguments: list[str], message: str
-) -> None:
+def test_bad_command_lines_are_one_clear_error(tmp_path: pathlib.Path, arguments: list[str], message: str) -> None:
     command = [sys.executable, "-m", "avsd_jax.main", f"--workdir={tmp_path / 'run'}", *arguments]
     environment = os.environ | {"JAX_PLATFORMS": "cpu"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)

@@ -37,9 +37,7 @@ def test_frames_come_in_order_with_their_times(files: dict[str, Path], name: str
     frames = list(read_frames(files[name]))
     assert [read_stamp(frame.image) for frame in frames] == list(range(len(times)))
     assert [frame.index for frame in frames] == list(range(len(times)))
-    np.testing.assert_allclose(
-        [frame.time for frame in frames], times, atol=1.1e-3
-    )  # webm counts milliseconds
+    np.testing.assert_allclose([frame.time for frame in frames], times, atol=1.1e-3)  # webm counts milliseconds
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -36,16 +36,12 @@ def golden_tolerance(dtype: type, name: str, case: str, expected: float) -> floa
     if name == "NSS":
         return 2e-5 + 2e-5 * abs(expected)
     if name == "KL":
-        return (1e-3 if case in ("ties_2levels", "ties_relu_zeros", "pred_zero") else 2e-5) * abs(
-            expected
-        ) + 1e-6
+        return (1e-3 if case in ("ties_2levels", "ties_relu_zeros", "pred_zero") else 2e-5) * abs(expected) + 1e-6
     return 1e-6 if "AUC" in name else 5e-6
 
 
 @functools.partial(jax.jit, compiler_options=FAST_COMPILE)
-def all_scores(
-    pred: jax.Array, density: jax.Array, fixations: jax.Array, pool: jax.Array
-) -> dict[str, jax.Array]:
+def all_scores(pred: jax.Array, density: jax.Array, fixations: jax.Array, pool: jax.Array) -> dict[str, jax.Array]:
     exact = metrics.s_auc(pred, fixations, pool, bins=None)
     return metrics.score(pred, density, fixations, pool) | {"s-AUC exact": exact}
 
@@ -189,9 +185,7 @@ def test_auc_judd_is_the_staircase(seed: int, fixations: np.ndarray) -> None:
 
 @law
 @hypothesis.given(levels(), flags(), flags())
-def test_shuffled_auc_is_the_share_of_pairs_won(
-    pred: np.ndarray, fixations: np.ndarray, pool: np.ndarray
-) -> None:
+def test_shuffled_auc_is_the_share_of_pairs_won(pred: np.ndarray, fixations: np.ndarray, pool: np.ndarray) -> None:
     a, b = pred[fixations][:, None], pred[pool][None]
     pairs = np.mean((a > b) + 0.5 * (a == b))
     np.testing.assert_allclose(small_exact(pred.astype(np.float32), fixations, pool), pairs, atol=1e-6)
@@ -211,8 +205,7 @@ def test_increasing_transforms_leave_ranks(
     stretched = np.cumsum(steps)[pred].astype(np.float32)
     pred = pred.astype(np.float32)
     assert (
-        small_scores(pred, pred, fixations, pool)["AUC-J"]
-        == (small_scores(stretched, pred, fixations, pool)["AUC-J"])
+        small_scores(pred, pred, fixations, pool)["AUC-J"] == (small_scores(stretched, pred, fixations, pool)["AUC-J"])
     )
     assert small_exact(pred, fixations, pool) == small_exact(stretched, fixations, pool)
 

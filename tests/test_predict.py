@@ -65,9 +65,7 @@ def _extra_models() -> None:
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_random(
-        tmp_path_factory.mktemp("model") / "gated", make_config("tiny_gated", gate="classifier")
-    )
+    return save_random(tmp_path_factory.mktemp("model") / "gated", make_config("tiny_gated", gate="classifier"))
 
 
 @pytest.fixture(scope="module")
@@ -115,12 +113,8 @@ def clips_from_memory(path: Path, spec: ClipSpec, stride: int) -> list[dict[str,
                 "video": vinet.normalise(
                     np.stack([vinet.resize_frame(frames[i], spec.frame_size) for i in window.frames])
                 ),
-                "audio": vinet.window_audio(
-                    sound[start:stop] * 256, spec.audio_samples, window.reverse_audio
-                ),
-                "avc_frames": vinet.normalise(
-                    np.stack([vinet.resize_frame(frames[i], (32, 32)) for i in shown])
-                ),
+                "audio": vinet.window_audio(sound[start:stop] * 256, spec.audio_samples, window.reverse_audio),
+                "avc_frames": vinet.normalise(np.stack([vinet.resize_frame(frames[i], (32, 32)) for i in shown])),
                 "avc_audio": avc_sound[low:high],
                 "avc_label": np.int32(-1),
             }
@@ -133,9 +127,7 @@ def clips_from_memory(path: Path, spec: ClipSpec, stride: int) -> list[dict[str,
     [(3, 1, 1, L3), (11, 1, 1, AVID), (40, 1, 1, L3), (40, 1, 2, AVID), (60, 25, 1, AVID)],
     ids=["shorter than a clip", "shorter than two", "plain", "frame step", "stride beyond the buffer"],
 )
-def test_clips_are_those_of_evaluation(
-    tmp_path: Path, count: int, stride: int, frame_step: int, inputs: Inputs
-):
+def test_clips_are_those_of_evaluation(tmp_path: Path, count: int, stride: int, frame_step: int, inputs: Inputs):
     path = write_video(tmp_path / "video.mp4", regular(count, 25), size=(48, 80))
     spec = ClipSpec(clip_size=8, frame_size=(32, 64), frame_step=frame_step, avc=inputs)
     clips = list(ClipStream(probe(path), spec, stride))
@@ -226,9 +218,7 @@ def test_every_kind_of_video(predictor: predict.Predictor, tmp_path: Path, name:
             assert row["gate"] == (row["avc_probability"] > 0.5)
 
 
-def test_without_sound_the_visual_flow_predicts(
-    tmp_path: Path, checkpoint: Path, predictor: predict.Predictor
-):
+def test_without_sound_the_visual_flow_predicts(tmp_path: Path, checkpoint: Path, predictor: predict.Predictor):
     path = write_video(tmp_path / "silent.mp4", regular(5), sound=None)
     clips = ClipStream(probe(path), predictor.spec)
     maps = [p.saliency for p in predictor.predictions(probe(path), clips)]
@@ -265,9 +255,7 @@ def test_models_without_a_classifier_have_no_probability(tmp_path: Path, gate: s
     assert not (tmp_path / "out" / "maps").exists()
 
 
-def test_an_error_leaves_nothing_behind(
-    predictor: predict.Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_an_error_leaves_nothing_behind(predictor: predict.Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = write_video(tmp_path / "video.mp4", regular(20))
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "timeline.json").write_text("kept")
@@ -328,9 +316,7 @@ def test_command_line_runs_the_gated_avinet(tmp_path: Path):
     assert all(row["avc_probability"] is not None for row in record_of(out)["frames"])
     wrong = command(f"--checkpoint={checkpoint}", tmp_path / "missing.mp4", f"--out={tmp_path / 'none'}")
     assert wrong.returncode == 2
-    assert (
-        wrong.stderr == f"error: {tmp_path / 'missing.mp4'} does not exist: give the path of a video file\n"
-    )
+    assert wrong.stderr == f"error: {tmp_path / 'missing.mp4'} does not exist: give the path of a video file\n"
     assert not (tmp_path / "none").exists()
 
 

@@ -17,9 +17,7 @@ GROUPS = ("all", "consistent", "inconsistent")
 VERSIONS = {"avsd-jax": "0.1.0", "commit": "abc1234"}
 
 
-def make_example(
-    name: str, frame: int, gate: bool | None = None, size: tuple[int, int] = (24, 36)
-) -> Example:
+def make_example(name: str, frame: int, gate: bool | None = None, size: tuple[int, int] = (24, 36)) -> Example:
     rng = np.random.default_rng(frame)
     y, x = np.mgrid[: size[0], : size[1]]
     blob = np.exp(-((x - 20) ** 2 + (y - 10) ** 2) / 40)

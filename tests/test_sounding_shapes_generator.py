@@ -95,9 +95,7 @@ def test_a_video_is_a_pure_function_of_seed_split_and_index() -> None:
     code = "from test_sounding_shapes_generator import checksum as c; print(c('train', 1), c('train', 0))"
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     environment = os.environ | {"PYTHONPATH": path, "PYTHONHASHSEED": "7"}
-    other = subprocess.run(
-        [sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True
-    )
+    other = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
     here = [checksum("train", 0), checksum("train", 1)]
     assert here == [checksum("train", 0), checksum("train", 1)]
     assert here[::-1] == [int(word) for word in other.stdout.split()]

@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from avsd_jax.torch_import import to_variables
 from drawn import flat_shapes, shapes
 
 from avsd_jax import models
 from avsd_jax.errors import InputError
 from avsd_jax.nn.soundnet import MIN_SAMPLES, SoundNet
+from avsd_jax.torch_import import to_variables
 
 _TAPS = {
     "maxpool1": "conv1",
@@ -54,9 +54,7 @@ def test_any_length_equals_the_official_encoder(shared, samples):
 
 def test_shortest_input():
     encoder = SoundNet(width=0.1)
-    out = jax.eval_shape(
-        lambda x: encoder.init_with_output(jax.random.key(0), x)[0], jnp.zeros((2, MIN_SAMPLES))
-    )
+    out = jax.eval_shape(lambda x: encoder.init_with_output(jax.random.key(0), x)[0], jnp.zeros((2, MIN_SAMPLES)))
     assert out["conv7"].shape == (2, 1, 104)
     with pytest.raises(InputError, match=f"pad it to at least {MIN_SAMPLES}"):
         encoder.init(jax.random.key(0), jnp.zeros((2, MIN_SAMPLES - 1)))

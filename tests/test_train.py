@@ -119,21 +119,13 @@ def test_options_of_the_step(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(state.params))
     assert all(x.dtype == np.float32 for x in jax.tree.leaves(state.variables))
     averaged = load_for_inference(tmp_path)[1]["params"]
-    assert any(
-        (a != b).any() for a, b in zip(jax.tree.leaves(averaged), jax.tree.leaves(state.params), strict=True)
-    )
+    assert any((a != b).any() for a, b in zip(jax.tree.leaves(averaged), jax.tree.leaves(state.params), strict=True))
     assert list(tmp_path.glob("events.out.tfevents*"))
 
 
-def test_a_non_finite_loss_names_step_clips_and_checkpoint(
-    tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path
-) -> None:
-    config = tiny_config(
-        tiny_data_dir, total_steps=5, checkpoint_every=1, learning_rate=1e38, optimizer="sgd"
-    )
-    with pytest.raises(
-        train.NonFiniteLossError, match=r"at step \d+ on the clips .* good checkpoint is step \d+"
-    ):
+def test_a_non_finite_loss_names_step_clips_and_checkpoint(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path) -> None:
+    config = tiny_config(tiny_data_dir, total_steps=5, checkpoint_every=1, learning_rate=1e38, optimizer="sgd")
+    with pytest.raises(train.NonFiniteLossError, match=r"at step \d+ on the clips .* good checkpoint is step \d+"):
         train.train(config, tmp_path)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(load_for_inference(tmp_path)[1]))
 
@@ -149,9 +141,7 @@ def test_bad_input_is_one_clear_error(tmp_path: pathlib.Path, tiny_data_dir: pat
     ]:
         with pytest.raises(InputError, match=message):
             train.train(tiny_config(tiny_data_dir, **changes), tmp_path / "run")
-        assert not (tmp_path / "run" / "checkpoints").exists() or not list(
-            (tmp_path / "run/checkpoints").iterdir()
-        )
+        assert not (tmp_path / "run" / "checkpoints").exists() or not list((tmp_path / "run/checkpoints").iterdir())
     train.train(tiny_config(tiny_data_dir, total_steps=1), tmp_path / "used")
     with pytest.raises(InputError, match="holds a run with seed=0, now 5"):
         train.train(tiny_config(tiny_data_dir, total_steps=1, seed=5), tmp_path / "used")

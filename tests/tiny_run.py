@@ -1,4 +1,4 @@
-"""A training run of seconds, in this process or as a script that tests kill: tiny_run.py WORKDIR DATA_DIR [KEY=VALUE ...]."""
+"""A training run of seconds, in this process or killed as a script: tiny_run.py WORKDIR DATA_DIR [KEY=VALUE ...]."""
 
 import ast
 import os

@@ -46,9 +46,7 @@ def source_video(
 def memory_store(videos: Sequence[schema.SourceVideo], chunk_frames: int = 8) -> VideoStore:
     """A store of records that were never written."""
     records = [record for video in videos for record in schema.encode(video, chunk_frames)]
-    return VideoStore(
-        "made up", records, [schema.index_of(video, chunk_frames) for video in videos], chunk_frames
-    )
+    return VideoStore("made up", records, [schema.index_of(video, chunk_frames) for video in videos], chunk_frames)
 
 
 def grey_levels(frames: Sequence[np.ndarray]) -> list[int]:

@@ -46,15 +46,11 @@ def reader(store: VideoStore, video: int, condition: str = "real") -> Reader:
     if condition == "shuffled":
         return _within(store.videos[video].num_samples, _other(store, video))
     if condition == "noise":
-        return _within(
-            store.videos[video].num_samples, functools.partial(_noise, video, store.videos[video].audio_rms)
-        )
+        return _within(store.videos[video].num_samples, functools.partial(_noise, video, store.videos[video].audio_rms))
     raise InputError(f"unknown audio condition {condition!r}: choose one of {', '.join(AUDIO_CONDITIONS)}")
 
 
-def resample(
-    waveform: Float32[np.ndarray, " s"], source_rate: int, target_rate: int
-) -> Float32[np.ndarray, " t"]:
+def resample(waveform: Float32[np.ndarray, " s"], source_rate: int, target_rate: int) -> Float32[np.ndarray, " t"]:
     """Resamples a whole waveform; ceil(s * target_rate / source_rate) samples.
 
     By scipy's polyphase filter and not by FFmpeg's resampler (which decodes files, see `avsd_jax.media`): it
@@ -64,9 +60,7 @@ def resample(
     return waveform if up == down else signal.resample_poly(waveform, up, down, window=taps)
 
 
-def resample_span(
-    read: Reader, source_rate: int, target_rate: int, start: int, stop: int
-) -> Float32[np.ndarray, " s"]:
+def resample_span(read: Reader, source_rate: int, target_rate: int, start: int, stop: int) -> Float32[np.ndarray, " s"]:
     """Samples `start` to `stop` (exclusive) of the resampled waveform of a reader, in [-1, 1].
 
     Within the waveform equal to the same samples of `resample` on all of it, reading only what they depend
@@ -96,9 +90,7 @@ def _filter(source_rate: int, target_rate: int) -> tuple[int, int, np.ndarray]:
     up, down = target_rate // common, source_rate // common
     slower = max(up, down)
     taps = (
-        signal.firwin(2 * _FILTER_HALF_LENGTH * slower + 1, 1 / slower, window=("kaiser", 5.0))
-        if slower > 1
-        else [1]
+        signal.firwin(2 * _FILTER_HALF_LENGTH * slower + 1, 1 / slower, window=("kaiser", 5.0)) if slower > 1 else [1]
     )
     return up, down, np.asarray(taps, np.float32)
 
@@ -122,9 +114,7 @@ def _other(store: VideoStore, video: int) -> Reader:
     others = [(video + n // 2 + i) % n for i in range(n)]
     with_sound = [i for i in others if i != video and store.videos[i].audio_rms > 0]
     if not with_sound:
-        raise InputError(
-            f"{store.name} has no other video with sound for {store.videos[video].id!r}: use two or more"
-        )
+        raise InputError(f"{store.name} has no other video with sound for {store.videos[video].id!r}: use two or more")
     other, rate = with_sound[0], store.videos[video].sample_rate
     source = store.videos[other]
     length = -(-source.num_samples * rate // source.sample_rate)
@@ -132,9 +122,7 @@ def _other(store: VideoStore, video: int) -> Reader:
     def once(start: int, stop: int) -> Int16[np.ndarray, " s"]:
         if source.sample_rate == rate:
             return store.audio(other, start, stop)
-        return to_int16(
-            resample_span(functools.partial(store.audio, other), source.sample_rate, rate, start, stop)
-        )
+        return to_int16(resample_span(functools.partial(store.audio, other), source.sample_rate, rate, start, stop))
 
     def looped(start: int, stop: int) -> Int16[np.ndarray, " s"]:
         pieces = []
@@ -151,8 +139,6 @@ def _other(store: VideoStore, video: int) -> Reader:
 def _noise(video: int, rms: float, start: int, stop: int) -> Int16[np.ndarray, " s"]:
     """Noise in blocks with a seed each, so that a sample does not depend on how it is read; from 0 on."""
     first, last = start // _NOISE_BLOCK, -(-stop // _NOISE_BLOCK)
-    blocks = [
-        np.random.default_rng([video, block]).standard_normal(_NOISE_BLOCK) for block in range(first, last)
-    ]
+    blocks = [np.random.default_rng([video, block]).standard_normal(_NOISE_BLOCK) for block in range(first, last)]
     samples = np.concatenate(blocks)[start - first * _NOISE_BLOCK : stop - first * _NOISE_BLOCK]
     return np.clip(np.round(samples * rms), -(2**15), 2**15 - 1).astype(np.int16)

@@ -149,9 +149,7 @@ def train_batches(
     # Drawn before processes divide the stream: the other order would make draws depend on their number.
     stream = stream.seed(seed).random_map(draw)
     num_steps = length // batch_size
-    return _batches(
-        stream.__getitem__, start_step, num_steps, batch_size, num_threads, process_index, process_count
-    )
+    return _batches(stream.__getitem__, start_step, num_steps, batch_size, num_threads, process_index, process_count)
 
 
 def eval_batches(
@@ -215,9 +213,7 @@ def _batches(
 ) -> Iterator[Example]:
     """This process's rows of the batches of elements 0, 1, 2, ...; batch s starts at s * batch_size."""
     if batch_size % process_count:
-        raise InputError(
-            f"batch size {batch_size} does not divide among {process_count} processes: use a multiple"
-        )
+        raise InputError(f"batch size {batch_size} does not divide among {process_count} processes: use a multiple")
     local = batch_size // process_count
 
     def row(i: int) -> Example:

@@ -236,9 +236,7 @@ def encode(video: SourceVideo, chunk_frames: int = CHUNK_FRAMES) -> Iterator[dic
         }
     for kind, rest in (("frames", frames), ("density maps", density)):
         if next(rest, None) is not None:
-            raise InputError(
-                f"video {index.id!r} has more than its {index.num_frames} {kind}: make them agree"
-            )
+            raise InputError(f"video {index.id!r} has more than its {index.num_frames} {kind}: make them agree")
 
 
 def parse(record: Mapping[str, Any]) -> Chunk:
@@ -303,16 +301,12 @@ def _check(video: SourceVideo) -> None:
         f"fps {video.fps}, which is no positive number": not 0 < video.fps < np.inf,
         f"sample rate {video.sample_rate}, which is not positive": video.sample_rate < 1,
         f"a size of {video.height}x{video.width}": min(video.height, video.width, height, width) < 1,
-        f"{len(video.avc_label)} labels for {video.num_frames} frames": (
-            len(video.avc_label) != video.num_frames
-        ),
+        f"{len(video.avc_label)} labels for {video.num_frames} frames": (len(video.avc_label) != video.num_frames),
         "labels other than -1, 0 and 1": not np.isin(video.avc_label, _LABELS).all(),
         "fixations that are not finite": not np.isfinite(video.fixations).all(),
         "fixations whose frames do not ascend": bool((np.diff(frame) < 0).any()),
         f"fixations outside frames 0 to {video.num_frames - 1}": _outside(frame, 0.0, video.num_frames - 1.0),
-        f"fixations of viewers outside 0 to {video.num_viewers - 1}": _outside(
-            viewer, 0.0, video.num_viewers - 1.0
-        ),
+        f"fixations of viewers outside 0 to {video.num_viewers - 1}": _outside(viewer, 0.0, video.num_viewers - 1.0),
         f"fixations outside the {height}x{width} map": (
             _outside(x, -0.5, width - 0.5) or _outside(y, -0.5, height - 0.5)
         ),

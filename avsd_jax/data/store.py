@@ -47,9 +47,7 @@ class VideoStore:
         self._first_record = np.concatenate([[0], np.cumsum(counts)]).astype(int).tolist()
 
     @classmethod
-    def open(
-        cls, dataset: str, split: str, data_dir: str | Path, cache_bytes: int = _CACHE_BYTES
-    ) -> "VideoStore":
+    def open(cls, dataset: str, split: str, data_dir: str | Path, cache_bytes: int = _CACHE_BYTES) -> "VideoStore":
         """Opens a split of a prepared dataset; reads its index, and no record.
 
         Args:
@@ -64,9 +62,7 @@ class VideoStore:
         builder = datasets.open_builder(dataset, data_dir)
         splits = builder.info.metadata["splits"]
         if split not in splits:
-            raise InputError(
-                f"dataset {dataset!r} has no split {split!r}: choose one of {', '.join(sorted(splits))}"
-            )
+            raise InputError(f"dataset {dataset!r} has no split {split!r}: choose one of {', '.join(sorted(splits))}")
         return cls(
             f"{dataset} {split}",
             builder.as_data_source(split=split),
@@ -82,9 +78,7 @@ class VideoStore:
             IndexError: the video has no such frame.
             InputError: a stored picture is damaged.
         """
-        decoded = {
-            int(i): self._image(video, int(i), "frames", schema.decode_jpeg) for i in np.unique(indices)
-        }
+        decoded = {int(i): self._image(video, int(i), "frames", schema.decode_jpeg) for i in np.unique(indices)}
         return [decoded[int(i)] for i in indices]
 
     def density(self, video: int, index: int) -> UInt8[np.ndarray, "h w"]:
@@ -130,9 +124,7 @@ class VideoStore:
         try:
             return decode(getattr(chunk, kind)[index - chunk.first_frame])
         except InputError as error:
-            raise InputError(
-                f"{self.name}, video {self.videos[video].id!r}, frame {index}: {error}"
-            ) from error
+            raise InputError(f"{self.name}, video {self.videos[video].id!r}, frame {index}: {error}") from error
 
     def _chunk_of_frame(self, video: int, index: int) -> schema.Chunk:
         if not 0 <= index < self.videos[video].num_frames:

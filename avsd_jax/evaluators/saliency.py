@@ -96,9 +96,7 @@ class SaliencyEvaluator:
         self._truth = GroundTruth(store)
         self._targets = _middles(store, examples)
 
-    def run(
-        self, predict_fn: PredictFn, batches: Iterable[Batch], audio_condition: str = "real"
-    ) -> dict[str, Any]:
+    def run(self, predict_fn: PredictFn, batches: Iterable[Batch], audio_condition: str = "real") -> dict[str, Any]:
         """Scores a prediction function.
 
         Args:
@@ -145,9 +143,7 @@ class SaliencyEvaluator:
                 place = self._nearest(row, rows, best)
                 if place is not None:
                     best[place] = len(rows)
-                keep = ("video", "frame", "label", "gate", "margin") + (
-                    ("pred",) if place is not None else ()
-                )
+                keep = ("video", "frame", "label", "gate", "margin") + (("pred",) if place is not None else ())
                 rows.append({key: row[key] for key in keep})
                 scores.append(value)
         if not rows:
@@ -277,9 +273,7 @@ def summarise(frames: Frames, video_ids: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def to_native(
-    pred: Float[Array, "*b h w"], size: tuple[int, int], smooth_sigma: float
-) -> Float[Array, "*b H W"]:
+def to_native(pred: Float[Array, "*b h w"], size: tuple[int, int], smooth_sigma: float) -> Float[Array, "*b H W"]:
     """Brings predictions to the size (H, W) of their ground truth; a constant map becomes NaN throughout.
 
     Resize and blur are one pair of matrices. The result keeps within the range of the prediction.

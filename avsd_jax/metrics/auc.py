@@ -112,9 +112,7 @@ def _rank_statistic(
 
     below = _entries_below(ascending, x, jnp.less)
     # An equal entry, if any, is the next one: its multiplicity needs no second search over the pixels.
-    multiplicity = _entries_below(ascending, ascending, jnp.less_equal) - _entries_below(
-        ascending, ascending, jnp.less
-    )
+    multiplicity = _entries_below(ascending, ascending, jnp.less_equal) - _entries_below(ascending, ascending, jnp.less)
     following = _take(jnp.append(ascending, jnp.inf), below)
     ties = jnp.where(following == x, _take(jnp.append(multiplicity, 0), below), 0)
     wins = 2 * (size - below) - ties  # twice: ties count one half

@@ -39,9 +39,7 @@ def gaussian_matrix(size: int, sigma: float) -> Float[np.ndarray, "size size"]:
     return _gather(np.broadcast_to(kernel / kernel.sum(), taps.shape), taps, size)
 
 
-def apply_matrices(
-    x: Float[Array, "*b h w"], rows: np.ndarray, columns: np.ndarray
-) -> Float[Array, "*b H W"]:
+def apply_matrices(x: Float[Array, "*b h w"], rows: np.ndarray, columns: np.ndarray) -> Float[Array, "*b H W"]:
     """`rows @ x @ columns.T` for each map, in full precision on every device."""
     multiply = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
     return multiply(multiply(jnp.asarray(rows, x.dtype), x), jnp.asarray(columns.T, x.dtype))

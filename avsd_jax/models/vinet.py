@@ -58,17 +58,13 @@ class Model(nn.Module):
         taps = self.encode(batch["video"], train)
         return {**taps, **self.decode(taps["y0"], taps, train)}
 
-    def encode(
-        self, video: Float[Array, "b t h w 3"], train: bool = False
-    ) -> dict[str, Float[Array, "b _ _ _ _"]]:
+    def encode(self, video: Float[Array, "b t h w 3"], train: bool = False) -> dict[str, Float[Array, "b _ _ _ _"]]:
         """Encoder taps of a clip; see `avsd_jax.nn.s3d.S3D`."""
         frames, height, width = video.shape[1:4]
         if frames != self.clip_size:
             raise InputError(f"video has {frames} frames: give clips of clip_size={self.clip_size}")
         if height % 32 or width % 32:
-            raise InputError(
-                f"video is {height}x{width}: resize it to a height and width that are multiples of 32"
-            )
+            raise InputError(f"video is {height}x{width}: resize it to a height and width that are multiples of 32")
         return self.backbone(video, train)
 
     def decode(
@@ -77,7 +73,7 @@ class Model(nn.Module):
         taps: Mapping[str, Float[Array, "b _ _ _ _"]],
         train: bool = False,
     ) -> dict[str, Float[Array, "b ..."]]:
-        """saliency and logits [B, H, W], dec_in and dec1 to dec3, from a decoder input and an encoder's taps."""
+        """saliency and logits [B, H, W], dec_in and dec1 to dec3, from a decoder input and the taps."""
         out = self.decoder(dec_in, taps["y1"], taps["y2"], taps["y3"])
         logits = out["logits"].astype(jnp.float32)
         return {**out, "dec_in": dec_in, "logits": logits, "saliency": nn.sigmoid(logits)}

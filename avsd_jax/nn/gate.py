@@ -55,9 +55,7 @@ class AVCGate:
         if self.source not in SOURCES:
             raise InputError(f"unknown gate {self.source!r}: choose one of {', '.join(SOURCES)}")
         if self.train_source not in TRAIN_SOURCES:
-            raise InputError(
-                f"unknown train_gate {self.train_source!r}: choose one of {', '.join(TRAIN_SOURCES)}"
-            )
+            raise InputError(f"unknown train_gate {self.train_source!r}: choose one of {', '.join(TRAIN_SOURCES)}")
 
     def reads_labels(self, train: bool) -> bool:
         """Whether `__call__` needs labels."""

@@ -48,9 +48,7 @@ def _pool_backward(
     """
     x, y = saved
     size, last = x.shape[axis] + 2 * padding, (y.shape[axis] - 1) * stride + 1
-    padded = jnp.pad(
-        x, [(padding, padding) if a == axis else (0, 0) for a in range(x.ndim)], constant_values=-jnp.inf
-    )
+    padded = jnp.pad(x, [(padding, padding) if a == axis else (0, 0) for a in range(x.ndim)], constant_values=-jnp.inf)
     dx, free = jnp.zeros_like(padded), jnp.ones_like(y, bool)
     for k in range(window):
         hit = free & (lax.slice_in_dim(padded, k, k + last, stride, axis) == y)

@@ -115,9 +115,7 @@ class S3D(nn.Module):
     norm_momentum: float = 0.999
 
     @nn.compact
-    def __call__(
-        self, video: Float[Array, "b t h w 3"], train: bool = False
-    ) -> dict[str, Float[Array, "b _ _ _ _"]]:
+    def __call__(self, video: Float[Array, "b t h w 3"], train: bool = False) -> dict[str, Float[Array, "b _ _ _ _"]]:
         """Encodes a clip.
 
         Args:

@@ -41,9 +41,7 @@ class SoundNet(nn.Module):
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(
-        self, waveform: Float[Array, "b s"], train: bool = False
-    ) -> dict[str, Float[Array, "b _ _"]]:
+    def __call__(self, waveform: Float[Array, "b s"], train: bool = False) -> dict[str, Float[Array, "b _ _"]]:
         """Encodes a waveform.
 
         Args:
@@ -61,8 +59,7 @@ class SoundNet(nn.Module):
         """
         if waveform.shape[1] < MIN_SAMPLES:
             raise InputError(
-                f"audio has {waveform.shape[1]} samples: pad it to at least {MIN_SAMPLES}, "
-                "SoundNet's shortest input"
+                f"audio has {waveform.shape[1]} samples: pad it to at least {MIN_SAMPLES}, SoundNet's shortest input"
             )
         x = waveform[:, :, None]
         taps = {}

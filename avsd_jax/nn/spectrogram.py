@@ -22,9 +22,7 @@ def segments(waveform: Float[Array, "b s"], length: int, hop: int) -> Float[Arra
     return waveform[:, starts[:, None] + np.arange(length)]
 
 
-def stft(
-    waveform: Float[Array, "b s"], n_fft: int, hop: int, *, center: bool = True
-) -> Complex[Array, "b f n"]:
+def stft(waveform: Float[Array, "b s"], n_fft: int, hop: int, *, center: bool = True) -> Complex[Array, "b f n"]:
     """Short-time Fourier transform with a periodic Hann window, as `librosa.stft` computes it.
 
     Args:

@@ -56,9 +56,7 @@ class Decoder(nn.Module):
                 clip_size.
         """
         if self.clip_size not in CLIP_SIZES:
-            raise InputError(
-                f"clip_size is {self.clip_size}: choose one of {', '.join(map(str, CLIP_SIZES))}"
-            )
+            raise InputError(f"clip_size is {self.clip_size}: choose one of {', '.join(map(str, CLIP_SIZES))}")
         if self.num_skips not in range(4):
             raise InputError(f"num_skips is {self.num_skips}: choose 0, 1, 2 or 3")
         if dec_in.shape[1] != self.clip_size // 8:

@@ -61,7 +61,5 @@ def convolve_same(
 
 def _mix(weights: Sequence[int | float], terms: Sequence[jax.Array]) -> jax.Array:
     """Weighted sum, spelled out so that it fuses into one pass over memory."""
-    scaled = [
-        term if weight == 1 else weight * term for weight, term in zip(weights, terms, strict=True) if weight
-    ]
+    scaled = [term if weight == 1 else weight * term for weight, term in zip(weights, terms, strict=True) if weight]
     return sum(scaled[1:], scaled[0])

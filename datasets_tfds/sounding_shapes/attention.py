@@ -51,9 +51,7 @@ def watch(config: GeneratorConfig, scene: Scene, rng: np.random.Generator) -> Fl
     return np.column_stack([frames, viewers, gaze[inside]]).astype(np.float32)
 
 
-def choice_probabilities(
-    config: GeneratorConfig, segment: Segment, num_shapes: int
-) -> Float[np.ndarray, " choices"]:
+def choice_probabilities(config: GeneratorConfig, segment: Segment, num_shapes: int) -> Float[np.ndarray, " choices"]:
     """Probability of choosing each shape in `segment`, and, last, a point near the frame's centre."""
     probability = np.zeros(num_shapes + 1)
     if segment.kind == CONSISTENT:
@@ -87,9 +85,7 @@ def density_maps(config: GeneratorConfig, fixations: Float[np.ndarray, "f 4"]) -
     return np.round(255 * (maps / peak)).astype(np.uint8)
 
 
-def _perceived_segments(
-    config: GeneratorConfig, scene: Scene, rng: np.random.Generator
-) -> Int[np.ndarray, "n v"]:
+def _perceived_segments(config: GeneratorConfig, scene: Scene, rng: np.random.Generator) -> Int[np.ndarray, "n v"]:
     """Segment that each viewer believes to be in at each frame: each reacts to a border after a lag."""
     first = np.searchsorted(scene.segment_of_frame, np.arange(1, len(scene.segments)))
     lag = rng.integers(config.min_lag_frames, config.max_lag_frames + 1, (len(first), config.num_viewers))

@@ -86,15 +86,11 @@ class GeneratorConfig:
             found = f"{self.min_shapes} to {self.max_shapes}"
             raise InputError(f"min_shapes to max_shapes must be a range within 2 to 5, not {found}")
         if not 0 < 2 * self.min_segment_seconds <= self.max_segment_seconds:
-            raise InputError(
-                "max_segment_seconds must be at least twice min_segment_seconds, which is positive"
-            )
+            raise InputError("max_segment_seconds must be at least twice min_segment_seconds, which is positive")
         if not 0 <= self.consistent_share <= 0.5:
             raise InputError(f"consistent_share must lie in [0, 0.5], not {self.consistent_share}")
         if min(self.look_at_speaker, self.look_at_strongest) < 0 or self.look_elsewhere < 0:
-            raise InputError(
-                "look_at_speaker and look_at_strongest must be probabilities with a sum of at most 1"
-            )
+            raise InputError("look_at_speaker and look_at_strongest must be probabilities with a sum of at most 1")
         if not 0 <= self.min_lag_frames <= self.max_lag_frames:
             raise InputError("min_lag_frames must lie in [0, max_lag_frames]")
 

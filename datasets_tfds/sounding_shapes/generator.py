@@ -96,9 +96,7 @@ def script(config: GeneratorConfig, split: str, index: int) -> Scene:
     return _script_and_streams(config, split, index)[0]
 
 
-def _script_and_streams(
-    config: GeneratorConfig, split: str, index: int
-) -> tuple[Scene, list[np.random.Generator]]:
+def _script_and_streams(config: GeneratorConfig, split: str, index: int) -> tuple[Scene, list[np.random.Generator]]:
     """The scene and the random streams of picture, sound and viewers."""
     if index < 0:
         raise InputError(f"index must not be negative, not {index}")

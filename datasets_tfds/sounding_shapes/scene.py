@@ -75,9 +75,7 @@ def draw_scene(config: GeneratorConfig, rng: np.random.Generator) -> Scene:
     """Draws a scene."""
     num_shapes = int(rng.integers(config.min_shapes, config.max_shapes + 1))
     classes = tuple(int(k) for k in rng.permutation(len(looks.CLASSES))[:num_shapes])
-    pulsations = tuple(
-        rhythm.draw_pulsation(rhythm.SHAPE_RATE, config.seconds, rng) for _ in range(num_shapes)
-    )
+    pulsations = tuple(rhythm.draw_pulsation(rhythm.SHAPE_RATE, config.seconds, rng) for _ in range(num_shapes))
     segments = _draw_segments(config, classes, rng)
     times = frame_times(config)
     segment_of_frame = np.searchsorted([s.start for s in segments], times, side="right") - 1
@@ -86,9 +84,7 @@ def draw_scene(config: GeneratorConfig, rng: np.random.Generator) -> Scene:
     base_radius = config.height * (0.095 + 0.055 * strength) * rng.uniform(0.93, 1.07, num_shapes)
     centres = _move(config, base_radius, strength, rng)
     camera = _drift(config, rng)
-    tracks = np.concatenate(
-        [centres + camera[:, None], (base_radius * (0.8 + 0.4 * pulse))[..., None]], axis=2
-    )
+    tracks = np.concatenate([centres + camera[:, None], (base_radius * (0.8 + 0.4 * pulse))[..., None]], axis=2)
     spin = rng.uniform(0.15, 0.4, num_shapes) * rng.choice([-1, 1], num_shapes)
     turned = np.cumsum(spin * (1 + 2 * strength) / config.fps, axis=0)
     return Scene(
@@ -117,9 +113,7 @@ def labels(config: GeneratorConfig, scene: Scene) -> Int8[np.ndarray, " n"]:
     return label
 
 
-def _draw_segments(
-    config: GeneratorConfig, classes: tuple[int, ...], rng: np.random.Generator
-) -> tuple[Segment, ...]:
+def _draw_segments(config: GeneratorConfig, classes: tuple[int, ...], rng: np.random.Generator) -> tuple[Segment, ...]:
     """Draws the sound track: no two neighbours are both consistent or of the same kind."""
     segments: list[Segment] = []
     unseen = [k for k in range(len(looks.CLASSES)) if k not in classes]
@@ -178,9 +172,7 @@ def _drift(config: GeneratorConfig, rng: np.random.Generator) -> np.ndarray:
     return config.height * (0.02 * smooth + 0.001 * rng.standard_normal(noise.shape))
 
 
-def _move(
-    config: GeneratorConfig, radius: np.ndarray, strength: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
+def _move(config: GeneratorConfig, radius: np.ndarray, strength: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Centres [N, K, 2] in pixels of shapes that wander, keep inside the frame and avoid each other."""
     num_frames, num_shapes = radius.shape
     size = np.array([config.width - 1, config.height - 1], float)

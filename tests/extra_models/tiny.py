@@ -1,4 +1,4 @@
-"""A model small enough to compile in seconds, with all that the training loop relies on: BatchNorm, gate, classifier."""
+"""A model that compiles in seconds, with what the training loop relies on: BatchNorm, a gate, a classifier."""
 
 from collections.abc import Mapping
 

@@ -19,9 +19,7 @@ STD = (0.229, 0.224, 0.225)
 WAVEFORM_SCALE = 256.0
 
 
-def resize_frame(
-    frame: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]
-) -> UInt8[np.ndarray, "height width 3"]:
+def resize_frame(frame: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "height width 3"]:
     """Resizes an RGB frame to `(height, width)`, aspect ratio not kept, by PIL's antialiased bilinear filter.
 
     PIL rounds to 8 bits between its two passes, and Pillow 13 changed their order. Here width comes first, as
@@ -52,9 +50,7 @@ def normalise(frames: UInt8[np.ndarray, "*t h w 3"]) -> Float32[np.ndarray, "*t 
     return cv2.LUT(rows, _normalised_values()).reshape(frames.shape)
 
 
-def resize_density(
-    density: Num[np.ndarray, "h w"], size: tuple[int, int]
-) -> Float32[np.ndarray, "height width"]:
+def resize_density(density: Num[np.ndarray, "h w"], size: tuple[int, int]) -> Float32[np.ndarray, "height width"]:
     """Resizes a density map to `(height, width)` by OpenCV's bilinear filter (no antialiasing).
 
     Values are divided by 255 where any of them exceeds 1; the map is not made to sum to one.
@@ -114,9 +110,7 @@ def excerpt_span(
     return start, max(start, min(end + 1, num_samples))
 
 
-def window_audio(
-    excerpt: Num[np.ndarray, " s"], length: int, reverse: bool = False
-) -> Float32[np.ndarray, " length"]:
+def window_audio(excerpt: Num[np.ndarray, " s"], length: int, reverse: bool = False) -> Float32[np.ndarray, " length"]:
     """Puts a clip's sound, under a symmetric Hann window, in the middle of `length` zeros.
 
     Args:

@@ -49,9 +49,7 @@ class Tower(nn.Module):
                     name=f"conv{block}_{layer}",
                 )
                 # Flax's momentum: PyTorch's 0.1 is 0.9 here.
-                norm = BatchNorm(
-                    momentum=0.9, epsilon=1e-5, axis_name=self.axis_name, name=f"bn{block}_{layer}"
-                )
+                norm = BatchNorm(momentum=0.9, epsilon=1e-5, axis_name=self.axis_name, name=f"bn{block}_{layer}")
                 x = nn.relu(norm(conv(x), use_running_average=not train)).astype(x.dtype)
             x = nn.max_pool(x, (2, 2), (2, 2)) if block < 4 else x
             maps[f"block{block}"] = x
@@ -117,9 +115,7 @@ class Classifier(nn.Module):
             InputError: more than one frame.
         """
         if frames.shape[1] != 1:
-            raise InputError(
-                f"l3net looks at one frame and got {frames.shape[1]}: give avc_frames [B, 1, H, W, 3]"
-            )
+            raise InputError(f"l3net looks at one frame and got {frames.shape[1]}: give avc_frames [B, 1, H, W, 3]")
         image = Tower(self.stride, self.width, self.axis_name, name="icn")(frames[:, 0], train)
         sound = Tower(self.stride, self.width, self.axis_name, name="acn")(audio[..., None], train)
         x = jnp.concatenate([image["embedding"], sound["embedding"]], axis=-1)

@@ -44,9 +44,7 @@ class Bilinear(nn.Module):
     """The learned part: `kernel` (positions out, positions in, audio steps) and `bias` (positions out)."""
 
     @nn.compact
-    def __call__(
-        self, visual: Float[Array, "b t h w c"], audio: Float[Array, "b n c2"]
-    ) -> Float[Array, "b t h w c"]:
+    def __call__(self, visual: Float[Array, "b t h w c"], audio: Float[Array, "b n c2"]) -> Float[Array, "b t h w c"]:
         """The fused feature in the shape of the visual one; raises InputError as `Fusion` does."""
         if audio.shape[-1] != visual.shape[-1]:
             raise InputError(

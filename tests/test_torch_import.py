@@ -1,0 +1,101 @@
+"""Published checkpoints: which variables they become, and what is refused."""
+
+import golden
+import jax
+import numpy as np
+import pytest
+from drawn import flat_shapes, shapes
+
+from avsd_jax import models
+from avsd_jax.errors import InputError
+from avsd_jax.models import classifiers
+from avsd_jax.torch_import import options, to_variables
+
+VARIANTS = {
+    "vinet": {},
+    "vinet_clip8": {"clip_size": 8},
+    "vinet_clip16": {"clip_size": 16},
+    "vinet_clip48": {"clip_size": 48},
+    "vinet_hier0": {"num_skips": 0},
+    "vinet_hier1": {"num_skips": 1},
+    "vinet_hier2": {"num_skips": 2},
+    "avinet": {},
+    "avinet_small": {},
+    "avinet_transformer": {"fusion": "transformer"},
+    "avinet_bilinear_transformer": {"fusion": "bilinear_transformer"},
+}
+
+
+@pytest.mark.parametrize(("case", "expected"), VARIANTS.items(), ids=VARIANTS.keys())
+def test_variants_are_recognised(shared, case, expected):
+    name = case.split("_")[0]
+    checkpoint = golden.state_dict(shared, f"vinet/{case}", 0)
+    assert options(name, checkpoint) == expected
+
+
+def _empty(*shape: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, np.float32)
+
+
+CREATED = {
+    "vinet": ("vinet/vinet", [{"video": _empty(1, 32, 64, 96, 3)}]),
+    "avinet": ("vinet/avinet", [{"video": _empty(1, 32, 224, 384, 3), "audio": _empty(1, 70560)}]),
+    "soundnet8": ("vinet/soundnet", [{"audio": _empty(1, 70560)}]),
+    "s3d_kinetics400": ("vinet/s3d_kinetics400", [{"video": _empty(1, 8, 32, 32, 3)}]),
+    "l3net": ("avc/l3net", [_empty(1, 1, 224, 224, 3), _empty(1, 257, 199)]),
+}
+
+
+@pytest.mark.parametrize("name", CREATED)
+def test_every_name_gives_the_variables_of_the_model_of_this_name(shared, name):
+    case, inputs = CREATED[name]
+    kind = classifiers if name == "l3net" else models
+    imported = to_variables(name, golden.state_dict(shared, case, 0))
+    assert flat_shapes(imported) == flat_shapes(shapes(kind.create(name), *inputs))
+
+
+def test_s3d_from_kinetics_is_vinets_encoder(shared):
+    checkpoint = golden.state_dict(shared, "vinet/vinet", 0)
+    offsets = {"base1": 0, "base2": 5, "base3": 8, "base4": 14}
+    published = {"module.fc.0.weight": np.zeros((400, 1024, 1, 1, 1))}
+    for key, array in checkpoint.items():
+        part, *rest = key.split(".")
+        if part == "backbone":
+            published[f"module.base.{offsets[rest[0]] + int(rest[1])}.{'.'.join(rest[2:])}"] = array
+    imported, vinet = to_variables("s3d_kinetics400", published), to_variables("vinet", checkpoint)
+    for collection, tree in imported.items():
+        assert jax.tree.all(jax.tree.map(np.array_equal, tree, vinet[collection]["backbone"]))
+
+
+@pytest.fixture
+def soundnet(shared):
+    return golden.state_dict(shared, "vinet/soundnet", 0)
+
+
+def test_prefix_and_counters_do_not_matter(soundnet):
+    expected = to_variables("soundnet8", soundnet)
+    bare = {f"module.{k}": v for k, v in soundnet.items() if "num_batches" not in k and "conv8" not in k}
+    assert jax.tree.all(jax.tree.map(np.array_equal, to_variables("soundnet8", bare), expected))
+
+
+def test_l3nets_classes_are_swapped(shared):
+    checkpoint = golden.state_dict(shared, "avc/l3net", 0)
+    fc2 = to_variables("l3net", checkpoint)["params"]["fc2"]
+    np.testing.assert_array_equal(fc2["kernel"][:, 1], checkpoint["fc2.weight"][0])
+    np.testing.assert_array_equal(fc2["bias"], checkpoint["fc2.bias"][::-1])
+
+
+def test_missing_unknown_and_misshapen_entries_are_named(soundnet):
+    with pytest.raises(InputError, match=r"no 'batchnorm3\.running_var', which soundnet8 needs"):
+        to_variables("soundnet8", {k: v for k, v in soundnet.items() if k != "batchnorm3.running_var"})
+    with pytest.raises(InputError, match=r"has 'conv9\.weight', which soundnet8 does not know"):
+        to_variables("soundnet8", {**soundnet, "conv9.weight": np.zeros(3)})
+    with pytest.raises(InputError, match=r"'conv2\.weight' has shape \(32, 16, 31, 1\) where .* \(32, 16, 32, 1\)"):
+        to_variables("soundnet8", {**soundnet, "conv2.weight": soundnet["conv2.weight"][:, :, 1:]})
+    with pytest.raises(InputError, match=r"no 'backbone\.base1\.0\.conv_s\.weight', which vinet needs"):
+        to_variables("vinet", soundnet)
+
+
+def test_unknown_name_lists_those_there_are():
+    with pytest.raises(InputError, match="'i3d': choose one of avinet, l3net, s3d_kinetics400, soundnet8, vinet"):
+        to_variables("i3d", {})
