@@ -39,11 +39,12 @@ def run(config: ConfigDict, workdir: str | Path, mode: str = "train_and_eval") -
         mode: `train`, `eval` (of what is trained already) or `train_and_eval`.
 
     Returns:
-        The report's record (see `avsd_jax.report`), empty for `mode="train"`.
+        The report's record (see `avsd_jax.report`); empty for `mode="train"` and on all processes but the first.
     """
     workdir = Path(workdir)
     rows = plan(config, workdir)
-    if config.build_data and jax.process_index() == 0:
+    if config.build_data:
+        # Every process asks: one builds, the others wait for it, or build on their own machine.
         datasets.build(config.dataset, config.data_dir, num_workers=os.cpu_count() or 1)
     seconds = {}
     if mode != "eval":
@@ -51,9 +52,11 @@ def run(config: ConfigDict, workdir: str | Path, mode: str = "train_and_eval") -
             started = time.monotonic()
             train.train(row.config, row.folder)
             seconds[row.name] = time.monotonic() - started
-    if mode == "train" or jax.process_index() != 0:
+    if mode == "train":
         return {}
-    return report.write(workdir, config, [score(row, seconds) for row in rows if row.label], train.provenance())
+    # Restoring a checkpoint is a meeting of all processes, so each of them scores; one writes.
+    scored = [score(row, seconds) for row in rows if row.label]
+    return report.write(workdir, config, scored, train.provenance()) if jax.process_index() == 0 else {}
 
 
 def score(row: Row, seconds: dict[str, float]) -> dict[str, Any]:

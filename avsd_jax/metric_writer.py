@@ -51,6 +51,16 @@ class MetricWriter:
             self._board.close()
 
 
+class NoWriter:
+    """Takes scalars and drops them: what the processes beside the first one write to."""
+
+    def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Drops the scalars."""
+
+    def close(self) -> None:
+        """Does nothing."""
+
+
 def read_scalars(path: str | Path) -> list[dict[str, Any]]:
     """Reads the lines of `metrics.jsonl`; a last line that a kill cut short is left out."""
     lines = []

@@ -23,7 +23,7 @@ from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 from avsd_jax.evaluators import saliency
 from avsd_jax.experiment import clip_spec, hears, initial_variables, model_from_config
-from avsd_jax.metric_writer import MetricWriter
+from avsd_jax.metric_writer import MetricWriter, NoWriter
 from avsd_jax.optimizer import make_optimizer, make_schedule
 from avsd_jax.parallel import check_batch_size, make_executor, make_mesh
 from avsd_jax.preemption import Preemption
@@ -104,14 +104,17 @@ def train(config: ConfigDict, workdir: str | Path, *, mesh: Any = None, writer: 
 
     workdir.mkdir(parents=True, exist_ok=True)
     check_same_run(config, workdir)
-    checkpoint.write_config(workdir, config)
+    if jax.process_index() == 0:
+        checkpoint.write_config(workdir, config)
     state, checkpointer = start_or_resume(config, workdir, model)
     start_step = int(state.step)
     if start_step >= config.total_steps:
         checkpointer.close()
         return state
 
-    writer = writer or MetricWriter(workdir, resume_step=start_step, tensorboard=config.tensorboard)
+    if writer is None:
+        first = jax.process_index() == 0
+        writer = MetricWriter(workdir, resume_step=start_step, tensorboard=config.tensorboard) if first else NoWriter()
     step_fn = make_train_step(
         model,
         make_optimizer(config),
@@ -137,7 +140,14 @@ def run_steps(
     """The loop: feed, step, look at the loss, log, save."""
     start_step = int(executor.fetch_state(state).step)
     schedule, batches = make_schedule(config), training_batches(config, start_step)
-    bar = tqdm(total=config.total_steps, initial=start_step, desc=config.run_name, unit="step", mininterval=1.0)
+    bar = tqdm(
+        total=config.total_steps,
+        initial=start_step,
+        desc=config.run_name,
+        unit="step",
+        mininterval=1.0,
+        disable=jax.process_index() != 0,
+    )
     sums, since = LogWindow(), time.monotonic()
     with Preemption() as preemption, bar:
         for step in range(start_step + 1, config.total_steps + 1):

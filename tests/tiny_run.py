@@ -48,8 +48,10 @@ def tiny_config(data_dir: str | os.PathLike, **changes: object) -> ConfigDict:
 if __name__ == "__main__":
     flags.FLAGS.mark_as_parsed()
     add_extra_models()
-    from avsd_jax import train
+    from avsd_jax import main, train
 
+    if "JAX_NUM_PROCESSES" in os.environ:
+        main.join_processes()
     given = dict(argument.split("=", 1) for argument in sys.argv[3:])
     config = tiny_config(sys.argv[2], **{k: ast.literal_eval(v) for k, v in given.items()})
     try:
