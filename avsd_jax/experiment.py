@@ -49,7 +49,7 @@ def model_from_config(config: ConfigDict, axis_name: str | None = None) -> nn.Mo
 
 def classifier_inputs(config: ConfigDict) -> Any | None:
     """What the gate's classifier wants to see and hear; None where the model runs no classifier."""
-    if config.model.get("gate") != "classifier":
+    if "classifier" not in config.model or config.model.get("gate", "classifier") != "classifier":
         return None
     return classifiers.create(config.model.classifier, **_plain(config.model.classifier_options)).inputs
 
@@ -62,7 +62,7 @@ def hears(config: ConfigDict) -> bool:
 def clip_spec(config: ConfigDict) -> ClipSpec:
     """The clips that the configured model reads."""
     return ClipSpec(
-        clip_size=config.model.clip_size,
+        clip_size=config.model.get("clip_size", 1),  # a classifier alone has a clock of its own
         frame_size=tuple(config.frame_size),
         frame_step=config.frame_step,
         sampler=config.sampler,

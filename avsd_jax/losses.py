@@ -94,7 +94,8 @@ def terms(
     """Values and weights per example of every term of the loss: name -> (values [B], weights [B]).
 
     Args:
-        output: what the model returns: `saliency` [B, H, W], and `avc_logits` [B, 2] if it has a classifier.
+        output: what the model returns: `saliency` [B, H, W] if it predicts maps, `avc_logits` [B, 2] if it has a
+            classifier; entries that no term reads are ignored.
         batch: `density` [B, H, W]; `avc_label` [B] with a classifier; `fixations` [B, H, W] with
             `nss_weight`; and optionally `mask` [B], false for padding.
         rho, cc_weight, sim_weight, nss_weight: as for `total`; a term that it would weigh with 0 is left out,
@@ -107,17 +108,20 @@ def terms(
     Raises:
         InputError: the batch lacks what a term needs.
     """
-    saliency, density = output["saliency"], _required(batch, "density", "the saliency loss")
-    mask = jnp.asarray(batch["mask"], saliency.dtype) if "mask" in batch else jnp.ones(len(saliency), saliency.dtype)
-    targeted = mask * (total_of(density) > 0)
-    result = {"kl": (kl(saliency, density), targeted)}
-    if cc_weight:
-        result["cc"] = (cc(saliency, density), targeted)
-    if sim_weight:
-        result["sim"] = (sim(saliency, density), targeted)
-    if nss_weight:
-        fixations = _required(batch, "fixations", "the NSS term (nss_weight)")
-        result["nss"] = (nss(saliency, fixations), mask * (total_of(fixations) > 0))
+    size = len(next(iter(output.values())))
+    mask = jnp.asarray(batch["mask"], jnp.float32) if "mask" in batch else jnp.ones(size)
+    result = {}
+    if "saliency" in output:
+        saliency, density = output["saliency"], _required(batch, "density", "the saliency loss")
+        targeted = mask * (total_of(density) > 0)
+        result["kl"] = (kl(saliency, density), targeted)
+        if cc_weight:
+            result["cc"] = (cc(saliency, density), targeted)
+        if sim_weight:
+            result["sim"] = (sim(saliency, density), targeted)
+        if nss_weight:
+            fixations = _required(batch, "fixations", "the NSS term (nss_weight)")
+            result["nss"] = (nss(saliency, fixations), mask * (total_of(fixations) > 0))
     if "avc_logits" in output and rho < 1:
         labels = _required(batch, "avc_label", "the classifier's loss")
         result["ce"] = (cross_entropy(output["avc_logits"], labels), mask * (labels >= 0))
@@ -132,8 +136,8 @@ def total(
     sim_weight: float = 0.0,
     nss_weight: float = 0.0,
 ) -> Float[Array, ""]:
-    """Eq. 3: `(1 - rho) * ce + rho * saliency`; the saliency part alone, not times rho, where there is no
-    `ce`.
+    """Eq. 3: `(1 - rho) * ce + rho * saliency`; one part alone, with a weight of 1, where the model
+    has only one of the two.
 
     The saliency part is `kl - cc_weight * cc - sim_weight * sim - nss_weight * nss`: what is better when
     higher is subtracted, so weights are positive, and an official coefficient of -1 is a weight of 1.
@@ -143,6 +147,8 @@ def total(
             no example counts. As the loss is linear in them, devices may each put in the share of their
             examples and add up the losses and gradients.
     """
+    if "kl" not in means:
+        return means["ce"]
     saliency = means["kl"]
     for name, weight in (("cc", cc_weight), ("sim", sim_weight), ("nss", nss_weight)):
         if weight:

@@ -4,6 +4,7 @@
 
   label    how tables name it; a row without a label is a stage that others start from and is not scored
   init     row whose variables it starts from
+  init_parts  rows whose variables start single submodules of it
   weights  row whose variables it is scored with; it trains nothing itself (the label oracle)
   effort   factor on `total_steps`
   others   fields of the configuration; `model` is merged option by option
@@ -17,7 +18,7 @@ from ml_collections import ConfigDict
 from avsd_jax.by_name import load_module
 from avsd_jax.errors import InputError
 
-_OWN_FIELDS = ("label", "init", "weights", "effort")
+_OWN_FIELDS = ("label", "init", "init_parts", "weights", "effort")
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,10 @@ def plan(config: ConfigDict, workdir: str | Path) -> list[Row]:
         if name not in config.row_changes:
             raise InputError(f"row {name!r} is not in row_changes: choose among {', '.join(config.row_changes)}")
         changes = config.row_changes[name]
-        for field in ("init", "weights"):
+        for source in _sources(changes):
             known = [row.name for row in rows]
-            if changes.get(field, "") and changes[field] not in known:
-                raise InputError(
-                    f"row {name!r} has {field}={changes[field]!r}, which is no row before it ({', '.join(known)})"
-                )
+            if source not in known:
+                raise InputError(f"row {name!r} needs {source!r}, which is no row before it ({', '.join(known)})")
         weights = changes.get("weights", "") or name
         rows.append(
             Row(
@@ -77,12 +76,20 @@ def plan(config: ConfigDict, workdir: str | Path) -> list[Row]:
     return rows
 
 
+def _sources(changes: ConfigDict) -> list[str]:
+    """The rows that a row takes variables from."""
+    parts = changes.get("init_parts", ConfigDict()).values()
+    return [source for source in (changes.get("init", ""), changes.get("weights", ""), *parts) if source]
+
+
 def _row_config(config: ConfigDict, name: str, changes: ConfigDict, workdir: Path) -> ConfigDict:
     result = config.copy_and_resolve_references()
     result.rows, result.row_changes = (), ConfigDict()
     result.run_name = changes.label or name
     if changes.get("init", ""):
         result.init = str(workdir / changes.init)
+    for part, source in changes.get("init_parts", ConfigDict()).items():
+        result.init_parts[part] = str(workdir / source)
     result.total_steps = round(config.total_steps * changes.get("effort", 1))
     with result.ignore_type():
         for field, value in changes.items():

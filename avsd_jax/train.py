@@ -284,6 +284,8 @@ def evaluate(config: ConfigDict, variables: Mapping[str, Any]) -> dict[str, Any]
         `avsd_jax.evaluators.saliency` for a record.
     """
     store = VideoStore.open(config.dataset, config.test_split, config.data_dir)
+    if config.model_name == "avc":
+        raise InputError("model 'avc' predicts no map to score: give the row no label, or train a gated model")
     evaluator = saliency.SaliencyEvaluator(store, smooth_sigma=config.smooth_sigma)
     predict = make_predict_fn(model_from_config(config), variables)
     conditions = pipeline.AUDIO_CONDITIONS if config.audit and hears(config) else ("real",)

@@ -5,8 +5,9 @@ Variants:
   paper  the published network and recipe on the merged eye-tracking sets: 32 frames of 224x384, Adam 1e-4, batch 8,
          starting from a visual-only run (`--config.init=FOLDER`), gated by a classifier trained jointly. Needs the
          prepared sets and an accelerator.
-  demo   the same code at laptop size on the embedded benchmark of sounding shapes: trains the visual flow, then a
-         visual-only (V), an AVC-unaware (AV) and a gated (AV*) model from it, scores them and the label oracle (AV#).
+  demo   the same code at laptop size on the embedded benchmark of sounding shapes: prepares a visual
+         flow and a classifier, then trains a visual-only (V), an AVC-unaware (AV) and a gated (AV*) model from them,
+         equally long, and scores these and the label oracle (AV#).
 
 Commands:
 
@@ -113,22 +114,28 @@ def demo(config: ConfigDict) -> None:
     config.train_split, config.test_split = "train", "test"
     config.frame_size = (64, 96)
     config.samples_per_video = 4
-    config.total_steps = 200
+    config.total_steps = 220
     config.batch_size = 16
-    config.learning_rate = 3e-3
+    config.learning_rate = 2e-3
     config.schedule = "cosine"
     config.warmup_steps = 20
     config.clip_norm = 1.0
     config.log_every = 20
     config.eval_stride = 5
     config.eval_batch_size = 32
-    config.rows = ("base", "v", "av", "av_star", "av_oracle")
+    config.rows = ("base", "ears", "v", "av", "av_star", "av_oracle")
     config.row_changes = ConfigDict(
         {
-            "base": {"label": "", "model_name": "vinet", "effort": 1.5},
+            "base": {"label": "", "model_name": "vinet"},
+            "ears": {"label": "", "model_name": "avc", "batch_size": 32, "learning_rate": 1e-3, "effort": 2},
             "v": {"label": "V", "model_name": "vinet", "init": "base"},
             "av": {"label": "AV", "init": "base", "model": {"gate": "always"}},
-            "av_star": {"label": "AV*", "init": "base", "model": {"gate": "classifier"}},
+            "av_star": {
+                "label": "AV*",
+                "init": "base",
+                "init_parts": {"classifier": "ears"},
+                "model": {"gate": "classifier"},
+            },
             "av_oracle": {"label": "AV#", "weights": "av_star", "model": {"gate": "labels"}},
         }
     )

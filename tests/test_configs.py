@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from avsd_jax import train
 from avsd_jax.errors import InputError
-from avsd_jax.experiment import example_batch, model_from_config
+from avsd_jax.experiment import classifier_inputs, example_batch, model_from_config
 from avsd_jax.main import find_config
 from avsd_jax.optimizer import make_optimizer
 from avsd_jax.rows import plan
@@ -49,7 +49,8 @@ def test_a_training_step_has_the_right_shapes(config: ConfigDict) -> None:
     before, (after, metrics) = jax.eval_shape(first_step, batch)
     assert jax.tree.map(lambda x: (x.shape, x.dtype), before) == jax.tree.map(lambda x: (x.shape, x.dtype), after)
     assert metrics["loss"].shape == ()
-    assert ("ce" in metrics) == (config.model.get("gate") == "classifier")
+    assert ("ce" in metrics) == (classifier_inputs(config) is not None)
+    assert ("kl" in metrics) == (config.model_name != "avc")
 
 
 def test_configurations_are_locked_and_name_their_variants() -> None:
@@ -62,15 +63,19 @@ def test_configurations_are_locked_and_name_their_variants() -> None:
 
 
 def test_rows_change_what_they_say_and_nothing_else() -> None:
-    rows = {row.label: row for row in plan(load(CONFIGS / "avinet.py").get_config("demo"), "runs/x")}
-    assert list(rows) == ["", "V", "AV", "AV*", "AV#"]
-    assert rows["V"].config.model_name == "vinet"
-    assert "gate" not in rows["V"].config.model
-    assert [rows[k].config.model.gate for k in ("AV", "AV*", "AV#")] == ["always", "classifier", "labels"]
-    assert not rows["AV#"].trains
-    assert rows["AV#"].weights == rows["AV*"].folder
-    assert rows["AV"].config.init == rows["V"].config.init == str(rows[""].folder)
-    assert rows["AV"].config.total_steps == rows["V"].config.total_steps == rows[""].config.total_steps / 2
+    rows = {row.name: row for row in plan(load(CONFIGS / "avinet.py").get_config("demo"), "runs/x")}
+    assert list(rows) == ["base", "ears", "v", "av", "av_star", "av_oracle"]
+    assert [row.label for row in rows.values()] == ["", "", "V", "AV", "AV*", "AV#"]
+    assert rows["v"].config.model_name == "vinet"
+    assert "gate" not in rows["v"].config.model
+    assert [rows[k].config.model.gate for k in ("av", "av_star", "av_oracle")] == ["always", "classifier", "labels"]
+    assert not rows["av_oracle"].trains
+    assert rows["av_oracle"].weights == rows["av_star"].folder
+    assert rows["av"].config.init == rows["v"].config.init == str(rows["base"].folder)
+    assert rows["av_star"].config.init_parts.classifier == str(rows["ears"].folder)
+    compared = {rows[k].config.total_steps for k in ("v", "av", "av_star")}
+    assert len(compared) == 1, "all compared rows train equally long"
+    assert rows["ears"].config.total_steps > rows["v"].config.total_steps
 
 
 def test_a_row_that_refers_to_a_later_one_is_refused() -> None:

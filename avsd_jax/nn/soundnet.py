@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from avsd_jax.errors import InputError
 from avsd_jax.nn.norm import BatchNorm
+from avsd_jax.nn.pool import max_pool
 from avsd_jax.nn.s3d import scaled
 
 # Channels, kernel and max-pool window of each block; the stride is 2, the padding half the kernel.
@@ -70,6 +71,6 @@ class SoundNet(nn.Module):
             # Flax's momentum: PyTorch's 0.1 is 0.9 here.
             norm = BatchNorm(momentum=0.9, epsilon=1e-5, axis_name=self.axis_name, name=f"batchnorm{block}")
             x = nn.relu(norm(conv(x), use_running_average=not train)).astype(x.dtype)
-            x = nn.max_pool(x, (pool,), (pool,)) if pool > 1 else x
+            x = max_pool(x[:, None, None], (1, 1, pool), (1, 1, pool))[:, 0, 0]
             taps[f"conv{block}"] = x
         return taps

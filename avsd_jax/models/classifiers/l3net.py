@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from avsd_jax.errors import InputError
 from avsd_jax.models.classifiers._inputs import Inputs
 from avsd_jax.nn.norm import BatchNorm
+from avsd_jax.nn.pool import max_pool
 from avsd_jax.nn.s3d import scaled
 from avsd_jax.nn.spectrogram import power_density
 
@@ -51,7 +52,7 @@ class Tower(nn.Module):
                 # Flax's momentum: PyTorch's 0.1 is 0.9 here.
                 norm = BatchNorm(momentum=0.9, epsilon=1e-5, axis_name=self.axis_name, name=f"bn{block}_{layer}")
                 x = nn.relu(norm(conv(x), use_running_average=not train)).astype(x.dtype)
-            x = nn.max_pool(x, (2, 2), (2, 2)) if block < 4 else x
+            x = max_pool(x[:, None], (1, 2, 2), (1, 2, 2))[:, 0] if block < 4 else x
             maps[f"block{block}"] = x
         return {**maps, "embedding": jnp.max(x, axis=(1, 2))}
 

@@ -1,0 +1,54 @@
+"""A classifier of audio-visual consistency by itself: to be trained before a saliency model takes it as its gate.
+
+The survey (section V-C) prepares the classifier first and integrates it then; `config.init_parts.classifier` of a
+gated model names a run of this one.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flax import linen as nn
+from flax.core import FrozenDict
+from jaxtyping import Array
+from ml_collections import ConfigDict
+
+from avsd_jax.errors import InputError
+from avsd_jax.models import classifiers
+
+
+class Model(nn.Module):
+    """`avsd_jax.models.classifiers.<classifier>` on a batch.
+
+    Attributes:
+        classifier: module of `avsd_jax.models.classifiers`.
+        classifier_options: its options.
+        axis_name: the pmap axis over which BatchNorm statistics are averaged.
+    """
+
+    classifier: str = "l3net"
+    classifier_options: Mapping[str, Any] | ConfigDict = FrozenDict()
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:
+        """Judges each clip.
+
+        Args:
+            batch: avc_frames [B, N, h, w, 3], ImageNet-normalised, and avc_audio [B, S] in [-1, 1].
+            train: use and update batch statistics.
+
+        Returns:
+            avc_logits [B, 2], class 1 = consistent.
+
+        Raises:
+            InputError: the batch lacks frames or audio.
+        """
+        for key in ("avc_frames", "avc_audio"):
+            if key not in batch:
+                raise InputError(f"the batch has no {key!r}, which the classifier reads: add it")
+        options = {"axis_name": self.axis_name} | dict(self.classifier_options)
+        classifier = classifiers.create(self.classifier, **options)
+        # The variables are the classifier's own, so that they fit under a gated model's `classifier`.
+        nn.share_scope(self, classifier)
+        spectrogram = classifier.front_end(batch["avc_audio"])
+        return {"avc_logits": classifier(batch["avc_frames"], spectrogram, train)}
