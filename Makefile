@@ -17,7 +17,7 @@ demo: .venv/installed
 	$(RUN) -m avsd_jax.main --config=configs/avinet.py:demo --workdir=$(WORKDIR) $(ARGS)
 
 test: .venv/installed
-	$(RUN) -m pytest $(ARGS)
+	$(RUN) -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: .venv/installed
 	$(RUN) -m ruff check .

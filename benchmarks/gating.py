@@ -36,7 +36,7 @@ def summarise(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
         result[row["label"]] = {
             group: {m: spread([run["scores"][group][m] for run in runs]) for m in METRICS} for group in GROUPS
         }
-        accuracies = [run["avc"]["accuracy"] for run in runs if run.get("avc", {}).get("accuracy") is not None]
+        accuracies = [run["avc"]["accuracy"] for run in runs if run["avc"] and run["avc"]["accuracy"] is not None]
         if len(accuracies) == len(runs):
             result[row["label"]]["avc_accuracy"] = spread(accuracies)
     return result

@@ -58,3 +58,4 @@ if __name__ == "__main__":
         train.train(config, sys.argv[1])
     except train.Preempted as stop:
         print(stop, flush=True)
+    assert "tensorflow" not in sys.modules, "training imported TensorFlow"

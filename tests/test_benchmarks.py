@@ -1,0 +1,38 @@
+"""The benchmarks run, and sum up what they should."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks import gating
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+def fake_record(value: float) -> dict:
+    scores = {group: dict.fromkeys(gating.METRICS, value) for group in gating.GROUPS}
+    rows = [("V", None), ("AV*", {"accuracy": value / 10}), ("AV#", {"accuracy": None})]
+    return {"rows": [{"label": k, "conditions": {"real": {"scores": scores, "avc": avc}}} for k, avc in rows]}
+
+
+def test_gating_gives_mean_and_sample_deviation_over_seeds() -> None:
+    summary = gating.summarise([fake_record(v) for v in (1.0, 2.0, 3.0)])
+    assert summary["V"]["consistent"]["CC"] == [2.0, 1.0]
+    assert summary["AV*"]["avc_accuracy"] == [pytest.approx(0.2), pytest.approx(0.1)]
+    assert "avc_accuracy" not in summary["V"]
+    assert "avc_accuracy" not in summary["AV#"]
+    lines = gating.table(summary).splitlines()
+    assert lines[2].startswith("| V | 2.000 ± 1.000 |")
+    assert lines[3].endswith("| 0.200 ± 0.100 |")
+
+
+@pytest.mark.slow
+def test_forward_prints_every_lowering() -> None:
+    command = [sys.executable, "-m", "benchmarks.forward", "--clip=8", "--height=32", "--width=32", "--repeats=1"]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "folded" in done.stdout
+    assert "direct" in done.stdout
