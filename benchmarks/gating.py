@@ -1,8 +1,8 @@
 """Does gating by audio-visual consistency help? The demo's comparison over several seeds: mean and spread.
 
-    python -m benchmarks.gating [--config=configs/avinet.py:demo] [--seeds=0,1,2] [--workdir=runs/gating]
+    python -m benchmarks.gating [--benchmark=configs/avinet.py:demo] [--seeds=0,1,2] [--out=runs/gating]
 
-Each seed is a whole run of `avsd_jax.main` in `<workdir>/seed_<n>`: training and sampling start from the seed, the
+Each seed is a whole run of `avsd_jax.main` in `<out>/seed_<n>`: training and sampling start from the seed, the
 dataset is the same. A run that was cut off continues. Writes `gating.json` and `gating.md`.
 """
 

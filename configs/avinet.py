@@ -114,7 +114,7 @@ def demo(config: ConfigDict) -> None:
     config.train_split, config.test_split = "train", "test"
     config.frame_size = (64, 96)
     config.samples_per_video = 4
-    config.total_steps = 220
+    config.total_steps = 170
     config.batch_size = 16
     config.learning_rate = 2e-3
     config.schedule = "cosine"
