@@ -99,7 +99,7 @@ def train(config: ConfigDict, workdir: str | Path, *, mesh: Any = None, writer: 
     mesh = make_mesh() if mesh is None else mesh
     check_batch_size(config.batch_size, mesh)
     executor = make_executor(config.executor, mesh)
-    model = model_from_config(config, executor.axis_name)
+    model, optimizer = model_from_config(config, executor.axis_name), make_optimizer(config)
     training_batches(config, 0)  # fails here, before the long start, where the data is not prepared
 
     workdir.mkdir(parents=True, exist_ok=True)
@@ -117,7 +117,7 @@ def train(config: ConfigDict, workdir: str | Path, *, mesh: Any = None, writer: 
         writer = MetricWriter(workdir, resume_step=start_step, tensorboard=config.tensorboard) if first else NoWriter()
     step_fn = make_train_step(
         model,
-        make_optimizer(config),
+        optimizer,
         loss_options(config),
         seed=config.seed,
         axis_name=executor.axis_name,

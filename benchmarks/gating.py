@@ -23,7 +23,7 @@ from avsd_jax.errors import InputError
 GROUPS = ("all", "consistent", "inconsistent")
 METRICS = ("CC", "NSS", "SIM", "KL", "AUC-J", "s-AUC")
 
-_CONFIG = config_flags.DEFINE_config_file("benchmark", "configs/avinet.py:demo", "Configuration with rows to compare.")
+_CONFIG = config_flags.DEFINE_config_file("benchmark", None, "Configuration with rows to compare.")
 _SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Training seeds.")
 _OUT = flags.DEFINE_string("out", "runs/gating", "Folder of the runs and of the result.")
 
@@ -79,6 +79,8 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
+    if not any(argument.startswith("--benchmark=") for argument in sys.argv):
+        sys.argv.insert(1, "--benchmark=configs/avinet.py:demo")
     try:
         app.run(main)
     except InputError as error:

@@ -89,23 +89,18 @@ def test_a_killed_run_ends_with_the_same_bits(
 
 
 @pytest.mark.slow
-def test_two_processes_equal_one(
-    tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path, uninterrupted: pathlib.Path
-) -> None:
-    script = [sys.executable, str(TESTS / "tiny_run.py"), str(tmp_path), str(tiny_data_dir), "total_steps=40"]
-    done = subprocess.run(
-        [str(TESTS.parent / "launch/local.sh"), "2", *script],
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+def test_two_processes_equal_one(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path) -> None:
+    # Plain SGD: Adam would blow up the rounding of gradients that are almost zero.
+    changes = ["total_steps=6", "optimizer='sgd'", "learning_rate=0.05"]
+    finish(start(tmp_path / "one", tiny_data_dir, *changes))
+    script = [sys.executable, str(TESTS / "tiny_run.py"), str(tmp_path / "two"), str(tiny_data_dir), *changes]
+    launch = [str(TESTS.parent / "launch" / "local.sh"), "2", *script]
+    done = subprocess.run(launch, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
-    assert [line["step"] for line in read_scalars(tmp_path / "metrics.jsonl")] == [1, *range(3, 40, 3), 40]
-    one, two = load_for_inference(uninterrupted)[1], load_for_inference(tmp_path)[1]
+    assert [line["step"] for line in read_scalars(tmp_path / "two" / "metrics.jsonl")] == [1, 3, 6]
+    one, two = (load_for_inference(tmp_path / name)[1] for name in ("one", "two"))
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(a, b, atol=2e-6)
 
 
 def test_sigterm_saves_and_exits_cleanly(
