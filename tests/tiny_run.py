@@ -20,7 +20,7 @@ def add_extra_models() -> None:
         avsd_jax.models.__path__.append(folder)
 
 
-def tiny_config(data_dir: str | os.PathLike, **changes: object) -> ConfigDict:
+def tiny_config(data_dir: str | os.PathLike, /, **changes: object) -> ConfigDict:
     """The demo's configuration with a model that compiles in seconds, on the tiny dataset."""
     sys.path.insert(0, str(TESTS.parent))
     from configs.avinet import get_config
