@@ -1,8 +1,8 @@
 """Does gating by audio-visual consistency help? The demo's comparison over several seeds: mean and spread.
 
-    python -m benchmarks.gating [--benchmark=configs/avinet.py:demo] [--seeds=0,1,2] [--out=runs/gating]
+    python -m benchmarks.gating [--config=configs/avinet.py:demo] [--workdir=runs/gating] [--seeds=0,1,2]
 
-Each seed is a whole run of `avsd_jax.main` in `<out>/seed_<n>`: training and sampling start from the seed, the
+Each seed is a whole run of `avsd_jax.main` in `<workdir>/seed_<n>`: training and sampling start from the seed, the
 dataset is the same. A run that was cut off continues. Writes `gating.json` and `gating.md`.
 """
 
@@ -15,7 +15,6 @@ from typing import Any
 import jax
 import numpy as np
 from absl import app, flags, logging
-from ml_collections import config_flags
 
 from avsd_jax import main as command_line
 from avsd_jax.errors import InputError
@@ -23,9 +22,8 @@ from avsd_jax.errors import InputError
 GROUPS = ("all", "consistent", "inconsistent")
 METRICS = ("CC", "NSS", "SIM", "KL", "AUC-J", "s-AUC")
 
-_CONFIG = config_flags.DEFINE_config_file("benchmark", None, "Configuration with rows to compare.")
+# The configuration and the folder are the flags of `avsd_jax.main`.
 _SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Training seeds.")
-_OUT = flags.DEFINE_string("out", "runs/gating", "Folder of the runs and of the result.")
 
 
 def summarise(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -62,12 +60,12 @@ def table(summary: dict[str, Any]) -> str:
 def main(argv: Sequence[str]) -> None:
     """Runs every seed and writes the summary."""
     del argv
-    out = Path(_OUT.value)
+    out = Path(flags.FLAGS.workdir)
     logging.set_verbosity(logging.INFO)
     jax.config.update("jax_compilation_cache_dir", str(out.absolute() / "compiled"))
     records = []
     for seed in map(int, _SEEDS.value):
-        config = _CONFIG.value.copy_and_resolve_references()
+        config = flags.FLAGS.config.copy_and_resolve_references()
         config.seed = seed
         records.append(command_line.run(config, out / f"seed_{seed}"))
     summary = summarise(records)
@@ -78,10 +76,15 @@ def main(argv: Sequence[str]) -> None:
     print(text)
 
 
+def parse_flags(argv: Sequence[str]) -> list[str]:
+    """Parses the command line of `avsd_jax.main` with this benchmark's defaults."""
+    defaults = {"--config=": "configs/avinet.py:demo", "--workdir=": "runs/gating"}
+    missing = [flag + value for flag, value in defaults.items() if not any(a.startswith(flag) for a in argv)]
+    return command_line.parse_flags([argv[0], *missing, *argv[1:]])
+
+
 if __name__ == "__main__":
-    if not any(argument.startswith("--benchmark=") for argument in sys.argv):
-        sys.argv.insert(1, "--benchmark=configs/avinet.py:demo")
     try:
-        app.run(main)
+        app.run(main, flags_parser=parse_flags)
     except InputError as error:
         sys.exit(f"error: {error}")

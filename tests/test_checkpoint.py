@@ -1,5 +1,6 @@
 """What is saved comes back, from damage too, and nothing half-written is taken for whole."""
 
+import gc
 import pathlib
 
 import jax.numpy as jnp
@@ -56,6 +57,8 @@ def test_inference_takes_the_averaged_parameters(tmp_path: pathlib.Path) -> None
     np.testing.assert_array_equal(load_for_inference(tmp_path)[1]["params"]["conv"]["kernel"], 0.0)
 
 
+# Orbax leaves a coroutine behind where a restore fails, which Python reports when it is collected.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_damaged_step_falls_back_to_the_one_before(tmp_path: pathlib.Path) -> None:
     checkpointer = saved_run(tmp_path)
     damage(tmp_path / "checkpoints" / "3")
@@ -68,8 +71,10 @@ def test_a_damaged_step_falls_back_to_the_one_before(tmp_path: pathlib.Path) -> 
     checkpointer.close()
     assert (tmp_path / "unreadable-3").is_dir()
     assert Checkpointer(tmp_path).latest_step() == 3
+    gc.collect()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_state_of_another_shape_is_one_clear_error_and_costs_nothing(tmp_path: pathlib.Path) -> None:
     checkpointer = saved_run(tmp_path)
     other = make_state(0)
@@ -77,6 +82,7 @@ def test_a_state_of_another_shape_is_one_clear_error_and_costs_nothing(tmp_path:
     with pytest.raises(InputError, match="fits this configuration"):
         checkpointer.restore_latest(other)
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["1", "2", "3"]
+    gc.collect()
 
 
 def test_a_folder_that_is_no_run(tmp_path: pathlib.Path) -> None:
