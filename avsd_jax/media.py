@@ -18,6 +18,8 @@ from jaxtyping import Float, Float32
 
 from avsd_jax.errors import InputError
 
+# Titles in an unknown encoding must not keep a video from being read; PyAV 19 takes care of that by itself.
+_LENIENT = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 # A hole or overlap of the sound longer than this is a real one; shorter ones are rounded timestamps.
 _GAP_SECONDS = 0.05
 _NOMINAL_FPS = 25.0
@@ -82,7 +84,7 @@ def open_media(path: str | Path) -> av.container.InputContainer:
         raise InputError(f"{path} does not exist: give the path of a video file")
     try:
         # "file:" keeps a colon in a name from being read as a protocol.
-        return av.open(f"file:{path}", metadata_errors="replace")
+        return av.open(f"file:{path}", **_LENIENT)
     except (av.error.FFmpegError, OSError) as error:
         raise InputError(
             f"{path} cannot be read as a video ({error.strerror or error}): "
