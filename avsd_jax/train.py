@@ -266,6 +266,8 @@ def make_predict_fn(model: nn.Module, variables: Mapping[str, Any]) -> Callable[
     @jax.jit
     def forward(variables: Any, batch: Any) -> dict[str, jax.Array]:
         output = model.apply(variables, batch, train=False)
+        if "saliency" not in output:
+            raise InputError("the model predicts no map to score: give its row no label, or choose another model")
         return {k: output[k] for k in PREDICTION_KEYS if k in output}
 
     placed = jax.device_put(variables)
@@ -284,8 +286,6 @@ def evaluate(config: ConfigDict, variables: Mapping[str, Any]) -> dict[str, Any]
         `avsd_jax.evaluators.saliency` for a record.
     """
     store = VideoStore.open(config.dataset, config.test_split, config.data_dir)
-    if config.model_name == "avc":
-        raise InputError("model 'avc' predicts no map to score: give the row no label, or train a gated model")
     evaluator = saliency.SaliencyEvaluator(store, smooth_sigma=config.smooth_sigma)
     predict = make_predict_fn(model_from_config(config), variables)
     conditions = pipeline.AUDIO_CONDITIONS if config.audit and hears(config) else ("real",)
