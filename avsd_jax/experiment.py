@@ -55,8 +55,17 @@ def classifier_inputs(config: ConfigDict) -> Any | None:
 
 
 def hears(config: ConfigDict) -> bool:
-    """Whether the configured model has an audio-visual flow."""
-    return "gate" in config.model
+    """Whether the configured model listens: it has an audio-visual flow, or says `hears = True` in its class."""
+    module = load_module("avsd_jax.models", config.model_name, "model")
+    return "gate" in config.model or getattr(module.Model, "hears", False)
+
+
+def _tags(config: ConfigDict) -> tuple[str, ...]:
+    """The tags that the configured model learns to tell; none where it has no head for them."""
+    num_tags = config.model.get("num_tags", 0)
+    if num_tags and num_tags != len(config.tags):
+        raise InputError(f"model.num_tags={num_tags} and config.tags has {len(config.tags)} words: make them agree")
+    return tuple(config.tags) if num_tags else ()
 
 
 def clip_spec(config: ConfigDict) -> ClipSpec:
@@ -70,6 +79,7 @@ def clip_spec(config: ConfigDict) -> ClipSpec:
         samples_per_video=config.samples_per_video,
         avc=classifier_inputs(config),
         audio=hears(config),
+        tags=_tags(config),
     )
 
 
@@ -83,6 +93,8 @@ def example_batch(config: ConfigDict, batch_size: int = 1) -> dict[str, np.ndarr
         "fixations": np.zeros((batch_size, height, width), np.float32),
         "avc_label": np.zeros((batch_size,), np.int32),
     }
+    if spec.tags:
+        batch["tags"] = np.zeros((batch_size, len(spec.tags)), np.float32)
     if spec.audio:
         batch["audio"] = np.zeros((batch_size, spec.audio_samples), np.float32)
     if spec.avc is not None:

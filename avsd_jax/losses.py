@@ -82,6 +82,11 @@ def cross_entropy(logits: Float[Array, "b 2"], labels: Int[Array, "b"]) -> Float
     return jnp.where(known, loss, 0)
 
 
+def tag_entropy(logits: Float[Array, "b k"], tags: Float[Array, "b k"]) -> Float[Array, "b"]:
+    """Cross entropy of K tags, each present (1) or not (0), summed over the tags."""
+    return jnp.sum(optax.losses.sigmoid_binary_cross_entropy(logits, tags), axis=-1)
+
+
 def terms(
     output: Mapping[str, Any],
     batch: Mapping[str, Any],
@@ -90,20 +95,22 @@ def terms(
     cc_weight: float = 0.0,
     sim_weight: float = 0.0,
     nss_weight: float = 0.0,
+    tag_weight: float = 0.0,
 ) -> Terms:
     """Values and weights per example of every term of the loss: name -> (values [B], weights [B]).
 
     Args:
         output: what the model returns: `saliency` [B, H, W] if it predicts maps, `avc_logits` [B, 2] if it has a
-            classifier; entries that no term reads are ignored.
+            classifier, `tag_logits` and `heard_logits` [B, K] if it tells tags by eye or ear; entries that no term
+            reads are ignored.
         batch: `density` [B, H, W]; `avc_label` [B] with a classifier; `fixations` [B, H, W] with
-            `nss_weight`; and optionally `mask` [B], false for padding.
-        rho, cc_weight, sim_weight, nss_weight: as for `total`; a term that it would weigh with 0 is left out,
-            except `kl`.
+            `nss_weight`; `tags` [B, K] for a model that tells them; and optionally `mask` [B], false for padding.
+        rho, cc_weight, sim_weight, nss_weight, tag_weight: as for `total`; a term that it would weigh
+            with 0 is left out, except `kl` and the tags.
 
     An example counts in a saliency term if it has a target: a density (or fixations) not zero everywhere, as
     the official training redraws clips whose target is empty. In the cross entropy (`ce`) it counts if it is
-    labelled.
+    labelled, in that of the tags by ear (`heard`) if it is consistent.
 
     Raises:
         InputError: the batch lacks what a term needs.
@@ -122,6 +129,13 @@ def terms(
         if nss_weight:
             fixations = _required(batch, "fixations", "the NSS term (nss_weight)")
             result["nss"] = (nss(saliency, fixations), mask * (total_of(fixations) > 0))
+    if "tag_logits" in output:
+        result["tags"] = (tag_entropy(output["tag_logits"], _required(batch, "tags", "the loss of tags")), mask)
+    if "heard_logits" in output:
+        # What sounds is among what is seen only where the two are consistent.
+        consistent = _required(batch, "avc_label", "the loss of tags by ear") == 1
+        tags = _required(batch, "tags", "the loss of tags by ear")
+        result["heard"] = (tag_entropy(output["heard_logits"], tags), mask * consistent)
     if "avc_logits" in output and rho < 1:
         labels = _required(batch, "avc_label", "the classifier's loss")
         result["ce"] = (cross_entropy(output["avc_logits"], labels), mask * (labels >= 0))
@@ -135,12 +149,13 @@ def total(
     cc_weight: float = 0.0,
     sim_weight: float = 0.0,
     nss_weight: float = 0.0,
+    tag_weight: float = 0.0,
 ) -> Float[Array, ""]:
     """Eq. 3: `(1 - rho) * ce + rho * saliency`; one part alone, with a weight of 1, where the model
-    has only one of the two.
+    has only one of the two. A model that only hears has the tags by ear as its loss.
 
-    The saliency part is `kl - cc_weight * cc - sim_weight * sim - nss_weight * nss`: what is better when
-    higher is subtracted, so weights are positive, and an official coefficient of -1 is a weight of 1.
+    The saliency part is `kl + tag_weight * tags - cc_weight * cc - sim_weight * sim - nss_weight * nss`: what is
+    better when higher is subtracted, so weights are positive, and an official coefficient of -1 is a weight of 1.
 
     Args:
         means: of each of the `terms`, over the whole batch: sum(values * weights) / sum(weights), or 0 where
@@ -148,8 +163,10 @@ def total(
             examples and add up the losses and gradients.
     """
     if "kl" not in means:
-        return means["ce"]
+        return means["ce"] if "ce" in means else means["heard"]
     saliency = means["kl"]
+    if "tags" in means:
+        saliency = saliency + tag_weight * means["tags"]
     for name, weight in (("cc", cc_weight), ("sim", sim_weight), ("nss", nss_weight)):
         if weight:
             saliency = saliency - weight * means[name]

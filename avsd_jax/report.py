@@ -10,21 +10,19 @@ Input is a list of rows, one per model:
 """
 
 import json
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 from PIL import Image
 
-from avsd_jax import pictures
+from avsd_jax import pictures, whole_files
+from avsd_jax.evaluators.paired import DESCENDING
 from avsd_jax.metric_writer import read_scalars
 from avsd_jax.metrics import METRICS
 
 GROUP_TITLES = {"all": "All frames", "consistent": "Consistent frames", "inconsistent": "Inconsistent frames"}
-# Of these a lower value is better.
-DESCENDING = ("KL",)
 AUDIT_METRICS = ("CC", "KL")
 
 
@@ -62,10 +60,9 @@ def write(
     if lines:
         drawn["curves.png"] = pictures.curves(lines, "training loss")
     for name, picture in drawn.items():
-        _write_whole(workdir / name, lambda file, p=picture: Image.fromarray(p).save(file, "PNG"))
-    text = json.dumps(record, indent=1, allow_nan=False) + "\n"
-    _write_whole(workdir / "report.json", lambda file: file.write(text.encode()))
-    _write_whole(workdir / "report.md", lambda file: file.write(markdown(record, list(drawn)).encode()))
+        whole_files.write(workdir / name, lambda file, p=picture: Image.fromarray(p).save(file, "PNG"))
+    whole_files.write_json(workdir / "report.json", record)
+    whole_files.write_text(workdir / "report.md", markdown(record, list(drawn)))
     return record
 
 
@@ -267,11 +264,3 @@ def _plain_row(row: Mapping[str, Any]) -> dict[str, Any]:
     }
     times = {key: row.get(key) for key in ("train_seconds", "eval_seconds")}
     return {"label": row["label"], **times, "conditions": conditions}
-
-
-def _write_whole(path: Path, write_to: Callable[[Any], Any]) -> None:
-    """Writes beside the target and moves it there: readers see the old file or the new one."""
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
-        write_to(file)
-    os.replace(partial, path)

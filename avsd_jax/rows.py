@@ -93,12 +93,12 @@ def _row_config(config: ConfigDict, name: str, changes: ConfigDict, workdir: Pat
     result.total_steps = round(config.total_steps * changes.get("effort", 1))
     with result.ignore_type():
         for field, value in changes.items():
-            if field == "model":
-                result.model.update(value)
-            elif field not in _OWN_FIELDS:
+            if field != "model" and field not in _OWN_FIELDS:
                 result[field] = value
     if result.model_name != config.model_name:
         # Another model keeps the options that it has: a visual-only one has no fusion and no gate.
         fields = load_module("avsd_jax.models", result.model_name, "model").Model.__dataclass_fields__
         result.model = ConfigDict({k: v for k, v in result.model.items() if k in fields})
+    with result.model.unlocked():  # it may have options that the configuration's model does not
+        result.model.update(changes.get("model", {}))
     return result.lock()

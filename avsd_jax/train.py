@@ -30,7 +30,7 @@ from avsd_jax.preemption import Preemption
 from avsd_jax.train_state import TrainState, create_state, from_items, make_train_step, to_items
 
 # What a step or an evaluation reads; the rest of a batch (ids, masks) stays on the host.
-MODEL_KEYS = ("video", "audio", "avc_frames", "avc_audio", "avc_label", "density", "fixations")
+MODEL_KEYS = ("video", "audio", "avc_frames", "avc_audio", "avc_label", "density", "fixations", "tags")
 PREDICTION_KEYS = ("saliency", "gate", "avc_logits")
 
 
@@ -74,7 +74,7 @@ def for_model(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def loss_options(config: ConfigDict) -> dict[str, float]:
     """Weights of the loss terms."""
-    return {k: config[k] for k in ("rho", "cc_weight", "sim_weight", "nss_weight")}
+    return {k: config[k] for k in ("rho", "cc_weight", "sim_weight", "nss_weight", "tag_weight")}
 
 
 def train(config: ConfigDict, workdir: str | Path, *, mesh: Any = None, writer: Any = None) -> TrainState:

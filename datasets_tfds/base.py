@@ -9,7 +9,6 @@ import itertools
 import json
 import multiprocessing
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ from etils import epath
 from tqdm import tqdm
 
 from avsd_jax.data import schema
+from avsd_jax.worker_processes import end_with_parent
 
 ReadVideo = Callable[[], schema.SourceVideo]
 
@@ -76,7 +76,7 @@ class VideoDatasetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
             return
         # Spawned, because a forked child of a process with threads (grain's, jax's) can hang.
         context = multiprocessing.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(self.num_workers, context, initializer=_end_with_parent) as pool:
+        with concurrent.futures.ProcessPoolExecutor(self.num_workers, context, initializer=end_with_parent) as pool:
             self._pool = pool
             prepare()
 
@@ -187,13 +187,3 @@ def _encode_all(
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
-
-
-def _end_with_parent() -> None:
-    """Ends this worker when its parent is killed: the pool itself would leave it waiting for ever."""
-
-    def wait() -> None:
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()

@@ -7,6 +7,7 @@ import pathlib
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+import hypothesis
 import pytest
 from absl import flags
 from jaxtyping import install_import_hook
@@ -14,6 +15,10 @@ from jaxtyping import install_import_hook
 install_import_hook(["avsd_jax"], "beartype.beartype")
 
 ROOT = pathlib.Path(__file__).parent.parent
+
+# A test that fails here fails everywhere: examples come from the test's own code, not from chance.
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("repeatable")
 
 
 def pytest_configure(config: pytest.Config) -> None:

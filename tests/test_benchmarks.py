@@ -5,9 +5,11 @@ import pathlib
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from benchmarks import gating
+from benchmarks import metrics as metrics_benchmark
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -27,6 +29,19 @@ def test_gating_gives_mean_and_sample_deviation_over_seeds() -> None:
     lines = gating.table(summary).splitlines()
     assert lines[2].startswith("| V | 2.000 ± 1.000 |")
     assert lines[3].endswith("| 0.200 ± 0.100 |")
+
+
+def test_metrics_are_timed_only_where_all_agree() -> None:
+    maps = metrics_benchmark.make_maps(1, 16, 24, 30)
+    runs = metrics_benchmark.runs_of(maps, metrics_benchmark.ROW, "pysaliency is not here")
+    metrics_benchmark.check(runs, metrics_benchmark.ROW)
+    times = metrics_benchmark.measure(runs, rounds=1)
+    assert set(times) == {"ours, batch", "ours, one map", "NumPy"}
+    lines = metrics_benchmark.table([{"metric": "row of five", "fixations": 30, "ms": times}]).splitlines()
+    assert lines[2].startswith("| row of five | 30 | ")
+    wrong = runs | {"NumPy": (lambda: np.asarray(runs["NumPy"][0]()) + 0.01, 1)}
+    with pytest.raises(AssertionError, match="AUC-J, NumPy"):
+        metrics_benchmark.check(wrong, metrics_benchmark.ROW)
 
 
 @pytest.mark.slow

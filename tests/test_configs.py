@@ -50,7 +50,7 @@ def test_a_training_step_has_the_right_shapes(config: ConfigDict) -> None:
     assert jax.tree.map(lambda x: (x.shape, x.dtype), before) == jax.tree.map(lambda x: (x.shape, x.dtype), after)
     assert metrics["loss"].shape == ()
     assert ("ce" in metrics) == (classifier_inputs(config) is not None)
-    assert ("kl" in metrics) == (config.model_name != "avc")
+    assert ("kl" in metrics) == (config.model_name in ("vinet", "avinet"))
 
 
 def test_configurations_are_locked_and_name_their_variants() -> None:
@@ -64,8 +64,8 @@ def test_configurations_are_locked_and_name_their_variants() -> None:
 
 def test_rows_change_what_they_say_and_nothing_else() -> None:
     rows = {row.name: row for row in plan(load(CONFIGS / "avinet.py").get_config("demo"), "runs/x")}
-    assert list(rows) == ["base", "ears", "v", "av", "av_star", "av_oracle"]
-    assert [row.label for row in rows.values()] == ["", "", "V", "AV", "AV*", "AV#"]
+    assert list(rows) == ["base", "voice", "ears", "v", "av", "av_star", "av_oracle"]
+    assert [row.label for row in rows.values()] == ["", "", "", "V", "AV", "AV*", "AV#"]
     assert rows["v"].config.model_name == "vinet"
     assert "gate" not in rows["v"].config.model
     assert [rows[k].config.model.gate for k in ("av", "av_star", "av_oracle")] == ["always", "classifier", "labels"]
@@ -73,6 +73,10 @@ def test_rows_change_what_they_say_and_nothing_else() -> None:
     assert rows["av_oracle"].weights == rows["av_star"].folder
     assert rows["av"].config.init == rows["v"].config.init == str(rows["base"].folder)
     assert rows["av_star"].config.init_parts.classifier == str(rows["ears"].folder)
+    assert {rows[k].config.init_parts.audionet for k in ("av", "av_star")} == {str(rows["voice"].folder)}
+    assert rows["base"].config.model == rows["v"].config.model
+    assert rows["voice"].config.model.num_tags == len(rows["voice"].config.tags)
+    assert set(rows["ears"].config.model) == {"classifier", "classifier_options"}
     compared = {rows[k].config.total_steps for k in ("v", "av", "av_star")}
     assert len(compared) == 1, "all compared rows train equally long"
     assert rows["ears"].config.total_steps > rows["v"].config.total_steps

@@ -70,6 +70,15 @@ def test_a_batch_holds_what_the_models_take(store: VideoStore):
     assert batch.keys() - silent.keys() == {"audio", "avc_frames", "avc_audio"}
 
 
+def test_tags_tell_what_a_video_shows(store: VideoStore):
+    words = ("star", "disc", "unicorn")
+    spec = ClipSpec(clip_size=8, frame_size=(32, 64), audio=False, tags=words)
+    (batch,) = take(train_batches(store, spec, batch_size=4, seed=0), 1)
+    shown = [[word in store.videos[i].tags for word in words] for i in batch["video_index"]]
+    np.testing.assert_array_equal(batch["tags"], np.array(shown, np.float32))
+    assert 0 < batch["tags"].sum() < 8
+
+
 def test_the_global_batch_depends_on_seed_and_step_alone(store: VideoStore):
     def run(seed: int = 3, **options: int) -> list[Batch]:
         return take(train_batches(store, SPEC, batch_size=4, seed=seed, **options), 6 - options.get("start_step", 0))

@@ -22,7 +22,7 @@ TINY = "sounding_shapes/tiny"
 
 
 def folder(data_dir: pathlib.Path) -> pathlib.Path:
-    return data_dir / "sounding_shapes/tiny/1.0.0"
+    return data_dir / "sounding_shapes/tiny/1.1.0"
 
 
 def test_a_built_dataset_is_left_alone(tiny_data_dir: pathlib.Path, capsys: pytest.CaptureFixture):

@@ -1,5 +1,6 @@
 """The evaluator against scores computed frame by frame, on a store in memory."""
 
+import dataclasses
 import functools
 import json
 from collections.abc import Iterator, Mapping
@@ -18,7 +19,8 @@ from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 from avsd_jax.evaluators.avc import classifier_scores, rank_auc
 from avsd_jax.evaluators.ground_truth import fixation_map
-from avsd_jax.evaluators.saliency import SaliencyEvaluator, audit, to_native
+from avsd_jax.evaluators.saliency import SaliencyEvaluator, audit
+from avsd_jax.protocols import NATIVE, to_ground_truth
 
 SIZES = {"a": (24, 32), "b": (24, 32), "c": (18, 20)}
 FRAMES = {"a": 12, "b": 7, "c": 6}
@@ -102,13 +104,14 @@ def expected_scores(store: VideoStore) -> dict[tuple[int, int], dict[str, float]
         for f in range(index.num_frames):
             pool = marked.any(axis=0) & ~marked[f]
             found = score(guess(v, f), store.density(v, f) / np.float32(255), marked[f], pool)
-            scores[v, f] = {name: float(value) for name, value in found.items()}
+            # A frame that nobody looks at has no score, also where a metric would give it one.
+            scores[v, f] = {m: float(found[m]) if marked[f].any() else np.nan for m in metrics.METRICS}
     return scores
 
 
 @functools.partial(jax.jit, compiler_options=FAST_COMPILE)
 def score(pred: jax.Array, density: jax.Array, marked: jax.Array, pool: jax.Array) -> dict[str, jax.Array]:
-    return metrics.score(to_native(pred, density.shape, 0.0), density, marked, pool)
+    return metrics.score(to_ground_truth(pred, density.shape, NATIVE), density, marked, pool)
 
 
 @pytest.mark.parametrize("batch_size", [5, 64])
@@ -131,11 +134,10 @@ def test_averages_frames_over_videos_by_group(store: VideoStore, batch_size: int
         "frames": {"all": 25, "consistent": 10, "inconsistent": 14},
         "unlabelled": 1,
     }
-    # Frame 1 of each video has no fixation: similarity and divergence count as 0, the others are dropped.
-    nobody = {"NSS": 3, "CC": 3, "SIM": 0, "KL": 0, "AUC-J": 3, "s-AUC": 3}
-    assert record["nan"]["all"] == nobody
+    # Frame 1 of each video has no fixation.
+    assert record["nan"]["all"] == dict.fromkeys(metrics.METRICS, 3)
     sim = np.array([s["SIM"] for s in frames.values()])
-    np.testing.assert_allclose(record["frame_scores"]["all"]["SIM"], sim.mean(), rtol=1e-4)
+    np.testing.assert_allclose(record["frame_scores"]["all"]["SIM"], np.nanmean(sim), rtol=1e-4)
     assert "c" in record["videos"]
     assert "consistent" not in record["videos"]["c"]
     plain = {k: v for k, v in record.items() if k != "examples"}
@@ -172,14 +174,15 @@ def test_classifier_scores_that_do_not_exist() -> None:
 
 def test_predictions_are_brought_to_the_ground_truth() -> None:
     pred = jnp.asarray(guess(0, 0))
-    for sigma in (0.0, 2.0):
-        native = to_native(pred, (33, 47), sigma)
+    sharp, soft = (dataclasses.replace(NATIVE, smooth_sigma=sigma) for sigma in (0.0, 2.0))
+    for protocol in (sharp, soft):
+        native = to_ground_truth(pred, (33, 47), protocol)
         assert native.shape == (33, 47)
         assert native.min() >= pred.min()
         assert native.max() <= pred.max()
-    assert native.std() < to_native(pred, (33, 47), 0.0).std()
-    np.testing.assert_array_equal(to_native(pred, (16, 16), 0.0), pred)
-    assert np.isnan(to_native(jnp.full((16, 16), 0.3), (33, 47), 0.0)).all()
+    assert native.std() < to_ground_truth(pred, (33, 47), sharp).std()
+    np.testing.assert_array_equal(to_ground_truth(pred, (16, 16), sharp), pred)
+    assert np.isnan(to_ground_truth(jnp.full((16, 16), 0.3), (33, 47), sharp)).all()
 
 
 def test_fixations_become_pixels() -> None:

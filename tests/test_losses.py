@@ -152,6 +152,30 @@ def test_eq_3() -> None:
     np.testing.assert_allclose(losses.total(means, **options), 0.5 * (means["ce"] + saliency), rtol=1e-6)
 
 
+def test_tags_are_told_by_eye_in_every_clip_and_by_ear_where_it_is_consistent() -> None:
+    output, batch = make_batch()
+    rng = np.random.default_rng(1)
+    logits = jnp.asarray(rng.normal(size=(6, 3)), jnp.float32)
+    batch["tags"] = jnp.asarray(rng.random((6, 3)) < 0.5, jnp.float32)
+    p = 1 / (1 + np.exp(-np.asarray(logits, float)))
+    expected = -np.log(np.where(batch["tags"] == 1, p, 1 - p)).sum(1)
+
+    seen = losses.terms({"saliency": output["saliency"], "tag_logits": logits}, batch)
+    np.testing.assert_allclose(seen["tags"][0], expected, rtol=1e-5)
+    np.testing.assert_array_equal(seen["tags"][1], batch["mask"])
+    means = {name: mean(*term) for name, term in seen.items()}
+    np.testing.assert_allclose(losses.total(means, tag_weight=2.0), means["kl"] + 2 * means["tags"], rtol=1e-6)
+
+    heard = losses.terms({"heard_logits": logits}, batch)
+    assert set(heard) == {"heard"}
+    np.testing.assert_allclose(heard["heard"][0], expected, rtol=1e-5)
+    np.testing.assert_array_equal(heard["heard"][1], [1, 0, 0, 1, 0, 0])
+    np.testing.assert_allclose(losses.total({"heard": mean(*heard["heard"])}), mean(*heard["heard"]))
+    for name in ("tag_logits", "heard_logits"):
+        with pytest.raises(InputError, match="'tags'"):
+            losses.terms({name: logits}, {k: v for k, v in batch.items() if k != "tags"})
+
+
 def test_terms_add_up_over_any_split() -> None:
     output, batch = make_batch()
 

@@ -62,6 +62,16 @@ def test_shortest_input():
         models.create("soundnet8").init(jax.random.key(0), {"sound": jnp.zeros((1, MIN_SAMPLES))})
 
 
+def test_a_head_for_tags_leaves_the_encoders_names():
+    audio = {"audio": jnp.zeros((2, MIN_SAMPLES))}
+    tree = shapes(models.create("soundnet8", width=0.1), audio)["params"]
+    model = models.create("soundnet8", width=0.1, num_tags=3)
+    with_head = shapes(model, audio)["params"]
+    assert set(with_head) - set(tree) == {"tag_head"}
+    out = jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), audio)[0])
+    assert out["heard_logits"].shape == (2, 3)
+
+
 def test_last_layer_can_be_given():
     audio = jnp.zeros((1, MIN_SAMPLES))
     tree = flat_shapes(shapes(SoundNet(width=0.25, features=68), audio)["params"])

@@ -157,6 +157,19 @@ def test_any_clip_length_size_and_width(clip_size, num_skips):
     assert 0.28 * 1024 < out["y0"].shape[-1] < 0.32 * 1024
 
 
+def test_a_head_for_tags_changes_nothing_else():
+    model, plain = models.create("vinet", num_tags=5, **TINY), models.create("vinet", **TINY)
+    batch = {"video": normal(0, 2, 8, 32, 64, 3)}
+    drawn = variables(shapes(model, batch))
+    head = drawn["params"].pop("tag_head")
+    with_head = drawn | {"params": drawn["params"] | {"tag_head": head}}
+    out = fast_jit(lambda batch: model.apply(with_head, batch))(batch)
+    without = fast_jit(lambda batch: plain.apply(drawn, batch))(batch)
+    np.testing.assert_allclose(without["saliency"], out["saliency"], atol=1e-6)
+    evidence = np.asarray(out["y0"]) @ np.asarray(head["kernel"]) + np.asarray(head["bias"])
+    np.testing.assert_allclose(out["tag_logits"], evidence.max(axis=(1, 2, 3)), rtol=1e-4, atol=1e-5)
+
+
 def test_width_rounds_to_multiples_of_four():
     assert [scaled(64, width) for width in (0.01, 0.25, 0.3, 1.0)] == [4, 16, 20, 64]
 

@@ -11,6 +11,7 @@ Keys of an example (a batch adds the axis b in front):
     fixations    float32 [h w]      1 where a viewer fixates in the target frame
     avc_frames   float32 [n a a 3]  the classifier's frames      (only with a classifier)
     avc_audio    float32 [r]        the classifier's waveform    (only with a classifier)
+    tags         float32 [k]        1 where the video has the tag         (only if asked for)
     avc_label    int32 []           1 consistent, 0 inconsistent, -1 unlabelled
     video_index  int32 []           position of the video in the store
     frame_index  int32 []           target frame
@@ -59,6 +60,7 @@ class ClipSpec:
         samples_per_video: clips drawn from each video (each `train_items` of it) per epoch.
         avc: the classifier's clock (`classifier.inputs`), or None without a classifier.
         audio: whether the model hears.
+        tags: the words whose presence among a video's tags an example tells.
     """
 
     clip_size: int
@@ -69,6 +71,7 @@ class ClipSpec:
     samples_per_video: int = 1
     avc: Inputs | None = None
     audio: bool = True
+    tags: tuple[str, ...] = ()
 
     @property
     def audio_samples(self) -> int:
@@ -274,6 +277,8 @@ class _Clips:
             "frame_index": np.int32(window.target),
             "mask": np.bool_(True),
         }
+        if spec.tags:
+            example["tags"] = np.array([tag in index.tags for tag in spec.tags], np.float32)
         if spec.audio:
             example["audio"] = self._audio(video, window)
         if spec.avc is not None:

@@ -1,15 +1,29 @@
 """Saliency metrics: pure functions on maps `[..., H, W]`, exact, deterministic, jit- and vmap-able.
 
-Definitions follow the MIT benchmark's MATLAB code, which published tables use. Where that code draws random
-numbers (the tie-breaking jitter of AUC-Judd, the 100 splits of the shuffled AUC) the exact expectation is
-computed instead, in closed form. A NaN means "this frame has no such score": drop it from averages.
+Definitions follow the MIT benchmark's MATLAB code, which published tables use; `convention="pysaliency"` gives
+that package's where it differs. Where the MATLAB code draws random numbers (the tie-breaking jitter of
+AUC-Judd, the 100 splits of AUC-Borji and of the shuffled AUC) the exact expectation is computed instead, in
+closed form. A NaN means "this frame has no such score": drop it from averages.
 
 Results are float64 where an input is float64 (with `jax_enable_x64`), else float32.
 """
 
-from avsd_jax.metrics.auc import auc_judd, s_auc
+from avsd_jax.metrics.auc import auc_borji, auc_judd, s_auc
 from avsd_jax.metrics.distribution import cc, kl, sim
-from avsd_jax.metrics.location import nss
+from avsd_jax.metrics.location import information_gain, nss
 from avsd_jax.metrics.suite import METRICS, score
+from avsd_jax.metrics.transport import emd
 
-__all__ = ["METRICS", "auc_judd", "cc", "kl", "nss", "s_auc", "score", "sim"]
+__all__ = [
+    "METRICS",
+    "auc_borji",
+    "auc_judd",
+    "cc",
+    "emd",
+    "information_gain",
+    "kl",
+    "nss",
+    "s_auc",
+    "score",
+    "sim",
+]

@@ -1,15 +1,30 @@
 """Areas under ROC curves, as exact rank statistics: no sampling, no jitter."""
 
-from collections.abc import Callable
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Shaped
+from jaxtyping import Array, Bool, Float, Int
 
-from avsd_jax.metrics.maps import FixationMaps, Maps, Scores, as_float, fixated, is_constant, min_max
+from avsd_jax.errors import InputError
+from avsd_jax.metrics.maps import (
+    FixationMaps,
+    Maps,
+    Scores,
+    as_float,
+    check_shapes,
+    chunk_sums,
+    count,
+    fixated,
+    is_constant,
+    min_max,
+    over_maps,
+)
+from avsd_jax.metrics.ranks import few_or_many, positions, rank_statistic
 
 
+@functools.partial(jax.jit, static_argnames="max_fixations")
 def auc_judd(pred: Maps, fixations: FixationMaps, max_fixations: int | None = None) -> Scores:
     """AUC of fixated against all other pixels, thresholds at the fixated values (MIT `AUC_Judd`).
 
@@ -21,20 +36,49 @@ def auc_judd(pred: Maps, fixations: FixationMaps, max_fixations: int | None = No
     Args:
         pred: saliency of any scale, `[..., H, W]`.
         fixations: positive where somebody looked, same shape.
-        max_fixations: an upper bound on the fixated pixels of a map, which makes it fast; without one, any
-            number.
+        max_fixations: an upper bound on the fixated pixels of a map; without one, any number is right, and up
+            to 1024 are fast on a CPU.
 
     Returns:
         `[...]`. NaN where there is no fixation, where every pixel is fixated, and (a wrong bound must not
         pass for a score) where more than `max_fixations` are. A constant map scores `0.5 + 0.5 / (n + 1)`, a
         map that is constant but for rounding noise NaN.
+
+    Raises:
+        InputError: the shapes differ.
     """
+    check_shapes(pred=pred, fixations=fixations)
     (pred,) = as_float(pred)
-    noise = is_constant(pred) & (pred.max(axis=(-2, -1)) > pred.min(axis=(-2, -1)))
-    values = _over_maps(lambda x, hit: _judd(x, hit, max_fixations), pred, fixated(fixations))
-    return jnp.where(noise, jnp.nan, values)
+    return over_maps(functools.partial(_judd, max_fixations=max_fixations), pred, fixated(fixations))
 
 
+@jax.jit
+def auc_borji(pred: Maps, fixations: FixationMaps) -> Scores:
+    """AUC of fixated pixels against pixels drawn from the whole map (MIT `AUC_Borji`).
+
+    MATLAB averages 100 random draws of n pixels, the fixated ones included, with thresholds 0.1 apart on the
+    map stretched to [0, 1]. The expectation is the rank statistic of the map in 11 bins against all pixels.
+
+    Args:
+        pred: saliency of any scale, `[..., H, W]`.
+        fixations: positive where somebody looked, same shape.
+
+    Returns:
+        `[...]`; NaN where fewer than two pixels are fixated (as in MATLAB) or the prediction is constant.
+
+    Raises:
+        InputError: the shapes differ.
+    """
+    check_shapes(pred=pred, fixations=fixations)
+    (pred,) = as_float(pred)
+
+    def statistic(x: Float[Array, "h w"], hit: Bool[Array, "h w"]) -> Float[Array, ""]:
+        return jnp.where(count(hit) > 1, _binned(x, hit, jnp.full(hit.shape, True), 11), jnp.nan)
+
+    return over_maps(statistic, pred, fixated(fixations))
+
+
+@functools.partial(jax.jit, static_argnames=("bins", "max_fixations"))
 def s_auc(
     pred: Maps,
     fixations: FixationMaps,
@@ -54,114 +98,90 @@ def s_auc(
         shuffle_map: positive at the pool of negatives, same shape. It is used as given: clear the pixels that
             are fixated in this frame before, as the published protocol does.
         bins: 11 is the published statistic; None ranks the values themselves.
-        max_fixations: as for `auc_judd`; used with `bins=None` only.
+        max_fixations: as for `auc_judd`.
 
     Returns:
-        `[...]`; NaN where there is no fixation, the pool is empty or the prediction is constant.
+        `[...]`; NaN where there is no fixation, the pool is empty or the prediction is constant, and where more
+        pixels than `max_fixations` are fixated.
+
+    Raises:
+        InputError: the shapes differ, or `bins` is less than 2.
     """
+    check_shapes(pred=pred, fixations=fixations, shuffle_map=shuffle_map)
+    if bins is not None and bins < 2:
+        raise InputError(f"bins={bins}: give 2 or more, or None to rank the values themselves")
     (pred,) = as_float(pred)
-    unit = min_max(pred)
-    hit, pool = fixated(fixations), fixated(shuffle_map)
-    if bins is None:
-        return _over_maps(lambda x, h, p: _rank_statistic(x, h, p, max_fixations), unit, hit, pool)
-    # i * 0.1 in double precision is how Octave's 0:0.1:1 rounds; it matters to values exactly on a threshold.
-    thresholds = np.arange(1, bins) * (1 / (bins - 1))
-    return _over_maps(lambda x, h, p: _binned(x, h, p, thresholds), unit, hit, pool)
 
+    def statistic(x: Float[Array, "h w"], hit: Bool[Array, "h w"], pool: Bool[Array, "h w"]) -> Float[Array, ""]:
+        if bins is not None:
+            return _binned(x, hit, pool, bins, max_fixations)
+        return jnp.where(is_constant(x), jnp.nan, rank_statistic(x, hit, pool, max_fixations))
 
-def _over_maps(statistic: Callable[..., Float[Array, ""]], *maps: Array) -> Scores:
-    """Applies a function of single maps to every map of a batch.
-
-    One at a time on a CPU, where a map that stays in the cache and a gather without batch index are some five
-    times faster; all at once on an accelerator.
-    """
-    lead = maps[0].shape[:-2]
-    flat = tuple(m.reshape(-1, *m.shape[-2:]) for m in maps)
-    values = jax.lax.platform_dependent(
-        *flat,
-        cpu=lambda *xs: jax.lax.map(lambda one: statistic(*one), xs),
-        default=lambda *xs: jax.vmap(statistic)(*xs),
-    )
-    return values.reshape(lead)
+    return over_maps(statistic, pred, fixated(fixations), fixated(shuffle_map))
 
 
 def _judd(x: Float[Array, "h w"], hit: Bool[Array, "h w"], max_fixations: int | None) -> Float[Array, ""]:
-    n = hit.sum(dtype=jnp.int32)
-    others = x.size - n
+    n = count(hit)
     lowest = jnp.where(hit, x, jnp.inf).min()
-    above = (~hit & (x > lowest)).sum(dtype=jnp.int32)
-    level = (~hit & (x == lowest)).sum(dtype=jnp.int32)
-    k = (hit & (x == lowest)).sum(dtype=jnp.int32)
+    at_lowest, above = count(x == lowest), count(x > lowest)
+    k = count(hit & (x == lowest))
+    # Every fixated pixel is at the lowest fixated value or above.
+    level, above, others = at_lowest - k, above - (n - k), x.size - n
     n, others, above, level, k = (c.astype(x.dtype) for c in (n, others, above, level, k))
     half_step = 0.5 / n * (above + k / (k + 1) * level) / others
-    return _rank_statistic(x, hit, ~hit, max_fixations) + half_step
-
-
-def _rank_statistic(
-    x: Float[Array, "h w"],
-    positive: Bool[Array, "h w"],
-    negative: Bool[Array, "h w"],
-    max_positives: int | None,
-) -> Float[Array, ""]:
-    """P(positive > negative) + P(tie) / 2 over all pairs, in O(pixels * log(positives))."""
-    n, m = positive.sum(dtype=jnp.int32), negative.sum(dtype=jnp.int32)
-    bound = x.size if max_positives is None else min(max_positives, x.size)
-    size = 1 << bound.bit_length()  # the power of two above the bound: one entry at least is padding
-    top, _ = jax.lax.top_k(jnp.where(positive, x, -jnp.inf).ravel(), min(size - 1, x.size))
-    ascending = jnp.concatenate([jnp.full(size - top.size, -jnp.inf, x.dtype), top[::-1]])
-
-    below = _entries_below(ascending, x, jnp.less)
-    # An equal entry, if any, is the next one: its multiplicity needs no second search over the pixels.
-    multiplicity = _entries_below(ascending, ascending, jnp.less_equal) - _entries_below(ascending, ascending, jnp.less)
-    following = _take(jnp.append(ascending, jnp.inf), below)
-    ties = jnp.where(following == x, _take(jnp.append(multiplicity, 0), below), 0)
-    wins = 2 * (size - below) - ties  # twice: ties count one half
-
-    # Integer sums along rows are exact and cannot overflow; the last sum may round.
-    doubled = jnp.where(negative, wins, 0).sum(axis=-1, dtype=jnp.int32).astype(x.dtype).sum()
-    value = doubled / 2 / n.astype(x.dtype) / m.astype(x.dtype)
-    defined = (n > 0) & (m > 0) & (n <= bound) & jnp.isfinite(x.max() - x.min())
-    return jnp.where(defined, value, jnp.nan)
-
-
-def _entries_below(
-    ascending: Float[Array, "n"], x: Float[Array, "*s"], compare: Callable[[Array, Array], Array]
-) -> Int[Array, "*s"]:
-    """Binary search in a table of 2^k entries, the first of which is below everything.
-
-    Returns how many entries e satisfy `compare(e, x)`. A loop, not unrolled: XLA would fuse the steps, and
-    each would read again from the table what earlier ones have read.
-    """
-    steps = ascending.shape[0].bit_length() - 1
-
-    def halve(i: Int[Array, ""], index: Int[Array, "*s"]) -> Int[Array, "*s"]:
-        middle = index + (ascending.shape[0] // 2 >> i)
-        return jnp.where(compare(_take(ascending, middle), x), middle, index)
-
-    return jax.lax.fori_loop(0, steps, halve, jnp.zeros(x.shape, jnp.int32)) + 1
-
-
-def _take(table: Shaped[Array, "n"], index: Int[Array, "*s"]) -> Shaped[Array, "*s"]:
-    """`table[index]` without the check of the bounds, which costs more than the reading."""
-    return table.at[index].get(mode="promise_in_bounds")
+    noise = is_constant(x) & (x.max() > x.min())
+    return jnp.where(noise, jnp.nan, rank_statistic(x, hit, ~hit, max_fixations) + half_step)
 
 
 def _binned(
-    unit: Float[Array, "h w"],
+    x: Float[Array, "h w"],
     positive: Bool[Array, "h w"],
     negative: Bool[Array, "h w"],
-    thresholds: np.ndarray,
+    bins: int,
+    max_positives: int | None = None,
 ) -> Float[Array, ""]:
-    """The rank statistic of a map in [0, 1] cut at the thresholds, from two histograms."""
+    """The rank statistic of a map stretched to [0, 1] and cut into bins, the last of which holds 1 alone."""
+    unit = min_max(x)
+    # i * 0.1 in double precision is how Octave's 0:0.1:1 rounds; it matters to values exactly on a threshold.
+    # Compared in the map's own precision.
+    thresholds = (np.arange(1, bins) * (1 / (bins - 1))).astype(unit.dtype)
+    n, m = count(positive), count(negative)
+    reaching = few_or_many(
+        n,
+        max_positives,
+        unit.size,
+        lambda few: _reaching_of_few(unit, positive, n, thresholds, few),
+        lambda: _reaching_of_many(unit, positive, thresholds),
+    )
+    # Doubled: a negative in bin b loses to the positives above b, and half to those in b. That is a sum over
+    # the thresholds which the negative reaches, so that one pass over the map adds up all negatives.
+    reaching = jnp.concatenate([n[None], reaching, jnp.zeros(1, jnp.int32)])
+    steps = reaching[2:] - reaching[:-2]
+    losses = jnp.broadcast_to(reaching[0] + reaching[1], unit.shape)
+    for threshold, step in zip(thresholds, steps, strict=True):
+        losses += jnp.where(unit >= threshold, step, 0)
+    doubled = chunk_sums(jnp.where(negative, losses, 0)).astype(unit.dtype).sum()
+    value = doubled / 2 / n.astype(unit.dtype) / m.astype(unit.dtype)
+    bounded = True if max_positives is None else n <= max_positives
+    defined = bounded & ~is_constant(x) & jnp.isfinite(x.max() - x.min())
+    return jnp.where(defined, value, jnp.nan)
 
-    def reach(mask: Bool[Array, "h w"]) -> Float[Array, "n"]:
-        """Share of the masked pixels that reach threshold 0 (all), 1, 2, ..., and none at the end."""
-        counts = [mask.sum(dtype=jnp.int32)]
-        counts += [(mask & (unit >= t)).sum(dtype=jnp.int32) for t in thresholds]
-        share = jnp.stack([*counts, jnp.zeros_like(counts[0])]).astype(unit.dtype)
-        return share / share[0]
 
-    p, q = reach(positive), reach(negative)
-    # A positive in bin b beats the negatives below b and halves those in b.
-    value = jnp.sum((p[:-1] - p[1:]) * (1 - (q[:-1] + q[1:]) / 2))
-    return jnp.where(jnp.isnan(unit).any(), jnp.nan, value)
+def _reaching_of_few(
+    unit: Float[Array, "h w"],
+    mask: Bool[Array, "h w"],
+    n: Int[Array, ""],
+    thresholds: Float[np.ndarray, " thresholds"],
+    bound: int,
+) -> Int[Array, " thresholds"]:
+    """How many of n masked pixels, at most `bound`, reach each threshold."""
+    at = jnp.minimum(positions(mask, bound), unit.size - 1)
+    reached = unit.ravel()[at][:, None] >= thresholds
+    return (reached & (jnp.arange(bound) < n)[:, None]).sum(axis=0, dtype=jnp.int32)
+
+
+def _reaching_of_many(
+    unit: Float[Array, "h w"], mask: Bool[Array, "h w"], thresholds: Float[np.ndarray, " thresholds"]
+) -> Int[Array, " thresholds"]:
+    """How many masked pixels reach each threshold."""
+    return jnp.stack([count(mask & (unit >= threshold)) for threshold in thresholds])

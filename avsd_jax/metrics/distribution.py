@@ -1,74 +1,119 @@
 """Metrics that compare a prediction with a density map: linear correlation, similarity, divergence."""
 
+import functools
+
+import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from avsd_jax.metrics.maps import (
     Maps,
     Scores,
     as_float,
     centred,
+    check_shapes,
     is_constant,
+    is_pysaliency,
     is_zero,
     min_max,
-    per_map,
+    over_maps,
+    pysaliency_density,
+    sum_to_one,
     total,
 )
 
-EPSILON = 2.0**-52
+_MIT_EPSILON = 2.0**-52
+_PYSALIENCY_EPSILON = 1e-20
 
 
-def cc(pred: Maps, density: Maps) -> Scores:
+@functools.partial(jax.jit, static_argnames="convention")
+def cc(pred: Maps, density: Maps, convention: str = "mit") -> Scores:
     """Pearson correlation over pixels (MIT `CC`).
 
     Args:
         pred, density: maps of any scale, `[..., H, W]`.
+        convention: "mit" or "pysaliency"; they differ for a constant prediction only.
 
     Returns:
-        `[...]` in [-1, 1]; NaN where either map is constant.
+        `[...]` in [-1, 1]; NaN where either map is constant, but 0 for "pysaliency" where only the prediction
+        is.
+
+    Raises:
+        InputError: the shapes differ or the convention is unknown.
     """
-    pred, density = as_float(pred, density)
-    x, y = centred(min_max(pred)), centred(min_max(density))
-    return total(x * y) / jnp.sqrt(total(x * x) * total(y * y))
+    check_shapes(pred=pred, density=density)
+    pysaliency = is_pysaliency(convention)
+
+    def correlation(pred: Float[Array, "h w"], density: Float[Array, "h w"]) -> Float[Array, ""]:
+        x, y = centred(min_max(pred)), centred(min_max(density))
+        value = total(x * y) / jnp.sqrt(total(x * x) * total(y * y))
+        if pysaliency:
+            value = jnp.where(is_constant(pred) & ~is_constant(density), 0, value)
+        return value
+
+    return over_maps(correlation, *as_float(pred, density))
 
 
-def sim(pred: Maps, density: Maps) -> Scores:
-    """Histogram intersection of the two maps, each stretched to [0, 1] and divided by its sum (MIT
-    `similarity`).
+@functools.partial(jax.jit, static_argnames="convention")
+def sim(pred: Maps, density: Maps, convention: str = "mit") -> Scores:
+    """Histogram intersection of the two maps, each divided by its sum.
 
     Args:
         pred, density: maps of any scale, `[..., H, W]`.
+        convention: "mit" (MIT `similarity`): each map is stretched to [0, 1] first. "pysaliency": only shifted
+            where it has negative values, and a zero map is uniform: lower wherever a prediction's minimum is
+            above 0.
 
     Returns:
-        `[...]` in [0, 1]. A map that is zero everywhere shares nothing: 0, so a frame nobody fixated counts
-        as 0 here while the other metrics drop it. NaN where either map is constant but not zero.
+        `[...]` in [0, 1]. For "mit" a map that is zero everywhere shares nothing: 0, so a frame nobody
+        fixated counts as 0 here, as in the published protocol, while the other metrics drop it; NaN where
+        either map is constant but not zero.
+
+    Raises:
+        InputError: the shapes differ or the convention is unknown.
     """
-    pred, density = as_float(pred, density)
-    x, y = min_max(pred), min_max(density)
-    shared = total(jnp.minimum(x / per_map(total(x)), y / per_map(total(y))))
-    no_pred, no_density = is_zero(pred), is_zero(density)
-    flat = (is_constant(pred) & ~no_pred) | (is_constant(density) & ~no_density)
-    undefined = flat | jnp.isnan(total(pred) + total(density))
-    return jnp.where(undefined, jnp.nan, jnp.where(no_pred | no_density, 0, shared))
+    check_shapes(pred=pred, density=density)
+    pysaliency = is_pysaliency(convention)
+
+    def intersection(pred: Float[Array, "h w"], density: Float[Array, "h w"]) -> Float[Array, ""]:
+        if pysaliency:
+            return total(jnp.minimum(pysaliency_density(pred), pysaliency_density(density)))
+        shared = total(jnp.minimum(sum_to_one(min_max(pred)), sum_to_one(min_max(density))))
+        no_pred, no_density = is_zero(pred), is_zero(density)
+        flat = (is_constant(pred) & ~no_pred) | (is_constant(density) & ~no_density)
+        undefined = flat | jnp.isnan(pred.max() + density.max())
+        return jnp.where(undefined, jnp.nan, jnp.where(no_pred | no_density, 0, shared))
+
+    return over_maps(intersection, *as_float(pred, density))
 
 
-def kl(pred: Maps, density: Maps) -> Scores:
-    """Divergence of the prediction from the density, `sum q ln(eps + q / (p + eps))`, eps = 2^-52 (MIT
-    `KLdiv`).
+@functools.partial(jax.jit, static_argnames="convention")
+def kl(pred: Maps, density: Maps, convention: str = "mit") -> Scores:
+    """Divergence of the prediction p from the density q, both divided by their sums.
 
     Args:
-        pred, density: non-negative maps, `[..., H, W]`; each is divided by its sum, a zero map stays zero.
+        pred, density: maps `[..., H, W]`, for "mit" non-negative.
+        convention: "mit" (MIT `KLdiv`, and pysaliency's `MIT_KLDiv` but for zero maps):
+            `sum q ln(eps + q / (p + eps))`, eps = 2^-52, a zero map stays zero. "pysaliency" (its
+            `image_based_kl_divergence` with its defaults): `sum q ln(q / p)` after 1e-20 is added to both
+            maps, which are shifted first where they have negative values.
 
     Returns:
-        `[...]` in nats, lower is better: 0 for an empty density; NaN where a map has a negative value, of
-        which the logarithm does not exist (a bicubic resize can make some: clip first).
+        `[...]` in nats, lower is better. For "mit" 0 where the density is empty, and NaN where a map has a
+        negative value, of which the logarithm does not exist (a bicubic resize can make some: clip first).
+
+    Raises:
+        InputError: the shapes differ or the convention is unknown.
     """
-    pred, density = as_float(pred, density)
-    p, q = _sum_to_one(pred), _sum_to_one(density)
-    divergence = total(q * jnp.log(EPSILON + q / (p + EPSILON)))
-    negative = jnp.any((pred < 0) | (density < 0), axis=(-2, -1))
-    return jnp.where(negative, jnp.nan, divergence)
+    check_shapes(pred=pred, density=density)
+    pysaliency = is_pysaliency(convention)
 
+    def divergence(pred: Float[Array, "h w"], density: Float[Array, "h w"]) -> Float[Array, ""]:
+        if pysaliency:
+            p, q = (pysaliency_density(x, _PYSALIENCY_EPSILON) for x in (pred, density))
+            return total(q * (jnp.log(q) - jnp.log(p)))
+        p, q = sum_to_one(pred), sum_to_one(density)
+        nats = total(q * jnp.log(_MIT_EPSILON + q / (p + _MIT_EPSILON)))
+        return jnp.where((pred.min() < 0) | (density.min() < 0), jnp.nan, nats)
 
-def _sum_to_one(x: Maps) -> Maps:
-    mass = total(x)
-    return x / per_map(jnp.where(mass == 0, 1, mass))
+    return over_maps(divergence, *as_float(pred, density))

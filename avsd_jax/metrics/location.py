@@ -1,6 +1,10 @@
-"""Normalised scanpath saliency."""
+"""Metrics at the fixated pixels: normalised scanpath saliency and information gain."""
 
+import functools
+
+import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from avsd_jax.metrics.maps import (
     FixationMaps,
@@ -8,26 +12,83 @@ from avsd_jax.metrics.maps import (
     Scores,
     as_float,
     centred,
-    count,
-    fixated,
+    check_shapes,
+    is_constant,
+    is_pysaliency,
     min_max,
+    over_maps,
+    pysaliency_density,
+    sum_to_one,
     total,
+    weights,
 )
 
+_MIT_EPSILON = 2.0**-52
+_PYSALIENCY_EPSILON = 1e-20
 
-def nss(pred: Maps, fixations: FixationMaps) -> Scores:
-    """Mean over the fixated pixels of the prediction's z-score (MIT `NSS`: standard deviation over n - 1).
+
+@functools.partial(jax.jit, static_argnames="convention")
+def nss(pred: Maps, fixations: FixationMaps, convention: str = "mit") -> Scores:
+    """Mean over the fixated pixels of the prediction's z-score.
 
     Args:
         pred: saliency of any scale, `[..., H, W]`.
         fixations: positive where somebody looked, same shape.
+        convention: "mit" (MIT `NSS`): standard deviation over pixels - 1, a pixel fixated twice counts once, a
+            constant prediction has no score. "pysaliency": standard deviation over pixels, every fixation of
+            a map of counts counts, a constant prediction scores 0.
 
     Returns:
-        `[...]`; NaN where there is no fixation or the prediction is constant.
+        `[...]`; NaN where there is no fixation, and for "mit" where the prediction is constant.
+
+    Raises:
+        InputError: the shapes differ or the convention is unknown.
     """
+    check_shapes(pred=pred, fixations=fixations)
+    pysaliency = is_pysaliency(convention)
     (pred,) = as_float(pred)
-    hit = fixated(fixations)
-    deviation = centred(min_max(pred))
     pixels = pred.shape[-2] * pred.shape[-1]
-    std = jnp.sqrt(total(deviation**2) / (pixels - 1))
-    return total(jnp.where(hit, deviation, 0)) / count(hit) / std
+
+    def score(x: Float[Array, "h w"], weight: Float[Array, "h w"]) -> Float[Array, ""]:
+        deviation = centred(min_max(x))
+        std = jnp.sqrt(total(deviation**2) / (pixels if pysaliency else pixels - 1))
+        value = total(deviation * weight) / std
+        if pysaliency:
+            value = jnp.where(is_constant(x), 0, value)
+        return value / total(weight)
+
+    return over_maps(score, pred, weights(fixations, pysaliency, pred.dtype))
+
+
+@functools.partial(jax.jit, static_argnames="convention")
+def information_gain(pred: Maps, fixations: FixationMaps, baseline: Maps, convention: str = "mit") -> Scores:
+    """Mean over the fixated pixels of log2 of the prediction's over the baseline's probability.
+
+    Args:
+        pred: saliency, `[..., H, W]`.
+        fixations: positive where somebody looked, same shape.
+        baseline: what is known without the stimulus, such as a centre bias, same shape.
+        convention: "mit" (MIT `InfoGain`): maps are stretched to [0, 1], then divided by their sum, and 2^-52
+            is added. "pysaliency": 1e-20 is added to maps, which are shifted first where they are negative, and
+            they are divided by their sum; every fixation of a map of counts counts. The two are not
+            comparable: they lie up to 60 bits apart where a prediction has zeros.
+
+    Returns:
+        `[...]` in bits; NaN where there is no fixation, and for "mit" where either map is constant.
+
+    Raises:
+        InputError: the shapes differ or the convention is unknown.
+    """
+    check_shapes(pred=pred, fixations=fixations, baseline=baseline)
+    pysaliency = is_pysaliency(convention)
+    pred, baseline = as_float(pred, baseline)
+
+    def bits(x: Float[Array, "h w"]) -> Float[Array, "h w"]:
+        if pysaliency:
+            return jnp.log2(pysaliency_density(x, _PYSALIENCY_EPSILON))
+        return jnp.log2(sum_to_one(min_max(x)) + _MIT_EPSILON)
+
+    def gain(x: Float[Array, "h w"], base: Float[Array, "h w"], weight: Float[Array, "h w"]) -> Float[Array, ""]:
+        return total((bits(x) - bits(base)) * weight) / total(weight)
+
+    return over_maps(gain, pred, baseline, weights(fixations, pysaliency, pred.dtype))

@@ -13,13 +13,14 @@ from jaxtyping import Array, Float
 
 
 @functools.lru_cache(maxsize=256)
-def bicubic_matrix(size: int, new_size: int) -> Float[np.ndarray, "new old"]:
-    """Weights of MATLAB's bicubic `imresize` along one axis.
+def bicubic_matrix(size: int, new_size: int, scale: float | None = None) -> Float[np.ndarray, "new old"]:
+    """Weights of MATLAB's bicubic `imresize` along one axis, `[new_size, size]`.
 
     Keys' cubic with a = -1/2, half-pixel centres, widened by the scale when shrinking (antialiasing), each
-    output's weights renormalised to one, indices outside mirrored with the edge repeated.
+    output's weights renormalised to one, indices outside mirrored with the edge repeated. `scale` is for
+    `imresize` by a factor, which MATLAB keeps although it rounds the new size up.
     """
-    scale = new_size / size
+    scale = new_size / size if scale is None else scale
     widening = min(scale, 1.0)
     width = 4.0 / widening
     centre = (np.arange(1, new_size + 1) / scale + 0.5 * (1 - 1 / scale))[:, None]

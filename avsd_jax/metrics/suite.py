@@ -1,27 +1,61 @@
 """The six metrics together."""
 
+import functools
+from collections.abc import Sequence
+
+import jax
+from jaxtyping import Array, Bool, Float
+
+from avsd_jax.errors import InputError
 from avsd_jax.metrics.auc import auc_judd, s_auc
 from avsd_jax.metrics.distribution import cc, kl, sim
 from avsd_jax.metrics.location import nss
-from avsd_jax.metrics.maps import FixationMaps, Maps, Scores
+from avsd_jax.metrics.maps import FixationMaps, Maps, Scores, as_float, check_shapes, fixated, over_maps
 
 METRICS = ("NSS", "CC", "SIM", "KL", "AUC-J", "s-AUC")
 
 
+@functools.partial(jax.jit, static_argnames=("max_fixations", "names"))
 def score(
     pred: Maps,
     density: Maps,
     fixations: FixationMaps,
     shuffle_map: FixationMaps,
     max_fixations: int | None = None,
+    names: Sequence[str] = METRICS,
 ) -> dict[str, Scores]:
-    """Every metric of `METRICS` for maps `[..., H, W]`: name -> `[...]`, NaN where there is no such score."""
-    values = (
-        nss(pred, fixations),
-        cc(pred, density),
-        sim(pred, density),
-        kl(pred, density),
-        auc_judd(pred, fixations, max_fixations),
-        s_auc(pred, fixations, shuffle_map),
-    )
-    return dict(zip(METRICS, values, strict=True))
+    """Several metrics at once, which share what they have in common; in the MIT convention.
+
+    Args:
+        pred: saliency, `[..., H, W]`.
+        density: ground truth, same shape.
+        fixations: positive where somebody looked, same shape.
+        shuffle_map: positive at the pool of negatives of the s-AUC, same shape.
+        max_fixations: see `auc_judd`.
+        names: a tuple of some of `METRICS`.
+
+    Returns:
+        Name -> `[...]`, NaN where there is no such score.
+
+    Raises:
+        InputError: the shapes differ or a name is unknown.
+    """
+    check_shapes(pred=pred, density=density, fixations=fixations, shuffle_map=shuffle_map)
+    unknown = [name for name in names if name not in METRICS]
+    if unknown:
+        raise InputError(f"unknown metric {unknown[0]!r}: choose from {', '.join(METRICS)}")
+
+    def one(
+        x: Float[Array, "h w"], truth: Float[Array, "h w"], hit: Bool[Array, "h w"], pool: Bool[Array, "h w"]
+    ) -> dict[str, Float[Array, ""]]:
+        metrics = {
+            "NSS": lambda: nss(x, hit),
+            "CC": lambda: cc(x, truth),
+            "SIM": lambda: sim(x, truth),
+            "KL": lambda: kl(x, truth),
+            "AUC-J": lambda: auc_judd(x, hit, max_fixations),
+            "s-AUC": lambda: s_auc(x, hit, pool, max_fixations=max_fixations),
+        }
+        return {name: metrics[name]() for name in names}
+
+    return over_maps(one, *as_float(pred, density), fixated(fixations), fixated(shuffle_map))

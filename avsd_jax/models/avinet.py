@@ -27,9 +27,9 @@ class Model(nn.Module):
     """AViNet; with the default options exactly the official network, which no gate switches.
 
     Attributes:
-        clip_size, num_skips, width, lowering, axis_name, norm_momentum: see `avsd_jax.models.vinet.Model`;
-            the width also scales SoundNet, whose last layer always has as many channels as the visual
-            feature.
+        clip_size, num_skips, width, lowering, axis_name, norm_momentum, num_tags: see
+            `avsd_jax.models.vinet.Model`; the width also scales SoundNet, whose last layer always has as
+            many channels as the visual feature.
         fusion: module of `avsd_jax.models.fusions`.
         fusion_options: its options.
         gate: what opens the gate: "always", "never", "labels" or "classifier"; see
@@ -50,6 +50,7 @@ class Model(nn.Module):
     lowering: Lowering = "auto"
     axis_name: str | None = None
     norm_momentum: float = 0.999
+    num_tags: int = 0
     fusion: str = "bilinear"
     fusion_options: Mapping[str, Any] | ConfigDict = FrozenDict()
     gate: str = "always"
@@ -57,6 +58,7 @@ class Model(nn.Module):
     train_gate: str = "predicted"
     classifier: str = "l3net"
     classifier_options: Mapping[str, Any] | ConfigDict = FrozenDict()
+    hears = True
 
     @nn.compact
     def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:
@@ -71,10 +73,10 @@ class Model(nn.Module):
 
         Returns:
             saliency [B, H, W] in [0, 1], logits [B, H, W], gate [B] bool (True: the fused flow is used), the
-            features stem, y3, y2, y1, y0, dec_in, dec1, dec2, dec3 [B, T', H', W', C]; unless gate="never"
-            also audio_features [B, N, C] and fused [B, T', H', W', C]; with gate="classifier" avc_logits [B,
-            2] (class 1 = consistent); with gate_at="output" saliency_v and, unless gate="never", saliency_av
-            [B, H, W].
+            features stem, y3, y2, y1, y0, dec_in, dec1, dec2, dec3 [B, T', H', W', C]; with `num_tags`
+            tag_logits [B, K]; unless gate="never" also audio_features [B, N, C] and fused [B, T', H', W',
+            C]; with gate="classifier" avc_logits [B, 2] (class 1 = consistent); with gate_at="output"
+            saliency_v and, unless gate="never", saliency_av [B, H, W].
 
         Raises:
             InputError: an unknown option, a missing key, or sizes that do not fit.
@@ -89,9 +91,11 @@ class Model(nn.Module):
             self.lowering,
             self.axis_name,
             self.norm_momentum,
+            self.num_tags,
         )
         visual = vinet.Model(*options, name="visual_model")
         out = visual.encode(_get(batch, "video"), train)
+        out |= visual.tell(out["y0"])
 
         logits = None
         if self.gate == "classifier":

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array
 
@@ -13,17 +14,25 @@ class Model(nn.Module):
     """SoundNet8's convolution blocks; the variables are those of AViNet's `audionet`.
 
     Attributes:
+        clip_size: frames of the clips whose sound is heard; the data pipeline reads it, the network takes any length.
         width: multiplies the channel counts.
         axis_name: the pmap axis over which BatchNorm statistics are averaged.
+        num_tags: 0, or how many kinds of things a head shall tell by their sound. The published weights were
+            prepared like this, by what an image network saw.
     """
 
+    clip_size: int = 32
     width: float = 1.0
     axis_name: str | None = None
+    num_tags: int = 0
+    hears = True
 
     def setup(self) -> None:
         """Shares the model's own scope, so that the variables carry no further name."""
         self.encoder = SoundNet(self.width, axis_name=self.axis_name)
         nn.share_scope(self, self.encoder)
+        if self.num_tags:
+            self.tag_head = nn.Dense(self.num_tags)
 
     def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:
         """Encodes each clip's audio.
@@ -33,7 +42,7 @@ class Model(nn.Module):
             train: use and update batch statistics.
 
         Returns:
-            audio_features [B, N, C] and the blocks' outputs conv1 ... conv7.
+            audio_features [B, N, C] and the blocks' outputs conv1 ... conv7; with `num_tags` also heard_logits [B, K].
 
         Raises:
             InputError: no audio, or too little of it.
@@ -41,4 +50,5 @@ class Model(nn.Module):
         if "audio" not in batch:
             raise InputError("the batch has no audio: add the key 'audio', [B, S]")
         taps = self.encoder(batch["audio"], train)
-        return {"audio_features": taps["conv7"], **taps}
+        out = {"audio_features": taps["conv7"], **taps}
+        return out | ({"heard_logits": self.tag_head(jnp.mean(taps["conv7"], axis=1))} if self.num_tags else {})

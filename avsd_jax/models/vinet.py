@@ -25,6 +25,8 @@ class Model(nn.Module):
         lowering: see `avsd_jax.nn.conv3d.conv3d`.
         axis_name: the pmap axis over which BatchNorm statistics are averaged.
         norm_momentum: of the encoder's running statistics, see `avsd_jax.nn.s3d.S3D`.
+        num_tags: 0, or how many kinds of things a head on the deepest feature shall find in the clip, to prepare
+            the encoder as its published weights were prepared on a video classification set.
     """
 
     clip_size: int = 32
@@ -33,11 +35,14 @@ class Model(nn.Module):
     lowering: Lowering = "auto"
     axis_name: str | None = None
     norm_momentum: float = 0.999
+    num_tags: int = 0
 
     def setup(self) -> None:
         """Names the two halves as the official checkpoints do."""
         self.backbone = S3D(self.width, self.lowering, self.axis_name, self.norm_momentum)
         self.decoder = Decoder(self.clip_size, self.num_skips, self.width, self.lowering)
+        if self.num_tags:
+            self.tag_head = nn.Dense(self.num_tags)
 
     def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:
         """Predicts the saliency map of each clip's last frame.
@@ -48,7 +53,8 @@ class Model(nn.Module):
 
         Returns:
             saliency [B, H, W] in [0, 1], logits [B, H, W], and the features stem, y3, y2, y1, y0, dec_in,
-            dec1, dec2, dec3 [B, T', H', W', C].
+            dec1, dec2, dec3 [B, T', H', W', C]; with `num_tags` also tag_logits [B, K], of each tag where it is
+            most evident.
 
         Raises:
             InputError: no video, or not of clip_size frames with height and width multiples of 32.
@@ -56,7 +62,7 @@ class Model(nn.Module):
         if "video" not in batch:
             raise InputError("the batch has no video: add the key 'video', [B, T, H, W, 3]")
         taps = self.encode(batch["video"], train)
-        return {**taps, **self.decode(taps["y0"], taps, train)}
+        return {**taps, **self.tell(taps["y0"]), **self.decode(taps["y0"], taps, train)}
 
     def encode(self, video: Float[Array, "b t h w 3"], train: bool = False) -> dict[str, Float[Array, "b _ _ _ _"]]:
         """Encoder taps of a clip; see `avsd_jax.nn.s3d.S3D`."""
@@ -66,6 +72,10 @@ class Model(nn.Module):
         if height % 32 or width % 32:
             raise InputError(f"video is {height}x{width}: resize it to a height and width that are multiples of 32")
         return self.backbone(video, train)
+
+    def tell(self, y0: Float[Array, "b t h w c"]) -> dict[str, Float[Array, "b k"]]:
+        """tag_logits [B, K] from the deepest feature; nothing without a head for tags."""
+        return {"tag_logits": jnp.max(self.tag_head(y0), axis=(1, 2, 3))} if self.num_tags else {}
 
     def decode(
         self,

@@ -33,15 +33,15 @@ class Builder(VideoDatasetBuilder):
     """Generated videos of sounding shapes with gaze, density maps and the true audio-visual consistency per
     frame."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First release."}
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES = {"1.1.0": "More videos to train on.", "1.0.0": "First release."}
     LICENSE = "Apache-2.0"
     BUILDER_CONFIGS = [
         SoundingShapesConfig(
             name="default",
-            description="The demo's size: 192 videos of six seconds.",
+            description="The demo's size: 272 videos of six seconds.",
             generator=GeneratorConfig(num_frames=75),
-            train_videos=160,
+            train_videos=240,
             test_videos=32,
         ),
         SoundingShapesConfig(

@@ -1,0 +1,329 @@
+"""Scores anybody's predictions: python -m avsd_jax.evaluate --predictions=DIR --dataset=NAME [--protocol=stavis]
+
+`DIR` holds a folder of maps per video, of whichever model; `avsd_jax.prediction_folders` says which file names are
+understood. Into `--out` go
+
+    scores.json    the record: scores by group with confidence intervals, every choice of the protocol, what is missing
+    scores.csv     every frame
+    scores.md      a page to read; for the six audio-visual sets with the survey's published rows beside
+    videos/        a file per finished video: a run that was killed continues from there
+
+Several models of one comparison by folds are given as `--predictions=DIR1,DIR2,DIR3 --split=test_1,test_2,test_3`.
+Scores are computed on the CPU, videos in parallel.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import jax
+import numpy as np
+
+from avsd_jax import datasets, prediction_folders, protocols, score_files, scoring_jobs
+from avsd_jax.data.store import VideoStore
+from avsd_jax.errors import InputError
+from avsd_jax.evaluators.summary import Frames, summarise
+from avsd_jax.prediction_folders import PredictionFolder
+from avsd_jax.protocols import Protocol
+from avsd_jax.scoring_jobs import Job, code, digest
+from avsd_jax.whole_files import make_folder
+
+PRECISIONS = ("float64", "float32")
+
+
+@dataclass(frozen=True)
+class Split:
+    """A split with the predictions to score on it."""
+
+    name: str
+    store: VideoStore
+    found: PredictionFolder
+
+
+def evaluate(
+    predictions: Sequence[str | Path],
+    dataset: str,
+    splits: Sequence[str] = ("test",),
+    *,
+    data_dir: str | Path = datasets.DEFAULT_DATA_DIR,
+    protocol: Protocol = protocols.NATIVE,
+    out: str | Path,
+    workers: int = 1,
+    precision: str = "float64",
+    first_frame: int | None = None,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Scores folders of predictions and writes the result.
+
+    Args:
+        predictions: a folder per split, or one for all.
+        dataset: `name` or `name/config`, in any case, prepared in `data_dir`.
+        splits: names of splits. Their videos are pooled, or their means averaged, as the protocol says.
+        data_dir: folder of prepared datasets.
+        protocol: how to score.
+        out: folder to write to; made if missing. Finished videos in it are not scored again, unless something that
+            decides their scores has changed.
+        workers: processes; 1 scores in this one.
+        precision: "float64" or "float32".
+        first_frame: 0 or 1, for plain numbered files whose counting cannot be told.
+        progress: show a bar on stderr.
+
+    Returns:
+        What `scores.json` holds: `dataset`, `predictions` (folder, split, layout, ...), `protocol`, `precision`,
+        `join`, `coverage` (frames scored, missing, unscored, beyond), `missing` (videos, frames by video), what
+        `evaluators.summary.summarise` says, `versions` and `seconds`.
+
+    Raises:
+        InputError: data or predictions are missing, damaged or not to be told apart; or `out` cannot be written to.
+    """
+    started = time.monotonic()
+    dataset, out = _dataset_name(dataset), Path(out)
+    if precision not in PRECISIONS:
+        raise InputError(f"unknown precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
+    parts = _open(predictions, dataset, splits, data_dir, first_frame)
+    source = _dataset_record(dataset, splits, data_dir)
+    jobs = {
+        (part.name, video): job
+        for part in parts
+        for video, job in _jobs(part, source, (dataset, part.name, str(data_dir)), protocol, precision, out)
+    }
+    make_folder(out)  # fails here, before the long work
+    done = scoring_jobs.run(list(jobs.values()), workers, progress)
+    results = {key: done[job.target] for key, job in jobs.items()}
+    rows = [row for part in parts for row in _rows(part, results, protocol)]
+    record = {
+        "dataset": {"name": dataset, "version": source["version"], "splits": list(splits)},
+        "predictions": [_part_record(part) for part in parts],
+        **_summary(rows, dataset, list(splits), protocol),
+        "precision": precision,
+        "coverage": _coverage(rows, results),
+        "missing": _missing(rows, several=len(parts) > 1),
+        "versions": {name: metadata.version(name) for name in ("avsd-jax", "jax", "numpy")},
+        "seconds": round(time.monotonic() - started, 3),
+    }
+    score_files.write(out, record, rows)
+    return record
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is to be done
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _dataset_name(dataset: str) -> str:
+    """A dataset's own spelling, where only the case differs."""
+    name, slash, config = dataset.partition("/")
+    known = {each.lower(): each for each in datasets.names()}
+    return known.get(name.lower(), name) + slash + config
+
+
+def _open(
+    predictions: Sequence[str | Path],
+    dataset: str,
+    splits: Sequence[str],
+    data_dir: str | Path,
+    first_frame: int | None,
+) -> list[Split]:
+    if len(set(splits)) < len(splits) or not splits:
+        raise InputError(f"splits {', '.join(splits) or '(none)'}: give each once")
+    if len(predictions) not in (1, len(splits)):
+        raise InputError(
+            f"{len(predictions)} folders of predictions for {len(splits)} splits: give one each, or one for all"
+        )
+    parts = []
+    for folder, split in zip(list(predictions) * (len(splits) // len(predictions)), splits, strict=True):
+        store = VideoStore.open(dataset, split, data_dir)
+        lengths = {video.id: video.num_frames for video in store.videos}
+        parts.append(Split(split, store, prediction_folders.find(folder, dataset, lengths, first_frame)))
+    return parts
+
+
+def _dataset_record(dataset: str, splits: Sequence[str], data_dir: str | Path) -> dict[str, Any]:
+    """What tells one build of a dataset from another."""
+    info = datasets.open_builder(dataset, data_dir).info
+    files = [Path(path) for split in splits for path in info.splits[split].filepaths]
+    return {
+        "name": dataset,
+        "version": str(info.version),
+        "settings": info.metadata["settings"],
+        "files": [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files],
+    }
+
+
+def _jobs(
+    part: Split,
+    source: Mapping[str, Any],
+    arguments: tuple[str, str, str],
+    protocol: Protocol,
+    precision: str,
+    out: Path,
+) -> Iterator[tuple[str, Job]]:
+    """A job per video that has predictions."""
+    stamp = digest(source)
+    for number, video in enumerate(part.store.videos):
+        if video.id not in part.found.videos:
+            continue
+        maps = part.found.videos[video.id]
+        # The protocol's fields that decide averages only are in it too: cheaper to score again than to reason.
+        deciding = [code(), stamp, part.name, video.to_json(), protocol.as_record(), precision, maps.fingerprint()]
+        target = out / "videos" / quote(part.name, safe="") / f"{quote(video.id, safe=' ')}.json"
+        yield (
+            video.id,
+            Job(arguments, stamp, number, maps, protocol, precision, target, digest(deciding), video.num_frames),
+        )
+
+
+def _part_record(part: Split) -> dict[str, Any]:
+    found = part.found
+    return {
+        "folder": str(found.root),
+        "split": part.name,
+        "layout": found.layout,
+        "first_frame": found.first_frame,
+        "unused": list(found.unused),
+    }
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What came of it
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _rows(
+    part: Split, results: Mapping[tuple[str, str], Mapping[str, Any]], protocol: Protocol
+) -> Iterator[dict[str, Any]]:
+    """A row per frame of a split; see `score_files.write`."""
+    for number, video in enumerate(part.store.videos):
+        result = results.get((part.name, video.id), {"frames": []})
+        place = {frame: i for i, frame in enumerate(result["frames"])}
+        for frame, label in enumerate(part.store.avc_label(number)):
+            row = {"split": part.name, "video": video.id, "frame": frame, "label": int(label)}
+            if frame in place:
+                yield row | {"status": "scored"} | {m: result["scores"][m][place[frame]] for m in protocol.metrics}
+            elif frame < protocol.unscored_start:
+                yield row | {"status": "unscored"}
+            else:
+                zero = dict.fromkeys(protocol.metrics, 0.0) if protocol.missing == "zero" else {}
+                yield row | {"status": "missing"} | zero
+
+
+def _summary(
+    rows: Sequence[Mapping[str, Any]], dataset: str, splits: Sequence[str], protocol: Protocol
+) -> dict[str, Any]:
+    wanted = "missing" if protocol.missing == "zero" else "scored"
+    counted = [row for row in rows if row["status"] == "scored" or row["status"] == wanted]
+    if not any(row["status"] == "scored" for row in counted):
+        raise InputError("no frame to score: the predictions hold none of the frames that the protocol scores")
+    videos = sorted({row["video"] for row in rows})
+    number = {video: i for i, video in enumerate(videos)}
+    frames = Frames(
+        part=np.array([splits.index(row["split"]) for row in counted], int),
+        video=np.array([number[row["video"]] for row in counted], int),
+        frame=np.array([row["frame"] for row in counted], int),
+        label=np.array([row["label"] for row in counted], int),
+        scores={m: np.array([row[m] for row in counted], float) for m in protocol.metrics},  # None becomes NaN
+    )
+    by_split = protocol.joins_by_mean(dataset)
+    join = "mean of the splits' means" if by_split else "videos of all splits pooled"
+    return {
+        "protocol": protocol.as_record(),
+        "join": join if len(splits) > 1 else "one split",
+        **summarise(frames, videos, protocol, splits=splits, by_split=by_split),
+    }
+
+
+def _coverage(rows: Sequence[Mapping[str, Any]], results: Mapping[Any, Mapping[str, Any]]) -> dict[str, int]:
+    counts = {status: sum(row["status"] == status for row in rows) for status in ("scored", "missing", "unscored")}
+    return counts | {"beyond": sum(result["beyond"] for result in results.values())}
+
+
+def _missing(rows: Sequence[Mapping[str, Any]], several: bool) -> dict[str, Any]:
+    """Videos without any scored frame, and the missing frames of the others as ranges."""
+    by_video: dict[str, dict[str, list[int]]] = {}
+    for row in rows:
+        name = f"{row['split']}/{row['video']}" if several else row["video"]
+        by_video.setdefault(name, {}).setdefault(row["status"], []).append(row["frame"])
+    lacking = {name: found for name, found in by_video.items() if "missing" in found}
+    return {
+        "videos": [name for name, found in lacking.items() if "scored" not in found],
+        "frames": {name: _ranges(found["missing"]) for name, found in lacking.items() if "scored" in found},
+    }
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Ascending numbers in words, as in "0-7, 12"."""
+    edges = np.flatnonzero(np.diff(numbers) > 1) + 1
+    runs = np.split(np.asarray(numbers), edges)
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Command line
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m avsd_jax.evaluate",
+        description="Scores folders of predicted maps.",
+        epilog=prediction_folders.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--predictions", required=True, metavar="DIR[,DIR...]", help="a folder per split, or one")
+    parser.add_argument("--dataset", required=True, help="NAME or NAME/CONFIG, see python -m avsd_jax.datasets list")
+    parser.add_argument("--split", default="test", metavar="NAME[,NAME...]", help="splits to score (default: test)")
+    parser.add_argument("--data_dir", default=datasets.DEFAULT_DATA_DIR, help="folder of prepared datasets")
+    parser.add_argument("--protocol", default="native", help=f"one of {', '.join(protocols.PROTOCOLS)}")
+    parser.add_argument("--out", help="folder to write to (default: beside the predictions, named after them)")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)")
+    parser.add_argument("--precision", default="float64", choices=PRECISIONS, help="of the computation")
+    parser.add_argument("--first_frame", type=int, choices=(0, 1), help="what plain numbered files count from")
+    return parser
+
+
+def default_out(predictions: Sequence[str], splits: Sequence[str], protocol: str) -> Path:
+    """Where results go without `--out`: beside the (first) folder of predictions."""
+    first = Path(predictions[0]).absolute()
+    return first.with_name("-".join([first.name, "scores", protocol, *map(quote, splits)]))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    args = _parser().parse_args(argv)
+    predictions, splits = args.predictions.split(","), args.split.split(",")
+    try:
+        protocol = protocols.get(args.protocol)
+        out = Path(args.out) if args.out else default_out(predictions, splits, args.protocol)
+        record = evaluate(
+            predictions,
+            args.dataset,
+            splits,
+            data_dir=args.data_dir,
+            protocol=protocol,
+            out=out,
+            workers=args.workers,
+            precision=args.precision,
+            first_frame=args.first_frame,
+        )
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(score_files.markdown(record).split("## How it was made")[0].strip())
+    for name in record["missing"]["videos"]:
+        print(f"no prediction: video {name}", file=sys.stderr)
+    for name, ranges in record["missing"]["frames"].items():
+        print(f"no prediction: {name}, frames {ranges} (counted from 0)", file=sys.stderr)
+    print(f"\nscores: {out / 'scores.md'}")
+    return 0
+
+
+if __name__ == "__main__":
+    jax.config.update("jax_platforms", "cpu")  # scoring must not take the memory of somebody's accelerator
+    sys.exit(main())

@@ -1,0 +1,187 @@
+"""How many marked values lie above each pixel of a map: exact counts, by the method that suits their number.
+
+Areas under ROC curves are sums of these. Sorting the map is slow in XLA on a CPU and reading a table is slower
+than comparing, so: few marked values are compared with every pixel; more are looked up in a table of equal
+ranges of value, whose few ambiguous entries are compared after; where one range holds many marked values, and
+where there are very many, a binary search serves.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Shaped
+
+from avsd_jax.metrics.maps import chunk_sums, count
+
+# Up to this bound every marked value is compared with every pixel.
+COMPARED = 64
+# Ranges of value in the table, and how many values the fullest may hold before a binary search is faster.
+RANGES = 16384
+FULLEST = 6
+# Pixels that are counted together when true pixels are listed: XLA vectorises such short sums.
+BLOCK = 32
+# Where the caller gives no bound, up to this many values go the quick way.
+QUICK = 1024
+
+T = TypeVar("T")
+
+
+def rank_statistic(
+    x: Float[Array, "h w"],
+    positive: Bool[Array, "h w"],
+    negative: Bool[Array, "h w"],
+    max_positives: int | None,
+) -> Float[Array, ""]:
+    """P(positive > negative) + P(tie) / 2 over all pairs of pixels of one map.
+
+    NaN without positives or negatives, with more positives than the bound (if any) and where the map is not
+    finite.
+    """
+    n, m = count(positive), count(negative)
+    wins = wins_over(x, positive, n, max_positives)
+    # Products instead of a choice: XLA would branch on it at every pixel. Sums of short runs are exact and
+    # cannot overflow; the last sum may round.
+    doubled = chunk_sums(wins * negative).astype(x.dtype).sum()
+    value = doubled / 2 / n.astype(x.dtype) / m.astype(x.dtype)
+    bounded = True if max_positives is None else n <= max_positives
+    defined = (n > 0) & (m > 0) & bounded & jnp.isfinite(x.max() - x.min())
+    return jnp.where(defined, value, jnp.nan)
+
+
+def wins_over(
+    x: Float[Array, "h w"], marked: Bool[Array, "h w"], n: Int[Array, ""], bound: int | None
+) -> Int[Array, "h w"]:
+    """For each pixel twice the number of marked values above it, plus the number of those equal to it.
+
+    Args:
+        x: a finite map.
+        marked: which pixels' values count.
+        n: the number of marked pixels.
+        bound: at least `n` (else the counts are meaningless); None: any number.
+    """
+    return few_or_many(
+        n, bound, x.size, lambda few: _wins_of_few(x, marked, n, few), lambda: _wins_of_many(x, marked, n)
+    )
+
+
+def positions(mask: Bool[Array, "h w"], bound: int) -> Int[Array, "bound"]:
+    """Flat indices of the first `bound` true pixels in ascending order; where there are fewer, the map's size.
+
+    Counts of blocks say where the k-th true pixel is, so that the map is read once.
+    """
+    blocks = jnp.pad(mask.ravel(), (0, -mask.size % BLOCK)).reshape(-1, BLOCK)
+    per_block = blocks.sum(axis=1, dtype=jnp.int8).astype(jnp.int32)
+    ends = jnp.cumsum(per_block)
+    k = jnp.arange(bound)
+    # The k-th true pixel lies behind all the blocks that end with at most k of them.
+    ending = jnp.zeros(bound, jnp.int32).at[ends].add(1, mode="drop")
+    block = jnp.minimum(jnp.cumsum(ending), ends.size - 1)
+    rank = k - _take(ends, block) + _take(per_block, block)
+    passed = jnp.cumsum(blocks[block], axis=1, dtype=jnp.int32) <= rank[:, None]
+    return jnp.where(k < ends[-1], block * BLOCK + passed.sum(axis=1, dtype=jnp.int32), mask.size)
+
+
+def few_or_many(n: Int[Array, ""], bound: int | None, pixels: int, few: Callable[[int], T], many: Callable[[], T]) -> T:
+    """`few(b)`, b being a bound that is worth a list of n true pixels of a map, or else `many()`.
+
+    Args:
+        n: the number of true pixels.
+        bound: the caller's upper bound of n; None: any number.
+        pixels: of the map.
+        few, many: make the same from a list of at most b pixels and from the whole map.
+    """
+    worthwhile = pixels // 8
+    if bound is not None and bound <= worthwhile:
+        return few(max(bound, 1))
+    if worthwhile <= COMPARED:
+        return many()
+    quick = min(QUICK, worthwhile)
+    return jax.lax.cond(n <= quick, lambda: few(quick), many)
+
+
+def _wins_of_few(
+    x: Float[Array, "h w"], marked: Bool[Array, "h w"], n: Int[Array, ""], bound: int
+) -> Int[Array, "h w"]:
+    at = positions(marked, bound)
+    known = jnp.arange(bound) < n
+    at = jnp.minimum(at, x.size - 1)
+    values = _take(x.ravel(), at)
+    if bound <= COMPARED:
+        return _by_comparing(x, jnp.where(known, values, -jnp.inf))
+    low, high = x.min(), x.max()
+    scale = jnp.where(high > low, RANGES / (high - low), 0)
+    ranges = jnp.clip(((x - low) * scale).astype(jnp.int32), 0, RANGES - 1)
+    # Read from the map of ranges, not computed again: rounding cannot part a value from its own pixel.
+    own = jnp.where(known, _take(ranges.ravel(), at), RANGES)
+    ascending = jnp.sort(jnp.where(known, values, jnp.inf))
+    held = jnp.zeros(RANGES, jnp.int32).at[own].add(1, mode="drop")
+    return jax.lax.cond(
+        held.max() <= FULLEST,
+        lambda: _by_table(x, ranges, ascending, held, n),
+        lambda: _by_search(x, ascending, n),
+    )
+
+
+def _wins_of_many(x: Float[Array, "h w"], marked: Bool[Array, "h w"], n: Int[Array, ""]) -> Int[Array, "h w"]:
+    return _by_search(x, jnp.sort(jnp.where(marked, x, jnp.inf), axis=None), n)
+
+
+def _by_comparing(x: Float[Array, "h w"], values: Float[Array, "n"]) -> Int[Array, "h w"]:
+    """Written out value by value, which XLA fuses to one pass without memory traffic."""
+    wins = jnp.zeros(x.shape, jnp.int32)
+    for value in values:
+        wins += (value > x).astype(jnp.int32) + (value >= x).astype(jnp.int32)
+    return wins
+
+
+def _by_table(
+    x: Float[Array, "h w"],
+    ranges: Int[Array, "h w"],
+    ascending: Float[Array, "n"],
+    held: Int[Array, "r"],
+    n: Int[Array, ""],
+) -> Int[Array, "h w"]:
+    """Values in higher ranges are above a pixel, those in its own range are compared with it one by one."""
+    ends = jnp.cumsum(held)
+
+    def compare(state: tuple[Int[Array, ""], Int[Array, "h w"]]) -> tuple[Int[Array, ""], Int[Array, "h w"]]:
+        j, wins = state
+        own = jnp.where(j < held, _take(ascending, jnp.minimum(ends - held + j, ascending.size - 1)), -jnp.inf)
+        value = _take(own, ranges)
+        return j + 1, wins + (value > x).astype(jnp.int32) + (value >= x).astype(jnp.int32)
+
+    start = (jnp.int32(0), _take(2 * (n - ends), ranges))
+    return jax.lax.while_loop(lambda state: state[0] < held.max(), compare, start)[1]
+
+
+def _by_search(x: Float[Array, "h w"], ascending: Float[Array, "n"], n: Int[Array, ""]) -> Int[Array, "h w"]:
+    """Binary search in the values, of which those behind the n-th are infinite."""
+    size = 1 << (ascending.size + 1).bit_length()
+    table = jnp.pad(ascending, (1, size - 1 - ascending.size), constant_values=(-jnp.inf, jnp.inf))
+    below = _entries_below(table, x, inclusive=False)
+    # An equal entry, if any, is the next one: its multiplicity needs no second search over the pixels.
+    equal = _entries_below(table, table, inclusive=True) - _entries_below(table, table, inclusive=False)
+    ties = jnp.where(_take(table, below) == x, _take(equal, below), 0)
+    return 2 * (n + 1 - below) - ties
+
+
+def _entries_below(ascending: Float[Array, "n"], x: Float[Array, "*s"], inclusive: bool) -> Int[Array, "*s"]:
+    """How many entries of a table of 2^k, the first of which is below everything, are below x (or equal).
+
+    A loop, not unrolled: XLA would fuse the steps, and each would read again what earlier ones have read.
+    """
+    steps = ascending.size.bit_length() - 1
+
+    def halve(i: Int[Array, ""], index: Int[Array, "*s"]) -> Int[Array, "*s"]:
+        middle = index + (ascending.size // 2 >> i)
+        entry = _take(ascending, middle)
+        return jnp.where(entry <= x if inclusive else entry < x, middle, index)
+
+    return jax.lax.fori_loop(0, steps, halve, jnp.zeros(x.shape, jnp.int32)) + 1
+
+
+def _take(table: Shaped[Array, "n"], index: Int[Array, "*s"]) -> Shaped[Array, "*s"]:
+    """`table[index]` without the check of the bounds, which costs more than the reading."""
+    return table.at[index].get(mode="promise_in_bounds")

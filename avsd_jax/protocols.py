@@ -1,0 +1,239 @@
+"""Evaluation protocols as data: every choice that decides a published saliency score, in one record.
+
+A metric's definition fixes a number only together with what is done to the prediction before it and to the
+scores after it. `Protocol` lists those choices; three sets of them have names:
+
+  stavis  the protocol of STAViS' evaluation code, by which the survey's Table IV was made
+  vinet   ViNet's variant of it: no blur in the evaluation (its inference blurs), missing frames count as zero
+  native  ours: maps as the model gives them, every frame, averages over videos and over frames
+
+A result says by which protocol it was made, with all choices written out. Another protocol is
+`dataclasses.replace(protocols.get("stavis"), name="mine", unscored_start=0)`.
+"""
+
+import dataclasses
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Num, UInt8
+from PIL import Image
+
+from avsd_jax.data.preprocessing import vinet as vinet_files
+from avsd_jax.errors import InputError
+from avsd_jax.metrics import METRICS
+from avsd_jax.metrics.maps import is_constant, min_max
+from avsd_jax.metrics.resize import apply_matrices, bicubic_matrix, gaussian_matrix
+
+TABLE_METRICS = ("CC", "SIM", "NSS", "AUC-J", "s-AUC")
+"""The five metrics of the published tables, in the order in which their code computes them."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The choices that make a score; each is one field, none is hidden in code.
+
+    Attributes:
+        name: what results call it.
+        metrics: which metrics, in the order of tables.
+        enlarge: maps given as arrays are brought to the frame's size (OpenCV bilinear) and blurred there (11 x 11,
+            sigma 2) before they are rounded. Maps read from pictures are taken to have been so treated.
+        rounding: 8-bit rounding of maps given as arrays, after a stretch to 0..255: "none"; "down", as STAViS writes
+            its pictures; "up", as ViNet does.
+        jpeg_quality: of the JPEG round trip of maps given as arrays; 0: none.
+        stretch: maps are stretched to [0, 1] before anything else is done to them; a constant map has no score.
+        blur_sigma: standard deviation, in the prediction's pixels, of a Gaussian blur of 2 ceil(3 sigma) + 1 taps with
+            mirrored edges; 0: none.
+        kernel: how a map is brought to the size of its ground truth, a key of `KERNELS`.
+        smooth_sigma: standard deviation, in the ground truth's pixels, of a blur after that; 0: none.
+        clip: whether the resized map is clipped to the range that it had before (a cubic overshoots).
+        constant: a constant map: "nan", no score at all; "metrics", what each metric says of it.
+        pool: negatives of the s-AUC. The one choice is "same_video": the pixels fixated at any time of the video
+            without those fixated in the frame.
+        s_auc_bins: 11 for the published binned statistic, None for exact ranks.
+        empty_density: a frame whose density is zero everywhere: "metrics", SIM (and KL) count it as 0, as the MATLAB
+            code does; "nan", it has no score.
+        unscored_start: frames at the start of each video that are not scored.
+        missing: a frame without prediction: "dropped", or "zero", it counts as 0 in every metric.
+        nan: frames without a score. The one choice is "dropped": each metric's mean leaves its own out.
+        averages: which means are reported, the first of them first: "video", the mean over a video's frames, then over
+            videos, unweighted; "frame", the mean over all frames.
+        mean_of_splits: datasets whose splits are scored by one model each and averaged split by split; elsewhere the
+            videos of all splits are pooled.
+    """
+
+    name: str
+    metrics: tuple[str, ...] = TABLE_METRICS
+    enlarge: bool = False
+    rounding: str = "none"
+    jpeg_quality: int = 0
+    stretch: bool = False
+    blur_sigma: float = 0.0
+    kernel: str = "matlab_bicubic"
+    smooth_sigma: float = 0.0
+    clip: bool = False
+    constant: str = "nan"
+    pool: str = "same_video"
+    s_auc_bins: int | None = 11
+    empty_density: str = "metrics"
+    unscored_start: int = 0
+    missing: str = "dropped"
+    nan: str = "dropped"
+    averages: tuple[str, ...] = ("video",)
+    mean_of_splits: tuple[str, ...] = ("diem",)
+
+    def __post_init__(self):
+        for field, choices in _CHOICES.items():
+            value = getattr(self, field)
+            for item in value if isinstance(value, tuple) else (value,):
+                if item not in choices:
+                    raise InputError(f"protocol {field} {item!r}: choose one of {', '.join(map(str, choices))}")
+
+    def as_record(self) -> dict[str, Any]:
+        """All choices as plain values, and in words `resize`, `s_auc` and `average`."""
+        bins = "exact ranks" if self.s_auc_bins is None else f"{self.s_auc_bins} bins"
+        clipped = ", clipped to the prediction's range" if self.clip else ""
+        plain = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+        return plain | {
+            "resize": f"MATLAB bicubic to the density's size{clipped}",
+            "s_auc": f"{bins}, negatives: the same video's other fixations, whole pool",
+            "average": "; and ".join(_AVERAGES[average] for average in self.averages),
+        }
+
+    def joins_by_mean(self, dataset: str) -> bool:
+        """Whether the splits of a dataset (`name` or `name/config`) are averaged rather than pooled."""
+        return dataset.partition("/")[0].lower() in self.mean_of_splits
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# On the host: what a map goes through on its way into a picture file
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def encode(
+    prediction: Num[np.ndarray, "h w"], frame_size: tuple[int, int], protocol: Protocol
+) -> Num[np.ndarray, "H W"]:
+    """A map given as an array, as it would come back from the protocol's picture files.
+
+    Args:
+        prediction: a model's map, of any scale.
+        frame_size: (height, width) of the video's frames.
+        protocol: says what is done.
+
+    Returns:
+        8-bit levels where the protocol rounds, else the array.
+    """
+    if protocol.enlarge:
+        prediction = vinet_files.smooth(prediction.astype(np.float32), frame_size)
+    prediction = ROUNDINGS[protocol.rounding](prediction)
+    return jpeg_round_trip(prediction, protocol.jpeg_quality) if protocol.jpeg_quality else prediction
+
+
+def round_down(x: Num[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
+    """`(x - min) * 255 / (max - min)` without its fraction, as STAViS writes maps; a constant map becomes 0."""
+    x = x.astype(np.float32)
+    low, spread = x.min(), x.max() - x.min()
+    if not spread > 0:  # also where the map has a NaN
+        return np.zeros(x.shape, np.uint8)
+    return ((x - low) * np.float32(255) / spread).astype(np.uint8)
+
+
+def jpeg_round_trip(levels: UInt8[np.ndarray, "h w"], quality: int) -> UInt8[np.ndarray, "h w"]:
+    """A grey picture after it was a JPEG file (Pillow's encoder, which the official code uses)."""
+    file = io.BytesIO()
+    Image.fromarray(levels).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file))
+
+
+ROUNDINGS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    "none": lambda x: x,
+    "down": round_down,
+    "up": vinet_files.to_picture,
+}
+KERNELS: Mapping[str, Callable[[int, int], np.ndarray]] = {"matlab_bicubic": bicubic_matrix}
+
+_AVERAGES = {
+    "video": "frame -> video (NaN dropped) -> dataset (unweighted mean over videos)",
+    "frame": "over all frames (NaN dropped)",
+}
+_CHOICES: Mapping[str, tuple[Any, ...]] = {
+    "metrics": METRICS,
+    "rounding": tuple(ROUNDINGS),
+    "kernel": tuple(KERNELS),
+    "constant": ("nan", "metrics"),
+    "pool": ("same_video",),
+    "empty_density": ("metrics", "nan"),
+    "missing": ("dropped", "zero"),
+    "nan": ("dropped",),
+    "averages": tuple(_AVERAGES),
+}
+
+# ---------------------------------------------------------------------------------------------------------------------
+# On the device: from the prediction's plane to the ground truth's
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def post_process(prediction: Float[Array, "*b h w"], protocol: Protocol) -> Float[Array, "*b h w"]:
+    """The stretch and the blur at the prediction's own size; for inspection, `to_ground_truth` does both itself."""
+    rows, columns = (_blur_matrix(n, protocol.blur_sigma) for n in prediction.shape[-2:])
+    return apply_matrices(min_max(prediction) if protocol.stretch else prediction, rows, columns)
+
+
+def to_ground_truth(
+    prediction: Float[Array, "*b h w"], size: tuple[int, int], protocol: Protocol
+) -> Float[Array, "*b H W"]:
+    """Predictions as the protocol hands them to the metrics; differentiable, to be used under jit.
+
+    Blur, resize and blur are linear and separable: together they are one matrix per axis.
+
+    Args:
+        prediction: maps of any scale, `[..., h, w]`.
+        size: (H, W) of the ground truth.
+        protocol: says what is done.
+
+    Returns:
+        `[..., H, W]`; NaN throughout where the prediction is constant and the protocol gives that no score.
+    """
+    x = min_max(prediction) if protocol.stretch else prediction
+    native = x
+    if x.shape[-2:] != size or protocol.blur_sigma or protocol.smooth_sigma:  # else both matrices are one
+        rows, columns = (_matrix(old, new, protocol) for old, new in zip(x.shape[-2:], size, strict=True))
+        native = apply_matrices(x, rows, columns)
+    if protocol.clip:
+        native = jnp.clip(native, x.min(axis=(-2, -1), keepdims=True), x.max(axis=(-2, -1), keepdims=True))
+    if protocol.constant == "nan":
+        native = jnp.where(is_constant(prediction)[..., None, None], jnp.nan, native)
+    return native
+
+
+def _matrix(old: int, new: int, protocol: Protocol) -> Float[np.ndarray, "new old"]:
+    before, after = _blur_matrix(old, protocol.blur_sigma), _blur_matrix(new, protocol.smooth_sigma)
+    return after @ KERNELS[protocol.kernel](old, new) @ before
+
+
+def _blur_matrix(size: int, sigma: float) -> Float[np.ndarray, "size size"]:
+    return gaussian_matrix(size, float(sigma)) if sigma else np.eye(size)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The named ones
+# ---------------------------------------------------------------------------------------------------------------------
+
+STAVIS = Protocol("stavis", rounding="down", jpeg_quality=75, stretch=True, blur_sigma=2.0, unscored_start=8)
+VINET = Protocol("vinet", enlarge=True, rounding="up", jpeg_quality=100, constant="metrics", missing="zero")
+NATIVE = Protocol("native", METRICS, clip=True, empty_density="nan", averages=("video", "frame"))
+PROTOCOLS = {protocol.name: protocol for protocol in (NATIVE, STAVIS, VINET)}
+
+
+def get(name: str) -> Protocol:
+    """The protocol of that name.
+
+    Raises:
+        InputError: there is none; the message lists those there are.
+    """
+    if name not in PROTOCOLS:
+        raise InputError(f"unknown protocol {name!r}: choose one of {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]

@@ -1,0 +1,187 @@
+"""The work of an evaluation, video by video: in parallel, and never twice.
+
+Every finished video is a file, tied to a digest of all that decides its scores: the code, the dataset's files, the
+protocol and the predictions. A command that was killed finds its finished videos and goes on with the others.
+"""
+
+import concurrent.futures
+import functools
+import hashlib
+import json
+import multiprocessing
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from avsd_jax import prediction_folders
+from avsd_jax.data.store import VideoStore
+from avsd_jax.errors import InputError
+from avsd_jax.evaluators.scorer import Predicted, Scorer
+from avsd_jax.prediction_folders import VideoMaps
+from avsd_jax.protocols import Protocol
+from avsd_jax.whole_files import write_json
+from avsd_jax.worker_processes import end_with_parent
+
+# What decides a frame's score; when any of it changes, finished videos are scored again.
+_DECIDING = (
+    "metrics",
+    "evaluators/scorer.py",
+    "evaluators/ground_truth.py",
+    "data/preprocessing/vinet.py",
+    "protocols.py",
+    "prediction_folders.py",
+    "scoring_jobs.py",
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One video to score, as a worker process gets it.
+
+    Attributes:
+        source: arguments of `VideoStore.open`.
+        stamp: digest of the dataset's files, for whoever rebuilds them while a process holds the store.
+        video: its number in the store.
+        maps: its predictions.
+        target: the file to write.
+        fingerprint: digest of all that decides the result.
+        frames: length of the video, for the progress bar.
+    """
+
+    source: tuple[str, str, str]
+    stamp: str
+    video: int
+    maps: VideoMaps
+    protocol: Protocol
+    precision: str
+    target: Path
+    fingerprint: str
+    frames: int
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of plain values."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+@functools.cache
+def code() -> str:
+    """Digest of the code that scores."""
+    package = Path(__file__).parent
+    files = [p for name in _DECIDING for p in sorted((package / name).rglob("*.py")) or [package / name]]
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()
+
+
+def run(jobs: Sequence[Job], workers: int, progress: bool) -> dict[Path, dict[str, Any]]:
+    """Scores videos.
+
+    Args:
+        jobs: what to score.
+        workers: processes; 1 works in this one.
+        progress: show a bar on stderr.
+
+    Returns:
+        The results by their files; see `score_video`. Those that are there already are not computed.
+
+    Raises:
+        InputError: see `score_video`; or a worker process died.
+    """
+    done = {job.target: result for job in jobs if (result := _finished(job)) is not None}
+    left = sorted((job for job in jobs if job.target not in done), key=lambda job: -job.frames)
+    total = sum(job.frames for job in jobs)
+    with tqdm(total=total, unit="frame", disable=not progress, dynamic_ncols=True) as bar:
+        bar.update(total - sum(job.frames for job in left))
+        workers = min(workers, len(left))
+        finished = _in_processes(left, workers) if workers > 1 else ((job, score_video(job)) for job in left)
+        for job, result in finished:
+            done[job.target] = result
+            bar.update(job.frames)
+    return done
+
+
+def _finished(job: Job) -> dict[str, Any] | None:
+    """A video's result from an earlier run; None where there is none, or one of other inputs."""
+    try:
+        result = json.loads(job.target.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return result if isinstance(result, dict) and result.get("fingerprint") == job.fingerprint else None
+
+
+def _in_processes(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, dict[str, Any]]]:
+    """Results as they come. Processes are spawned: a forked child of a process with threads can hang."""
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool:
+        futures = {pool.submit(score_video, job): job for job in jobs}
+        try:
+            for future in concurrent.futures.as_completed(futures):
+                yield futures[future], future.result()
+        except BrokenProcessPool as error:
+            raise InputError(
+                "a worker process died, perhaps for lack of memory: run the command again with fewer --workers"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    end_with_parent()
+    # A process per core, each with one thread; several processes cannot share an accelerator.
+    os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_multi_thread_eigen=false"
+    jax.config.update("jax_platforms", "cpu")
+    cv2.setNumThreads(1)
+
+
+def score_video(job: Job) -> dict[str, Any]:
+    """Scores a video and writes its result.
+
+    Returns:
+        `fingerprint`; `frames`: numbers of the frames scored; `scores`: metric -> value per frame, None where there is
+        none; `beyond`: predictions past the video's end.
+
+    Raises:
+        InputError: a prediction is damaged or not finite, or a frame has two.
+    """
+    scorer = _scorer(job.source, job.stamp, job.protocol, job.precision)
+    video = scorer.store.videos[job.video]
+    skipped = [job.maps.beyond]
+
+    def maps() -> Iterable[Predicted]:
+        seen = set()
+        for frame, values, stored in prediction_folders.read(job.maps):
+            if frame in seen:
+                raise InputError(f"the predictions of video {video.id!r} have frame {frame} twice: keep one")
+            seen.add(frame)
+            # A NaN would be dropped from every mean: a broken model must not look better for it.
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                raise InputError(f"the prediction of video {video.id!r}, frame {frame}, has values that are not finite")
+            if not 0 <= frame < video.num_frames:
+                skipped[0] += 1
+            elif frame >= job.protocol.unscored_start:
+                yield Predicted(job.video, frame, values, stored=stored)
+
+    scored = sorted(((row.frame, values) for row, values in scorer.stream(maps())), key=lambda pair: pair[0])
+    result = {
+        "fingerprint": job.fingerprint,
+        "video": video.id,
+        "beyond": skipped[0],
+        "frames": [frame for frame, _ in scored],
+        "scores": {m: [None if np.isnan(v[m]) else v[m] for _, v in scored] for m in job.protocol.metrics},
+    }
+    write_json(job.target, result)
+    return result
+
+
+@functools.lru_cache(maxsize=4)
+def _scorer(source: tuple[str, str, str], stamp: str, protocol: Protocol, precision: str) -> Scorer:
+    """One per split and process."""
+    del stamp
+    return Scorer(VideoStore.open(*source), protocol, precision)

@@ -1,0 +1,238 @@
+"""How long does it take to score a map? Ours, beside pysaliency where it is installed, and plain NumPy.
+
+    python -m benchmarks.metrics [--map_height=360] [--map_width=640] [--map_batch=64] [--rounds=5] [--times_json=FILE]
+
+Float32 maps, 30 and 300 fixations, a shuffle pool of some 3000 pixels; the metrics of published tables, one by one
+and as a row. Ours are timed on a batch and on a single map, compiled. The implementations take turns, so that what
+else the machine does falls on all of them alike; the shortest time per map is shown, and how many times ours in a
+batch goes into the others'. Before timing, their values are compared.
+"""
+
+import sys
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from absl import app, flags
+from scipy import ndimage
+
+from avsd_jax import metrics
+from avsd_jax.errors import InputError
+from avsd_jax.whole_files import write_json
+
+_HEIGHT = flags.DEFINE_integer("map_height", 360, "Height of a map.", lower_bound=16)
+_WIDTH = flags.DEFINE_integer("map_width", 640, "Width of a map.", lower_bound=16)
+_BATCH = flags.DEFINE_integer("map_batch", 64, "Maps of a batch.", lower_bound=1)
+_ROUNDS = flags.DEFINE_integer("rounds", 5, "Timed runs of each implementation.", lower_bound=1)
+_JSON = flags.DEFINE_string("times_json", None, "Also write the milliseconds to this file.")
+
+ROW = ("AUC-J", "SIM", "s-AUC", "CC", "NSS")
+COLUMNS = ("ours, batch", "ours, one map", "pysaliency", "NumPy")
+FIXATIONS = (30, 300)
+POOL = 3000
+# Maps that those run on which take one map at a time.
+SINGLES = 4
+
+
+class Maps(NamedTuple):
+    """Maps [B, H, W] to score: float32 predictions and densities, flags of fixations and of the shuffle pool."""
+
+    pred: np.ndarray
+    density: np.ndarray
+    fixations: np.ndarray
+    pool: np.ndarray
+
+
+def make_maps(number: int, height: int, width: int, fixations: int) -> Maps:
+    """Smooth maps; half of the fixations where the prediction is high, half anywhere."""
+    rng = np.random.default_rng(0)
+    sigma = height / 24
+    smooth = ndimage.gaussian_filter(rng.standard_normal((2, number, height, width)), (0, 0, sigma, sigma))
+    smooth -= smooth.min(axis=(2, 3), keepdims=True)
+    pred, density = ((smooth / smooth.max(axis=(2, 3), keepdims=True)) ** 2).astype(np.float32)
+    marks = np.zeros((2, number, height * width), bool)
+    for x, hit, pool in zip(pred.reshape(number, -1), *marks, strict=True):
+        chance = x / x.sum() + 1 / x.size
+        drawn = rng.choice(x.size, min(fixations + POOL, x.size), replace=False, p=chance / chance.sum())
+        hit[drawn[:fixations]] = pool[drawn[fixations:]] = True
+    return Maps(pred, density, *marks.reshape(2, *pred.shape))
+
+
+def ours(maps: Maps, names: Sequence[str]) -> Callable[[], np.ndarray]:
+    """A run of our metrics over a batch, `[metric, B]`."""
+    bound = 1 << (int(maps.fixations.sum(axis=(1, 2)).max()) - 1).bit_length()
+    names = tuple(names)
+    on_device = jax.device_put(tuple(maps))
+
+    def run() -> np.ndarray:
+        found = metrics.score(*on_device, max_fixations=bound, names=names)
+        return np.stack([found[name] for name in names])
+
+    return run
+
+
+def numpy_score(name: str, x: np.ndarray, density: np.ndarray, hit: np.ndarray, pool: np.ndarray) -> float:
+    """One metric of one map [H, W] in float64, written plainly."""
+    x, density = x.astype(float), density.astype(float)
+
+    def unit(x: np.ndarray) -> np.ndarray:
+        return (x - x.min()) / (x.max() - x.min())
+
+    def rank(positive: np.ndarray, negative: np.ndarray) -> float:
+        negative = np.sort(negative)
+        below = np.searchsorted(negative, positive, "left") + np.searchsorted(negative, positive, "right")
+        return float(below.mean() / 2 / len(negative))
+
+    match name:
+        case "NSS":
+            return float(((x - x.mean()) / x.std(ddof=1))[hit].mean())
+        case "CC":
+            return float(np.corrcoef(x.ravel(), density.ravel())[0, 1])
+        case "SIM":
+            x, density = unit(x), unit(density)
+            return float(np.minimum(x / x.sum(), density / density.sum()).sum())
+        case "AUC-J":
+            lowest, others = x[hit].min(), x[~hit]
+            k = np.sum(x[hit] == lowest)
+            bonus = np.mean(others > lowest) + k / (k + 1) * np.mean(others == lowest)
+            return rank(x[hit], others) + 0.5 / hit.sum() * bonus
+        case "s-AUC":
+            # The stretched map in float32, as ours: else values on a threshold change sides.
+            bins = np.digitize(unit(x.astype(np.float32)), (np.arange(1, 11) * 0.1).astype(np.float32))
+            return rank(bins[hit], bins[pool])
+    raise ValueError(name)
+
+
+def pysaliency_score() -> Callable[..., float] | str:
+    """The same as `numpy_score` by pysaliency's own functions; where it cannot be imported, a line that says why."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if not hasattr(np, "trapz"):
+                np.trapz = np.trapezoid  # pysaliency 0.2.22 calls what NumPy 2.4 removed
+            import pysaliency
+            from pysaliency import metrics as theirs
+    except ImportError as error:
+        return f'pysaliency is not timed ({error}): pip install "avsd-jax[bench]"'
+
+    class Given(pysaliency.SaliencyMapModel):
+        """Returns the map it was made with."""
+
+        def __init__(self, x: np.ndarray):
+            super().__init__(caching=False)
+            self.x = x
+
+        def _saliency_map(self, stimulus: np.ndarray) -> np.ndarray:
+            return self.x
+
+    def fixations(mask: np.ndarray) -> Any:
+        y, x = np.nonzero(mask)
+        with np.errstate(invalid="ignore"):  # it multiplies uninitialised memory
+            return pysaliency.Fixations.create_without_history(x, y, np.zeros(len(x), int))
+
+    def score(name: str, x: np.ndarray, density: np.ndarray, points: Any, pool: Any, stimuli: Any) -> float:
+        match name:
+            case "NSS":
+                return theirs.NSS(x, points.x_int, points.y_int).mean()
+            case "CC":
+                return theirs.CC(x, density)
+            case "SIM":
+                return theirs.SIM(x, density)
+            case "AUC-J":
+                return Given(x).AUC_Judd(stimuli, points, jitter=False)
+            case "s-AUC":
+                return Given(x).AUC_per_image(stimuli, points, nonfixations=pool)[0]
+        raise ValueError(name)
+
+    def prepared(x: np.ndarray, density: np.ndarray, hit: np.ndarray, pool: np.ndarray) -> Callable[[str], float]:
+        # Making its objects is not timed.
+        stimuli = pysaliency.Stimuli([np.zeros((*x.shape, 3), np.uint8)])
+        given = (x, density, fixations(hit), fixations(pool), stimuli)
+        return lambda name: score(name, *given)
+
+    return prepared
+
+
+def runs_of(maps: Maps, names: Sequence[str], prepared: Callable | str) -> dict[str, tuple[Callable[[], Any], int]]:
+    """Column -> what to run and how many maps that scores."""
+    few = Maps(*(x[:SINGLES] for x in maps))
+    each = list(zip(*few, strict=True))
+    runs: dict[str, tuple[Callable[[], Any], int]] = {
+        "ours, batch": (ours(maps, names), len(maps.pred)),
+        "ours, one map": (ours(Maps(*(x[:1] for x in maps)), names), 1),
+        "NumPy": (lambda: [[numpy_score(name, *one) for one in each] for name in names], len(each)),
+    }
+    if not isinstance(prepared, str):
+        scorers = [prepared(*one) for one in each]
+        runs["pysaliency"] = (lambda: [[scorer(name) for scorer in scorers] for name in names], len(each))
+    return runs
+
+
+def check(runs: dict[str, tuple[Callable[[], Any], int]], names: Sequence[str]) -> None:
+    """Compares values where the definitions agree, which also compiles and warms up."""
+    values = {column: np.asarray(run()) for column, (run, _) in runs.items()}
+    batch = values.pop("ours, batch")
+    for column, found in values.items():
+        for name, a, b in zip(names, batch, found, strict=True):
+            # pysaliency ranks the s-AUC's values themselves and does not stretch maps for SIM.
+            if not (column == "pysaliency" and name in ("s-AUC", "SIM")):
+                limit = {"rtol": 1e-4, "atol": 1e-4, "err_msg": f"{name}, {column}"}
+                np.testing.assert_allclose(a[: len(b)], b, **limit)
+
+
+def measure(runs: dict[str, tuple[Callable[[], Any], int]], rounds: int) -> dict[str, float]:
+    """The shortest milliseconds per map of each column."""
+    best = dict.fromkeys(runs, float("inf"))
+    for _ in range(rounds):
+        for column, (run, number) in runs.items():
+            # A short run is repeated: it would be shorter than what the clock and the scheduler blur.
+            start, done = time.perf_counter(), 0
+            while done == 0 or time.perf_counter() - start < 0.02:
+                run()
+                done += 1
+            best[column] = min(best[column], (time.perf_counter() - start) / done / number)
+    return {column: 1e3 * seconds for column, seconds in best.items()}
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Milliseconds per map as a markdown table."""
+    head = ["metric", "fixations", *COLUMNS, "pysaliency / ours", "NumPy / ours"]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for row in rows:
+        times = row["ms"]
+        cells = [f"{times[c]:.3f}" if c in times else "" for c in COLUMNS]
+        ours = times["ours, batch"]
+        cells += [f"{times[c] / ours:.1f}" if c in times else "" for c in ("pysaliency", "NumPy")]
+        lines.append(f"| {row['metric']} | {row['fixations']} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Times every metric and prints the table."""
+    if len(argv) > 1:
+        raise InputError(f"unexpected argument {argv[1]!r}: options start with --")
+    prepared = pysaliency_score()
+    rows = []
+    for number in FIXATIONS:
+        maps = make_maps(_BATCH.value, _HEIGHT.value, _WIDTH.value, number)
+        for label, names in [*((name, (name,)) for name in ROW), ("row of five", ROW)]:
+            runs = runs_of(maps, names, prepared)
+            check(runs, names)
+            rows.append({"metric": label, "fixations": number, "ms": measure(runs, _ROUNDS.value)})
+    print(f"ms per map {_HEIGHT.value}x{_WIDTH.value}, batch of {_BATCH.value}, {jax.devices()[0].device_kind}")
+    print(table(rows))
+    if isinstance(prepared, str):
+        print(prepared)
+    if _JSON.value:
+        write_json(Path(_JSON.value), {"size": [_HEIGHT.value, _WIDTH.value], "batch": _BATCH.value, "rows": rows})
+
+
+if __name__ == "__main__":
+    try:
+        app.run(main)
+    except InputError as error:
+        sys.exit(f"error: {error}")
