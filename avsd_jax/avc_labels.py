@@ -1,0 +1,357 @@
+"""Labels of audio-visual consistency (AVC): brings them into the form that datasets are built from, and sums them up.
+
+  python -m avsd_jax.avc_labels convert --dataset=diem --manual_dir=ROOT --source=FOLDER --kind=segments
+  python -m avsd_jax.avc_labels summary --manual_dir=ROOT
+
+`convert` reads one file per video, named after it, and writes `ROOT/av_gt_label/<SET>/<video>.csv`. The kinds are those
+of `avsd_jax.data.label_sources`: lines, frames, array, seconds, segments. Numbers of frames and rates come from the
+fold lists in ROOT, or from a file `--clock` with the header `video,frames,fps`.
+"""
+
+import argparse
+import csv
+import difflib
+import io
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int8
+
+from avsd_jax.data import fold_lists, inside, label_files, label_sources, set_names
+from avsd_jax.data.fold_lists import ListedVideo
+from avsd_jax.errors import InputError
+
+_CLOCK_COLUMNS = ["video", "frames", "fps"]
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What a conversion did.
+
+    Attributes:
+        folder: where the labels lie now.
+        written: videos whose file was written.
+        unchanged: videos whose file was there with the same labels.
+        ignored: names of files in the source folder that are of another kind.
+    """
+
+    folder: Path
+    written: tuple[str, ...]
+    unchanged: tuple[str, ...]
+    ignored: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Figures of the label files of one set, or of several together.
+
+    Attributes:
+        videos: how many have a readable file.
+        frames: labelled frames.
+        consistent: frames labelled 1.
+        runs: lengths in frames of all runs of equal labels, video after video.
+        seconds: duration of the labelled frames; NaN where a rate is not known.
+        problems: one sentence per wrong file, and about listed videos without labels.
+    """
+
+    videos: int
+    frames: int
+    consistent: int
+    runs: tuple[int, ...]
+    seconds: float
+    problems: tuple[str, ...]
+
+    @property
+    def transitions(self) -> int:
+        """Changes of the label within videos."""
+        return len(self.runs) - self.videos
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# convert
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def convert(
+    manual_dir: str | Path,
+    dataset: str,
+    source: str | Path,
+    kind: str,
+    *,
+    first_frame: int | None = None,
+    key: str | None = None,
+    clock: str | Path | None = None,
+    overwrite: bool = False,
+) -> Converted:
+    """Converts all label files of a folder; writes nothing unless all of them are right.
+
+    Args:
+        manual_dir: root of the user's tree, which gets the labels.
+        dataset: the set's key, such as "diem".
+        source: the folder of the labels, one file per video; files of other suffixes are ignored.
+        kind: one of `label_sources.KINDS`.
+        first_frame: for kind "frames", and only there: the number of the first frame, 0 or 1.
+        key: for kind "array": the variable of .mat files that have several.
+        clock: a CSV file `video,frames,fps`, which goes before the fold lists.
+        overwrite: replace label files that differ.
+
+    Raises:
+        InputError: an argument, a list or a file is wrong; a file names no video of the set; labels do not fit their
+            video by more than two frames; or other labels are there already and `overwrite` is not set.
+    """
+    _check_arguments(kind, first_frame, key)
+    names, ignored = _sources(Path(source), dataset, kind)
+    clocks = _clocks(manual_dir, dataset, clock)
+    labels = {}
+    for video, path in names.items():
+        frames, fps = _length(clocks, dataset, video, path, kind)
+        options = {"first_frame": 1 if first_frame is None else first_frame, "key": key}
+        read = label_sources.read(path, kind, num_frames=frames, fps=fps, **options)
+        labels[video] = read if frames is None else label_files.fit(read, frames, str(path))
+    folder, targets = _targets(Path(manual_dir), dataset, names, create=labels)
+    changed = [video for video in labels if not _holds(targets[video], labels[video])]
+    there = [video for video in changed if targets[video].exists()]
+    if there and not overwrite:
+        raise InputError(f"{targets[there[0]]} holds other labels ({len(there)} such files): --overwrite replaces them")
+    for video in changed:
+        label_files.write(targets[video], labels[video])
+    return Converted(folder, tuple(changed), tuple(video for video in labels if video not in changed), tuple(ignored))
+
+
+def _check_arguments(kind: str, first_frame: int | None, key: str | None) -> None:
+    if kind not in label_sources.KINDS:
+        raise InputError(f"unknown kind {kind!r}: choose one of {', '.join(label_sources.KINDS)}")
+    if kind == "frames" and first_frame not in (0, 1):
+        raise InputError("--kind=frames needs --first_frame=0 or --first_frame=1: say how the files count")
+    if kind != "frames" and first_frame is not None:
+        raise InputError(f"--first_frame is for --kind=frames, not {kind}: leave it out")
+    if kind != "array" and key is not None:
+        raise InputError(f"--key is for --kind=array, not {kind}: leave it out")
+
+
+def _sources(folder: Path, dataset: str, kind: str) -> tuple[dict[str, Path], list[str]]:
+    """The file of each video, and names of files that are of another kind."""
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder: give the folder of the labels, one file per video")
+    videos: dict[str, Path] = {}
+    ignored = []
+    for name in inside.file_names(folder):
+        if Path(name).suffix.lower() not in label_sources.SUFFIXES[kind]:
+            ignored.append(name)
+            continue
+        path = inside.below(folder, name)
+        video = set_names.video_id(dataset, path.stem)
+        if video in videos:
+            raise InputError(f"{videos[video]} and {path} are of the same video: keep one of them")
+        videos[video] = path
+    if not videos:
+        wanted = " or ".join(label_sources.SUFFIXES[kind])
+        raise InputError(f"{folder} has no {wanted} file: --kind={kind} reads these, one per video")
+    return videos, ignored
+
+
+def _clocks(manual_dir: str | Path, dataset: str, clock: str | Path | None) -> dict[str, ListedVideo]:
+    """Lengths and rates of the videos, as far as something tells them."""
+    set_names.named(dataset)
+    if not Path(manual_dir).is_dir():
+        raise InputError(f"{manual_dir} is not a folder: give the root of the data's tree as --manual_dir")
+    listed = dict(fold_lists.read(manual_dir, dataset).videos) if fold_lists.present(manual_dir) else {}
+    return listed if clock is None else listed | _read_clock(Path(clock), dataset)
+
+
+def _read_clock(path: Path, dataset: str) -> dict[str, ListedVideo]:
+    rows = csv.reader(io.StringIO(inside.read_text(path)))
+    if next(rows, None) != _CLOCK_COLUMNS:
+        raise InputError(f"{path} does not begin with {','.join(_CLOCK_COLUMNS)}: write this header")
+    clocks = {}
+    for row in filter(None, rows):
+        try:
+            name, frames, fps = row[0], int(row[1]), float(row[2])
+        except (ValueError, IndexError):
+            name, frames, fps = "", 0, math.nan
+        if not (name and frames > 0 and 0 < fps < math.inf and len(row) == len(_CLOCK_COLUMNS)):
+            raise InputError(
+                f"{path}, line {rows.line_num}: {','.join(row)!r} is not a video, frames and rate: mend it"
+            )
+        video = set_names.video_id(dataset, name)
+        if video in clocks:
+            raise InputError(f"{path}, line {rows.line_num}: {name} was there before: keep one of the lines")
+        clocks[video] = ListedVideo(video, frames, fps)
+    return clocks
+
+
+def _length(
+    clocks: Mapping[str, ListedVideo], dataset: str, video: str, path: Path, kind: str
+) -> tuple[int | None, float | None]:
+    """Number of frames and rate of a video; None where they are not known and the kind does without."""
+    listed = clocks.get(video)
+    unlisted = dataset == "diem" and video in fold_lists.DIEM_UNLISTED
+    if clocks and listed is None and not unlisted:
+        close = difflib.get_close_matches(video, clocks, n=3)
+        hint = f" such as {', '.join(close)}" if close else ""
+        raise InputError(f"{path} is named after no video of {dataset}: name it after one{hint}")
+    frames, fps = (listed.num_frames, listed.fps) if listed else (None, None)
+    if kind in label_sources.TIMED and frames is None:
+        raise InputError(
+            f"{path}: the number of frames and the rate of {video} are not known: put STAViS's fold lists into "
+            f"fold_lists/, or give --clock=FILE with lines {','.join(_CLOCK_COLUMNS)}"
+        )
+    return frames, fps
+
+
+def _targets(
+    root: Path, dataset: str, sources: Mapping[str, Path], create: Iterable[str]
+) -> tuple[Path, dict[str, Path]]:
+    """The folder and the file for each video's labels: the one that is there, or a new one."""
+    folder = label_files.folder(root, dataset) or inside.below(root, label_files.FOLDER, set_names.SETS[dataset].title)
+    there = label_files.files(root, dataset)
+    targets = {video: there.get(video) or inside.below(folder, f"{video}.csv") for video in create}
+    own = {path.resolve() for path in targets.values()}
+    for path in sources.values():
+        if path.resolve() in own:
+            raise InputError(f"{path} would be replaced by what is made of it: move the source files elsewhere")
+    return folder, targets
+
+
+def _holds(path: Path, labels: Int8[np.ndarray, " n"]) -> bool:
+    """Whether a file has these labels already."""
+    try:
+        return path.exists() and np.array_equal(label_files.read(path), labels)
+    except InputError:
+        return False
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# summary
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def summarize(manual_dir: str | Path, dataset: str) -> Summary:
+    """Figures of a set's label files; checked against the fold lists where these are.
+
+    Raises:
+        InputError: no such set, or the folders or lists are wrong. A wrong label file is a problem of the summary.
+    """
+    files = label_files.files(manual_dir, dataset)
+    listed = _clocks(manual_dir, dataset, None) if files else {}
+    runs: list[int] = []
+    problems = []
+    videos = consistent = 0
+    seconds = 0.0
+    for video, path in files.items():
+        try:
+            labels = label_files.read(path)
+            if video in listed and listed[video].num_frames is not None:
+                labels = label_files.fit(labels, listed[video].num_frames, str(path))
+        except InputError as error:
+            problems.append(str(error))
+            continue
+        edges = np.flatnonzero(np.diff(labels)) + 1
+        runs.extend(np.diff([0, *edges, len(labels)]).tolist())
+        videos += 1
+        consistent += int(np.count_nonzero(labels))
+        seconds += len(labels) / listed[video].fps if video in listed else math.nan
+    missing = sorted(set(listed) - set(files))
+    if missing:
+        problems.append(f"{dataset}: {len(missing)} listed videos have no labels: {', '.join(missing)}")
+    unknown = sorted(set(files) - set(listed) - set(fold_lists.DIEM_UNLISTED)) if listed else []
+    if unknown:
+        problems.append(f"{dataset}: labels of videos that no list names: {', '.join(unknown)}")
+    return Summary(videos, sum(runs), consistent, tuple(runs), seconds, tuple(problems))
+
+
+def _together(summaries: Sequence[Summary]) -> Summary:
+    return Summary(
+        sum(s.videos for s in summaries),
+        sum(s.frames for s in summaries),
+        sum(s.consistent for s in summaries),
+        tuple(run for s in summaries for run in s.runs),
+        sum(s.seconds for s in summaries),
+        tuple(problem for s in summaries for problem in s.problems),
+    )
+
+
+_HEADINGS = ("set", "videos", "frames", "consistent", "transitions", "label length: median", "mean")
+
+
+def _row(name: str, summary: Summary) -> tuple[str, ...]:
+    known = not math.isnan(summary.seconds)
+    mean = f"{np.mean(summary.runs):.1f} frames" + (f" = {summary.seconds / len(summary.runs):.2f} s" if known else "")
+    return (
+        name,
+        str(summary.videos),
+        str(summary.frames),
+        f"{summary.consistent / summary.frames:.1%}",
+        str(summary.transitions),
+        f"{np.median(summary.runs):g} frames",
+        mean,
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Command line
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _convert_command_line(args: argparse.Namespace) -> int:
+    options = {name: getattr(args, name) for name in ("first_frame", "key", "clock", "overwrite")}
+    done = convert(args.manual_dir, args.dataset, args.source, args.kind, **options)
+    print(f"{len(done.written)} files written to {done.folder}, {len(done.unchanged)} were there with the same labels")
+    if done.ignored:
+        print(f"{len(done.ignored)} files of another kind ignored: {', '.join(done.ignored)}")
+    return 0
+
+
+def _summary_command_line(args: argparse.Namespace) -> int:
+    keys = [args.dataset] if args.dataset else list(set_names.SETS)
+    summaries = {key: summarize(args.manual_dir, key) for key in keys}
+    rows = [_row(key, summary) for key, summary in summaries.items() if summary.videos]
+    total = _together(list(summaries.values()))
+    if not rows and not total.problems:
+        raise InputError(
+            f"{args.manual_dir} has no labels in {label_files.FOLDER}/<SET>/: make them with {label_files.CONVERT}"
+        )
+    if len(rows) > 1:
+        rows.append(_row("together", total))
+    widths = [max(map(len, column)) for column in zip(_HEADINGS, *rows, strict=True)]
+    for row in (_HEADINGS, *rows):
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for problem in total.problems:
+        print(f"problem: {problem}", file=sys.stderr)
+    return 1 if total.problems else 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status: 0, 1 where a summary found problems, 2 on bad input."""
+    parser = argparse.ArgumentParser(prog="python -m avsd_jax.avc_labels", description="Labels of consistency.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    converting = commands.add_parser("convert", help="bring labels into the documented form")
+    converting.add_argument("--dataset", required=True, help=f"one of {', '.join(set_names.SETS)}")
+    converting.add_argument("--source", required=True, help="folder of the labels, one file per video, named after it")
+    converting.add_argument("--kind", required=True, help=f"one of {', '.join(label_sources.KINDS)}")
+    converting.add_argument("--first_frame", type=int, help="number of the first frame, 0 or 1 (kind frames)")
+    converting.add_argument("--key", help="variable of .mat files that have several (kind array)")
+    converting.add_argument("--clock", help="CSV file video,frames,fps, where the fold lists do not tell")
+    converting.add_argument("--overwrite", action="store_true", help="replace label files that differ")
+    converting.set_defaults(run=_convert_command_line)
+    summing = commands.add_parser(
+        "summary", help="share of consistent frames, transitions and length of labels per set"
+    )
+    summing.add_argument("--dataset", help="only this set")
+    summing.set_defaults(run=_summary_command_line)
+    for command in (converting, summing):
+        command.add_argument("--manual_dir", required=True, help="root of the data's tree")
+    args = parser.parse_args(argv)
+    try:
+        return args.run(args)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""Paths that stay below a root: what a list or a folder names must not lead elsewhere."""
+
+import os
+from pathlib import Path
+
+from avsd_jax.errors import InputError
+
+
+def checked_name(name: str, where: str) -> str:
+    """The name, if it can only be a file or folder right below the one it is joined to.
+
+    Args:
+        name: as a list or a command line gives it.
+        where: what gave it, for the message.
+
+    Raises:
+        InputError: it is empty, absolute, has a separator or a control character, or is `.` or `..`.
+    """
+    if name in ("", ".", "..") or "/" in name or "\\" in name or not name.isprintable():
+        raise InputError(
+            f"{where}: {name!r} is not a plain name: write it without folders, '..' and control characters"
+        )
+    return name
+
+
+def below(root: Path, *names: str) -> Path:
+    """`root` joined with names, each checked; the root itself is the user's choice and may be a link.
+
+    Raises:
+        InputError: a name is not plain, or one of the paths below the root is a link.
+    """
+    path = root
+    for name in names:
+        path = path / checked_name(name, str(path))
+        if path.is_symlink():
+            raise InputError(f"{path} is a link, which is not followed: put the files themselves there")
+    return path
+
+
+def file_names(folder: Path) -> list[str]:
+    """Sorted names of the plain files and of the links in a folder; none if there is no folder.
+
+    Hidden files are left out: they are editors' and interrupted writers'. A link is named although it is never
+    followed: `below` refuses it by name, which says more than its absence.
+
+    Raises:
+        InputError: the folder cannot be listed.
+    """
+    try:
+        entries = list(os.scandir(folder)) if folder.is_dir() else []
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read ({error.strerror}): mend its permissions") from error
+    return sorted(e.name for e in entries if not e.name.startswith(".") and (e.is_symlink() or e.is_file()))
+
+
+def read_text(path: Path) -> str:
+    """A UTF-8 text file, with or without a byte order mark.
+
+    Raises:
+        InputError: it cannot be read, or is not text.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text (byte {error.start}): save it as UTF-8") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): put it there, readable") from error
