@@ -53,7 +53,7 @@ def evaluate(
     splits: Sequence[str] = ("test",),
     *,
     data_dir: str | Path = datasets.DEFAULT_DATA_DIR,
-    protocol: Protocol = protocols.NATIVE,
+    protocol: Protocol | str = protocols.NATIVE,
     out: str | Path,
     workers: int = 1,
     precision: str = "float64",
@@ -67,7 +67,7 @@ def evaluate(
         dataset: `name` or `name/config`, in any case, prepared in `data_dir`.
         splits: names of splits. Their videos are pooled, or their means averaged, as the protocol says.
         data_dir: folder of prepared datasets.
-        protocol: how to score.
+        protocol: how to score, or the name of one of `protocols.PROTOCOLS`.
         out: folder to write to; made if missing. Finished videos in it are not scored again, unless something that
             decides their scores has changed.
         workers: processes; 1 scores in this one.
@@ -76,17 +76,21 @@ def evaluate(
         progress: show a bar on stderr.
 
     Returns:
-        What `scores.json` holds: `dataset`, `predictions` (folder, split, layout, ...), `protocol`, `precision`,
-        `join`, `coverage` (frames scored, missing, unscored, beyond), `missing` (videos, frames by video), what
-        `evaluators.summary.summarise` says, `versions` and `seconds`.
+        What `scores.json` holds: `dataset`, `predictions` (folder, split, layout, encoding, ...), `protocol`,
+        `precision`, `join`, `coverage` (frames scored, missing, unscored, beyond), `missing` (videos, frames by video),
+        what `evaluators.summary.summarise` says, `versions` and `seconds`.
 
     Raises:
-        InputError: data or predictions are missing, damaged or not to be told apart; or `out` cannot be written to.
+        InputError: data or predictions are missing, damaged or not to be told apart; an argument is none of its
+            choices; or `out` cannot be written to.
     """
     started = time.monotonic()
     dataset, out = _dataset_name(dataset), Path(out)
+    protocol = protocols.get(protocol) if isinstance(protocol, str) else protocol
     if precision not in PRECISIONS:
         raise InputError(f"unknown precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
+    if workers < 1:
+        raise InputError(f"workers={workers}: give 1 or more")
     parts = _open(predictions, dataset, splits, data_dir, first_frame)
     source = _dataset_record(dataset, splits, data_dir)
     jobs = {
@@ -100,7 +104,7 @@ def evaluate(
     rows = [row for part in parts for row in _rows(part, results, protocol)]
     record = {
         "dataset": {"name": dataset, "version": source["version"], "splits": list(splits)},
-        "predictions": [_part_record(part) for part in parts],
+        "predictions": [_part_record(part, protocol) for part in parts],
         **_summary(rows, dataset, list(splits), protocol),
         "precision": precision,
         "coverage": _coverage(rows, results),
@@ -180,12 +184,13 @@ def _jobs(
         )
 
 
-def _part_record(part: Split) -> dict[str, Any]:
+def _part_record(part: Split, protocol: Protocol) -> dict[str, Any]:
     found = part.found
     return {
         "folder": str(found.root),
         "split": part.name,
         "layout": found.layout,
+        "encoding": protocol.encoding() if found.layout == "npz" else "pictures as they are",
         "first_frame": found.first_frame,
         "unused": list(found.unused),
     }
@@ -299,14 +304,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     predictions, splits = args.predictions.split(","), args.split.split(",")
     try:
-        protocol = protocols.get(args.protocol)
         out = Path(args.out) if args.out else default_out(predictions, splits, args.protocol)
         record = evaluate(
             predictions,
             args.dataset,
             splits,
             data_dir=args.data_dir,
-            protocol=protocol,
+            protocol=args.protocol,
             out=out,
             workers=args.workers,
             precision=args.precision,

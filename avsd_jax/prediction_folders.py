@@ -15,7 +15,9 @@ Pictures may be grey or in colour (the first channel counts), of 8 or 16 bits an
 import hashlib
 import itertools
 import re
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -164,7 +166,9 @@ def _look(base: Path, video: str) -> _Entry | None:
     folder = base / video
     if (folder / "maps").is_dir():
         folder = folder / "maps"
-    inside = sorted(p for p in folder.iterdir() if p.is_file()) if folder.is_dir() else []
+    inside = (
+        sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")) if folder.is_dir() else []
+    )
     archives = ((single,) if single.is_file() else ()) + tuple(p for p in inside if p.suffix.lower() == ".npz")
     pictures: dict[str, dict[int, Path]] = {}
     for path in inside:
@@ -241,6 +245,11 @@ def _some(names: Sequence[str], most: int = 4) -> str:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+# What is raised at damaged archives by zipfile and zlib, and by NumPy at damaged headers.
+_OF_ZIP = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError)
+_OF_HEADERS = (ValueError, SyntaxError, tokenize.TokenError)
+
+
 def _read_archive(path: Path) -> Iterator[tuple[int, Num[np.ndarray, "h w"]]]:
     """The maps of an `.npz`, streamed: a long video's array is never in memory as a whole."""
     try:
@@ -255,7 +264,7 @@ def _read_archive(path: Path) -> Iterator[tuple[int, Num[np.ndarray, "h w"]]]:
                     frames = np.lib.format.read_array(file, allow_pickle=False)
             with archive.open(f"{key}.npy") as file:
                 yield from _rows(path, file, frames)
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError) as error:
+    except (*_OF_ZIP, *_OF_HEADERS) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path} is damaged or no .npz of maps ({error}): write it again") from error
@@ -269,11 +278,10 @@ def _rows(path: Path, file: IO[bytes], frames: np.ndarray | None) -> Iterator[tu
         raise InputError(
             f"{path} has maps of shape {shape} and type {dtype}: write [n, h, w] in C order, floats or unsigned"
         )
-    numbers = np.arange(shape[0]) if frames is None else frames
-    if numbers.shape != shape[:1] or numbers.dtype.kind not in "iu":
-        raise InputError(f"{path} has {shape[0]} maps and `frames` of shape {numbers.shape}: one whole number per map")
+    if frames is not None and (frames.shape != shape[:1] or frames.dtype.kind not in "iu"):
+        raise InputError(f"{path} has {shape[0]} maps and `frames` of shape {frames.shape}: one whole number per map")
     size = dtype.itemsize * shape[1] * shape[2]
-    for number in numbers:
+    for number in range(shape[0]) if frames is None else frames:
         data = file.read(size)
         if len(data) < size:
             raise InputError(f"{path} ends before its last map: write it again")

@@ -103,6 +103,13 @@ class Protocol:
             "average": "; and ".join(_AVERAGES[average] for average in self.averages),
         }
 
+    def encoding(self) -> str:
+        """What `encode` does to maps given as arrays, in words."""
+        steps = ["enlarged to the frame's size and blurred"] * self.enlarge
+        steps += [f"rounded {self.rounding} to 8 bits"] * (self.rounding != "none")
+        steps += [f"a JPEG of quality {self.jpeg_quality}"] * bool(self.jpeg_quality)
+        return "arrays, " + (", ".join(steps) or "as they are")
+
     def joins_by_mean(self, dataset: str) -> bool:
         """Whether the splits of a dataset (`name` or `name/config`) are averaged rather than pooled."""
         return dataset.partition("/")[0].lower() in self.mean_of_splits
@@ -134,7 +141,8 @@ def encode(
 
 def round_down(x: Num[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
     """`(x - min) * 255 / (max - min)` without its fraction, as STAViS writes maps; a constant map becomes 0."""
-    x = x.astype(np.float32)
+    # A power of two first: no level changes by it, and no scale is too large or too small for float32.
+    x = np.ldexp(x.astype(np.float64), -np.frexp(np.abs(x).max())[1]).astype(np.float32)
     low, spread = x.min(), x.max() - x.min()
     if not spread > 0:  # also where the map has a NaN
         return np.zeros(x.shape, np.uint8)

@@ -200,7 +200,8 @@ def _how(record: Mapping[str, Any]) -> str:
     lines = ["## How it was made\n"]
     for part in record["predictions"]:
         unused = f"; it has no video of these names: {_some(part['unused'])}" if part["unused"] else ""
-        lines.append(f"- Predictions `{part['folder']}` (layout {part['layout']}) on {part['split']}{unused}.")
+        how = f"layout {part['layout']}; {part['encoding']}"
+        lines.append(f"- Predictions `{part['folder']}` ({how}) on {part['split']}{unused}.")
     lines += [
         f"- Frames: {coverage['scored']} scored, {coverage['missing']} without prediction ({fate}), "
         f"{coverage['unscored']} at the start of videos not scored by the protocol, {coverage['beyond']} predictions "

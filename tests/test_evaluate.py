@@ -90,7 +90,8 @@ def test_record(scored: tuple[Path, dict[str, Any]], maps: Path, store: VideoSto
     assert json.loads((out / "scores.json").read_text()) == json.loads(json.dumps(record, allow_nan=False))
     assert record["dataset"] == {"name": TINY, "version": "1.1.0", "splits": ["test"]}
     assert record["predictions"] == [
-        {"folder": str(maps), "split": "test", "layout": "numbered", "first_frame": 0, "unused": []}
+        {"folder": str(maps), "split": "test", "layout": "numbered", "encoding": "pictures as they are"}
+        | {"first_frame": 0, "unused": []}
     ]
     assert record["protocol"] == protocols.NATIVE.as_record()
     assert record["coverage"] == {"scored": 120, "missing": 0, "unscored": 0, "beyond": 0}
@@ -140,7 +141,7 @@ def test_layouts_give_the_same_numbers(
             shutil.copy(path, root / index.id / pattern.format(frame + 1))
         if pattern:
             (root / index.id / "maps").rmdir()
-    found = run(root, tiny_data_dir, tmp_path / "out")
+    found = run(root, tiny_data_dir, tmp_path / "out", protocol="native")
     assert found["predictions"][0]["layout"] == kind
     assert found["predictions"][0]["first_frame"] == (0 if kind == "npz" else 1)
     for average in ("scores", "frame_scores"):
@@ -254,6 +255,7 @@ def test_mistakes_are_one_clear_line(
     assert "unknown protocol 'mit': choose one of native" in fail([*base, good, tiny, "--protocol=mit"], capsys)
     assert "unknown dataset 'nothing'" in fail([*base, good, "--dataset=nothing"], capsys)
     assert "has no split 'dev': choose one of test, train" in fail([*base, good, tiny, "--split=dev"], capsys)
+    assert "workers=0: give 1 or more" in fail([*base, good, tiny, "--workers=0"], capsys)
     assert "give each once" in fail([*base, good, tiny, "--split=test,test"], capsys)
     assert "2 folders of predictions for 1 splits" in fail([*base, f"{good},{maps}", tiny], capsys)
     assert "no folder /none/such" in fail([*base, "--predictions=/none/such", tiny], capsys)

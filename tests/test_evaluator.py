@@ -18,7 +18,6 @@ from avsd_jax.data import schema
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 from avsd_jax.evaluators.avc import classifier_scores, rank_auc
-from avsd_jax.evaluators.ground_truth import fixation_map
 from avsd_jax.evaluators.saliency import SaliencyEvaluator, audit
 from avsd_jax.protocols import NATIVE, to_ground_truth
 
@@ -183,13 +182,6 @@ def test_predictions_are_brought_to_the_ground_truth() -> None:
     assert native.std() < to_ground_truth(pred, (33, 47), sharp).std()
     np.testing.assert_array_equal(to_ground_truth(pred, (16, 16), sharp), pred)
     assert np.isnan(to_ground_truth(jnp.full((16, 16), 0.3), (33, 47), sharp)).all()
-
-
-def test_fixations_become_pixels() -> None:
-    points = [[0, 0], [2.49, 1.5], [3.5, -0.4], [3.49, 2.49], [-0.51, 0], [0, 2.5], [np.nan, 1], [2.2, 1.8]]
-    hit = fixation_map(np.array(points, np.float32), (3, 4))
-    np.testing.assert_array_equal(np.argwhere(hit), [[0, 0], [2, 2], [2, 3]])
-    assert not fixation_map(np.zeros((0, 2), np.float32), (3, 4)).any()
 
 
 def test_a_constant_prediction_has_no_score(store: VideoStore) -> None:

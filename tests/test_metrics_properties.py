@@ -14,6 +14,7 @@ from avsd_jax import metrics
 
 scores = jax.jit(metrics.score)
 exact = jax.jit(functools.partial(metrics.s_auc, bins=None))
+fixation_map = jax.jit(metrics.fixation_map, static_argnums=1)
 bounded = jax.jit(functools.partial(metrics.score, max_fixations=16))
 SIZE = (12, 16)
 PIXELS = SIZE[0] * SIZE[1]
@@ -133,6 +134,24 @@ def test_a_wider_bound_changes_nothing(
 
 
 @law
+@hypothesis.given(seeds, st.integers(0, FEW))
+def test_padding_a_list_of_fixations_changes_nothing(seed: int, count: int) -> None:
+    rng = np.random.default_rng(seed)
+    pred, density = rng.random((2, *SIZE), np.float32)
+    points = rng.uniform(-2, 14, (FEW, 2)).astype(np.float32)
+    known = rng.permutation(FEW) < count
+    padded = fixation_map(points, SIZE, known)
+    column, row = np.floor(points[known].T + 0.5).astype(int)
+    inside = (column >= 0) & (column < SIZE[1]) & (row >= 0) & (row < SIZE[0])
+    alone = np.zeros(SIZE, bool)
+    alone[row[inside], column[inside]] = True
+    np.testing.assert_array_equal(padded, alone)
+    one, other = scores(pred, density, padded, ~padded), scores(pred, density, alone, ~alone)
+    for name, value in one.items():
+        np.testing.assert_array_equal(value, other[name], err_msg=name)
+
+
+@law
 @hypothesis.given(seeds)
 def test_order_of_frames_changes_nothing(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -145,21 +164,38 @@ def test_order_of_frames_changes_nothing(seed: int) -> None:
         np.testing.assert_array_equal(np.asarray(values)[order], other[name], err_msg=name)
 
 
+def everything(
+    pred: jax.Array, density: jax.Array, fixations: jax.Array, pool: jax.Array, bound: int | None = 24
+) -> dict[str, jax.Array]:
+    """All metrics that run on a device, the density being the baseline, too."""
+    others = {"IG": metrics.information_gain(pred, fixations, density), "AUC-B": metrics.auc_borji(pred, fixations)}
+    return metrics.score(pred, density, fixations, pool, bound) | others
+
+
 @pytest.mark.parametrize("wrap", [lambda f: f, jax.vmap, lambda f: jax.jit(jax.vmap(f))])
 def test_batches_are_loops(wrap: Callable) -> None:
     rng = np.random.default_rng(0)
-    pred, density, base = rng.random((3, 2, 2, *SIZE), np.float32)
+    pred, density = rng.random((2, 2, 2, *SIZE), np.float32)
     fixations, pool = rng.random((2, 2, 2, *SIZE)) < 0.05
 
-    def everything(pred: jax.Array, density: jax.Array, fixations: jax.Array, pool: jax.Array, base: jax.Array) -> dict:
-        gain = metrics.information_gain(pred, fixations, base)
-        others = {"IG": gain, "AUC-B": metrics.auc_borji(pred, fixations)}
-        return metrics.score(pred, density, fixations, pool, 24) | others
-
-    batched = wrap(everything)(pred, density, fixations, pool, base)
+    batched = wrap(everything)(pred, density, fixations, pool)
     assert {values.shape for values in batched.values()} == {(2, 2)}
     single_scores = jax.jit(everything)
     for i in np.ndindex(2, 2):
-        single = single_scores(pred[i], density[i], fixations[i], pool[i], base[i])
+        single = single_scores(pred[i], density[i], fixations[i], pool[i])
         for name, values in batched.items():
             np.testing.assert_allclose(values[i], single[name], rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("bound", [8, None])
+@hypothesis.settings(max_examples=3)
+@hypothesis.given(levels(), maps(), flags(8), flags())
+def test_compiled_is_not_compiled(
+    bound: int | None, pred: np.ndarray, density: np.ndarray, fixations: np.ndarray, pool: np.ndarray
+) -> None:
+    given = (pred.astype(np.float32), density.astype(np.float32), fixations, pool)
+    compiled = everything(*given, bound)
+    with jax.disable_jit():
+        plain = everything(*given, bound)
+    for name, value in compiled.items():
+        np.testing.assert_allclose(plain[name], value, rtol=1e-5, atol=1e-6, err_msg=name)

@@ -28,6 +28,7 @@ def picture(path: Path, level: int = 7, size: tuple[int, int] = (6, 8)) -> Path:
         (["0001.png", "0005.png"], "numbered", 1, [0, 4]),
         (["frame-1.JPG", "frame-5.JPG"], "numbered", 1, [0, 4]),
         (["maps/000000.png", "timeline.png", "clip_overlay.mp4"], "numbered", 0, [0]),
+        (["000000.png", "._000000.png", ".DS_Store", "Thumbs.db"], "numbered", 0, [0]),
     ],
 )
 def test_file_names_say_the_frame(tmp_path: Path, names: list[str], layout: str, first: int, frames: list[int]) -> None:
@@ -153,6 +154,23 @@ def test_archives_of_other_things_are_refused(tmp_path: Path, arrays: dict[str, 
     np.savez(tmp_path / "one.npz", **arrays)
     with pytest.raises(InputError, match=message):
         list(prediction_folders.read(prediction_folders.VideoMaps(archives=(tmp_path / "one.npz",))))
+
+
+def test_no_damage_to_an_archive_is_a_crash(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name, save in {"plain": np.savez, "small": np.savez_compressed}.items():
+        save(tmp_path / f"{name}.npz", saliency=rng.random((3, 20, 20)), frames=np.arange(3))
+        data, refused = (tmp_path / f"{name}.npz").read_bytes(), 0
+        for trial in range(100):
+            damaged = bytearray(data)
+            for at in rng.integers(0, (200, len(data))[trial % 2], 3):
+                damaged[at] = rng.integers(0, 256)
+            (tmp_path / "one.npz").write_bytes(damaged)
+            try:
+                list(prediction_folders.read(prediction_folders.VideoMaps(archives=(tmp_path / "one.npz",))))
+            except InputError:
+                refused += 1
+        assert refused > 90
 
 
 @pytest.mark.parametrize("keep", [0, 50, -40])

@@ -117,6 +117,10 @@ def test_stavis_writes_arrays_as_its_code_does() -> None:
     np.testing.assert_array_equal(protocols.encode(x, (99, 99), STAVIS), np.asarray(Image.open(file)))
     assert (protocols.encode(x, (99, 99), STAVIS) != levels).any()
     assert not protocols.encode(np.full((5, 5), 0.3), (99, 99), STAVIS).any()
+    for scale in (2.0**120, 2.0**-200, 2.0**900):
+        np.testing.assert_array_equal(
+            protocols.encode(x.astype(float) * scale, (99, 99), STAVIS), protocols.encode(x, (99, 99), STAVIS)
+        )
 
 
 def test_vinet_writes_arrays_as_its_code_does() -> None:
@@ -209,6 +213,8 @@ def test_names_and_choices_are_checked() -> None:
     assert json.loads(json.dumps(record)) == record
     assert {f.name for f in dataclasses.fields(Protocol)} <= set(record)
     assert STAVIS.joins_by_mean("DIEM")
+    assert STAVIS.encoding() == "arrays, rounded down to 8 bits, a JPEG of quality 75"
+    assert NATIVE.encoding() == "arrays, as they are"
     assert not STAVIS.joins_by_mean("avad/gaze")
 
 

@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from avsd_jax.data.store import VideoStore
+from avsd_jax.metrics import fixation_map
 
 
 class GroundTruth:
@@ -31,18 +32,7 @@ class GroundTruth:
 
     def _rasterise(self, video: int, points: Float[np.ndarray, "n 2"]) -> Bool[np.ndarray, "h w"]:
         index = self.store.videos[video]
-        return fixation_map(points, (index.map_height, index.map_width))
-
-
-def fixation_map(points: Float[np.ndarray, "n 2"], size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
-    """Marks the pixel nearest to each point (x, y); a point outside of the map is no fixation on it.
-
-    Args:
-        points: x to the right, y downwards, pixel centres at whole numbers.
-        size: (height, width) of the map.
-    """
-    hit = np.zeros(size, bool)
-    x, y = np.floor(points.T.astype(np.float64) + 0.5)
-    inside = (x >= 0) & (x < size[1]) & (y >= 0) & (y < size[0])  # false for NaN as well
-    hit[y[inside].astype(int), x[inside].astype(int)] = True
-    return hit
+        # Padded to few lengths, each of which is compiled once.
+        padded = np.full((1 << max(len(points) - 1, 0).bit_length(), 2), np.nan, np.float32)
+        padded[: len(points)] = points
+        return np.asarray(fixation_map(padded, (index.map_height, index.map_width)))

@@ -142,9 +142,7 @@ def _binned(
 ) -> Float[Array, ""]:
     """The rank statistic of a map stretched to [0, 1] and cut into bins, the last of which holds 1 alone."""
     unit = min_max(x)
-    # i * 0.1 in double precision is how Octave's 0:0.1:1 rounds; it matters to values exactly on a threshold.
-    # Compared in the map's own precision.
-    thresholds = (np.arange(1, bins) * (1 / (bins - 1))).astype(unit.dtype)
+    thresholds = _thresholds(bins, unit.dtype)
     n, m = count(positive), count(negative)
     reaching = few_or_many(
         n,
@@ -165,6 +163,19 @@ def _binned(
     bounded = True if max_positives is None else n <= max_positives
     defined = bounded & ~is_constant(x) & jnp.isfinite(x.max() - x.min())
     return jnp.where(defined, value, jnp.nan)
+
+
+def _thresholds(bins: int, dtype: np.dtype) -> Float[np.ndarray, " thresholds"]:
+    """Where the bins above the lowest begin: i * 0.1 in double precision, as Octave's 0:0.1:1 rounds it.
+
+    That matters to values exactly on a threshold, such as a picture's level 153 / 255 = 0.6: it lies below 6 * 0.1
+    and does not reach it. Float32 cannot tell the two apart, so the threshold is moved up by one number there.
+    """
+    i = np.arange(1, bins)
+    decimals, products = i / (bins - 1), i * (1 / (bins - 1))
+    rounded = products.astype(dtype)
+    merged = (decimals < products) & (decimals.astype(dtype) == rounded)
+    return np.where(merged, np.nextafter(rounded, rounded.dtype.type(np.inf)), rounded)
 
 
 def _reaching_of_few(
