@@ -222,6 +222,18 @@ def test_points_mark_their_nearest_pixel() -> None:
     assert metrics.fixation_map(np.zeros((2, 0, 2), np.float32), (3, 4)).sum() == 0
 
 
+def test_the_readme_scores_arrays() -> None:
+    section = (Path(__file__).parent.parent / "README.md").read_text().split("## Scoring your own model")[1]
+    code = section.split("```python\n")[1].split("```")[0].replace("(360, 640)", "(9, 16)")
+    rng = np.random.default_rng(0)
+    points, mask = rng.uniform(0, 9, (2, 5, 2)).astype(np.float32), np.arange(5) < np.array([[3], [5]])
+    maps, densities = rng.random((2, 2, 9, 16), np.float32)
+    names = {"points": points, "mask": mask, "maps": maps, "densities": densities, "pool": rng.random((2, 9, 16)) < 0.3}
+    exec(code, names)
+    assert set(names["scores"]) == set(metrics.METRICS)
+    np.testing.assert_allclose(names["nss"], names["scores"]["NSS"], rtol=1e-5)
+
+
 def plain_wins(x: np.ndarray, values: np.ndarray) -> np.ndarray:
     return 2 * (values > x[..., None]).sum(-1) + (values == x[..., None]).sum(-1)
 
