@@ -105,6 +105,7 @@ def test_golden_cases(shared: Path, dtype: type) -> None:
     assert checked >= 40 * 19 - 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_golden_shuffled_auc_of_a_hundred_bins(shared: Path, dtype: type) -> None:
     with jax.enable_x64(dtype is np.float64):
