@@ -120,7 +120,7 @@ def demo(config: ConfigDict) -> None:
     config.train_split, config.test_split = "train", "test"
     config.frame_size = (64, 96)
     config.samples_per_video = 4
-    config.total_steps = 140
+    config.total_steps = 120
     config.batch_size = 16
     config.learning_rate = 2e-3
     config.schedule = "cosine"
@@ -132,7 +132,7 @@ def demo(config: ConfigDict) -> None:
     config.rows = ("base", "voice", "ears", "v", "av", "av_star", "av_oracle")
     config.row_changes = ConfigDict(
         {
-            "base": {"label": "", "model_name": "vinet"},
+            "base": {"label": "", "model_name": "vinet", "effort": 1.5},
             "voice": {"label": "", "model_name": "soundnet8", "batch_size": 64},
             "ears": {"label": "", "model_name": "avc", "batch_size": 32, "learning_rate": 1e-3, "effort": 3},
             "v": {"label": "V", "model_name": "vinet", "init": "base"},
