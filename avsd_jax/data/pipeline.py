@@ -31,7 +31,7 @@ from absl import flags
 from jaxtyping import Float32
 
 from avsd_jax.by_name import load_module
-from avsd_jax.data import audio
+from avsd_jax.data import audio, waveform
 from avsd_jax.data.audio import AUDIO_CONDITIONS
 from avsd_jax.data.preprocessing import avc
 from avsd_jax.data.preprocessing.avc import Inputs
@@ -314,7 +314,7 @@ class _Clips:
             index.sample_rate,
             index.num_samples,
         )
-        excerpt = audio.to_float(self._readers[video](start, stop)) * np.float32(self._prepare.WAVEFORM_SCALE)
+        excerpt = waveform.to_float(self._readers[video](start, stop)) * np.float32(self._prepare.WAVEFORM_SCALE)
         return self._prepare.window_audio(excerpt, self._spec.audio_samples, window.reverse_audio)
 
     def _avc_audio(self, video: int, start: int, stop: int) -> Float32[np.ndarray, " s"]:
@@ -323,7 +323,7 @@ class _Clips:
 
         def block(number: int) -> np.ndarray:
             low = number * _AUDIO_BLOCK
-            return audio.resample_span(self._readers[video], source_rate, rate, low, low + _AUDIO_BLOCK)
+            return waveform.resample_span(self._readers[video], source_rate, rate, low, low + _AUDIO_BLOCK)
 
         first, last = start // _AUDIO_BLOCK, -(-stop // _AUDIO_BLOCK)
         blocks = [

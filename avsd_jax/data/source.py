@@ -111,8 +111,8 @@ def agreed_length(name: str, counts: Mapping[str, int | None]) -> int:
     said = ", ".join(f"{kind} {count}" for kind, count in known.items())
     if longest - shortest > label_files.TOLERANCE:
         raise InputError(
-            f"{name}: the numbers of frames differ by more than {label_files.TOLERANCE} ({said}): complete the files, or correct "
-            "the list"
+            f"{name}: the numbers of frames differ by more than {label_files.TOLERANCE} ({said}): complete the files, "
+            "or correct the list"
         )
     if shortest != longest:
         logging.warning("%s: the numbers of frames differ (%s): the first %d are used", name, said, shortest)
