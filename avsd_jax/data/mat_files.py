@@ -3,6 +3,7 @@
 Nothing is squeezed, because scipy's `simplify_cells` turns the array [2, n, 1] of a single viewer into [2, n].
 """
 
+import functools
 import io
 import warnings
 import zlib
@@ -47,6 +48,24 @@ def load(path: Path) -> dict[str, np.ndarray]:
     except (zlib.error, scipy.io.matlab.MatReadError) as error:
         raise InputError(f"{path} is a damaged .mat file ({error}): restore or save it again") from error
     return {name: value for name, value in variables.items() if not name.startswith("__")}
+
+
+def load_cached(path: Path) -> dict[str, np.ndarray]:
+    """As `load`; the last file read stays in memory while it is not changed: one file holds the gaze of a whole set.
+
+    Raises:
+        InputError: as `load`.
+    """
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): put it there, readable") from error
+    return _load_state(path, state.st_mtime_ns, state.st_size)
+
+
+@functools.lru_cache(maxsize=1)
+def _load_state(path: Path, *_: int) -> dict[str, np.ndarray]:
+    return load(path)
 
 
 def fields(value: np.ndarray, where: str) -> Mapping[str, np.ndarray]:

@@ -1,0 +1,53 @@
+"""Density maps of fixations: a Gaussian at every point, all of the same weight, divided by the peak."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Float, Float32, UInt8
+
+# In standard deviations, as scipy.ndimage.gaussian_filter has it by default.
+TRUNCATE = 4.0
+
+
+def bells(
+    centres: Float[np.ndarray, " k"], size: int, sigma: float, truncate: float = np.inf
+) -> Float[np.ndarray, "k {size}"]:
+    """One row of a Gaussian of height 1 per centre, zero beyond `truncate` sigma."""
+    distance = (np.arange(size, dtype=np.float32) - centres[:, None]) / np.float32(sigma)
+    return np.where(np.abs(distance) <= truncate, np.exp(-0.5 * distance**2), np.float32(0))
+
+
+def density_map(
+    points: Float[np.ndarray, "k 2"], plane: tuple[int, int], sigma: float
+) -> UInt8[np.ndarray, "{plane[0]} {plane[1]}"]:
+    """The density map of points: peak 255, all zero if there is no point.
+
+    A Gaussian is a product of one in x and one in y, so that the sum over points is one product of matrices: exact for
+    points between pixels, and for wide Gaussians quicker than blurring a picture.
+
+    Args:
+        points: (x, y) in pixels of the plane, pixel centres at whole numbers.
+        plane: (height, width) of the map.
+        sigma: standard deviation, pixels; both axes are cut at `TRUNCATE` of them.
+    """
+    height, width = plane
+    points = points.astype(np.float32)
+    total = bells(points[:, 1], height, sigma, TRUNCATE).T @ bells(points[:, 0], width, sigma, TRUNCATE)
+    peak = total.max(initial=0)
+    return np.round(total * (255 / peak if peak > 0 else 0)).astype(np.uint8)
+
+
+def density_maps(
+    rows: Float32[np.ndarray, "f 4"], num_frames: int, plane: tuple[int, int], sigma: float
+) -> Iterator[UInt8[np.ndarray, "h w"]]:
+    """Yields the map of each frame; memory holds one.
+
+    Args:
+        rows: (frame, viewer, x, y), frames ascending from 0.
+        num_frames: number of maps.
+        plane: (height, width) of the maps.
+        sigma: as for `density_map`.
+    """
+    borders = np.searchsorted(rows[:, 0], np.arange(num_frames + 1))
+    for first, last in zip(borders[:-1], borders[1:], strict=True):
+        yield density_map(rows[first:last, 2:], plane, sigma)
