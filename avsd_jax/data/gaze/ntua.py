@@ -45,7 +45,7 @@ def read(path: Path, video: str, plane: tuple[int, int], *, offset: tuple[float,
     """
     arrays = videos(path)
     if video not in arrays:
-        raise InputError(
+        raise points.NoGaze(
             f"{path} has no gaze on {video}: put the owner's file there, or leave the video out of the lists"
         )
     height, width = plane
