@@ -50,11 +50,7 @@ def file_names(folder: Path) -> list[str]:
 
 
 def folder_names(folder: Path) -> list[str]:
-    """Sorted names of the folders and of the links in a folder, as `file_names` has those of the files.
-
-    Raises:
-        InputError: the folder cannot be listed.
-    """
+    """As `file_names`, of the folders and of the links in a folder."""
     return sorted(e.name for e in _entries(folder) if e.is_symlink() or e.is_dir())
 
 
