@@ -63,10 +63,7 @@ def open_builder(name: str, data_dir: str | Path) -> tfds.core.GeneratorBasedBui
         InputError: no such dataset or config; or it is not prepared there, is damaged, or was built with
             other settings. The message gives the command that mends it.
     """
-    try:
-        builder = load_builder(name, data_dir)
-    except InputError as error:
-        raise InputError(f"{error}, or use {_DEMO}") from error
+    builder = _known_builder(name, data_dir)
     command = _build_command(name, data_dir)
     if not _is_prepared(builder):
         raise InputError(f"dataset {name!r} is not prepared in {str(data_dir)!r}: run `{command}`, or use {_DEMO}")
@@ -74,6 +71,21 @@ def open_builder(name: str, data_dir: str | Path) -> tfds.core.GeneratorBasedBui
     if problem:
         raise InputError(f"dataset {name!r} in {str(data_dir)!r} {problem}: run `{command} --overwrite`")
     return builder
+
+
+def open_builders(wanted: Sequence[str], data_dir: str | Path) -> dict[str, tfds.core.GeneratorBasedBuilder]:
+    """The builders of datasets that are prepared in `data_dir`, by name.
+
+    Raises:
+        InputError: as for `open_builder`; of several that are not prepared, one message names them all.
+    """
+    lacking = [name for name in wanted if not _is_prepared(_known_builder(name, data_dir))]
+    if len(lacking) > 1:
+        raise InputError(
+            f"datasets {', '.join(lacking)} are not prepared in {str(data_dir)!r}: run "
+            f"`{_build_command('NAME', data_dir)}` for each, or use {_DEMO}"
+        )
+    return {name: open_builder(name, data_dir) for name in wanted}
 
 
 def build(name: str, data_dir: str | Path, *, overwrite: bool = False, num_workers: int = 1) -> bool:
@@ -111,6 +123,13 @@ def build(name: str, data_dir: str | Path, *, overwrite: bool = False, num_worke
         with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces downloads, of which there are none
             builder.download_and_prepare(download_config=mode)
     return True
+
+
+def _known_builder(name: str, data_dir: str | Path) -> tfds.core.GeneratorBasedBuilder:
+    try:
+        return load_builder(name, data_dir)
+    except InputError as error:
+        raise InputError(f"{error}, or use {_DEMO}") from error
 
 
 def _is_prepared(builder: tfds.core.GeneratorBasedBuilder) -> bool:
