@@ -3,8 +3,8 @@
 Written `key-value`, joined by `+`, as in `diem/maps-gaze+eye-left`: characters that TFDS allows in a config's name.
 """
 
-import dataclasses
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from avsd_jax.errors import InputError
@@ -43,30 +43,21 @@ class BuildOptions:
     offset_y: float = 0.0
     silent_last_video: str = "off"
 
-    @property
-    def name(self) -> str:
-        """As `parse` reads it, in the order of the fields; "default" where nothing differs."""
-        changed = [
-            f"{field.name}-{value:g}" if isinstance(value, float) else f"{field.name}-{value}"
-            for field in dataclasses.fields(self)
-            if (value := getattr(self, field.name)) != field.default
-        ]
-        return "+".join(changed) or DEFAULT
 
-
-def parse(name: str, allowed: Collection[str]) -> BuildOptions:
+def parse(name: str, allowed: Collection[str], aliases: Mapping[str, str]) -> BuildOptions:
     """The options of a name.
 
     Args:
         name: such as "maps-gaze+eye-left", or "default".
         allowed: the options that the set has.
+        aliases: words that stand for others, such as "condition-AudioVisual" for "condition-own".
 
     Raises:
         InputError: an option is unknown, not the set's, or has a value that it cannot have.
     """
     given: dict[str, str | float] = {}
     for word in () if name == DEFAULT else name.split("+"):
-        key, _, value = word.partition("-")
+        key, _, value = aliases.get(word, word).partition("-")
         if key not in allowed:
             raise InputError(f"no option {key!r} in {name!r}: write KEY-VALUE+..., with KEY of {', '.join(allowed)}")
         if key in given:
@@ -79,5 +70,7 @@ def parse(name: str, allowed: Collection[str]) -> BuildOptions:
             try:
                 given[key] = float(value)
             except ValueError:
-                raise InputError(f"{key}-{value} is not a number of pixels: write as in {key}--100") from None
+                given[key] = math.nan
+            if not math.isfinite(given[key]):
+                raise InputError(f"{key}-{value} is not a number of pixels: write as in {key}--100")
     return BuildOptions(**given)
