@@ -87,7 +87,7 @@ def open_builders(wanted: Sequence[str], data_dir: str | Path) -> dict[str, Vide
     if len(lacking) > 1:
         raise InputError(
             f"datasets {', '.join(lacking)} are not prepared in {str(data_dir)!r}: run "
-            f"`{_build_command('NAME', data_dir)}` for each, or use {_DEMO}"
+            f"`{_build_command(','.join(lacking), data_dir)}`, or use {_DEMO}"
         )
     return {name: open_builder(name, data_dir) for name in wanted}
 
@@ -179,8 +179,11 @@ def _problem(builder: VideoDatasetBuilder) -> str | None:
     return None
 
 
-def _build_command(name: str, data_dir: str | Path) -> str:
-    return shlex.join(["python", "-m", "avsd_jax.datasets", "build", f"--dataset={name}", f"--data_dir={data_dir}"])
+def _build_command(dataset: str, data_dir: str | Path) -> str:
+    options = [f"--dataset={dataset}", f"--data_dir={data_dir}"]
+    if any(name.partition("/")[0] in set_names.SETS for name in set_names.members(dataset)):
+        options.append("--manual_dir=DIR")  # where the user's files are, which only the user knows
+    return shlex.join(["python", "-m", "avsd_jax.datasets", "build", *options])
 
 
 @contextlib.contextmanager
