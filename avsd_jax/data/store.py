@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import tensorflow_datasets as tfds
 from jaxtyping import Float32, Int8, Int16, UInt8
 
 from avsd_jax import datasets
@@ -77,7 +78,9 @@ class VideoStore:
             if split not in splits:
                 raise InputError(f"dataset {name!r} has no split {split!r}: choose one of {', '.join(sorted(splits))}")
             videos = [schema.VideoIndex.from_json(entry) for entry in splits[split]]
-            source, chunk_frames = builder.as_data_source(split=split), builder.info.metadata["chunk_frames"]
+            # As an instruction, because TFDS takes the string "all" for the sum of all splits.
+            source = builder.as_data_source(split=tfds.core.ReadInstruction(split))
+            chunk_frames = builder.info.metadata["chunk_frames"]
             stores.append(cls(f"{name} {split}", source, videos, chunk_frames, cache_bytes))
         if len(stores) == 1:
             return stores[0]
