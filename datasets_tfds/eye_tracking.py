@@ -6,7 +6,8 @@ if there are any, from `av_gt_label/` in it (`avsd_jax.data.label_files`).
 
 Splits: `train_1`, `test_1` ... `train_3`, `test_3` as the lists have them, and `all`, every listed video. All share one
 copy of the videos (`datasets_tfds.base`). DIEM's single split stands for all three, so that "split k of all sets" is
-one name.
+one name. (To TFDS itself the string "all" means the sum of all splits, here every video several times:
+`tfds.core.ReadInstruction("all")` is the split.)
 
 A config is the name of options (`avsd_jax.data.build_options`), such as `diem/maps-gaze+eye-left`; without one, all
 options stand at their defaults.
@@ -94,7 +95,7 @@ class EyeTrackingBuilder(VideoDatasetBuilder, skip_registration=True):
         return Contents(
             {video: functools.partial(_read, source, lists.videos[video]) for video in lists.splits["all"]},
             lists.splits,
-            {split: names[-1:] for split, names in lists.splits.items() if options.silent_last_video == "on"},
+            _last_videos(lists) if options.silent_last_video == "on" else {},
             {
                 "layout": layout,
                 "labelled": sorted(set(labelled) & set(lists.videos)),
@@ -118,6 +119,11 @@ def _config(name: str, dataset: str, allowed: tuple[str, ...]) -> EyeTrackingCon
     return EyeTrackingConfig(
         name=name, description="as its name says", options=build_options.parse(name, allowed, aliases)
     )
+
+
+def _last_videos(lists: fold_lists.FoldLists) -> dict[str, tuple[str, ...]]:
+    """The last video of each list; `all` is none."""
+    return {split: names[-1:] for split, names in lists.splits.items() if split != "all"}
 
 
 def _read(source: Source, listed: fold_lists.ListedVideo) -> schema.SourceVideo:
