@@ -2,7 +2,6 @@
 clock."""
 
 import functools
-import json
 import pathlib
 import zlib
 from collections.abc import Callable
@@ -26,13 +25,12 @@ from avsd_jax.errors import InputError
 
 @pytest.fixture(scope="module")
 def cases(shared: pathlib.Path) -> dict[str, Any]:
-    return json.loads((shared / "parity/vinet/golden_processing.json").read_text())
+    return golden.processing(shared, "vinet/processing")[0]
 
 
 @pytest.fixture(scope="module")
 def arrays(shared: pathlib.Path) -> dict[str, np.ndarray]:
-    with np.load(shared / "parity/vinet/golden_processing.npz") as file:
-        return dict(file)
+    return golden.processing(shared, "vinet/processing")[1]
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 import pytest
+import stavis_files
 from test_configs import CONFIGS, load
 from tiny_run import TESTS, add_extra_models, tiny_config
 from videos import memory_store, source_video
@@ -117,6 +118,27 @@ def test_one_run_trains_on_all_and_scores_each(tmp_path: pathlib.Path, data_dir:
     for title in ("sounding_shapes: All frames (21)", "more_shapes: All frames (10)"):
         assert f"### {title}" in (tmp_path / "report.md").read_text()
         assert title in report.table(record)
+
+
+@pytest.mark.slow
+def test_the_six_sets_are_one_name(tmp_path: pathlib.Path) -> None:
+    add_extra_models()
+    manual_dir, data_dir = tmp_path / "manual", tmp_path / "data"
+    for name in set_names.SETS:
+        stavis_files.write_set(manual_dir, name)
+    command = ["build", "--dataset=six", f"--manual_dir={manual_dir}", f"--data_dir={data_dir}", "--workers=1"]
+    assert datasets.main(command) == 0
+    ids = [video.id for video in VideoStore.open("six", "train_1", data_dir).videos]
+    assert len(ids) == len(set(ids)) == 12
+    assert {"coutrot1/clip1", "coutrot2/clip1"} < set(ids)
+    names = {"dataset": "six", "train_split": "train_1", "test_split": "test_1"}
+    stavis = {"sampler": "stavis", "preprocessing": "stavis", "flip": True}
+    config = tiny_config(data_dir, **names, **stavis, total_steps=2, eval_stride=4, audit=False)
+    real = main.run(config, tmp_path / "run")["rows"][0]["conditions"]["real"]
+    assert list(real["datasets"]) == list(set_names.SETS)
+    # Of 12 frames the fifth and the ninth: the first half of a clip before them is not predicted.
+    assert [each["counts"]["frames"]["all"] for each in real["datasets"].values()] == [2] * 6
+    assert list(real["videos"]) == [f"{name}/{stavis_files.VIDEOS[name][2]}" for name in set_names.SETS]
 
 
 def test_the_published_recipe_trains_on_six_sets_of_one_split() -> None:

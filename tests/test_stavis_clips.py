@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import json
 import pathlib
 import re
 from collections.abc import Callable
@@ -38,13 +37,12 @@ SMALL = ClipSpec(16, (32, 48), sampler="stavis", preprocessing="stavis", flip=Tr
 
 @pytest.fixture(scope="module")
 def cases(shared: pathlib.Path) -> dict[str, Any]:
-    return json.loads((shared / "parity/stavis/golden_pipeline.json").read_text())
+    return golden.processing(shared, "stavis/pipeline")[0]
 
 
 @pytest.fixture(scope="module")
 def arrays(shared: pathlib.Path) -> dict[str, np.ndarray]:
-    with np.load(shared / "parity/stavis/golden_pipeline.npz") as file:
-        return dict(file)
+    return golden.processing(shared, "stavis/pipeline")[1]
 
 
 def lossless(frame: np.ndarray) -> bytes:
