@@ -86,8 +86,8 @@ def eval_targets(num_frames: int, clip_size: int, stride: int, *, targets: str =
 def eval_window(target: int, num_frames: int, clip_size: int, frame_step: int, *, targets: str = "ninth") -> Window:
     """The clip from which frame `target` is predicted.
 
-    There is one for each frame of any video: one that `eval_targets` leaves out (the first eight) gets the clip whose
-    target is nearest, the earliest of several.
+    There is one for each frame of any video: a frame that `eval_targets` leaves out gets the clip of which it is the
+    ninth, and one of the first eight the first clip.
 
     Args:
         target: frame to predict, from 0.
@@ -100,16 +100,17 @@ def eval_window(target: int, num_frames: int, clip_size: int, frame_step: int, *
         InputError: an unknown choice of targets, or another frame step.
     """
     _check(frame_step)
-    if _known(targets) == "ninth":
-        clips: Iterable[Window] = [test_window(max(0, target - clip_size // 2), num_frames, clip_size)]
-    elif targets == "median":
-        latest = min(target, max(0, num_frames - 2))
-        starts = range(max(0, target - clip_size), latest + 1)
+    clips: Iterable[Window] = ()
+    if _known(targets) == "median":
+        starts = range(max(0, target - clip_size), min(target + 1, num_frames - 1))
         clips = (test_window(start, num_frames, clip_size) for start in starts)
-    else:
+    elif targets == "centre":
         clips = _centre_clips(num_frames, clip_size)
-    nearest = min(clips, key=lambda clip: abs(clip.target - target))
-    return dataclasses.replace(nearest, target=target)
+    for clip in clips:
+        if clip.target == target:
+            return clip
+    ninth = test_window(max(0, target - clip_size // 2), num_frames, clip_size)
+    return dataclasses.replace(ninth, target=target)
 
 
 def test_window(start: int, num_frames: int, clip_size: int) -> Window:
@@ -126,8 +127,8 @@ def test_window(start: int, num_frames: int, clip_size: int) -> Window:
 
 
 def _centre_clips(num_frames: int, clip_size: int) -> Iterable[Window]:
-    """The clip in the middle of each training window; of the only frame, where there is one."""
-    for item in range(max(1, train_items(num_frames, clip_size))):
+    """The clip in the middle of each training window."""
+    for item in range(train_items(num_frames, clip_size)):
         window = _train_frames(item, num_frames, clip_size)
         yield _clip(window[max(0, len(window) // 2 - clip_size // 2) :], clip_size)
 
