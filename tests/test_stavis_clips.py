@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from videos import memory_store, source_video
 
-from avsd_jax.data import schema
+from avsd_jax.data import fold_lists, schema, set_names
 from avsd_jax.data.pipeline import ClipSpec, eval_batches, train_batches
 from avsd_jax.data.preprocessing import stavis
 from avsd_jax.data.samplers import stavis as sampler
@@ -264,6 +264,13 @@ def test_every_frame_of_every_video_can_be_predicted(num_frames: int, target: in
         assert window.frames[0] == max(0, target - 8)
     # A stream of frames holds no others.
     assert all(abs(frame - target) < 16 for frame in window.frames)
+
+
+@pytest.mark.parametrize(("split", "windows"), [("train_1", 4896), ("train_2", 4935), ("train_3", 4939)])
+def test_the_published_lists_give_the_official_number_of_clips(shared: pathlib.Path, split: str, windows: int) -> None:
+    lists = [fold_lists.read(shared, name) for name in set_names.SETS]
+    lengths = [each.videos[video].num_frames for each in lists for video in each.splits[split]]
+    assert sum(sampler.train_items(n, 16) for n in lengths) == windows
 
 
 def test_training_has_a_clip_for_every_74_frames() -> None:
