@@ -88,3 +88,24 @@ def write_ntua_video(root: Path, video: str, frames: int = 10, fps: float = 25, 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_wav(root / folder / f"audio_mono/{video}.wav", frames / fps, 16_000, 1)
     return write_video(path, regular(frames, fps), size=(48, 64), sound=None)
+
+
+def write_set(root: Path, dataset: str, videos: Sequence[str], frames: int = 12) -> None:
+    """A whole set without its lists: everyone looks at the middle of the picture, and beside it."""
+    middle = np.tile(np.array([(0.5, 0.5), (0.55, 0.45)]).T[:, None], (1, frames, 1))
+    pixels = middle * np.array([720, 576])[:, None, None]
+    match dataset:
+        case "diem":
+            for video in videos:
+                write_diem(root, video, frames)
+        case "coutrot1" | "coutrot2":
+            number = int(dataset[-1])
+            names = [video.replace("clip", "clip_") for video in videos]
+            own = "OriginalSounds" if number == 1 else "AudioVisual"
+            write_coutrot(root, number, {own: {name: clip(pixels) for name in names}})
+            for name in names:
+                write_clip(root, number, name, frames)
+        case _:
+            write_ntua(root, dict.fromkeys(videos, middle))
+            for video in videos:
+                write_ntua_video(root, video, frames)
