@@ -54,7 +54,7 @@ class Contents:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Written:
+class Written:
     """A video's index entry and the sizes of its records in bytes; or, where it was left out, why."""
 
     index: dict[str, Any] | None = None
@@ -148,9 +148,9 @@ class VideoDatasetBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_regi
         contents = self.contents(Path(manual_dir) if manual_dir else None)
         folder = Path(self.data_path)
         files = {name: folder / f"video.{number}" for number, name in enumerate(contents.videos)}
+        write = _write_or_skip if self.skip_missing else write_video
         jobs = [
-            functools.partial(_write, name, contents.videos[name], path, self.chunk_frames, self.skip_missing)
-            for name, path in files.items()
+            functools.partial(write, contents.videos[name], path, self.chunk_frames) for name, path in files.items()
         ]
         results = tqdm(self._run(jobs, folder, download_config), desc=self.name, total=len(jobs), unit="video")
         written = dict(zip(files, results, strict=True))
@@ -181,8 +181,8 @@ class VideoDatasetBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_regi
         self.info.metadata.update(json.loads(json.dumps(metadata)))
 
     def _run(
-        self, jobs: Sequence[Callable[[], _Written]], folder: Path, config: tfds.download.DownloadConfig
-    ) -> Iterator[_Written]:
+        self, jobs: Sequence[Callable[[], Written]], folder: Path, config: tfds.download.DownloadConfig
+    ) -> Iterator[Written]:
         """Results of the jobs, in order."""
         if config.beam_runner is not None or config.beam_options is not None:
             yield from _run_on_beam(jobs, folder, config)
@@ -202,7 +202,7 @@ class VideoDatasetBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_regi
             why = f" ({next(iter(left_out.values()))})" if left_out else ""
             raise InputError(f"no video of {self.name} is left in {', '.join(empty)}{why}: complete the files")
 
-    def _link(self, split: str, files: Sequence[Path], written: Sequence[_Written]) -> tfds.core.SplitInfo:
+    def _link(self, split: str, files: Sequence[Path], written: Sequence[Written]) -> tfds.core.SplitInfo:
         """The split's files, one per video."""
         template = tfds.core.ShardedFileTemplate(
             data_dir=self.data_path, dataset_name=self.name, split=split, filetype_suffix="array_record"
@@ -221,19 +221,14 @@ class VideoDatasetBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_regi
         )
 
 
-def _entry(video: _Written, silent: bool) -> dict[str, Any]:
+def _entry(video: Written, silent: bool) -> dict[str, Any]:
     """The video's entry in a split's index."""
     return {**video.index, **({"num_samples": 0, "audio_rms": 0.0} if silent else {})}
 
 
-def _write(name: str, read: ReadVideo, path: Path, chunk_frames: int, skip_missing: bool) -> _Written:
-    """Writes a video's records to a file of its own."""
-    try:
-        video = read()
-    except MissingFile as error:
-        if not skip_missing:
-            raise
-        return _Written(left_out=str(error))
+def write_video(read: ReadVideo, path: Path, chunk_frames: int) -> Written:
+    """Writes a video's records to a file of its own, as they come."""
+    video = read()
     index = schema.index_of(video, chunk_frames)
     features = schema.features()
     sizes = []
@@ -243,16 +238,24 @@ def _write(name: str, read: ReadVideo, path: Path, chunk_frames: int, skip_missi
             data = features.serialize_example(record)
             writer.write(data)
             sizes.append(len(data))
-    return _Written(index.to_json(), tuple(sizes))
+    return Written(index.to_json(), tuple(sizes))
 
 
-def _call(job: Callable[[], _Written]) -> _Written:
+def _write_or_skip(read: ReadVideo, path: Path, chunk_frames: int) -> Written:
+    """As `write_video`; a video that lacks a file is left out."""
+    try:
+        return write_video(read, path, chunk_frames)
+    except MissingFile as error:
+        return Written(left_out=str(error))
+
+
+def _call(job: Callable[[], Written]) -> Written:
     return job()
 
 
 def _run_on_beam(
-    jobs: Sequence[Callable[[], _Written]], folder: Path, config: tfds.download.DownloadConfig
-) -> Iterator[_Written]:
+    jobs: Sequence[Callable[[], Written]], folder: Path, config: tfds.download.DownloadConfig
+) -> Iterator[Written]:
     """As `_run`, on the engine that TFDS was told to use; its workers must see this machine's folders.
 
     A pipeline hands nothing back but files: a worker leaves the result beside the records.
@@ -272,8 +275,8 @@ def _run_on_beam(
     for note in notes:
         result = json.loads(note.read_text())
         note.unlink()
-        yield _Written(**result)
+        yield Written(**result)
 
 
-def _call_and_note(job: Callable[[], _Written], note: Path) -> None:
+def _call_and_note(job: Callable[[], Written], note: Path) -> None:
     whole_files.write_json(note, dataclasses.asdict(job()))
