@@ -42,7 +42,8 @@ def write_diem(root: Path, video: str, frames: int = 12, **options: object) -> P
     width, height = map(int, video.rsplit("_", 1)[1].split("x"))
     folder = root / "DIEM" / video
     (folder / "video").mkdir(parents=True)
-    write_video(folder / f"video/{video}.mp4", regular(frames), size=(height, width), **({"sound": None} | options))
+    settings = {"sound": None, "size": (height, width)} | options
+    write_video(folder / f"video/{video}.mp4", regular(frames), **settings)
     write_wav(folder / f"audio/{video}.wav", frames / 30)
     viewer_file(folder / "event_data", video, "diem1s04", fixating(frames, 640, 480))
     viewer_file(folder / "event_data", video, "diem4s04b", fixating(frames, 660, 470))
@@ -97,7 +98,8 @@ def write_set(root: Path, dataset: str, videos: Sequence[str], frames: int = 12)
     match dataset:
         case "diem":
             for video in videos:
-                write_diem(root, video, frames)
+                width, height = map(int, video.rsplit("_", 1)[1].split("x"))
+                write_diem(root, video, frames, size=(height // 8, width // 8))
         case "coutrot1" | "coutrot2":
             number = int(dataset[-1])
             names = [video.replace("clip", "clip_") for video in videos]
