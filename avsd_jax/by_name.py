@@ -1,9 +1,13 @@
 """Choice of a model, fusion, classifier, sampler or dataset by its module's name."""
 
+import functools
 import importlib
 import importlib.util
+import inspect
 import pkgutil
-from types import ModuleType
+from collections.abc import Mapping
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 from avsd_jax.errors import InputError
 
@@ -31,3 +35,36 @@ def load_module(package: str, name: str, kind: str) -> ModuleType:
     if not name.isidentifier() or importlib.util.find_spec(f"{package}.{name}") is None:
         raise InputError(f"unknown {kind} {name!r}: choose one of {', '.join(available(package))}")
     return importlib.import_module(f"{package}.{name}")
+
+
+def with_options(module: ModuleType, options: Mapping[str, Any], kind: str) -> ModuleType | SimpleNamespace:
+    """The module with options filled in, which are keyword-only parameters of its functions.
+
+    Args:
+        module: what `load_module` returned.
+        options: name -> value; every function that has a parameter of that name takes it.
+        kind: what the module is, for the error message.
+
+    Returns:
+        The module's public attributes; `__name__` tells one set of options from another.
+
+    Raises:
+        InputError: no function has such an option; the message lists those there are.
+    """
+    if not options:
+        return module
+    public = {name: value for name, value in vars(module).items() if not name.startswith("_")}
+    own = {n: f for n, f in public.items() if inspect.isfunction(f) and f.__module__ == module.__name__}
+    takes = {
+        name: {p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY}
+        for name, function in own.items()
+    }
+    known = sorted(set().union(*takes.values()))
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        short = module.__name__.rpartition(".")[2]
+        raise InputError(f"{kind} {short!r} has no option {unknown[0]!r}: choose among {', '.join(known) or 'none'}")
+    for name, function in own.items():
+        public[name] = functools.partial(function, **{k: v for k, v in options.items() if k in takes[name]})
+    given = ", ".join(f"{key}={options[key]!r}" for key in sorted(options))
+    return SimpleNamespace(**public, __name__=f"{module.__name__}({given})")

@@ -1,4 +1,4 @@
-"""Builds and finds datasets: `python -m avsd_jax.datasets build --dataset=NAME[/CONFIG]`, and `... list`.
+"""Builds and finds datasets: `python -m avsd_jax.datasets build --dataset=NAME[/CONFIG]`, `... check`, `... list`.
 
 A dataset is a folder `datasets_tfds/<name>/` with a TFDS builder in `<name>_dataset_builder.py`; its name
 chooses it. TFDS's own command `tfds build` builds the same files but needs TensorFlow and Beam; this one
@@ -19,12 +19,16 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import tensorflow_datasets as tfds
 from etils import epath
 
 import datasets_tfds
+from avsd_jax import dataset_check
+from avsd_jax.data import set_names
 from avsd_jax.errors import InputError
+from datasets_tfds.base import VideoDatasetBuilder
 
 DEFAULT_DATA_DIR = "data"
 _DEMO = "--config=configs/avinet.py:demo"
@@ -36,7 +40,7 @@ def names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(datasets_tfds.__path__) if module.ispkg)
 
 
-def load_builder(name: str, data_dir: str | Path) -> tfds.core.GeneratorBasedBuilder:
+def load_builder(name: str, data_dir: str | Path) -> VideoDatasetBuilder:
     """The builder of a dataset, prepared or not.
 
     Args:
@@ -50,23 +54,20 @@ def load_builder(name: str, data_dir: str | Path) -> tfds.core.GeneratorBasedBui
     if dataset not in names():
         raise InputError(f"unknown dataset {dataset!r}: choose one of {', '.join(names())}")
     cls = importlib.import_module(f"datasets_tfds.{dataset}.{dataset}_dataset_builder").Builder
-    configs = [c.name for c in cls.BUILDER_CONFIGS]
-    if config and config not in configs:
-        raise InputError(f"dataset {dataset!r} has no config {config!r}: choose one of {', '.join(configs) or 'none'}")
+    if config and cls.get_builder_config(config) is None:
+        configs = ", ".join(c.name for c in cls.BUILDER_CONFIGS)
+        raise InputError(f"dataset {dataset!r} has no config {config!r}: choose one of {configs or 'none'}")
     return cls(data_dir=epath.Path(data_dir).expanduser(), config=config or None)
 
 
-def open_builder(name: str, data_dir: str | Path) -> tfds.core.GeneratorBasedBuilder:
+def open_builder(name: str, data_dir: str | Path) -> VideoDatasetBuilder:
     """The builder of a dataset that is prepared in `data_dir`.
 
     Raises:
         InputError: no such dataset or config; or it is not prepared there, is damaged, or was built with
             other settings. The message gives the command that mends it.
     """
-    try:
-        builder = load_builder(name, data_dir)
-    except InputError as error:
-        raise InputError(f"{error}, or use {_DEMO}") from error
+    builder = _known_builder(name, data_dir)
     command = _build_command(name, data_dir)
     if not _is_prepared(builder):
         raise InputError(f"dataset {name!r} is not prepared in {str(data_dir)!r}: run `{command}`, or use {_DEMO}")
@@ -76,7 +77,31 @@ def open_builder(name: str, data_dir: str | Path) -> tfds.core.GeneratorBasedBui
     return builder
 
 
-def build(name: str, data_dir: str | Path, *, overwrite: bool = False, num_workers: int = 1) -> bool:
+def open_builders(wanted: Sequence[str], data_dir: str | Path) -> dict[str, VideoDatasetBuilder]:
+    """The builders of datasets that are prepared in `data_dir`, by name.
+
+    Raises:
+        InputError: as for `open_builder`; of several that are not prepared, one message names them all.
+    """
+    lacking = [name for name in wanted if not _is_prepared(_known_builder(name, data_dir))]
+    if len(lacking) > 1:
+        raise InputError(
+            f"datasets {', '.join(lacking)} are not prepared in {str(data_dir)!r}: run "
+            f"`{_build_command(','.join(lacking), data_dir)}`, or use {_DEMO}"
+        )
+    return {name: open_builder(name, data_dir) for name in wanted}
+
+
+def build(
+    name: str,
+    data_dir: str | Path,
+    *,
+    manual_dir: str | Path | None = None,
+    skip_missing: bool = False,
+    overwrite: bool = False,
+    num_workers: int = 1,
+    beam_options: Sequence[str] | None = None,
+) -> bool:
     """Builds a dataset, unless it is there already.
 
     The files grow in a folder beside the final one, which is renamed at the end: a build that is killed
@@ -86,8 +111,11 @@ def build(name: str, data_dir: str | Path, *, overwrite: bool = False, num_worke
     Args:
         name: `name` or `name/config`.
         data_dir: folder for prepared datasets, on this machine's file system.
+        manual_dir: root of the user's source files, for the datasets that are made of such.
+        skip_missing: leave out a video that lacks a file, instead of stopping; it is listed in the metadata.
         overwrite: build again what is there; the old files stay until the new ones are complete.
         num_workers: processes that make videos.
+        beam_options: flags for Apache Beam, which makes the videos then, such as ["--runner=FlinkRunner"].
 
     Returns:
         False if the dataset was there already.
@@ -97,7 +125,7 @@ def build(name: str, data_dir: str | Path, *, overwrite: bool = False, num_worke
             built with other settings (`overwrite` mends it).
     """
     builder = load_builder(name, data_dir)
-    builder.num_workers = num_workers
+    builder.num_workers, builder.skip_missing = num_workers, skip_missing
     folder = Path(builder.data_path).parent
     with _lock(folder):
         if _is_prepared(builder) and not overwrite:
@@ -107,17 +135,37 @@ def build(name: str, data_dir: str | Path, *, overwrite: bool = False, num_worke
             shutil.rmtree(stale)
         tfds.disable_progress_bar()
         # Replaces what is there: the old build, or the rest of one whose removal was interrupted.
-        mode = tfds.download.DownloadConfig(download_mode=tfds.GenerateMode.REUSE_CACHE_IF_EXISTS)
+        config = tfds.download.DownloadConfig(download_mode=tfds.GenerateMode.REUSE_CACHE_IF_EXISTS)
+        config.manual_dir = manual_dir and epath.Path(manual_dir).expanduser()
+        config.beam_options = _pipeline_options(beam_options)
         with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces downloads, of which there are none
-            builder.download_and_prepare(download_config=mode)
+            builder.download_and_prepare(download_config=config)
     return True
 
 
-def _is_prepared(builder: tfds.core.GeneratorBasedBuilder) -> bool:
+def _pipeline_options(flags: Sequence[str] | None) -> Any:
+    """What TFDS hands to Beam; None where it is not asked for."""
+    if flags is None:
+        return None
+    try:
+        from apache_beam.options.pipeline_options import PipelineOptions
+    except ImportError as error:
+        raise InputError('Beam is not installed: run `pip install "avsd-jax[beam]"`') from error
+    return PipelineOptions(list(flags))
+
+
+def _known_builder(name: str, data_dir: str | Path) -> VideoDatasetBuilder:
+    try:
+        return load_builder(name, data_dir)
+    except InputError as error:
+        raise InputError(f"{error}, or use {_DEMO}") from error
+
+
+def _is_prepared(builder: VideoDatasetBuilder) -> bool:
     return (builder.data_path / "dataset_info.json").exists()
 
 
-def _problem(builder: tfds.core.GeneratorBasedBuilder) -> str | None:
+def _problem(builder: VideoDatasetBuilder) -> str | None:
     """What is wrong with a prepared dataset, as the end of a sentence; None if nothing is seen."""
     info = builder.info
     missing = [path for split in info.splits.values() for path in split.filepaths if not epath.Path(path).exists()]
@@ -131,8 +179,11 @@ def _problem(builder: tfds.core.GeneratorBasedBuilder) -> str | None:
     return None
 
 
-def _build_command(name: str, data_dir: str | Path) -> str:
-    return shlex.join(["python", "-m", "avsd_jax.datasets", "build", f"--dataset={name}", f"--data_dir={data_dir}"])
+def _build_command(dataset: str, data_dir: str | Path) -> str:
+    options = [f"--dataset={dataset}", f"--data_dir={data_dir}"]
+    if any(name.partition("/")[0] in set_names.SETS for name in set_names.members(dataset)):
+        options.append("--manual_dir=DIR")  # where the user's files are, which only the user knows
+    return shlex.join(["python", "-m", "avsd_jax.datasets", "build", *options])
 
 
 @contextlib.contextmanager
@@ -148,43 +199,87 @@ def _lock(folder: Path) -> Iterator[None]:
         yield
 
 
-def _summary(builder: tfds.core.GeneratorBasedBuilder) -> str:
+def _summary(builder: VideoDatasetBuilder) -> str:
     parts = []
     for split, videos in builder.info.metadata["splits"].items():
         parts.append(f"{split} {len(videos)} videos, {sum(v['num_frames'] for v in videos)} frames")
-    return f"{'; '.join(parts)}; {builder.info.dataset_size / 1e6:.1f} MB in {builder.data_path}"
+    notes = builder.info.metadata
+    left_out = f"; {len(notes['left_out'])} videos left out" if notes["left_out"] else ""
+    layout = f"; layout {notes['notes']['layout']}" if "layout" in notes["notes"] else ""
+    # Splits share files.
+    files = {(s := path.stat()).st_ino: s.st_size for path in Path(builder.data_path).iterdir()}
+    return f"{'; '.join(parts)}{left_out}{layout}; {sum(files.values()) / 1e6:.1f} MB in {builder.data_path}"
 
 
-def _build_command_line(args: argparse.Namespace) -> None:
-    start = time.monotonic()
-    built = build(args.dataset, args.data_dir, overwrite=args.overwrite, num_workers=args.workers)
-    summary = _summary(load_builder(args.dataset, args.data_dir))
-    if built:
-        print(f"built {args.dataset} in {time.monotonic() - start:.0f} s: {summary}")
-    else:
-        print(f"{args.dataset} is already built (--overwrite builds it again): {summary}")
+def _build_command_line(args: argparse.Namespace) -> int:
+    options = {name: getattr(args, name) for name in ("manual_dir", "skip_missing", "overwrite")}
+    beam_options = args.beam_pipeline_options
+    if beam_options is not None:
+        options["beam_options"] = [f"--{option}" for option in beam_options.split(",") if option]
+    for name in set_names.members(args.dataset):
+        start = time.monotonic()
+        built = build(name, args.data_dir, num_workers=args.workers, **options)
+        builder = load_builder(name, args.data_dir)
+        if built:
+            print(f"built {name} in {time.monotonic() - start:.0f} s: {_summary(builder)}")
+            for video, why in builder.info.metadata["left_out"].items():
+                print(f"left out {video}: {why}")
+        else:
+            print(f"{name} is already built (--overwrite builds it again): {_summary(builder)}")
+    return 0
 
 
-def _list_command_line(args: argparse.Namespace) -> None:
+def _check_command_line(args: argparse.Namespace) -> int:
+    names = dataset_check.wanted(args.dataset or set_names.SIX)
+    status, reports = 0, 0
+    for name in names:
+        options = load_builder(name, args.data_dir).builder_config.options
+        try:
+            report = dataset_check.check(args.manual_dir, name.partition("/")[0], options, args.workers)
+        except InputError as error:
+            if args.dataset:
+                raise
+            print(f"{name}: {error}")
+            continue
+        print("\n".join(report.lines()))
+        reports += 1
+        status = status or int(bool(report.problems))
+    return status if reports else 2
+
+
+def _list_command_line(args: argparse.Namespace) -> int:
     for name in names():
         for config in load_builder(name, args.data_dir).BUILDER_CONFIGS:
             builder = load_builder(f"{name}/{config.name}", args.data_dir)
             state = _summary(builder) if _is_prepared(builder) else f"not prepared in {args.data_dir}"
             print(f"{name}/{config.name}: {config.description} [{state}]")
+    return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status."""
+    """The command line; returns the exit status: 0, 1 where a check found problems, 2 on bad input."""
     parser = argparse.ArgumentParser(prog="python -m avsd_jax.datasets", description="Builds and lists datasets.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     building = commands.add_parser("build", help="prepare a dataset")
-    building.add_argument("--dataset", required=True, help="NAME or NAME/CONFIG, as `list` shows them")
+    building.add_argument("--dataset", required=True, help="NAME or NAME/OPTIONS; several joined by commas; six")
     building.add_argument("--overwrite", action="store_true", help="build again what is already there")
-    building.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)")
+    building.add_argument("--manual_dir", help="root of the tree of your source files")
+    building.add_argument(
+        "--skip_missing", action="store_true", help="leave out videos that lack a file, and list them"
+    )
+    building.add_argument("--beam_pipeline_options", help="flags for Apache Beam, as for `tfds build`: runner=...,...")
     building.set_defaults(run=_build_command_line)
+    checking = commands.add_parser("check", help="report on source files before a build; changes nothing")
+    checking.add_argument("--dataset", help="as for build (default: all of the six that are there)")
+    checking.add_argument("--manual_dir", required=True, help="root of the tree of your source files")
+    checking.set_defaults(run=_check_command_line)
     listing = commands.add_parser("list", help="show what can be built and what is there")
     listing.set_defaults(run=_list_command_line)
-    for command in (building, listing):
+    for command in (building, checking):
+        command.add_argument(
+            "--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)"
+        )
+    for command in (building, checking, listing):
         command.add_argument(
             "--data_dir",
             default=DEFAULT_DATA_DIR,
@@ -192,11 +287,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     args = parser.parse_args(argv)
     try:
-        args.run(args)
+        return args.run(args)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return 0
 
 
 if __name__ == "__main__":

@@ -76,6 +76,10 @@ def clip_spec(config: ConfigDict) -> ClipSpec:
         frame_step=config.frame_step,
         sampler=config.sampler,
         preprocessing=config.preprocessing,
+        # Converted models, and runs before there were these fields, do without them.
+        sampler_options=_plain(config.get("sampler_options", {})),
+        preprocessing_options=_plain(config.get("preprocessing_options", {})),
+        flip=config.get("flip", False),
         samples_per_video=config.samples_per_video,
         avc=classifier_inputs(config),
         audio=hears(config),

@@ -18,6 +18,7 @@ from ml_collections import ConfigDict, config_flags
 
 from avsd_jax import datasets, report, train
 from avsd_jax.checkpoint import load_for_inference
+from avsd_jax.data import set_names
 from avsd_jax.errors import InputError
 from avsd_jax.rows import Row, plan
 
@@ -45,7 +46,8 @@ def run(config: ConfigDict, workdir: str | Path, mode: str = "train_and_eval") -
     rows = plan(config, workdir)
     if config.build_data:
         # Every process asks: one builds, the others wait for it, or build on their own machine.
-        datasets.build(config.dataset, config.data_dir, num_workers=os.cpu_count() or 1)
+        for name in set_names.members(config.dataset):
+            datasets.build(name, config.data_dir, num_workers=os.cpu_count() or 1)
     seconds = {}
     if mode != "eval":
         for row in (row for row in rows if row.trains):

@@ -187,6 +187,27 @@ def probe(path: str | Path) -> VideoInfo:
         )
 
 
+class FrameCount(NamedTuple):
+    """Numbers of frames: as the container states it, None where it does not, and as they can be decoded."""
+
+    stated: int | None
+    decoded: int
+
+
+def count_frames(path: str | Path) -> FrameCount:
+    """Counts the frames of a video by decoding all of them: `read_frames` yields `decoded`.
+
+    Raises:
+        InputError: the file is missing or damaged, or has no video stream that can be decoded.
+    """
+    with open_media(path) as container:
+        stream = _video_stream(container, path)
+        decoded = sum(1 for _ in _decoded(container, stream))
+        if not decoded:
+            raise _no_frame(path)
+        return FrameCount(stream.frames or None, decoded)
+
+
 def read_frames(path: str | Path) -> Iterator[Frame]:
     """Yields the frames of a video in order of display.
 

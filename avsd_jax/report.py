@@ -80,16 +80,15 @@ def training_curve(folder: str | Path, name: str = "loss") -> list[tuple[int, fl
 
 
 def table(record: Mapping[str, Any]) -> str:
-    """The scores as plain text for a terminal: a block per group of frames, then the classifier's line."""
+    """The scores as plain text for a terminal: a block per group of frames and dataset, then the classifier's line."""
     rows = record["rows"]
-    wide = max(len(row["label"]) for row in rows) + 2
-    wide = max(wide, *(len(_group_title(rows, group)) + 2 for group in GROUP_TITLES))
+    blocks = [*_blocks(_real(rows)), *(block for name in _datasets(rows) for block in _blocks(_real(rows, name), name))]
+    wide = max(len(text) + 2 for text in (*(row["label"] for row in rows), *(title for title, _ in blocks)))
     lines = []
-    for group in _groups(rows):
-        lines.append(_group_title(rows, group).ljust(wide) + "".join(f"{_arrow(m):>8}" for m in METRICS))
-        for row in rows:
-            scores = row["conditions"]["real"]["scores"][group]
-            lines.append(row["label"].ljust(wide) + "".join(f"{_number(scores[m]):>8}" for m in METRICS))
+    for title, scores in blocks:
+        lines.append(title.ljust(wide) + "".join(f"{_arrow(m):>8}" for m in METRICS))
+        for row, values in zip(rows, scores, strict=True):
+            lines.append(row["label"].ljust(wide) + "".join(f"{_number(values[m]):>8}" for m in METRICS))
         lines.append("")
     if any(_avc(row) for row in rows):
         names = ("accuracy", "majority", "balanced", "AUC", "gate open")
@@ -112,6 +111,8 @@ def markdown(record: Mapping[str, Any], shown: Sequence[str]) -> str:
     """
     rows = record["rows"]
     sections = [f"# {record['run']}\n", _scores_section(rows)]
+    if _datasets(rows):
+        sections.append(_datasets_section(rows))
     if "panel.png" in shown:
         sections.append(
             "## Pictures\n\nFrames from the middle of the longest stretches of each label, chosen before any "
@@ -128,13 +129,24 @@ def markdown(record: Mapping[str, Any], shown: Sequence[str]) -> str:
 
 
 def _scores_section(rows: Sequence[Mapping[str, Any]]) -> str:
-    parts = ["## Scores\n\nArrows point to better values; the best of a column is bold.\n"]
-    for group in _groups(rows):
-        values = {m: [row["conditions"]["real"]["scores"][group][m] for row in rows] for m in METRICS}
-        columns = {_arrow(m): _bold_best([_number(v) for v in values[m]], values[m], m) for m in METRICS}
-        title = _group_title(rows, group)
-        parts.append(f"### {title}\n\n" + _markdown_table({"": [r["label"] for r in rows]} | columns))
+    text = "## Scores\n\nArrows point to better values; the best of a column is bold.\n"
+    return "\n".join([text, *_score_tables(rows, _blocks(_real(rows)))])
+
+
+def _datasets_section(rows: Sequence[Mapping[str, Any]]) -> str:
+    parts = ["## Scores by dataset\n"]
+    for name in _datasets(rows):
+        parts += _score_tables(rows, _blocks(_real(rows, name), name))
     return "\n".join(parts)
+
+
+def _score_tables(rows: Sequence[Mapping[str, Any]], blocks: Sequence[tuple[str, list[Any]]]) -> list[str]:
+    tables = []
+    for title, scores in blocks:
+        values = {m: [score[m] for score in scores] for m in METRICS}
+        columns = {_arrow(m): _bold_best([_number(v) for v in values[m]], values[m], m) for m in METRICS}
+        tables.append(f"### {title}\n\n" + _markdown_table({"": [r["label"] for r in rows]} | columns))
+    return tables
 
 
 def _consistency_section(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -159,12 +171,13 @@ def _consistency_section(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _audit_section(rows: Sequence[Mapping[str, Any]]) -> str:
     columns: dict[str, list[str]] = {"": [], "sound": []}
-    columns |= {f"{_arrow(m)} {group}": [] for group in _groups(rows) for m in AUDIT_METRICS}
+    groups = _groups(_real(rows))
+    columns |= {f"{_arrow(m)} {group}": [] for group in groups for m in AUDIT_METRICS}
     for row in (row for row in rows if len(row["conditions"]) > 1):
         for condition, result in row["conditions"].items():
             columns[""].append(row["label"] if condition == "real" else "")
             columns["sound"].append(condition)
-            for group in _groups(rows):
+            for group in groups:
                 for m in AUDIT_METRICS:
                     real, value = row["conditions"]["real"]["scores"][group][m], result["scores"][group][m]
                     columns[f"{_arrow(m)} {group}"].append(_change(value, None if condition == "real" else real))
@@ -212,14 +225,31 @@ def _markdown_table(columns: Mapping[str, Sequence[str]]) -> str:
 # ----------------------------------------------------------------------------------------------------------
 
 
-def _groups(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def _real(rows: Sequence[Mapping[str, Any]], dataset: str = "") -> list[Mapping[str, Any]]:
+    """The rows' records with the real sound; of one of the joined datasets, if one is named."""
+    records = [row["conditions"]["real"] for row in rows]
+    return [record["datasets"][dataset] for record in records] if dataset else records
+
+
+def _datasets(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names of the joined datasets; none where there is one."""
+    return list(rows[0]["conditions"]["real"].get("datasets", ()))
+
+
+def _groups(records: Sequence[Mapping[str, Any]]) -> list[str]:
     """Groups that have frames."""
-    frames = rows[0]["conditions"]["real"]["counts"]["frames"]
+    frames = records[0]["counts"]["frames"]
     return [group for group in GROUP_TITLES if frames[group]]
 
 
-def _group_title(rows: Sequence[Mapping[str, Any]], group: str) -> str:
-    return f"{GROUP_TITLES[group]} ({rows[0]['conditions']['real']['counts']['frames'][group]})"
+def _blocks(records: Sequence[Mapping[str, Any]], dataset: str = "") -> list[tuple[str, list[Mapping[str, Any]]]]:
+    """A title and each record's scores, by group that has frames."""
+    frames = records[0]["counts"]["frames"]
+    begin = f"{dataset}: " if dataset else ""
+    return [
+        (f"{begin}{GROUP_TITLES[group]} ({frames[group]})", [record["scores"][group] for record in records])
+        for group in _groups(records)
+    ]
 
 
 def _avc(row: Mapping[str, Any]) -> Mapping[str, Any] | None:

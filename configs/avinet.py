@@ -55,16 +55,21 @@ def paper() -> ConfigDict:
     # Folders that start single parts, such as a converted soundnet8.
     config.init_parts = ConfigDict({"visual_model": "", "audionet": "", "classifier": ""})
 
-    # Data section: datasets_tfds/<dataset>, prepared by `python -m avsd_jax.datasets build`.
-    config.dataset = "diem"
+    # Data section: datasets_tfds/<dataset>, prepared by `python -m avsd_jax.datasets build`; "six" stands for the
+    # eye-tracking sets, trained on together and scored one by one, as several names joined by commas are.
+    config.dataset = "six"
     config.data_dir = "data"
     config.build_data = False
-    config.train_split = "train_1"
-    config.test_split = "test_1"
+    config.split = 1  # 1, 2 or 3
+    config.train_split = "train_" + config.get_ref("split").to_str()
+    config.test_split = "test_" + config.get_ref("split").to_str()
     config.frame_size = (224, 384)
     config.frame_step = 1
     config.sampler = "vinet"
+    config.sampler_options = ConfigDict()
     config.preprocessing = "vinet"
+    config.preprocessing_options = ConfigDict()
+    config.flip = False
     config.samples_per_video = 1
     config.data_threads = 4
 
@@ -118,6 +123,7 @@ def demo(config: ConfigDict) -> None:
     config.tags = ("disc", "square", "triangle", "star", "ring", "cross")
     config.tag_weight = 1.0
     config.train_split, config.test_split = "train", "test"
+    del config.split
     config.frame_size = (64, 96)
     config.samples_per_video = 4
     config.total_steps = 120

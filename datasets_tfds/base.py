@@ -1,43 +1,83 @@
-"""What all builders share: schema, order of records, index, worker processes, progress."""
+"""What all builders share: schema, one file per video, splits that share files, worker processes or Beam, progress.
+
+A video is written once, to a file of its own, by whatever process reads it, record by record: no process holds a long
+video in memory or sends it to another. A split is a list of videos; its files, `<name>-<split>.array_record-00000-of-
+00064` and so on, which TFDS opens, are hard links to theirs. So `train_1` and `test_3` of a set are splits like any
+other to TFDS, and ten splits of the same videos take the room of one. (On a file system without hard links, and when
+a folder is copied by a tool that does not know them, they are copies.)
+"""
 
 import abc
-import collections
 import concurrent.futures
 import contextlib
+import dataclasses
 import functools
-import itertools
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
+from absl import logging
 from array_record.python import array_record_module
 from etils import epath
 from tqdm import tqdm
 
+from avsd_jax import whole_files
 from avsd_jax.data import schema
+from avsd_jax.data.source import MissingFile
+from avsd_jax.errors import InputError
 from avsd_jax.worker_processes import end_with_parent
 
 ReadVideo = Callable[[], schema.SourceVideo]
 
-_SHARD_BYTES = 256 << 20
+
+@dataclasses.dataclass(frozen=True)
+class Contents:
+    """What a dataset consists of.
+
+    Attributes:
+        videos: a function per video, by a name of its own. Each is called once, in a worker process if there are any:
+            it has to be picklable.
+        splits: for each split the names of its videos, in the order of its records.
+        silent: for splits that take the sound away from some of their videos, the names of these.
+        notes: plain data about where the videos come from, for the metadata.
+    """
+
+    videos: Mapping[str, ReadVideo]
+    splits: Mapping[str, Sequence[str]]
+    silent: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+    notes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-class VideoDatasetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """Base of the builders; a subclass gives `VERSION`, `BUILDER_CONFIGS`, texts, and `splits`.
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """A video's index entry and the sizes of its records in bytes; or, where it was left out, why."""
+
+    index: dict[str, Any] | None = None
+    sizes: tuple[int, ...] = ()
+    left_out: str = ""
+
+
+class VideoDatasetBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registration=True):
+    """Base of the builders; a subclass gives `VERSION`, `BUILDER_CONFIGS`, texts, and `contents`.
 
     The metadata holds, so that nobody has to read a record to know a dataset:
         splits: {split: [VideoIndex as plain data, in the order of the records]}
         chunk_frames: frames of a record
         settings: what the builder's config sets, compared when the dataset is opened
+        left_out: {video: why it was left out}
+        notes: the contents' notes
 
     Attributes:
         CITATION: how to cite the dataset.
         HOMEPAGE: where it comes from.
         LICENSE: its terms.
-        num_workers: processes that read videos; 1 reads them in this process.
+        num_workers: processes that read videos; 1 reads them in this process. Beam goes before it.
+        skip_missing: leave out a video that lacks a file, instead of stopping.
     """
 
     CITATION = ""
@@ -55,42 +95,28 @@ class VideoDatasetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
         """As TFDS's; only this file format allows random access without TensorFlow."""
         super().__init__(data_dir=data_dir, config=config, version=version, file_format=file_format)
         self.num_workers = 1
-        self._pool: concurrent.futures.Executor | None = None
-
-    def download_and_prepare(
-        self,
-        *,
-        download_dir: epath.PathLike | None = None,
-        download_config: tfds.download.DownloadConfig | None = None,
-        file_format: str | None = None,
-    ) -> None:
-        """As TFDS's, with `num_workers` processes."""
-        prepare = functools.partial(
-            super().download_and_prepare,
-            download_dir=download_dir,
-            download_config=download_config,
-            file_format=file_format,
-        )
-        if self.num_workers == 1:
-            prepare()
-            return
-        # Spawned, because a forked child of a process with threads (grain's, jax's) can hang.
-        context = multiprocessing.get_context("spawn")
-        with concurrent.futures.ProcessPoolExecutor(self.num_workers, context, initializer=end_with_parent) as pool:
-            self._pool = pool
-            prepare()
+        self.skip_missing = False
 
     @abc.abstractmethod
-    def splits(self) -> Mapping[str, Sequence[ReadVideo]]:
-        """For each split a function per video, in the order of the records.
+    def contents(self, manual_dir: Path | None) -> Contents:
+        """What the dataset consists of.
 
-        Each is called once, in a worker process if there are any: it has to be picklable.
+        Args:
+            manual_dir: where the user has put source files; None if that was not said.
+
+        Raises:
+            InputError: the source files are not there or contradict each other.
         """
 
     @property
     def chunk_frames(self) -> int:
         """Frames of a record."""
         return schema.CHUNK_FRAMES
+
+    @property
+    def about(self) -> str:
+        """Description of the dataset."""
+        return type(self).__doc__
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -100,7 +126,7 @@ class VideoDatasetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(
             builder=self,
-            description=type(self).__doc__,
+            description=self.about,
             features=schema.features(),
             homepage=self.HOMEPAGE,
             citation=self.CITATION,
@@ -109,81 +135,148 @@ class VideoDatasetBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=Tru
             metadata=tfds.core.MetadataDict(),
         )
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Any]:
-        del dl_manager  # nothing is downloaded
-        splits = self.splits()
-        index = {name: [] for name in splits}
-        self.info.metadata.update(
-            splits=index, chunk_frames=self.chunk_frames, settings=json.loads(json.dumps(self.settings))
-        )
-        return {name: self._generate_examples(name, videos, index[name]) for name, videos in splits.items()}
-
-    def _generate_examples(
-        self, split: str, videos: Sequence[ReadVideo], index: list[dict[str, Any]]
-    ) -> Iterator[tuple[int, dict[str, Any]]]:
-        encoded = _encode_all(videos, self.chunk_frames, self._pool, lookahead=2 * self.num_workers)
-        progress = tqdm(encoded, desc=f"{self.name} {split}", total=len(videos), unit="video")
-        for number, (entry, records) in enumerate(progress):
-            index.append(entry.to_json())
-            yield from enumerate(records, start=number << 32)
-
     def _download_and_prepare(
         self, dl_manager: tfds.download.DownloadManager, download_config: tfds.download.DownloadConfig
     ) -> None:
-        """Writes the records of all splits, in order, as they come.
+        """Writes each video, then links the splits.
 
-        TFDS's own writer first sorts them in temporary files, which needs TensorFlow as soon as a split has a
-        gigabyte.
+        TFDS's own writers first sort records in temporary files, which needs TensorFlow as soon as a split has a
+        gigabyte, and know no splits that share videos.
         """
-        del download_config
-        splits = self._split_generators(dl_manager)
-        self.info.set_splits(tfds.core.SplitDict([self._write(*split) for split in splits.items()]))
+        del dl_manager  # nothing is downloaded
+        manual_dir = download_config.manual_dir
+        contents = self.contents(Path(manual_dir) if manual_dir else None)
+        folder = Path(self.data_path)
+        files = {name: folder / f"video.{number}" for number, name in enumerate(contents.videos)}
+        write = _write_or_skip if self.skip_missing else write_video
+        jobs = [
+            functools.partial(write, contents.videos[name], path, self.chunk_frames) for name, path in files.items()
+        ]
+        results = tqdm(self._run(jobs, folder, download_config), desc=self.name, total=len(jobs), unit="video")
+        written = dict(zip(files, results, strict=True))
+        left_out = {name: result.left_out for name, result in written.items() if result.left_out}
+        splits = {split: [name for name in names if name not in left_out] for split, names in contents.splits.items()}
+        self._check_splits(splits, left_out)
+        self.info.set_splits(
+            tfds.core.SplitDict(
+                [
+                    self._link(split, [files[name] for name in names], [written[name] for name in names])
+                    for split, names in splits.items()
+                ]
+            )
+        )
+        for name, path in files.items():
+            if name not in left_out:
+                path.unlink()
+        metadata = {
+            "splits": {
+                split: [_entry(written[name], name in contents.silent.get(split, ())) for name in names]
+                for split, names in splits.items()
+            },
+            "chunk_frames": self.chunk_frames,
+            "settings": self.settings,
+            "left_out": left_out,
+            "notes": dict(contents.notes),
+        }
+        self.info.metadata.update(json.loads(json.dumps(metadata)))
 
-    def _write(self, split: str, records: Iterable[tuple[int, dict[str, Any]]]) -> tfds.core.SplitInfo:
+    def _run(
+        self, jobs: Sequence[Callable[[], Written]], folder: Path, config: tfds.download.DownloadConfig
+    ) -> Iterator[Written]:
+        """Results of the jobs, in order."""
+        if config.beam_runner is not None or config.beam_options is not None:
+            yield from _run_on_beam(jobs, folder, config)
+        elif self.num_workers == 1:
+            yield from (job() for job in jobs)
+        else:
+            # Spawned, because a forked child of a process with threads (grain's, jax's) can hang.
+            context = multiprocessing.get_context("spawn")
+            with concurrent.futures.ProcessPoolExecutor(self.num_workers, context, initializer=end_with_parent) as pool:
+                yield from pool.map(_call, jobs)
+
+    def _check_splits(self, splits: Mapping[str, Sequence[str]], left_out: Mapping[str, str]) -> None:
+        for name, why in left_out.items():
+            logging.warning("%s: %s is left out: %s", self.name, name, why)
+        empty = [split for split, names in splits.items() if not names]
+        if empty:
+            why = f" ({next(iter(left_out.values()))})" if left_out else ""
+            raise InputError(f"no video of {self.name} is left in {', '.join(empty)}{why}: complete the files")
+
+    def _link(self, split: str, files: Sequence[Path], written: Sequence[Written]) -> tfds.core.SplitInfo:
+        """The split's files, one per video."""
         template = tfds.core.ShardedFileTemplate(
             data_dir=self.data_path, dataset_name=self.name, split=split, filetype_suffix="array_record"
         )
-        sizes: list[list[int]] = []
-        # The files' names contain their number, which is known at the end.
-        parts = (self.data_path / f"{split}.part{i}" for i in itertools.count())
-        with contextlib.ExitStack() as stack:
-            for _, record in records:
-                if not sizes or sum(sizes[-1]) >= _SHARD_BYTES:
-                    stack.close()
-                    # Groups of one record, so that reading a record decompresses no other.
-                    writer = array_record_module.ArrayRecordWriter(os.fspath(next(parts)), "group_size:1")
-                    stack.callback(writer.close)
-                    sizes.append([])
-                data = self.info.features.serialize_example(record)
-                writer.write(data)
-                sizes[-1].append(len(data))
-        for i in range(len(sizes)):
-            name = template.sharded_filepath(shard_index=i, num_shards=len(sizes))
-            (self.data_path / f"{split}.part{i}").rename(name)
+        for number, file in enumerate(files):
+            name = Path(template.sharded_filepath(shard_index=number, num_shards=len(files)))
+            try:
+                os.link(file, name)
+            except OSError:
+                shutil.copyfile(file, name)
         return tfds.core.SplitInfo(
             name=split,
-            shard_lengths=[len(records) for records in sizes],
-            num_bytes=sum(map(sum, sizes)),
+            shard_lengths=[len(video.sizes) for video in written],
+            num_bytes=sum(sum(video.sizes) for video in written),
             filename_template=template,
         )
 
 
-def _encode(read: ReadVideo, chunk_frames: int) -> tuple[schema.VideoIndex, list[dict[str, Any]]]:
+def _entry(video: Written, silent: bool) -> dict[str, Any]:
+    """The video's entry in a split's index."""
+    return {**video.index, **({"num_samples": 0, "audio_rms": 0.0} if silent else {})}
+
+
+def write_video(read: ReadVideo, path: Path, chunk_frames: int) -> Written:
+    """Writes a video's records to a file of its own, as they come."""
     video = read()
-    return schema.index_of(video, chunk_frames), list(schema.encode(video, chunk_frames))
+    index = schema.index_of(video, chunk_frames)
+    features = schema.features()
+    sizes = []
+    # Groups of one record, so that reading a record decompresses no other.
+    with contextlib.closing(array_record_module.ArrayRecordWriter(os.fspath(path), "group_size:1")) as writer:
+        for record in schema.encode(video, chunk_frames):
+            data = features.serialize_example(record)
+            writer.write(data)
+            sizes.append(len(data))
+    return Written(index.to_json(), tuple(sizes))
 
 
-def _encode_all(
-    videos: Sequence[ReadVideo], chunk_frames: int, pool: concurrent.futures.Executor | None, lookahead: int
-) -> Iterator[tuple[schema.VideoIndex, list[dict[str, Any]]]]:
-    """Index entry and records of each video, in order; at most `lookahead` videos wait in memory."""
-    if pool is None:
-        yield from (_encode(read, chunk_frames) for read in videos)
-        return
-    waiting: collections.deque[concurrent.futures.Future] = collections.deque()
-    for read in videos:
-        waiting.append(pool.submit(_encode, read, chunk_frames))
-        if len(waiting) == lookahead:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
+def _write_or_skip(read: ReadVideo, path: Path, chunk_frames: int) -> Written:
+    """As `write_video`; a video that lacks a file is left out."""
+    try:
+        return write_video(read, path, chunk_frames)
+    except MissingFile as error:
+        return Written(left_out=str(error))
+
+
+def _call(job: Callable[[], Written]) -> Written:
+    return job()
+
+
+def _run_on_beam(
+    jobs: Sequence[Callable[[], Written]], folder: Path, config: tfds.download.DownloadConfig
+) -> Iterator[Written]:
+    """As `_run`, on the engine that TFDS was told to use; its workers must see this machine's folders.
+
+    A pipeline hands nothing back but files: a worker leaves the result beside the records.
+    """
+    try:
+        import apache_beam as beam
+    except ImportError as error:
+        raise InputError('Beam is not installed: run `pip install "avsd-jax[beam]"`') from error
+    notes = [folder / f"video.{number}.json" for number in range(len(jobs))]
+    with beam.Pipeline(runner=config.beam_runner, options=config.beam_options) as pipeline:
+        _ = (
+            pipeline
+            | beam.Create(list(zip(jobs, notes, strict=True)))
+            | beam.Reshuffle()  # else a runner may keep what was created together on one worker
+            | beam.MapTuple(_call_and_note)
+        )
+    for note in notes:
+        result = json.loads(note.read_text())
+        note.unlink()
+        yield Written(**result)
+
+
+def _call_and_note(job: Callable[[], Written], note: Path) -> None:
+    whole_files.write_json(note, dataclasses.asdict(job()))

@@ -4,6 +4,7 @@ import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,13 @@ def load(shared: Path, case: str, seed: int) -> dict[str, np.ndarray]:
     folder, name = case.split("/")
     with np.load(shared / f"parity/{folder}/golden_{name}_seed{seed}.npz") as archive:
         return dict(archive)
+
+
+def processing(shared: Path, case: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What the official code gave on drawn files, numbers and arrays; `case` as in "stavis/pipeline"."""
+    folder, name = case.split("/")
+    with np.load(shared / f"parity/{folder}/golden_{name}.npz") as archive:
+        return json.loads((shared / f"parity/{folder}/golden_{name}.json").read_text()), dict(archive)
 
 
 def drawn_input(shared: Path, name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:

@@ -2,7 +2,6 @@
 clock."""
 
 import functools
-import json
 import pathlib
 import zlib
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from hypothesis import strategies as st
 from videos import memory_store, source_video
 
 from avsd_jax.data import audio
+from avsd_jax.data import waveform as waveforms
 from avsd_jax.data.preprocessing import avc, vinet
 from avsd_jax.data.samplers import vinet as sampler
 from avsd_jax.errors import InputError
@@ -25,13 +25,12 @@ from avsd_jax.errors import InputError
 
 @pytest.fixture(scope="module")
 def cases(shared: pathlib.Path) -> dict[str, Any]:
-    return json.loads((shared / "parity/vinet/golden_processing.json").read_text())
+    return golden.processing(shared, "vinet/processing")[0]
 
 
 @pytest.fixture(scope="module")
 def arrays(shared: pathlib.Path) -> dict[str, np.ndarray]:
-    with np.load(shared / "parity/vinet/golden_processing.npz") as file:
-        return dict(file)
+    return golden.processing(shared, "vinet/processing")[1]
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +79,7 @@ def test_sound_windows_are_those_of_the_official_code(cases, arrays, draw, case:
         start, stop = vinet.excerpt_span(int(first), int(first) + 31, n, float(fps), rate, samples)
         assert start == window["excerpt_start"] == starts[int(first) + 1]
         assert stop == min(window["excerpt_end_inclusive"] + 1, samples)
-        excerpt = audio.to_float(waveform[start:stop]) * np.float32(vinet.WAVEFORM_SCALE)
+        excerpt = waveforms.to_float(waveform[start:stop]) * np.float32(vinet.WAVEFORM_SCALE)
         buffer = vinet.window_audio(excerpt, vinet.audio_samples(32))
         assert crc(buffer) == window["crc32"]
         np.testing.assert_array_equal(vinet.window_audio(excerpt, 70560, reverse=True), buffer[::-1])
@@ -172,10 +171,10 @@ def test_the_classifier_sees_and_hears_around_the_target_by_time():
 def test_a_part_of_the_resampled_sound_equals_that_part_of_the_whole(source: int, target: int):
     video = source_video(sample_rate=source, num_samples=1000, seed=3)
     store = memory_store([video])
-    whole = audio.resample(audio.to_float(video.audio), source, target)
+    whole = waveforms.resample(waveforms.to_float(video.audio), source, target)
     read = functools.partial(store.audio, 0)
     for start, stop in ((0, 50), (-3000, -200), (-130, 41), (100, 101), (333, 2400)):
-        part = audio.resample_span(read, source, target, start, stop)
+        part = waveforms.resample_span(read, source, target, start, stop)
         assert part.dtype == np.float32
         assert len(part) == stop - start
         inside = whole[max(0, start) : max(0, stop)]
@@ -188,7 +187,7 @@ def test_a_part_of_the_resampled_sound_equals_that_part_of_the_whole(source: int
 def test_resampling_keeps_a_tone_and_its_time():
     seconds = np.arange(22050) / 22050
     tone = np.sin(2 * np.pi * 440 * seconds).astype(np.float32)
-    resampled = audio.resample(tone, 22050, 16000)
+    resampled = waveforms.resample(tone, 22050, 16000)
     expected = np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
     np.testing.assert_allclose(resampled[200:-200], expected[200:-200], atol=2e-3)
 
@@ -224,5 +223,5 @@ def test_sound_is_only_shuffled_where_there_is_another():
 def test_sound_borrowed_at_another_rate_keeps_its_pitch():
     videos = [source_video("a", sample_rate=22050), source_video("b", sample_rate=44100, seed=1)]
     borrowed = audio.reader(memory_store(videos), 0, "shuffled")(0, 3000)
-    expected = audio.resample(audio.to_float(videos[1].audio), 44100, 22050)[:3000]
-    np.testing.assert_allclose(audio.to_float(borrowed), expected, atol=2e-5)
+    expected = waveforms.resample(waveforms.to_float(videos[1].audio), 44100, 22050)[:3000]
+    np.testing.assert_allclose(waveforms.to_float(borrowed), expected, atol=2e-5)

@@ -48,7 +48,7 @@ def test_one_command_trains_scores_and_reports(tmp_path: pathlib.Path, tiny_data
         (["--config=configs/avinet.py:large"], "unknown variant 'large'.*paper, demo"),
         (["--config=configs/avinet.py:demo", "--config.totl_steps=3"], "totl_steps"),
         (["--config=configs/none.py"], "no configuration file configs/none.py.*configs/avinet.py"),
-        (["--config=configs/avinet.py"], "'diem'.*configs/avinet.py:demo"),
+        (["--config=configs/avinet.py"], "diem.*configs/avinet.py:demo"),
     ],
 )
 def test_bad_command_lines_are_one_clear_error(tmp_path: pathlib.Path, arguments: list[str], message: str) -> None:

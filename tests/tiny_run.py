@@ -45,6 +45,26 @@ def tiny_config(data_dir: str | os.PathLike, /, **changes: object) -> ConfigDict
     return config.lock()
 
 
+def train_avinet(dataset: str, data_dir: str | os.PathLike, workdir: str | os.PathLike) -> list[dict[str, float]]:
+    """Two steps of a narrow AViNet with a classifier on `train_1`, on one device; what was logged of each."""
+    sys.path.insert(0, str(TESTS.parent))
+    import jax
+
+    from avsd_jax import train
+    from avsd_jax.metric_writer import read_scalars
+    from avsd_jax.parallel import make_mesh
+    from configs.avinet import get_config
+
+    config = get_config("demo").unlock()
+    config.update(dataset=dataset, data_dir=str(data_dir), build_data=False, rows=(), tags=(), samples_per_video=1)
+    config.update(train_split="train_1", test_split="test_1", frame_size=(32, 64), batch_size=2, total_steps=2)
+    config.update(log_every=1, tensorboard=False)
+    config.model.update(num_tags=0, width=0.125)
+    config.model.classifier_options.width = 0.125
+    train.train(config.lock(), workdir, mesh=make_mesh(jax.devices()[:1]))
+    return read_scalars(pathlib.Path(workdir) / "metrics.jsonl")
+
+
 if __name__ == "__main__":
     flags.FLAGS.mark_as_parsed()
     add_extra_models()

@@ -46,11 +46,20 @@ def file_names(folder: Path) -> list[str]:
     Raises:
         InputError: the folder cannot be listed.
     """
+    return sorted(e.name for e in _entries(folder) if e.is_symlink() or e.is_file())
+
+
+def folder_names(folder: Path) -> list[str]:
+    """As `file_names`, of the folders and of the links in a folder."""
+    return sorted(e.name for e in _entries(folder) if e.is_symlink() or e.is_dir())
+
+
+def _entries(folder: Path) -> list[os.DirEntry]:
     try:
         entries = list(os.scandir(folder)) if folder.is_dir() else []
     except OSError as error:
         raise InputError(f"{folder} cannot be read ({error.strerror}): mend its permissions") from error
-    return sorted(e.name for e in entries if not e.name.startswith(".") and (e.is_symlink() or e.is_file()))
+    return [entry for entry in entries if not entry.name.startswith(".")]
 
 
 def read_text(path: Path) -> str:

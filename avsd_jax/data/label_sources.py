@@ -11,19 +11,15 @@ Nothing public shows how the survey's authors store theirs, so the usual forms a
 with n counted from 1. A first line of column names is skipped.
 """
 
-import io
 import math
 import re
-import warnings
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import scipy.io
 from jaxtyping import Int8
 
-from avsd_jax.data import inside
+from avsd_jax.data import inside, mat_files
 from avsd_jax.data.label_files import TOLERANCE
 from avsd_jax.errors import InputError
 
@@ -169,49 +165,21 @@ def _from_segments(path: Path, rows: Mapping[int, list[str]], num_frames: int, f
 
 
 def _read_array(path: Path, key: str | None) -> np.ndarray:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): put it there, readable") from error
     if path.suffix.lower() == ".npy":
         if key is not None:
             raise InputError(f"{path} has no variables: leave out --key")
         try:
-            return np.load(io.BytesIO(content), allow_pickle=False)
+            return np.load(path, allow_pickle=False)
         except (ValueError, EOFError) as error:
             raise InputError(f"{path} is not a .npy file of numbers ({error}): save it with numpy.save") from error
-    variables = _load_mat(path, content)
+        except OSError as error:
+            raise InputError(f"{path} cannot be read ({error.strerror}): put it there, readable") from error
+    variables = mat_files.load(path)
     if key is None and len(variables) != 1:
         raise InputError(f"{path} has {len(variables)} variables ({', '.join(variables)}): choose one with --key")
     if key is not None and key not in variables:
         raise InputError(f"{path} has no variable {key!r}: choose one of {', '.join(variables)} with --key")
     return next(iter(variables.values())) if key is None else variables[key]
-
-
-def _load_mat(path: Path, content: bytes) -> dict[str, np.ndarray]:
-    """The variables of a MATLAB file."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # such as scipy's "duplicate variable name": one would hide the other
-            variables = scipy.io.loadmat(io.BytesIO(content))
-    except NotImplementedError as error:
-        raise InputError(f"{path} is a MATLAB 7.3 file: save it with -v7") from error
-    # scipy has no one exception for damaged files; these were seen on truncated and garbled ones.
-    except (
-        ValueError,
-        TypeError,
-        KeyError,
-        IndexError,
-        EOFError,
-        OSError,
-        OverflowError,
-        MemoryError,
-        Warning,
-    ) as error:
-        raise InputError(f"{path} is not a readable .mat file ({error}): save it again") from error
-    except (zlib.error, scipy.io.matlab.MatReadError) as error:
-        raise InputError(f"{path} is a damaged .mat file ({error}): save it again") from error
-    return {name: value for name, value in variables.items() if not name.startswith("__")}
 
 
 def _checked_array(values: np.ndarray, path: Path) -> Int8[np.ndarray, " n"]:

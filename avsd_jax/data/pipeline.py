@@ -21,8 +21,9 @@ Keys of an example (a batch adds the axis b in front):
 import dataclasses
 import functools
 import sys
-from collections.abc import Callable, Iterator
-from types import ModuleType
+from collections.abc import Callable, Iterator, Mapping
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import cv2
 import grain
@@ -30,8 +31,8 @@ import numpy as np
 from absl import flags
 from jaxtyping import Float32
 
-from avsd_jax.by_name import load_module
-from avsd_jax.data import audio
+from avsd_jax.by_name import load_module, with_options
+from avsd_jax.data import audio, waveform
 from avsd_jax.data.audio import AUDIO_CONDITIONS
 from avsd_jax.data.preprocessing import avc
 from avsd_jax.data.preprocessing.avc import Inputs
@@ -45,6 +46,8 @@ Example = dict[str, np.ndarray]
 
 # Samples of the classifier's waveform that are resampled, and kept, together.
 _AUDIO_BLOCK = 8192
+# What a mirrored clip shows mirrored, and along which axis.
+_WIDTH_AXES = {"video": 2, "density": 1, "fixations": 1, "avc_frames": 2}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +60,9 @@ class ClipSpec:
         frame_step: distance between a clip's frames, in frames of the video.
         sampler: module of `avsd_jax.data.samplers` that chooses clips.
         preprocessing: module of `avsd_jax.data.preprocessing` that prepares them.
+        sampler_options: keyword-only parameters of the sampler's functions.
+        preprocessing_options: keyword-only parameters of the preprocessing's functions.
+        flip: whether half of the training clips, drawn at random, are mirrored, their maps with them.
         samples_per_video: clips drawn from each video (each `train_items` of it) per epoch.
         avc: the classifier's clock (`classifier.inputs`), or None without a classifier.
         audio: whether the model hears.
@@ -68,6 +74,9 @@ class ClipSpec:
     frame_step: int = 1
     sampler: str = "vinet"
     preprocessing: str = "vinet"
+    sampler_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    preprocessing_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    flip: bool = False
     samples_per_video: int = 1
     avc: Inputs | None = None
     audio: bool = True
@@ -78,15 +87,17 @@ class ClipSpec:
         """Length of the model's sound buffer."""
         return self.preparation.audio_samples(self.clip_size)
 
-    @property
-    def sampling(self) -> ModuleType:
-        """The sampler's module."""
-        return load_module("avsd_jax.data.samplers", self.sampler, "sampler")
+    @functools.cached_property
+    def sampling(self) -> ModuleType | SimpleNamespace:
+        """The sampler's functions."""
+        module = load_module("avsd_jax.data.samplers", self.sampler, "sampler")
+        return with_options(module, self.sampler_options, "sampler")
 
-    @property
-    def preparation(self) -> ModuleType:
-        """The preprocessing's module."""
-        return load_module("avsd_jax.data.preprocessing", self.preprocessing, "preprocessing")
+    @functools.cached_property
+    def preparation(self) -> ModuleType | SimpleNamespace:
+        """The preprocessing's functions."""
+        module = load_module("avsd_jax.data.preprocessing", self.preprocessing, "preprocessing")
+        return with_options(module, self.preprocessing_options, "preprocessing")
 
 
 def train_batches(
@@ -120,8 +131,9 @@ def train_batches(
         An iterator of batches of `batch_size / process_count` rows; `close()` ends its threads.
 
     Raises:
-        InputError: the batch does not divide, a sampler or preprocessing does not exist, or a video's sound
-            does not fit the model. Damaged pictures raise it while iterating.
+        InputError: the batch does not divide, a sampler or preprocessing does not exist or does not take its
+            options, no video is long enough, or a video's sound does not fit the model. Damaged pictures raise it
+            while iterating.
     """
     _check(store, spec)
     sampling = spec.sampling
@@ -130,6 +142,8 @@ def train_batches(
         for video, index in enumerate(store.videos)
         for item in range(sampling.train_items(index.num_frames, spec.clip_size))
     ]
+    if not items:
+        raise InputError(f"{store.name} has no video from which sampler {spec.sampler!r} draws a clip: use longer ones")
     clips = _Clips(store, spec, "real")
 
     def draw(item: tuple[int, int], rng: np.random.Generator) -> Example:
@@ -142,7 +156,8 @@ def train_batches(
             spec.frame_step,
             lambda frame: not store.density(video, frame).any(),
         )
-        return clips.example(video, window)
+        example = clips.example(video, window)
+        return _mirrored(example) if spec.flip and rng.random() < 0.5 else example
 
     epoch = items * spec.samples_per_video
     length = sys.maxsize if num_epochs is None else num_epochs * len(epoch)
@@ -238,6 +253,8 @@ def _batches(
 def _check(store: VideoStore, spec: ClipSpec) -> None:
     if not store.videos:
         raise InputError(f"{store.name} has no videos: build it from at least one")
+    # What the sampler cannot do, it says now and not in the first step.
+    spec.sampling.eval_window(0, store.videos[0].num_frames, spec.clip_size, spec.frame_step)
     if not spec.audio:
         return
     frames = (spec.clip_size - 1) * spec.frame_step + 1
@@ -250,6 +267,11 @@ def _check(store: VideoStore, spec: ClipSpec) -> None:
                 f"{spec.audio_samples}: build the dataset with sound at 22050 Hz or less, or use a smaller "
                 "frame_step"
             )
+
+
+def _mirrored(example: Example) -> Example:
+    flipped = {key: np.flip(example[key], axis) for key, axis in _WIDTH_AXES.items() if key in example}
+    return example | flipped
 
 
 class _Clips:
@@ -293,7 +315,7 @@ class _Clips:
         video: int,
         frames: tuple[int, ...],
         size: tuple[int, int],
-        prepare: ModuleType,
+        prepare: ModuleType | SimpleNamespace,
         decode: Callable[[int], np.ndarray],
     ) -> Float32[np.ndarray, "t h w 3"]:
         """Prepared frames; neighbouring clips share most of theirs, so the resized ones are kept."""
@@ -314,7 +336,7 @@ class _Clips:
             index.sample_rate,
             index.num_samples,
         )
-        excerpt = audio.to_float(self._readers[video](start, stop)) * np.float32(self._prepare.WAVEFORM_SCALE)
+        excerpt = waveform.to_float(self._readers[video](start, stop)) * np.float32(self._prepare.WAVEFORM_SCALE)
         return self._prepare.window_audio(excerpt, self._spec.audio_samples, window.reverse_audio)
 
     def _avc_audio(self, video: int, start: int, stop: int) -> Float32[np.ndarray, " s"]:
@@ -323,7 +345,7 @@ class _Clips:
 
         def block(number: int) -> np.ndarray:
             low = number * _AUDIO_BLOCK
-            return audio.resample_span(self._readers[video], source_rate, rate, low, low + _AUDIO_BLOCK)
+            return waveform.resample_span(self._readers[video], source_rate, rate, low, low + _AUDIO_BLOCK)
 
         first, last = start // _AUDIO_BLOCK, -(-stop // _AUDIO_BLOCK)
         blocks = [

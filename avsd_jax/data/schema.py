@@ -38,7 +38,8 @@ class SourceVideo:
         density: `num_frames` 8-bit grey PNG files, in order.
         fixations: rows (frame, viewer, x, y), frames ascending from 0; x to the right and y downwards in
             pixels of the map plane, pixel centres at whole numbers.
-        num_viewers: number of people watched; viewers are numbered 0 to `num_viewers` - 1.
+        num_viewers: number of people watched; viewers are numbered 0 to `num_viewers` - 1. 0 means unknown, and
+            then every viewer is -1: a binary map of fixations does not tell who looked.
         avc_label: per frame 1 consistent, 0 inconsistent, -1 unlabelled.
         audio: mono waveform, 16 bit; empty where there is no sound.
         sample_rate: samples per second.
@@ -142,7 +143,7 @@ def features() -> tfds.features.FeaturesDict:
                 shape=(None, 4),
                 dtype=np.float32,
                 encoding="bytes",
-                doc="rows (frame in the video, viewer, x, y)",
+                doc="rows (frame in the video, viewer or -1, x, y)",
             ),
             "avc_label": feature.Tensor(
                 shape=(None,),
@@ -160,7 +161,7 @@ def features() -> tfds.features.FeaturesDict:
             "map_width": feature.Scalar(np.int32, doc="width of the plane of density and fixations"),
             "num_frames": feature.Scalar(np.int32, doc="frames of the whole video"),
             "num_samples": feature.Scalar(np.int64, doc="samples of the whole video"),
-            "num_viewers": feature.Scalar(np.int32, doc="viewers of the video"),
+            "num_viewers": feature.Scalar(np.int32, doc="viewers of the video, 0 if unknown"),
         }
     )
 
@@ -306,7 +307,9 @@ def _check(video: SourceVideo) -> None:
         "fixations that are not finite": not np.isfinite(video.fixations).all(),
         "fixations whose frames do not ascend": bool((np.diff(frame) < 0).any()),
         f"fixations outside frames 0 to {video.num_frames - 1}": _outside(frame, 0.0, video.num_frames - 1.0),
-        f"fixations of viewers outside 0 to {video.num_viewers - 1}": _outside(viewer, 0.0, video.num_viewers - 1.0),
+        f"fixations of viewers outside 0 to {video.num_viewers - 1}": (
+            _outside(viewer, 0.0, video.num_viewers - 1.0) if video.num_viewers else bool((viewer != -1).any())
+        ),
         f"fixations outside the {height}x{width} map": (
             _outside(x, -0.5, width - 0.5) or _outside(y, -0.5, height - 0.5)
         ),

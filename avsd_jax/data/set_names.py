@@ -1,6 +1,7 @@
 """The six eye-tracking sets' names, as builders, the survey's tree (SCDL) and STAViS's tree spell them."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from avsd_jax.errors import InputError
@@ -38,6 +39,9 @@ SETS = {
     )
 }
 
+SIX = "six"
+"""The name that stands for all six."""
+
 _COUTROT_CLIP = re.compile(r"clip_?(\d+)")
 
 
@@ -52,7 +56,33 @@ def named(key: str) -> SetName:
     return SETS[key]
 
 
+def members(datasets: str | Sequence[str]) -> tuple[str, ...]:
+    """The datasets that a configuration names.
+
+    Args:
+        datasets: a name, such as "diem" or "sounding_shapes/tiny"; several, as a sequence or joined by commas; "six" or
+            "six/CONFIG" stands for the six sets, each with that config.
+
+    Raises:
+        InputError: no name, or one twice.
+    """
+    given = datasets.split(",") if isinstance(datasets, str) else datasets
+    names: list[str] = []
+    for name in filter(None, (name.strip() for name in given)):
+        first, slash, config = name.partition("/")
+        names += [key + slash + config for key in SETS] if first == SIX else [name]
+    if not names or len(set(names)) < len(names):
+        raise InputError(f"dataset {datasets!r} names {'one twice' if names else 'none'}: name each once")
+    return tuple(names)
+
+
 def video_id(dataset: str, name: str) -> str:
     """A video's one name, STAViS's: Coutrot's owner writes `clip_7` for what the lists call `clip7`."""
     clip = _COUTROT_CLIP.fullmatch(name) if dataset.startswith("coutrot") else None
     return f"clip{clip[1]}" if clip else name
+
+
+def spellings(dataset: str, video: str) -> tuple[str, ...]:
+    """The names that a video's files may have: inverse of `video_id`."""
+    clip = _COUTROT_CLIP.fullmatch(video) if dataset.startswith("coutrot") else None
+    return (f"clip{clip[1]}", f"clip_{clip[1]}") if clip else (video,)

@@ -1,14 +1,18 @@
 """Random access to the videos of a prepared split."""
 
+import bisect
+import dataclasses
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import tensorflow_datasets as tfds
 from jaxtyping import Float32, Int8, Int16, UInt8
 
 from avsd_jax import datasets
-from avsd_jax.data import schema
+from avsd_jax.data import schema, set_names
 from avsd_jax.data.lru import ByteCache
 from avsd_jax.errors import InputError
 
@@ -25,7 +29,9 @@ class VideoStore:
 
     Attributes:
         name: dataset and split, for messages.
-        videos: what the index says of each video, in the order of the records.
+        videos: what the index says of each video, in the order of the records. Where several datasets are joined, an
+            id is `dataset/id`: two of them may have a `clip1`.
+        parts: the positions of each joined dataset's videos, by its name; one entry where there is one dataset.
         derived: cache for whatever is made from the videos; keys are the maker's business.
     """
 
@@ -34,42 +40,73 @@ class VideoStore:
         name: str,
         records: Sequence[Mapping[str, Any]],
         videos: Sequence[schema.VideoIndex],
-        chunk_frames: int,
+        chunk_frames: int | Sequence[int],
         cache_bytes: int = _CACHE_BYTES,
     ):
         self.name = name
         self.videos = list(videos)
+        self.parts = {name: range(len(self.videos))}
         self._records = records
-        self._chunk_frames = chunk_frames
+        each = [chunk_frames] * len(self.videos) if isinstance(chunk_frames, int) else list(chunk_frames)
+        self._chunk_frames = each  # frames of a record, by video
         self._cache = ByteCache(cache_bytes)
         self.derived = ByteCache(cache_bytes)
         counts = [len(video.audio_first) for video in self.videos]
         self._first_record = np.concatenate([[0], np.cumsum(counts)]).astype(int).tolist()
 
     @classmethod
-    def open(cls, dataset: str, split: str, data_dir: str | Path, cache_bytes: int = _CACHE_BYTES) -> "VideoStore":
-        """Opens a split of a prepared dataset; reads its index, and no record.
+    def open(
+        cls, dataset: str | Sequence[str], split: str, data_dir: str | Path, cache_bytes: int = _CACHE_BYTES
+    ) -> "VideoStore":
+        """Opens a split of a prepared dataset, or of several as one; reads the index, and no record.
 
         Args:
-            dataset: `name` or `name/config` of a folder of `datasets_tfds`.
-            split: name of a split.
-            data_dir: folder in which the dataset was built.
+            dataset: `name` or `name/config` of a folder of `datasets_tfds`; several, as a sequence or joined by commas;
+                or "six", the six eye-tracking sets.
+            split: name of a split; all of several have to have it.
+            data_dir: folder in which the datasets were built.
             cache_bytes: memory for parsed chunks, and as much again for what is derived from them.
 
         Raises:
-            InputError: there is no such dataset or split, or it is not prepared in `data_dir`.
+            InputError: there is no such dataset or split, or it is not prepared in `data_dir`; of several, the message
+                lists all that are not.
         """
-        builder = datasets.open_builder(dataset, data_dir)
-        splits = builder.info.metadata["splits"]
-        if split not in splits:
-            raise InputError(f"dataset {dataset!r} has no split {split!r}: choose one of {', '.join(sorted(splits))}")
-        return cls(
-            f"{dataset} {split}",
-            builder.as_data_source(split=split),
-            [schema.VideoIndex.from_json(entry) for entry in splits[split]],
-            builder.info.metadata["chunk_frames"],
-            cache_bytes,
-        )
+        names = set_names.members(dataset)
+        stores = []
+        for name, builder in datasets.open_builders(names, data_dir).items():
+            splits = builder.info.metadata["splits"]
+            if split not in splits:
+                raise InputError(f"dataset {name!r} has no split {split!r}: choose one of {', '.join(sorted(splits))}")
+            videos = [schema.VideoIndex.from_json(entry) for entry in splits[split]]
+            # As an instruction, because TFDS takes the string "all" for the sum of all splits.
+            source = builder.as_data_source(split=tfds.core.ReadInstruction(split))
+            chunk_frames = builder.info.metadata["chunk_frames"]
+            stores.append(cls(f"{name} {split}", source, videos, chunk_frames, cache_bytes))
+        if len(stores) == 1:
+            return stores[0]
+        title = dataset if isinstance(dataset, str) else ",".join(names)
+        return cls.join(f"{title} {split}", dict(zip(_titles(names), stores, strict=True)), cache_bytes)
+
+    @classmethod
+    def join(cls, name: str, stores: Mapping[str, "VideoStore"], cache_bytes: int = _CACHE_BYTES) -> "VideoStore":
+        """One store of the videos of several, in their order; it shares their records and no cache.
+
+        Args:
+            name: for messages.
+            stores: by the name that begins their videos' ids.
+            cache_bytes: as for `open`.
+        """
+        videos = [
+            dataclasses.replace(video, id=f"{title}/{video.id}")
+            for title, store in stores.items()
+            for video in store.videos
+        ]
+        chunk_frames = [count for store in stores.values() for count in store._chunk_frames]
+        records = _Joined([(store._records, store._first_record[-1]) for store in stores.values()])
+        joined = cls(name, records, videos, chunk_frames, cache_bytes)
+        bounds = itertools.pairwise(itertools.accumulate((len(s.videos) for s in stores.values()), initial=0))
+        joined.parts = {title: range(*bound) for title, bound in zip(stores, bounds, strict=True)}
+        return joined
 
     def frames(self, video: int, indices: Sequence[int] | np.ndarray) -> list[UInt8[np.ndarray, "h w 3"]]:
         """Decodes frames of a video, in the order asked for; one asked for twice is decoded once.
@@ -129,8 +166,29 @@ class VideoStore:
     def _chunk_of_frame(self, video: int, index: int) -> schema.Chunk:
         if not 0 <= index < self.videos[video].num_frames:
             raise IndexError(f"{self.name}: video {self.videos[video].id!r} has no frame {index}")
-        return self._chunk(video, index // self._chunk_frames)
+        return self._chunk(video, index // self._chunk_frames[video])
 
     def _chunk(self, video: int, number: int) -> schema.Chunk:
         record = self._first_record[video] + number
         return self._cache.get(record, lambda: schema.parse(self._records[record]))
+
+
+class _Joined(Sequence[Mapping[str, Any]]):
+    """Records of several sources, one source after the other; each is given with its length."""
+
+    def __init__(self, sources: Sequence[tuple[Sequence[Mapping[str, Any]], int]]):
+        self._sources = [records for records, _ in sources]
+        self._starts = list(itertools.accumulate((length for _, length in sources), initial=0))
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def __getitem__(self, record: int) -> Mapping[str, Any]:
+        number = bisect.bisect_right(self._starts, record) - 1
+        return self._sources[number][record - self._starts[number]]
+
+
+def _titles(names: Sequence[str]) -> list[str]:
+    """What begins the ids of several datasets' videos: the names without configs, as long as that tells them apart."""
+    short = [name.partition("/")[0] for name in names]
+    return short if len(set(short)) == len(names) else list(names)

@@ -82,7 +82,8 @@ class SaliencyEvaluator:
 
         Returns:
             A record of plain values, None where a number does not exist:
-            `protocol`: how the numbers were made; what `summary.summarise` says; `seconds`.
+            `protocol`: how the numbers were made; what `summary.summarise` says; `seconds`; and where several
+            datasets are joined `datasets`: what it says of each, without `videos`.
             The entry `examples` alone is not plain: a list of `Example`, for `avsd_jax.report`.
 
         Raises:
@@ -92,7 +93,15 @@ class SaliencyEvaluator:
         frames, shown = self.score_frames(predict_fn, batches)
         protocol = self._scorer.protocol
         record = {"protocol": protocol.as_record() | {"audio": audio_condition}}
-        record |= summarise(frames, [v.id for v in self.store.videos], protocol)
+        ids = [video.id for video in self.store.videos]
+        record |= summarise(frames, ids, protocol)
+        if len(self.store.parts) > 1:
+            each = {name: np.isin(frames.video, part) for name, part in self.store.parts.items()}
+            summaries = {name: summarise(frames[rows], ids, protocol) for name, rows in each.items() if rows.any()}
+            record["datasets"] = {
+                name: {key: value for key, value in summary.items() if key != "videos"}
+                for name, summary in summaries.items()
+            }
         return record | {"examples": shown, "seconds": time.monotonic() - started}
 
     def score_frames(self, predict_fn: PredictFn, batches: Iterable[Batch]) -> tuple[Frames, list[Example]]:

@@ -42,6 +42,12 @@ class Frames:
     gate: Bool[np.ndarray, " n"] | None = None
     margin: Float[np.ndarray, " n"] | None = None
 
+    def __getitem__(self, rows: Bool[np.ndarray, " n"]) -> "Frames":
+        """The frames for which `rows` is true."""
+        scores = {metric: values[rows] for metric, values in self.scores.items()}
+        columns = {name: getattr(self, name) for name in ("part", "video", "frame", "label", "gate", "margin")}
+        return Frames(scores=scores, **{name: None if x is None else x[rows] for name, x in columns.items()})
+
 
 @dataclass(frozen=True, eq=False)
 class Table:

@@ -6,6 +6,7 @@ The model and its probabilities are described in the package docstring.
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from avsd_jax.data.density import bells
 from datasets_tfds.sounding_shapes.config import GeneratorConfig
 from datasets_tfds.sounding_shapes.scene import CONSISTENT, Scene, Segment
 
@@ -76,8 +77,8 @@ def density_maps(config: GeneratorConfig, fixations: Float[np.ndarray, "f 4"]) -
     sigma = config.density_sigma * config.width
     maps = np.empty((config.num_frames, config.height, config.width), np.float32)
     frame = fixations[:, 0].astype(int)
-    columns = _bells(fixations[:, 2], config.width, sigma)
-    rows = _bells(fixations[:, 3], config.height, sigma)
+    columns = bells(fixations[:, 2], config.width, sigma)
+    rows = bells(fixations[:, 3], config.height, sigma)
     borders = np.searchsorted(frame, np.arange(config.num_frames + 1))
     for i, (first, last) in enumerate(zip(borders[:-1], borders[1:], strict=True)):
         maps[i] = rows[first:last].T @ columns[first:last]
@@ -91,8 +92,3 @@ def _perceived_segments(config: GeneratorConfig, scene: Scene, rng: np.random.Ge
     lag = rng.integers(config.min_lag_frames, config.max_lag_frames + 1, (len(first), config.num_viewers))
     reacted = np.arange(config.num_frames)[:, None, None] >= first[:, None] + lag
     return reacted.sum(axis=1)
-
-
-def _bells(centres: np.ndarray, size: int, sigma: float) -> np.ndarray:
-    """One row of a Gaussian per centre, [F, size]."""
-    return np.exp(-0.5 * ((np.arange(size, dtype=np.float32) - centres[:, None]) / np.float32(sigma)) ** 2)

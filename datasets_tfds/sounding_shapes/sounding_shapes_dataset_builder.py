@@ -2,13 +2,13 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
 
 from avsd_jax.data import schema
-from datasets_tfds.base import ReadVideo, VideoDatasetBuilder
+from datasets_tfds.base import Contents, VideoDatasetBuilder
 from datasets_tfds.sounding_shapes.config import GeneratorConfig
 
 
@@ -68,14 +68,18 @@ class Builder(VideoDatasetBuilder):
         videos = {"train_videos": config.train_videos, "test_videos": config.test_videos}
         return dataclasses.asdict(config.generator) | videos
 
-    def splits(self) -> Mapping[str, Sequence[ReadVideo]]:
+    def contents(self, manual_dir: Path | None) -> Contents:
         """Folds that share no video: the split's name is part of each video's seed."""
+        del manual_dir
         config = self.builder_config
         counts = {"train": config.train_videos, "test": config.test_videos}
-        return {
-            split: [functools.partial(_read, config.generator, split, index) for index in range(count)]
-            for split, count in counts.items()
+        splits = {split: [f"{split}_{index:05d}" for index in range(count)] for split, count in counts.items()}
+        videos = {
+            name: functools.partial(_read, config.generator, split, index)
+            for split, names in splits.items()
+            for index, name in enumerate(names)
         }
+        return Contents(videos, splits)
 
 
 def _read(config: GeneratorConfig, split: str, index: int) -> schema.SourceVideo:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int64, Num, UInt8
 from PIL import Image
 
+from avsd_jax.data.preprocessing._pillow import resize
 from avsd_jax.errors import InputError
 
 MEAN = (0.485, 0.456, 0.406)
@@ -20,21 +21,8 @@ WAVEFORM_SCALE = 256.0
 
 
 def resize_frame(frame: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "height width 3"]:
-    """Resizes an RGB frame to `(height, width)`, aspect ratio not kept, by PIL's antialiased bilinear filter.
-
-    PIL rounds to 8 bits between its two passes, and Pillow 13 changed their order. Here width comes first, as
-    in all Pillows before, except where the height shrinks and the width grows: the same pixels from every
-    version.
-    """
-    h, w = frame.shape[:2]
-    height, width = size
-    if (h, w) == (height, width):
-        return frame
-    passes = [(w, height), (width, height)] if height < h and width > w else [(width, h), (width, height)]
-    image = Image.fromarray(frame)
-    for step in passes:
-        image = image.resize(step, Image.Resampling.BILINEAR)
-    return np.asarray(image)
+    """Resizes an RGB frame to `(height, width)`, aspect ratio not kept, by PIL's antialiased bilinear filter."""
+    return resize(frame, size, Image.Resampling.BILINEAR)
 
 
 @functools.cache

@@ -1,0 +1,191 @@
+"""STAViS's preprocessed distribution (`fetch_data.sh`), with the maps on which all published tables rest.
+
+  video_frames/<SET>/<video>/img_00001.jpg, ...
+  video_audio/<SET>/<video>/<video>.wav
+  annotations/<SET>/<video>/maps/eyeMap_00001.jpg, ...   density, grey
+  annotations/<SET>/<video>/fixMap_00001.mat, ...        variable `eyeMap`, 0/1, of the map's size
+  annotations/<SET>/<video>/eye_tracks.mat               not read: nobody's code does, and its form differs by set
+
+A binary map says where somebody looked, not who: viewers are unknown, and two in one pixel are one point.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from avsd_jax.data import density, inside, label_files, mat_files, picture_files, schema, set_names, sound_files
+from avsd_jax.data.fold_lists import ListedVideo
+from avsd_jax.data.source import Inspection, MissingFile, Source, agreed_length
+from avsd_jax.errors import InputError
+
+_VARIABLE = "eyeMap"
+# Of a map's width, where gaze is rendered and pixels per degree are not known (datasets.md, section 4).
+_SIGMA = 0.03
+FOLDERS = {"frames": "video_frames", "sound": "video_audio", "annotations": "annotations"}
+
+
+def looked_for(dataset: str) -> tuple[tuple[str, ...], ...]:
+    """Groups of paths below the root, of each of which one must be there."""
+    return Reader.looked_for(dataset)
+
+
+class Reader(Source):
+    """The videos of a set in this layout."""
+
+    folders: ClassVar[dict[str, str]] = FOLDERS
+
+    @classmethod
+    def looked_for(cls, dataset: str) -> tuple[tuple[str, ...], ...]:
+        """As the module's."""
+        names = set_names.named(dataset).spellings
+        return tuple(tuple(f"{cls.folders[kind]}/{name}" for name in names) for kind in ("frames", "annotations"))
+
+    def videos(self) -> tuple[str, ...]:
+        """The folders of frames."""
+        folder = self._set_folder("frames")
+        found: dict[str, str] = {}
+        for name in inside.folder_names(folder):
+            video = set_names.video_id(self.dataset, name)
+            if video in found:
+                raise InputError(f"{folder / found[video]} and {folder / name} are the same video: keep one of them")
+            found[video] = name
+        return tuple(sorted(found))
+
+    def read(self, video: str, listed: ListedVideo | None) -> schema.SourceVideo:
+        """As documented there; a video in no list is refused, because nothing else here tells its rate."""
+        frames, maps, fixations = self._files(video)
+        if listed is None:
+            raise InputError(f"{video} of {self.dataset} is in no fold list, which would tell its rate: add it there")
+        counts = {"list": listed.num_frames, "frames": len(frames), "maps": len(maps), "fixMaps": len(fixations)}
+        n = agreed_length(f"{self.dataset}, {video}", counts)
+        samples, rate = sound_files.read(self._sound(video))
+        height, width = picture_files.frame_size(frames[0])
+        plane = picture_files.grey(maps[0]).shape
+        points = _all_points(fixations[:n], plane)
+        if self.options.maps == "gaze":
+            pictures = density.density_maps(points, n, plane, _SIGMA * plane[1])
+        else:
+            pictures = _supplied(maps[:n], plane)
+        return schema.SourceVideo(
+            video_id=video,
+            fps=listed.fps,
+            num_frames=n,
+            height=height,
+            width=width,
+            frames=picture_files.jpegs(frames[:n], (height, width)),
+            density=map(schema.encode_png, pictures),
+            fixations=points,
+            num_viewers=0,
+            avc_label=np.full(n, label_files.UNLABELLED, np.int8),
+            audio=samples,
+            sample_rate=rate,
+            map_height=plane[0],
+            map_width=plane[1],
+        )
+
+    def inspect(self, video: str, listed: ListedVideo | None) -> Inspection:
+        """As documented there; of the fixation maps only the first is opened."""
+        problems, notes, counts, empty = [], [], {}, ()
+        size, n = None, 0
+        try:
+            frames, maps, fixations = self._files(video)
+            if listed is not None and listed.num_frames is not None:
+                counts["list"] = listed.num_frames
+            counts |= {"frames": len(frames), "maps": len(maps), "fixMaps": len(fixations)}
+            n = agreed_length(f"{self.dataset}, {video}", counts)
+            size = picture_files.frame_size(frames[0])[::-1]
+            _points(fixations[0], picture_files.grey(maps[0]).shape)
+            empty = tuple(i for i, path in enumerate(maps[:n], 1) if picture_files.is_empty(path))
+        except InputError as error:
+            problems.append(str(error))
+        sound = None
+        try:
+            sound = sound_files.probe(self._sound(video))
+            notes.extend(sound_files.notes(sound, n / listed.fps if listed and n else None))
+        except InputError as error:
+            problems.append(str(error))
+        if listed is None:
+            notes.append("in no fold list: left out")
+        return Inspection(
+            num_frames=0 if problems else n,
+            counts=counts,
+            sample_rate=sound and sound.sample_rate,
+            channels=sound.channels if sound else 0,
+            size=size,
+            empty_maps=empty,
+            problems=tuple(problems),
+            notes=tuple(notes),
+        )
+
+    def _set_folder(self, kind: str) -> Path:
+        """The set's folder of a kind, under whichever name."""
+        candidates = [
+            inside.below(self.root, self.folders[kind], name) for name in set_names.named(self.dataset).spellings
+        ]
+        there = [path for path in candidates if path.is_dir()]
+        if len(there) > 1:
+            raise InputError(f"{there[0]} and {there[1]} are the same set: keep one of them")
+        return there[0] if there else candidates[-1]
+
+    def _video_folder(self, kind: str, video: str) -> Path:
+        """The video's folder of a kind, there or not."""
+        folder = self._set_folder(kind)
+        candidates = [inside.below(folder, name) for name in set_names.spellings(self.dataset, video)]
+        return next((path for path in candidates if path.is_dir()), candidates[0])
+
+    def _files(self, video: str) -> tuple[tuple[Path, ...], tuple[Path, ...], tuple[Path, ...]]:
+        """Frames, maps and fixation maps of a video."""
+        annotations = self._video_folder("annotations", video)
+        return (
+            picture_files.numbered(self._video_folder("frames", video), "img"),
+            picture_files.numbered(inside.below(annotations, "maps"), "eyeMap"),
+            picture_files.numbered(annotations, "fixMap", r"\.mat"),
+        )
+
+    def _sound(self, video: str) -> Path:
+        """The video's sound, in a folder of its own or, as some copies have it, beside the others."""
+        names = set_names.spellings(self.dataset, video)
+        own, shared = self._video_folder("sound", video), self._set_folder("sound")
+        candidates = [inside.below(folder, f"{name}.wav") for folder in (own, shared) for name in names]
+        path = next((path for path in candidates if path.is_file()), None)
+        if path is None:
+            raise MissingFile(f"{candidates[0]} is missing: put the video's sound there")
+        return path
+
+
+def _supplied(maps: tuple[Path, ...], plane: tuple[int, int]) -> Iterator[UInt8[np.ndarray, "h w"]]:
+    for path in maps:
+        image = picture_files.grey(path)
+        if image.shape != plane:
+            raise InputError(
+                f"{path} has {_pixels(image.shape)}, the maps before it {_pixels(plane)}: restore the file"
+            )
+        yield image
+
+
+def _all_points(paths: tuple[Path, ...], plane: tuple[int, int]) -> Float32[np.ndarray, "f 4"]:
+    """Rows (frame, viewer, x, y) of all frames; the viewer is -1, unknown."""
+    found = [_points(path, plane) for path in paths]
+    rows = np.full((sum(map(len, found)), 4), -1, np.float32)
+    rows[:, 0] = np.repeat(np.arange(len(found)), [len(points) for points in found])
+    rows[:, 2:] = np.concatenate(found)
+    return rows
+
+
+def _points(path: Path, plane: tuple[int, int]) -> Float32[np.ndarray, "n 2"]:
+    """Points (x, y) of a binary map, which must have the size `plane` = (height, width)."""
+    variables = mat_files.load(inside.below(path.parent, path.name))
+    values = variables.get(_VARIABLE)
+    if values is None or values.dtype.kind not in "buif" or values.ndim != 2:
+        raise InputError(f"{path} has no map named {_VARIABLE} (but {', '.join(variables) or 'nothing'}): restore it")
+    if values.shape != plane:
+        raise InputError(f"{path} has {_pixels(values.shape)}, the maps {_pixels(plane)}: restore the file")
+    y, x = np.nonzero(values > 0)
+    return np.stack([x, y], 1).astype(np.float32)
+
+
+def _pixels(shape: tuple[int, int]) -> str:
+    return f"{shape[1]}x{shape[0]} pixels"

@@ -1,0 +1,165 @@
+"""Numbered pictures in a folder, such as `img_00001.jpg`: found without holes, and checked without being decoded.
+
+A JPEG file goes into a record as it is. That it is whole is seen from its first and last bytes, and its size from its
+header: decoding a million pictures to be sure would take longer than everything else together.
+"""
+
+import functools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from avsd_jax.data import inside, schema
+from avsd_jax.data.source import MissingFile
+from avsd_jax.errors import InputError
+
+_START, _END = b"\xff\xd8", b"\xff\xd9"
+# Some writers fill up behind the end of the picture.
+_TAIL = 64
+# Marker codes that begin a frame header; C4, C8 and CC are tables.
+_FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+PICTURES = r"\.(?:jpg|jpeg|png)"
+
+
+def numbered(folder: Path, stem: str, suffix: str = PICTURES) -> tuple[Path, ...]:
+    """The files `<stem>_00001`, `<stem>_00002`, ... of a folder, in order.
+
+    Args:
+        folder: where they are.
+        stem: what their names begin with, such as "img".
+        suffix: pattern of the names' end.
+
+    Raises:
+        MissingFile: there is no such folder, no such file, or a number is left out.
+        InputError: a number is there twice, the count does not begin with 1, or a file is a link.
+    """
+    pattern = _pattern(stem, suffix)
+    if not folder.is_dir():
+        raise MissingFile(f"{folder} is missing: put the folder with {stem}_00001, ... there")
+    found = sorted(
+        (int(match[1]), match[0]) for name in inside.file_names(folder) if (match := pattern.fullmatch(name))
+    )
+    if not found:
+        raise MissingFile(f"{folder} has no file {stem}_00001, ...: put them there")
+    for expected, (number, name) in enumerate(found, 1):
+        if number < expected:
+            raise InputError(f"{folder / name} has the number of another file, or 0: count every file once, from 1")
+        if number > expected:
+            raise MissingFile(f"{folder} lacks {stem}_{expected:05d} (but has {name}): restore it")
+    return tuple(folder / name for _, name in found)
+
+
+@functools.cache
+def _pattern(stem: str, suffix: str) -> re.Pattern[str]:
+    return re.compile(rf"{stem}_(\d+){suffix}", re.IGNORECASE)
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file that a listing of its folder gave.
+
+    Raises:
+        InputError: it cannot be read, or is a link.
+    """
+    if path.is_symlink():
+        raise InputError(f"{path} is a link, which is not followed: put the files themselves there")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): put it there, readable") from error
+
+
+def frame_size(path: Path) -> tuple[int, int]:
+    """Size (height, width) of the JPEG file that `jpeg` makes of a picture.
+
+    Raises:
+        InputError: as `jpeg`.
+    """
+    data = jpeg(path)
+    return _jpeg_size(data, path)
+
+
+def jpegs(paths: tuple[Path, ...], size: tuple[int, int]) -> Iterator[bytes]:
+    """Yields pictures as JPEG files, unchanged where they are JPEG.
+
+    Args:
+        paths: the pictures.
+        size: (height, width) that all have.
+
+    Raises:
+        InputError: a file cannot be read, is damaged, or has another size.
+    """
+    for path in paths:
+        data = jpeg(path)
+        found = _jpeg_size(data, path)
+        if found != size:
+            raise InputError(
+                f"{path} has {found[1]}x{found[0]} pixels, the frames before it {size[1]}x{size[0]}: bring all frames "
+                "of a video to one size"
+            )
+        yield data
+
+
+def jpeg(path: Path) -> bytes:
+    """A picture as a JPEG file, unchanged where it is one.
+
+    Raises:
+        InputError: it cannot be read, or is damaged.
+    """
+    data = read_bytes(path)
+    if data.startswith(_START):
+        if _END not in data[-_TAIL:]:
+            raise InputError(f"{path} is cut short: restore the file")
+        return data
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    if image is None:
+        raise InputError(f"{path} is not a picture, or a damaged one: restore the file")
+    return schema.encode_jpeg(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+
+
+def _jpeg_size(data: bytes, path: Path) -> tuple[int, int]:
+    """From the header: segments follow each other until the one that describes the picture."""
+    at = len(_START)
+    while at + 9 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker in _FRAME_HEADERS:
+            height, width = int.from_bytes(data[at + 5 : at + 7], "big"), int.from_bytes(data[at + 7 : at + 9], "big")
+            if height and width:
+                return height, width
+            break
+        # A marker may have any number of FF in front of it.
+        at += 1 if marker == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    raise InputError(f"{path} has a damaged header: restore the file")
+
+
+def grey(path: Path) -> UInt8[np.ndarray, "h w"]:
+    """A picture as 8-bit grey, with Pillow's weights where it has colours.
+
+    Raises:
+        InputError: it cannot be read, or is damaged.
+    """
+    data = read_bytes(path)
+    if data.startswith(_START) and _END not in data[-_TAIL:]:
+        raise InputError(f"{path} is cut short: restore the file")
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYCOLOR) if data else None
+    if image is None:
+        raise InputError(f"{path} is not a picture, or a damaged one: restore the file")
+    if image.ndim == 2:
+        return image
+    return np.asarray(Image.fromarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)).convert("L"))
+
+
+def is_empty(path: Path) -> bool:
+    """Whether a grey picture is zero everywhere.
+
+    Raises:
+        InputError: it cannot be read, or is damaged.
+    """
+    # At an eighth of the size, which JPEG decodes several times faster; what is black there is looked at again.
+    data = np.frombuffer(read_bytes(path), np.uint8)
+    small = cv2.imdecode(data, cv2.IMREAD_REDUCED_GRAYSCALE_8) if len(data) else None
+    return not (small is not None and small.any()) and not grey(path).any()

@@ -1,0 +1,129 @@
+"""What a layout of files gives to a builder: the videos of one set, read or inspected one by one.
+
+A layout is a module of `avsd_jax.data.layouts` with two things: `looked_for(dataset)`, what a tree in that layout has,
+and `Reader`, a subclass of `Source`. A builder (and `check`) knows no layout beyond that.
+"""
+
+import abc
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from absl import logging
+
+from avsd_jax.data import label_files, schema
+from avsd_jax.data.build_options import BuildOptions
+from avsd_jax.data.fold_lists import ListedVideo
+from avsd_jax.errors import InputError
+
+
+class MissingFile(InputError):
+    """A file of a video is not there: the one kind of wrong input that `--skip_missing` passes over."""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a cheap look at a video's files finds, for the report before a build.
+
+    Attributes:
+        num_frames: frames that a build would use; 0 where it would fail.
+        counts: how many there are of each kind, as the layout names them: {"list": 352, "frames": 351, "maps": 351}.
+        sample_rate: of the sound, samples per second as the file has them; None if there is no sound.
+        channels: of the sound; 0 if there is none.
+        size: (width, height) of the frames; None if unknown.
+        empty_maps: frames without any gaze, counted from 1.
+        dropped_points: gaze points outside of the picture, which a build leaves out.
+        problems: sentences about what would stop a build.
+        notes: sentences about what would not.
+    """
+
+    num_frames: int
+    counts: Mapping[str, int]
+    sample_rate: int | None = None
+    channels: int = 0
+    size: tuple[int, int] | None = None
+    empty_maps: tuple[int, ...] = ()
+    dropped_points: int = 0
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Source(abc.ABC):
+    """The videos of one set in one layout. Cheap to make and to pickle: it holds no file and lists no folder.
+
+    Attributes:
+        root: the user's `manual_dir`; nothing outside of it is read (use `inside`).
+        dataset: the set's key, such as "coutrot1".
+        options: the build's options; those that the set does not have stand at their defaults.
+    """
+
+    root: Path
+    dataset: str
+    options: BuildOptions
+
+    @abc.abstractmethod
+    def videos(self) -> tuple[str, ...]:
+        """The videos that have a folder or file of frames, in STAViS's spelling, sorted.
+
+        Raises:
+            InputError: a folder cannot be listed, or two are of the same video.
+        """
+
+    @abc.abstractmethod
+    def read(self, video: str, listed: ListedVideo | None) -> schema.SourceVideo:
+        """Reads a video; its frames and maps stream.
+
+        Args:
+            video: its name, in STAViS's spelling.
+            listed: what the fold lists say of it; None for a video in no list (the layout's own rate counts then).
+
+        Returns:
+            The video with `avc_label` all -1: labels are added by whoever builds. The rate is the list's; the length
+            is `agreed_length`'s. Sound is mono at the file's own rate.
+
+        Raises:
+            MissingFile: a file is not there; the message names it.
+            InputError: a file is damaged, or files contradict each other or the list.
+        """
+
+    @abc.abstractmethod
+    def inspect(self, video: str, listed: ListedVideo | None) -> Inspection:
+        """Looks at a video's files without decoding its pictures (a map may be decoded to tell whether it is empty).
+
+        What `read` would raise, as far as it is seen, is among the problems.
+        """
+
+
+def agreed_length(name: str, counts: Mapping[str, int | None]) -> int:
+    """Number of frames on which a list and files agree: the shortest, where they differ by up to two.
+
+    Args:
+        name: the video, for the log and the message.
+        counts: what each source says, by its name; None where it does not say.
+
+    Raises:
+        InputError: they differ by more.
+    """
+    known = {kind: count for kind, count in counts.items() if count is not None}
+    shortest, longest = min(known.values()), max(known.values())
+    said = ", ".join(f"{kind} {count}" for kind, count in known.items())
+    if longest - shortest > label_files.TOLERANCE:
+        raise InputError(
+            f"{name}: the numbers of frames differ by more than {label_files.TOLERANCE} ({said}): complete the files, "
+            "or correct the list"
+        )
+    if shortest != longest:
+        logging.warning("%s: the numbers of frames differ (%s): the first %d are used", name, said, shortest)
+    return shortest
+
+
+def with_labels(video: schema.SourceVideo, root: Path, dataset: str) -> schema.SourceVideo:
+    """The video with the labels of `av_gt_label/`, where there are any.
+
+    Raises:
+        InputError: its label file is wrong or does not fit.
+    """
+    labels = label_files.load(root, dataset, video.video_id, video.num_frames)
+    return dataclasses.replace(video, avc_label=labels)

@@ -1,0 +1,237 @@
+"""How fast is a set built, how much room does it take, and which storage gives clips at random fastest?
+
+    python -m benchmarks.datasets [--frames=21000] [--reads=60] [--work_dir=DIR] [--results_json=FILE]
+
+Writes a tree of files in STAViS's form (videos of 350 frames of 640x480 with maps of the same size, which is as AVAD
+is), builds it by one and by several processes, and reads clips of 32 frames with their target's map, fixations and
+sound from random places: from records that hold a chunk of consecutive frames (as the builders write them), for several
+lengths of the chunk, and from records that hold one clip each. Reads are timed with and without decoding pictures,
+without caches of ours; files are in the system's cache where memory allows.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import scipy.io
+from absl import app, flags
+from array_record.python import array_record_data_source
+from scipy.io import wavfile
+
+from avsd_jax import datasets
+from avsd_jax.data import fold_lists, layouts, schema
+from avsd_jax.data.build_options import BuildOptions
+from avsd_jax.data.store import VideoStore
+from avsd_jax.whole_files import write_json
+from datasets_tfds import base
+
+_FRAMES = flags.DEFINE_integer("frames", 21_000, "Frames of the tree.", lower_bound=700)
+_WORK_DIR = flags.DEFINE_string("work_dir", None, "Where to write; a temporary folder by default, removed at the end.")
+_READS = flags.DEFINE_integer("reads", 60, "Clips that are read from each form of storage.", lower_bound=1)
+_JSON = flags.DEFINE_string("results_json", None, "Also write the figures to this file.")
+
+LENGTH, SIZE, FPS, RATE = 350, (480, 640), 25.0, 22_050
+CLIP = 32
+CHUNKS = (16, 32, 64, 128)
+STRIDES = (32, 8)
+# Videos by which forms of storage are compared.
+COMPARED = 6
+# Different pictures of the tree; a file's content does not matter to a build, the number of files does.
+_POOL = 40
+
+
+def write_tree(root: Path, videos: int) -> int:
+    """A tree in STAViS's form; returns its size in bytes."""
+    rng = np.random.default_rng(0)
+    frames, maps, fixations = zip(*(_pictures(rng) for _ in range(_POOL)), strict=True)
+    names = [f"V{number}_Speech" for number in range(1, videos + 1)]
+    tone = (8000 * rng.standard_normal(int(LENGTH / FPS * RATE))).astype(np.int16)
+    size = 0
+    for number, name in enumerate(names):
+        folders = [root / "video_frames/AVAD" / name, root / "annotations/AVAD" / name / "maps"]
+        folders += [root / "annotations/AVAD" / name, root / "video_audio/AVAD" / name]
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
+        for frame in range(1, LENGTH + 1):
+            which = (number * 7 + frame) % _POOL
+            files = {
+                folders[0] / f"img_{frame:05d}.jpg": frames[which],
+                folders[1] / f"eyeMap_{frame:05d}.jpg": maps[which],
+                folders[2] / f"fixMap_{frame:05d}.mat": fixations[which],
+            }
+            for path, content in files.items():
+                path.write_bytes(content)
+                size += len(content)
+        wavfile.write(folders[3] / f"{name}.wav", RATE, tone)
+        size += 2 * len(tone)
+    (root / "fold_lists").mkdir()
+    for number in fold_lists.NUMBERS:
+        for part, chosen in (("train", names[: -len(names) // 3]), ("test", names[-len(names) // 3 :])):
+            lines = "\n".join(f"{name} {LENGTH} 24.999750" for name in chosen)
+            (root / f"fold_lists/AVAD_list_{part}_{number}_fps.txt").write_text(lines)
+    return size
+
+
+def _pictures(rng: np.random.Generator) -> tuple[bytes, bytes, bytes]:
+    """A frame with the detail of a photograph, a map of twenty people's gaze, and their fixations."""
+    frame = np.zeros((*SIZE, 3), np.float32)
+    for scale in (160, 40, 10, 3):
+        noise = rng.standard_normal((SIZE[0] // scale, SIZE[1] // scale, 3)).astype(np.float32)
+        frame += 12 * scale**0.3 * cv2.resize(noise, SIZE[::-1], interpolation=cv2.INTER_CUBIC)
+    binary = np.zeros(SIZE, np.uint8)
+    y, x = (np.clip(rng.normal(length / 2, length / 6, 20), 0, length - 1).astype(int) for length in SIZE)
+    binary[y, x] = 1
+    density = cv2.GaussianBlur(binary.astype(np.float32), (0, 0), 0.03 * SIZE[1])
+    grey = np.round(255 * density / density.max()).astype(np.uint8)
+    with tempfile.NamedTemporaryFile(suffix=".mat") as file:
+        scipy.io.savemat(file.name, {"eyeMap": binary}, do_compression=True)
+        fixations = Path(file.name).read_bytes()
+    jpegs = (cv2.imencode(".jpg", np.clip(frame + 128, 0, 255).astype(np.uint8))[1], cv2.imencode(".jpg", grey)[1])
+    return *(jpeg.tobytes() for jpeg in jpegs), fixations
+
+
+class Records(Sequence):
+    """Records of array_record files, parsed as TFDS does."""
+
+    def __init__(self, files: Sequence[Path]):
+        self._source = array_record_data_source.ArrayRecordDataSource([os.fspath(file) for file in files])
+        self._features = schema.features()
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, record: int) -> dict[str, Any]:
+        return self._features.deserialize_example_np(self._source[record])
+
+
+def clips_of(video: schema.SourceVideo, stride: int) -> Iterator[schema.SourceVideo]:
+    """The clips of a video that begin at every `stride`-th frame, as videos."""
+    frames, density = list(video.frames), list(video.density)
+    for first in range(0, video.num_frames - CLIP + 1, stride):
+        low, high = np.searchsorted(video.fixations[:, 0], [first, first + CLIP])
+        start, stop = (int(frame / video.fps * video.sample_rate) for frame in (first, first + CLIP))
+        yield schema.SourceVideo(
+            **vars(video)
+            | {
+                "num_frames": CLIP,
+                "frames": frames[first : first + CLIP],
+                "density": density[first : first + CLIP],
+                "fixations": video.fixations[low:high] - np.float32([first, 0, 0, 0]),
+                "avc_label": video.avc_label[first : first + CLIP],
+                "audio": video.audio[start:stop],
+            }
+        )
+
+
+def store_of(videos: Sequence[base.ReadVideo], folder: Path, chunk_frames: int) -> VideoStore:
+    """Videos written with chunks of a length, opened without a cache."""
+    folder.mkdir()
+    files = [folder / f"video.{number}" for number in range(len(videos))]
+    written = [base.write_video(read, file, chunk_frames) for read, file in zip(videos, files, strict=True)]
+    index = [schema.VideoIndex.from_json(video.index) for video in written]
+    return VideoStore(folder.name, Records(files), index, chunk_frames, cache_bytes=0)
+
+
+def clips_per_second(store: VideoStore, reads: int, decode: bool) -> float:
+    """Clips read from random places, in one thread."""
+    rng = np.random.default_rng(1)
+    start = time.monotonic()
+    for _ in range(reads):
+        video = int(rng.integers(len(store.videos)))
+        index = store.videos[video]
+        first = int(rng.integers(index.num_frames - CLIP + 1))
+        if decode:
+            store.frames(video, range(first, first + CLIP))
+            store.density(video, first + CLIP - 1)
+            store.fixations(video, first + CLIP - 1)
+            sound = (int(frame / index.fps * index.sample_rate) for frame in (first, first + CLIP))
+            store.audio(video, *sound)
+        else:
+            length = store._chunk_frames[video]
+            for number in range(first // length, (first + CLIP - 1) // length + 1):
+                store._chunk(video, number)
+    return reads / (time.monotonic() - start)
+
+
+def build(root: Path, data_dir: Path, workers: int) -> dict[str, float]:
+    """Seconds of wall clock of a build, and its size in bytes."""
+    start = time.monotonic()
+    datasets.build("avad", data_dir, manual_dir=root, num_workers=workers, overwrite=True)
+    seconds = time.monotonic() - start
+    folder = Path(datasets.open_builder("avad", data_dir).data_path)
+    sizes = {(status := path.stat()).st_ino: status.st_size for path in folder.iterdir()}
+    return {"seconds": seconds, "bytes": sum(sizes.values())}
+
+
+def compare(root: Path, work_dir: Path, reads: int) -> Iterator[dict[str, Any]]:
+    """Forms of storage, each for the same videos."""
+    source = layouts.find(root, "avad", BuildOptions())[1]
+    listed = list(fold_lists.read(root, "avad").videos.values())[:COMPARED]
+
+    def read(listed: fold_lists.ListedVideo) -> schema.SourceVideo:
+        return source.read(listed.video, listed)
+
+    forms = {f"chunks of {n}": ([lambda v=v: read(v) for v in listed], n) for n in CHUNKS}
+    for stride in STRIDES:
+        clips = [clip for video in listed for clip in clips_of(read(video), stride)]
+        forms[f"clips of {CLIP}, one from each {stride} frames"] = ([lambda c=c: c for c in clips], CLIP)
+    for number, (name, (videos, chunk_frames)) in enumerate(forms.items()):
+        store = store_of(videos, work_dir / f"form.{number}", chunk_frames)
+        size = sum(path.stat().st_size for path in (work_dir / f"form.{number}").iterdir())
+        yield {
+            "storage": name,
+            "bytes": size,
+            "clips_per_second": clips_per_second(store, reads, decode=True),
+            "undecoded_clips_per_second": clips_per_second(store, reads, decode=False),
+        }
+
+
+def run(frames: int, reads: int, work_dir: Path) -> dict[str, Any]:
+    """All figures."""
+    videos = frames // LENGTH
+    root = work_dir / "manual"
+    size = write_tree(root, videos)
+    print(f"{videos} videos, {videos * LENGTH} frames, {size / 1e6:.0f} MB of files", flush=True)
+    builds = {}
+    for workers in sorted({1, os.cpu_count() or 1}):
+        builds[workers] = built = build(root, work_dir / "data", workers)
+        print(
+            f"built by {workers} process(es): {60 * videos / built['seconds']:.1f} videos/min, "
+            f"{videos * LENGTH / built['seconds']:.0f} frames/s, {size / built['seconds'] / 1e6:.1f} MB/s; "
+            f"{built['bytes'] / 1e6:.0f} MB = {built['bytes'] / size:.2f} of the files",
+            flush=True,
+        )
+    forms = []
+    for form in compare(root, work_dir, reads):
+        forms.append(form)
+        print(
+            f"{form['storage']}: {form['bytes'] / 1e6:.0f} MB, {form['clips_per_second']:.1f} clips/s "
+            f"({form['undecoded_clips_per_second']:.0f} without decoding)",
+            flush=True,
+        )
+    return {"videos": videos, "frames": videos * LENGTH, "bytes": size, "builds": builds, "storage": forms}
+
+
+def main(argv: Sequence[str]) -> None:
+    """The command line."""
+    del argv
+    if _WORK_DIR.value:
+        Path(_WORK_DIR.value).mkdir(parents=True)
+    work_dir = Path(_WORK_DIR.value or tempfile.mkdtemp(prefix="datasets_benchmark."))
+    try:
+        results = run(_FRAMES.value, _READS.value, work_dir)
+    finally:
+        shutil.rmtree(work_dir)
+    if _JSON.value:
+        write_json(Path(_JSON.value), results)
+
+
+if __name__ == "__main__":
+    sys.exit(app.run(main))

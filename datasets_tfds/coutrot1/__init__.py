@@ -1,0 +1,1 @@
+"""The Coutrot1 set."""

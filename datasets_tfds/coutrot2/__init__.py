@@ -1,0 +1,1 @@
+"""The Coutrot2 set."""

@@ -1,0 +1,28 @@
+"""TFDS builder of ETMD."""
+
+from datasets_tfds.eye_tracking import EyeTrackingBuilder
+
+
+class Builder(EyeTrackingBuilder):
+    """ETMD: scenes of Hollywood films."""
+
+    OPTIONS = ("offset_x", "offset_y")
+    FPS = "25 per second"
+    SURVEY_FRAMES = 52_744
+    HOMEPAGE = "http://cvsp.cs.ntua.gr/research/aveyetracking"
+    LICENSE = "No terms are published; research use. The files are not to be passed on."
+    CITATION = """\
+@article{koutras2015perceptually,
+  title={A perceptually based spatio-temporal computational framework for visual saliency estimation},
+  author={Koutras, Petros and Maragos, Petros},
+  journal={Signal Processing: Image Communication},
+  volume={38},
+  year={2015}
+}
+@article{tsiami2019behaviorally,
+  title={A behaviorally inspired fusion approach for computational audiovisual saliency modeling},
+  author={Tsiami, Antigoni and Koutras, Petros and Katsamanis, Athanasios and Vatakis, Argiro and Maragos, Petros},
+  journal={Signal Processing: Image Communication},
+  volume={76},
+  year={2019}
+}"""

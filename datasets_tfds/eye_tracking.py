@@ -1,0 +1,130 @@
+"""What the builders of the six audio-visual eye-tracking sets share.
+
+The files come from `manual_dir`, the root of one tree in any of the layouts of `avsd_jax.data.layouts`; which video is
+in which split, its rate and its length from the fold lists in it (`avsd_jax.data.fold_lists`); labels of consistency,
+if there are any, from `av_gt_label/` in it (`avsd_jax.data.label_files`).
+
+Splits: `train_1`, `test_1` ... `train_3`, `test_3` as the lists have them, and `all`, every listed video. All share one
+copy of the videos (`datasets_tfds.base`). DIEM's single split stands for all three, so that "split k of all sets" is
+one name. (To TFDS itself the string "all" means the sum of all splits, here every video several times:
+`tfds.core.ReadInstruction("all")` is the split.)
+
+A config is the name of options (`avsd_jax.data.build_options`), such as `diem/maps-gaze+eye-left`; without one, all
+options stand at their defaults.
+"""
+
+import dataclasses
+import functools
+import inspect
+from pathlib import Path
+from typing import Any, ClassVar
+
+import tensorflow_datasets as tfds
+from absl import logging
+
+from avsd_jax.data import build_options, fold_lists, label_files, layouts, schema
+from avsd_jax.data.build_options import BuildOptions
+from avsd_jax.data.fold_checksums import CANONICAL
+from avsd_jax.data.gaze.coutrot import OWN_SOUND
+from avsd_jax.data.source import Source, with_labels
+from avsd_jax.errors import InputError
+from datasets_tfds.base import Contents, VideoDatasetBuilder
+
+_SHARED_OPTIONS = ("maps", "silent_last_video")
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class EyeTrackingConfig(tfds.core.BuilderConfig):
+    """Options under their name."""
+
+    options: BuildOptions = dataclasses.field(default_factory=BuildOptions)
+
+
+class EyeTrackingBuilder(VideoDatasetBuilder, skip_registration=True):
+    """Base of the six; a subclass says what is particular to its set.
+
+    Attributes:
+        OPTIONS: the options that only some sets have.
+        FPS: the rates that its videos have, in words.
+        SURVEY_FRAMES: the survey's number of frames, where it is not that of the lists.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "First release."}
+    BUILDER_CONFIGS = [
+        EyeTrackingConfig(
+            name=build_options.DEFAULT, description="supplied maps where there are any, else rendered from gaze"
+        )
+    ]
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "Put the set's files and fold lists below manual_dir, in one of the forms that the README describes under "
+        "'Getting the data'; `python -m avsd_jax.datasets check --manual_dir=...` says what is found."
+    )
+    OPTIONS: ClassVar[tuple[str, ...]] = ()
+    FPS: ClassVar[str]
+    SURVEY_FRAMES: ClassVar[int | None] = None
+
+    @classmethod
+    def get_builder_config(
+        cls, name: str, version: str | tfds.core.Version | None = None
+    ) -> tfds.core.BuilderConfig | None:
+        """The config of that name, which need not be among `BUILDER_CONFIGS`: a name says all of its options.
+
+        Raises:
+            InputError: the name is not one of options that the set has.
+        """
+        return super().get_builder_config(name, version) or _config(name, cls.name, (*_SHARED_OPTIONS, *cls.OPTIONS))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The options."""
+        return dataclasses.asdict(self.builder_config.options)
+
+    def contents(self, manual_dir: Path | None) -> Contents:
+        """The listed videos; the layout is found from what is there."""
+        if manual_dir is None:
+            raise InputError(f"{self.name} is built from files of yours: give the root of their tree as --manual_dir")
+        options = self.builder_config.options
+        layout, source = layouts.find(manual_dir, self.name, options)
+        there = source.videos()
+        lists = fold_lists.read(manual_dir, self.name, there)
+        labelled = label_files.files(manual_dir, self.name)
+        unlisted = sorted(set(there) - set(lists.videos))
+        if unlisted:
+            logging.warning("%s: in no fold list, and left out: %s", self.name, ", ".join(unlisted))
+        return Contents(
+            {video: functools.partial(_read, source, lists.videos[video]) for video in lists.splits["all"]},
+            lists.splits,
+            _last_videos(lists) if options.silent_last_video == "on" else {},
+            {
+                "layout": layout,
+                "labelled": sorted(set(labelled) & set(lists.videos)),
+                "differences": lists.differences,
+                "oddities": lists.oddities,
+            },
+        )
+
+    @property
+    def about(self) -> str:
+        """The set in a sentence, and how much there is of it."""
+        expected = CANONICAL[self.name]["all"]
+        footnote = f" (The survey counts {self.SURVEY_FRAMES:,}.)" if self.SURVEY_FRAMES else ""
+        counts = f"{expected.videos} videos, {expected.frames:,} frames at {self.FPS} in the published lists.{footnote}"
+        return f"{inspect.cleandoc(type(self).__doc__)}\n\n{counts}"
+
+
+@functools.cache
+def _config(name: str, dataset: str, allowed: tuple[str, ...]) -> EyeTrackingConfig:
+    aliases = {f"condition-{OWN_SOUND[dataset]}": "condition-own"} if dataset in OWN_SOUND else {}
+    return EyeTrackingConfig(
+        name=name, description="as its name says", options=build_options.parse(name, allowed, aliases)
+    )
+
+
+def _last_videos(lists: fold_lists.FoldLists) -> dict[str, tuple[str, ...]]:
+    """The last video of each list; `all` is none."""
+    return {split: names[-1:] for split, names in lists.splits.items() if split != "all"}
+
+
+def _read(source: Source, listed: fold_lists.ListedVideo) -> schema.SourceVideo:
+    return with_labels(source.read(listed.video, listed), source.root, source.dataset)
