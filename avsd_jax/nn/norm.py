@@ -101,16 +101,21 @@ def _normalise_backward(
 _normalise.defvjp(_normalise_forward, _normalise_backward)
 
 
-def conv_norm_relu(conv: nn.Module, norm: BatchNorm, x: jax.Array, train: bool) -> Float[Array, "b t h w c"]:
-    """ReLU(BatchNorm(conv(x))) in the dtype of `x`; at inference the norm is folded into the kernel.
+def conv_norm(conv: nn.Module, norm: BatchNorm, x: jax.Array, train: bool) -> Float[Array, "b *space c"]:
+    """BatchNorm(conv(x)) in the dtype of `x`; at inference the norm is folded into the kernel.
 
     Args:
-        conv: a bias-free `Conv3D`.
+        conv: a bias-free `Conv3D` or `Conv2D`.
         norm: the norm over its output channels.
-        x: [B, T, H, W, C].
+        x: [B, ..., C].
         train: normalise by batch statistics and update the running ones.
     """
     if train or norm.is_initializing():
-        return nn.relu(norm(conv(x), use_running_average=not train))
+        return norm(conv(x), use_running_average=not train)
     scale, shift = norm.affine()
-    return nn.relu(conv(x, scale, shift))
+    return conv(x, scale, shift)
+
+
+def conv_norm_relu(conv: nn.Module, norm: BatchNorm, x: jax.Array, train: bool) -> Float[Array, "b *space c"]:
+    """ReLU(BatchNorm(conv(x))); see `conv_norm`."""
+    return nn.relu(conv_norm(conv, norm, x, train))
