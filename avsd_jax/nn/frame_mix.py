@@ -5,7 +5,6 @@ The official code stacks the frames' maps as (frames, channels) and lets a 3-D c
 is then a 1 x 1 convolution over all planes, with its weights in that order.
 """
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
@@ -33,5 +32,5 @@ class FrameMix(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         planes = jnp.moveaxis(frames, 1, -2).reshape(len(frames), *frames.shape[2:4], number * channels)
         weights = jnp.swapaxes(kernel[:, 0, 0], 0, 1).reshape(number * channels, self.features)
-        product = jnp.einsum("bhwp,po->bhwo", planes, weights.astype(planes.dtype), precision=jax.lax.Precision.HIGHEST)
+        product = jnp.einsum("bhwp,po->bhwo", planes, weights.astype(planes.dtype))
         return product + bias.astype(planes.dtype)

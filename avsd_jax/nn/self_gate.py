@@ -1,6 +1,5 @@
 """STANet's spatial gate: one number per place, from attention among all places of a map."""
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
@@ -26,7 +25,7 @@ class SelfGate(nn.Module):
         f, g = project(channels // 2, "projf"), project(channels // 2, "projg")
         h = project(channels, "projh")
         # The official softmax runs over the first index: each place j shares out what it takes among all places i.
-        attention = nn.softmax(jnp.einsum("bic,bjc->bij", f, g, precision=jax.lax.Precision.HIGHEST), axis=1)
-        out = jnp.einsum("bic,bij->bjc", h, attention, precision=jax.lax.Precision.HIGHEST)
+        attention = nn.softmax(jnp.einsum("bic,bjc->bij", f, g), axis=1)
+        out = jnp.einsum("bic,bij->bjc", h, attention)
         out = out.reshape(len(x), height, width, channels)
         return nn.sigmoid(nn.Conv(1, (1, 1), use_bias=False, name=self.gate_name)(out))
