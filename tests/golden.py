@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -17,10 +18,14 @@ def rule(shared: Path) -> ModuleType:
 
 
 def state_dict(shared: Path, case: str, seed: int) -> dict[str, np.ndarray]:
-    """A checkpoint in the official layout; `case` as in "vinet/avinet"."""
+    """A checkpoint in the official layout, times the factors that its spec asks for; `case` as in "vinet/avinet"."""
     folder, name = case.split("/")
-    spec = json.loads((shared / f"parity/{folder}/spec_{name}.json").read_text())["state_dict"]
-    return rule(shared).state_dict(spec, seed)
+    spec = json.loads((shared / f"parity/{folder}/spec_{name}.json").read_text())
+    drawn = rule(shared).state_dict(spec["state_dict"], seed)
+    for pattern, factor in spec.get("config", {}).get("golden_rule", {}).get("then_multiply", ()):
+        for key in filter(re.compile(pattern).search, drawn):
+            drawn[key] = drawn[key] * np.float32(factor)
+    return drawn
 
 
 def load(shared: Path, case: str, seed: int) -> dict[str, np.ndarray]:
