@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 from jaxtyping import Array, Float
@@ -60,18 +61,52 @@ class Deconv2D(nn.Module):
     Attributes:
         features: output channels.
         size, stride: in both directions.
+        use_bias: add a learned bias.
+        kernel_init: initialiser of the kernel.
     """
 
     features: int
     size: int
     stride: int = 1
+    use_bias: bool = True
+    kernel_init: Callable[..., jax.Array] = nn.initializers.lecun_normal()
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h2 w2 o"]:
         """[B, h, w, I] -> [B, (h - 1) * stride + size, (w - 1) * stride + size, features]."""
-        shape = (self.size, self.size, x.shape[-1], self.features)
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        step = (self.stride,) * 2
-        y = lax.conv_transpose(x, kernel.astype(x.dtype), step, "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-        return y + bias.astype(x.dtype)
+        kernel = self.param("kernel", self.kernel_init, (self.size, self.size, x.shape[-1], self.features))
+        y = conv_transpose(x, kernel.astype(x.dtype), self.stride)
+        if self.use_bias:
+            y = y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(x.dtype)
+        return y
+
+
+def conv_transpose(
+    x: Float[Array, "b h w i"], kernel: Float[Array, "k k i o"], stride: int
+) -> Float[Array, "b h2 w2 o"]:
+    """Transposed convolution without padding, as a convolution at the size of the input.
+
+    The s * s outputs that share their inputs, s being the stride, become channels of one small convolution, which are
+    then spread out. Dilating the input instead would multiply zeros, s * s - 1 of every s * s.
+
+    Args:
+        x: input.
+        kernel: of the equivalent convolution on the dilated input.
+        stride: in both directions.
+
+    Returns:
+        (h - 1) * stride + k rows, and columns likewise.
+    """
+    (b, h, w, i), (size, _, _, o) = x.shape, kernel.shape
+    taps = -(-size // stride)
+    # Output q * s + r takes tap t from input q - (taps - 1) + t, weighted by entry size - 1 - ((taps - 1 - t) * s + r).
+    short = taps * stride - size
+    padded = jnp.pad(kernel, [(short, 0), (short, 0), (0, 0), (0, 0)])
+    phases = padded.reshape(taps, stride, taps, stride, i, o)[:, ::-1, :, ::-1]
+    phases = phases.transpose(0, 2, 4, 1, 3, 5).reshape(taps, taps, i, stride * stride * o)
+    pad = (taps - 1, taps - 1)
+    y = lax.conv_general_dilated(x, phases, (1, 1), (pad, pad), dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    rows, columns = y.shape[1:3]
+    y = y.reshape(b, rows, columns, stride, stride, o).transpose(0, 1, 3, 2, 4, 5)
+    y = y.reshape(b, rows * stride, columns * stride, o)
+    return y[:, : (h - 1) * stride + size, : (w - 1) * stride + size]

@@ -14,18 +14,19 @@ Vector = Float[Array, " c"]
 class BatchNorm(nn.Module):
     """Batch normalisation over all axes but the last; variables as those of Flax's own.
 
-    The defaults are S3D's constants. The running variance is the biased one, as everywhere in Flax, where
-    PyTorch keeps the unbiased one.
+    The defaults are S3D's constants.
 
     Attributes:
         momentum: new = momentum * old + (1 - momentum) * batch; PyTorch's 0.001 is 0.999 here.
         epsilon: added to the variance.
         axis_name: the pmap axis over which batch statistics are averaged.
+        unbiased: keep the unbiased running variance, as PyTorch does; otherwise the biased one, as Flax does.
     """
 
     momentum: float = 0.999
     epsilon: float = 1e-3
     axis_name: str | None = None
+    unbiased: bool = False
 
     @nn.compact
     def __call__(self, x: Float[Array, "*n c"], use_running_average: bool) -> Float[Array, "*n c"]:
@@ -39,6 +40,9 @@ class BatchNorm(nn.Module):
             factor = scale * lax.rsqrt(var.value + self.epsilon)
             return (x * factor + (bias - mean.value * factor)).astype(x.dtype)
         y, batch_mean, batch_var = _normalise(x, scale, bias, self.epsilon, self.axis_name)
+        if self.unbiased:
+            count = x.size // x.shape[-1] * (1 if self.axis_name is None else lax.axis_size(self.axis_name))
+            batch_var = batch_var * (count / max(1, count - 1))
         mean.value = self.momentum * mean.value + (1 - self.momentum) * batch_mean
         var.value = self.momentum * var.value + (1 - self.momentum) * batch_var
         return y
