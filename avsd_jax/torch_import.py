@@ -22,6 +22,7 @@ from avsd_jax.nn.soundnet import MIN_SAMPLES
 
 Shapes = Mapping[str, tuple[int, ...]]
 Path = tuple[str, ...]
+Renames = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
 
 # Samples of audio per step of SoundNet's output: the product of its strides and pools.
 _SAMPLES_PER_STEP = 32768
@@ -50,7 +51,8 @@ def to_variables(name: str, state_dict: Mapping[str, np.ndarray]) -> dict[str, A
     keys = {path: _key(path, layout) for path in expected}
 
     for path, leaf in expected.items():
-        key, wanted = keys[path], _stored_shape(path, leaf.shape)
+        key = keys[path]
+        wanted = _stored_shape(path, leaf.shape, _is_transposed(key, layout))
         if key not in shapes:
             raise InputError(f"the checkpoint has no {key!r}, which {name} needs: give a checkpoint of {name}")
         if shapes[key] != wanted:
@@ -63,7 +65,8 @@ def to_variables(name: str, state_dict: Mapping[str, np.ndarray]) -> dict[str, A
         array = np.asarray(arrays[keys[path]], np.float32)
         if keys[path] in layout.swapped:
             array = array[::-1]
-        return jnp.asarray(_reorder(path, expected[path].shape, array))
+        transposed = _is_transposed(keys[path], layout)
+        return jnp.asarray(_reorder(path, expected[path].shape, array, transposed))
 
     tree = traverse_util.unflatten_dict({path: convert(path) for path in expected})
     return {"params": tree["params"], "batch_stats": tree.get("batch_stats", {})}
@@ -92,18 +95,28 @@ def _key(path: Path, layout: "_Layout") -> str:
     return key
 
 
-def _stored_shape(path: Path, shape: tuple[int, ...]) -> tuple[int, ...]:
+def _is_transposed(key: str, layout: "_Layout") -> bool:
+    """Whether a key is that of a transposed convolution's kernel."""
+    return key.endswith(".weight") and bool(re.search(layout.transposed, key))
+
+
+def _stored_shape(path: Path, shape: tuple[int, ...], transposed: bool) -> tuple[int, ...]:
     """PyTorch's shape of a variable: kernels are (out, in, ...), 1-D ones 2-D with a width of 1."""
     if path[-1] != "kernel" or path[-2] == "bilinear":
         return shape
     *window, i, o = shape
+    if transposed:
+        return (i, o, *window)
     return (o, i, *window, 1) if len(shape) == 3 else (o, i, *window)
 
 
-def _reorder(path: Path, shape: tuple[int, ...], array: np.ndarray) -> np.ndarray:
+def _reorder(path: Path, shape: tuple[int, ...], array: np.ndarray, transposed: bool) -> np.ndarray:
     """From PyTorch's order of axes, (out, in, ...), to ours, (..., in, out)."""
     if path[-1] != "kernel" or path[-2] == "bilinear":
         return array
+    if transposed:
+        # Stored as (in, out, ...), and flipped against the kernel of the convolution that it is.
+        return np.flip(np.moveaxis(array, (0, 1), (-2, -1)), tuple(range(array.ndim - 2)))
     return np.moveaxis(array, (0, 1), (-1, -2)).reshape(shape)
 
 
@@ -171,6 +184,33 @@ def _l3net(options: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
     return _variables(classifiers.create("l3net"), _zeros(1, 1, 64, 64, 3), _zeros(1, 64, 64))
 
 
+def _scam_options(name: str) -> Callable[[Shapes], dict[str, Any]]:
+    """Number of tags, told by the class maps' layer; coarse or fine, told by the layers before."""
+    head = {"scam_s": "extra_convs.bias", "scam_sa": "extra_video_d.6.bias", "scam_st": "extra_convs.6.bias"}
+    head |= {"scam_cvpr_s": "fc.bias", "scam_cvpr_sa": "fc.bias", "scam_cvpr_st": "fcl.bias"}
+
+    def options(shapes: Shapes) -> dict[str, Any]:
+        default = 27 if name == "scam_cvpr_sa" else 28
+        num_tags = shapes.get(head[name], (default,))[0]
+        found = {} if num_tags == default else {"num_tags": num_tags}
+        if name == "scam_cvpr_s" and "layerV_down.conv_res.bias" not in shapes:
+            found["reduce"] = False
+        if name == "scam_sa" and shapes.get("Aup.0.weight", ())[2:] == (4, 4):
+            found["audio_grid"] = 12
+        return found
+
+    return options
+
+
+def _scam(name: str) -> Callable[[Mapping[str, Any], Shapes], dict[str, Any]]:
+    def variables(options: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
+        frames = 3 if name.endswith("_st") else 1
+        batch = {"video": _zeros(1, frames, 64, 64, 3), "spectrogram": _zeros(1, 257, 48)}
+        return _variables(models.create(name, **options), batch)
+
+    return variables
+
+
 def _zeros(*shape: int) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(shape, jnp.float32)
 
@@ -193,15 +233,46 @@ class _Layout:
         options: shapes of the checkpoint -> options of the model.
         rename: regular expressions and their replacements, applied in turn to our keys.
         unused: regular expression of keys that the official code never reads.
+        transposed: regular expression of keys of transposed convolutions.
         swapped: keys of arrays over classes whose two classes have the opposite order.
     """
 
     variables: Callable[[Mapping[str, Any], Shapes], dict[str, Any]]
     options: Callable[[Shapes], dict[str, Any]] = lambda shapes: {}
-    rename: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = ()
+    rename: Renames = ()
     unused: str = r"$^"
+    transposed: str = r"$^"
     swapped: tuple[str, ...] = ()
 
+
+def _numbered(part: str) -> Renames:
+    """A ResNet within a sequence: the stem's layers are 0 and 1, its stages 4 to 7."""
+    stage = (rf"^{part}\.layer(\d)\.", lambda match: f"{part}.{int(match[1]) + 3}.")
+    return ((rf"^{part}\.conv1\.", f"{part}.0."), (rf"^{part}\.bn1\.", f"{part}.1."), stage)
+
+
+def _split(part: str) -> Renames:
+    """A ResNet in parts of its own: stem and stages are 0 to 4."""
+    stem = ((rf"^{part}\.conv1\.", f"{part}_0.0."), (rf"^{part}\.bn1\.", f"{part}_0.1."))
+    return (*stem, (rf"^{part}\.layer(\d)\.", rf"{part}_\1."))
+
+
+# STANet's classifiers of December 2021 and August 2022, and those of the CVPR release.
+_SCAM_NAMES = (
+    (r"^fused\.", ""),
+    (r"^self_gate\.", "extra_"),
+    (r"^(extra_video_d|extra_convs)\.layer\.", r"\1."),
+    (r"^audio_model\.trunk\.", "audio_model."),
+    (r"^audio_model\.vlad\.", "audio_model.8."),
+    *_numbered("features"),
+    *_numbered("audio_model"),
+)
+_SCAM_CVPR_NAMES = (
+    (r"^layerA\.trunk\.", "layerA."),
+    (r"^layerA\.vlad\.", "layerA_p."),
+    (r"^(layerV_down|rfb)\.branch(\d)\.(\d)", r"\1.branch\2.\3"),
+    *(rule for part in ("layerA", "layerV", "layer1") for rule in _split(part)),
+)
 
 _SOUNDNET_HEADS = r"(^|\.)conv8_(objs|scns)\."
 
@@ -216,6 +287,14 @@ _LAYOUTS = {
     "soundnet8": _Layout(_soundnet8, unused=_SOUNDNET_HEADS),
     "s3d_kinetics400": _Layout(_s3d_kinetics400, rename=((r"^base(\d)\.(\d+)\.", _kinetics_key),), unused=r"^fc\.0\."),
     "l3net": _Layout(_l3net, rename=((r"(conv|bn)(\d)\.(\d)\.", r"\1\2_\3."),), swapped=("fc2.weight", "fc2.bias")),
+    **{
+        name: _Layout(_scam(name), _scam_options(name), rename=_SCAM_NAMES, transposed=r"^Aup\.")
+        for name in ("scam_s", "scam_sa", "scam_st")
+    },
+    **{
+        name: _Layout(_scam(name), _scam_options(name), rename=_SCAM_CVPR_NAMES, transposed=r"^Aup\d\.")
+        for name in ("scam_cvpr_s", "scam_cvpr_sa", "scam_cvpr_st")
+    },
 }
 
 

@@ -97,5 +97,5 @@ def test_missing_unknown_and_misshapen_entries_are_named(soundnet):
 
 
 def test_unknown_name_lists_those_there_are():
-    with pytest.raises(InputError, match="'i3d': choose one of avinet, l3net, s3d_kinetics400, soundnet8, vinet"):
+    with pytest.raises(InputError, match="'i3d': choose one of avinet, l3net, .*, vinet"):
         to_variables("i3d", {})
