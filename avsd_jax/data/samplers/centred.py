@@ -8,16 +8,13 @@ from collections.abc import Callable
 
 import numpy as np
 
+from avsd_jax.data.samplers.vinet import eval_targets, train_items
 from avsd_jax.data.window import Window
+
+__all__ = ["eval_targets", "eval_window", "train_items", "train_window"]
 
 # Draws until a target with a map is found; a video without any would otherwise be asked for ever.
 _MAX_DRAWS = 100
-
-
-def train_items(num_frames: int, clip_size: int) -> int:
-    """Clips per video and epoch: one."""
-    del num_frames, clip_size
-    return 1
 
 
 def train_window(
@@ -44,12 +41,6 @@ def train_window(
         if not is_empty(target):
             break
     return eval_window(target, num_frames, clip_size, frame_step)
-
-
-def eval_targets(num_frames: int, clip_size: int, stride: int) -> range:
-    """Frames to predict: every `stride`-th, whatever the clip's length."""
-    del clip_size
-    return range(0, num_frames, stride)
 
 
 def eval_window(target: int, num_frames: int, clip_size: int, frame_step: int) -> Window:

@@ -1,0 +1,75 @@
+"""STANet's clips: three frames around the target and the half second of sound that belongs to it."""
+
+import golden
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+from videos import grey_levels, memory_store, source_video
+
+from avsd_jax.data.audio import resample, to_float
+from avsd_jax.data.pipeline import ClipSpec, eval_batches, train_batches
+from avsd_jax.data.preprocessing import stanet, vinet
+from avsd_jax.data.samplers import centred
+
+SPEC = ClipSpec(clip_size=3, frame_size=(32, 32), sampler="centred", preprocessing="stanet")
+
+
+def _levels(video: np.ndarray) -> list[int]:
+    return grey_levels(np.round((video[..., 0] * vinet.STD[0] + vinet.MEAN[0]) * 255).astype(np.uint8))
+
+
+def test_frames_around_the_target_and_repeated_at_the_ends():
+    store = memory_store([source_video(num_frames=23, size=(32, 32))])
+    batch = next(iter(eval_batches(store, SPEC, batch_size=23)))
+    np.testing.assert_array_equal(batch["frame_index"], range(23))
+    assert [_levels(batch["video"][i]) for i in (0, 1, 22)] == [[0, 0, 1], [0, 1, 2], [21, 22, 22]]
+    assert centred.eval_window(9, 20, 1, 1).frames == (9,)
+    assert centred.eval_window(9, 20, 5, 3).frames == (3, 6, 9, 12, 15)
+
+
+def test_training_redraws_targets_without_a_map():
+    store = memory_store([source_video(num_frames=23, empty_maps=[i for i in range(23) if i not in (4, 20)])])
+    batches = train_batches(store, SPEC, batch_size=4, seed=0, num_epochs=40)
+    assert {int(i) for batch in batches for i in batch["frame_index"]} == {4, 20}
+
+
+def test_windows_of_sound_are_the_official_ones(shared):
+    """A 10 s video of 250 frames: the spans move by whole samples of the recorded step."""
+    for seed in (0, 1):
+        recorded = golden.load(shared, "stanet/stft", seed)
+        step, frames = int(recorded["step"]), int(recorded["T"])
+        for frame in (0, 1, 124, 249):
+            span = stanet.excerpt_span(frame - 1, frame + 1, frames, 25.0, 16000, 160000)
+            assert span == (frame * step, frame * step + 8000)
+
+
+@pytest.mark.parametrize("rate", [16000, 22050])
+def test_the_sound_is_resampled_and_not_scaled(rate):
+    store = memory_store([source_video(num_frames=23, fps=12.5, size=(32, 32), sample_rate=rate)])
+    batch = next(iter(eval_batches(store, SPEC, batch_size=23)))
+    whole = resample(to_float(store.audio(0, 0, store.videos[0].num_samples)), rate, 16000)
+    assert len(whole) == round(23 / 12.5 * 16000)
+    step = (len(whole) - 8000) // 22
+    for i in (0, 11, 22):
+        np.testing.assert_allclose(batch["audio"][i], whole[i * step :][:8000], atol=1e-6)
+
+
+def test_a_short_video_is_heard_with_silence_after_it():
+    store = memory_store([source_video(num_frames=3, fps=12.5, sample_rate=16000)])
+    batch = next(iter(eval_batches(store, SPEC, batch_size=3)))
+    assert batch["audio"].shape == (3, 8000)
+    for row in batch["audio"]:
+        np.testing.assert_array_equal(row, batch["audio"][0])
+        assert row[:3840].any()
+        assert not row[3840:].any()
+    np.testing.assert_array_equal(stanet.window_audio(np.ones(3), 5, reverse=True), [0, 0, 1, 1, 1])
+
+
+def test_maps_are_resized_by_pil():
+    density = np.random.default_rng(0).integers(0, 256, (40, 60)).astype(np.uint8)
+    ours = stanet.resize_density(density, (20, 25))
+    theirs = np.asarray(Image.fromarray(density).resize((25, 20), Image.Resampling.BILINEAR)) / 255
+    np.testing.assert_allclose(ours, theirs, atol=1 / 255)
+    np.testing.assert_array_equal(stanet.resize_density(np.ones((2, 2)), (2, 2)), np.ones((2, 2)))
+    assert jnp.isfinite(stanet.resize_density(np.zeros((2, 2), np.uint8), (3, 3))).all()
