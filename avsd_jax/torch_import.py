@@ -18,7 +18,7 @@ from flax import traverse_util
 from avsd_jax import models
 from avsd_jax.errors import InputError
 from avsd_jax.models import classifiers
-from avsd_jax.nn.soundnet import MIN_SAMPLES
+from avsd_jax.nn.soundnet import MIN_SAMPLES, min_samples
 
 Shapes = Mapping[str, tuple[int, ...]]
 Path = tuple[str, ...]
@@ -44,9 +44,9 @@ def to_variables(name: str, state_dict: Mapping[str, np.ndarray]) -> dict[str, A
     Raises:
         InputError: unknown name, missing or unknown key, or wrong shape; the message names it.
     """
-    layout = _layout(name)
     arrays = {key.removeprefix("module."): array for key, array in state_dict.items()}
     shapes = {key: tuple(np.shape(array)) for key, array in arrays.items()}
+    layout = _layout(name, shapes)
     expected = traverse_util.flatten_dict(layout.variables(layout.options(shapes), shapes))
     keys = {path: _key(path, layout) for path in expected}
 
@@ -78,8 +78,8 @@ def options(name: str, state_dict: Mapping[str, np.ndarray]) -> dict[str, Any]:
     Raises:
         InputError: unknown name.
     """
-    layout = _layout(name)
-    return layout.options({key.removeprefix("module."): np.shape(array) for key, array in state_dict.items()})
+    shapes = {key.removeprefix("module."): np.shape(array) for key, array in state_dict.items()}
+    return _layout(name, shapes).options(shapes)
 
 
 # ---------------------------------------------------------------- one variable
@@ -211,6 +211,42 @@ def _scam(name: str) -> Callable[[Mapping[str, Any], Shapes], dict[str, Any]]:
     return variables
 
 
+def _stanet(options: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
+    batch = {"video": _zeros(1, 3, 64, 64, 3), "spectrogram": _zeros(1, 257, 48)}
+    return _variables(models.create("stanet", **options), batch)
+
+
+def _vggsound_options(shapes: Shapes) -> dict[str, Any]:
+    """The pool, told by the name of the layer after it, and the number of classes."""
+    pool, last = ({"pool": "avgpool"}, "fc") if "audnet.fc.bias" in shapes else ({}, "fc_")
+    num_classes = shapes.get(f"audnet.{last}.bias", (309,))[0]
+    return pool if num_classes == 309 else pool | {"num_classes": num_classes}
+
+
+def _vggsound(options: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
+    return _variables(models.create("vggsound", **options), {"spectrogram": _zeros(1, 257, 48)})
+
+
+def _soundswitch(name: str) -> Callable[[Mapping[str, Any], Shapes], dict[str, Any]]:
+    def variables(options: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
+        return _variables(classifiers.create(name), _zeros(1, 1, 64, 64, 3), _zeros(1, 257, 48))
+
+    return variables
+
+
+def _stavis(options: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
+    batch = {"video": _zeros(1, 16, 32, 32, 3), "audio": _zeros(1, min_samples(2))}
+    return _variables(models.create("stavis"), batch)
+
+
+def _stavis_visual(options: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
+    return _variables(models.create("stavis_visual"), {"video": _zeros(1, 16, 32, 32, 3)})
+
+
+def _resnet50_kinetics(options: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
+    return _variables(models.create("resnet50_kinetics"), {"video": _zeros(1, 16, 32, 32, 3)})
+
+
 def _zeros(*shape: int) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(shape, jnp.float32)
 
@@ -257,15 +293,19 @@ def _split(part: str) -> Renames:
     return (*stem, (rf"^{part}\.layer(\d)\.", rf"{part}_\1."))
 
 
+# VGGSound's encoder within STANet's later releases.
+_VGGSOUND_NAMES = (
+    (r"^audio_model\.trunk\.", "audio_model."),
+    (r"^audio_model\.vlad\.", "audio_model.8."),
+    *_numbered("audio_model"),
+)
 # STANet's classifiers of December 2021 and August 2022, and those of the CVPR release.
 _SCAM_NAMES = (
     (r"^fused\.", ""),
     (r"^self_gate\.", "extra_"),
     (r"^(extra_video_d|extra_convs)\.layer\.", r"\1."),
-    (r"^audio_model\.trunk\.", "audio_model."),
-    (r"^audio_model\.vlad\.", "audio_model.8."),
     *_numbered("features"),
-    *_numbered("audio_model"),
+    *_VGGSOUND_NAMES,
 )
 _SCAM_CVPR_NAMES = (
     (r"^layerA\.trunk\.", "layerA."),
@@ -274,7 +314,38 @@ _SCAM_CVPR_NAMES = (
     *(rule for part in ("layerA", "layerV", "layer1") for rule in _split(part)),
 )
 
+# The releases of STANet.
+_STANET_CVPR_NAMES = (
+    (r"^head\.", ""),
+    (r"^visual\.", "layerV."),
+    (r"^audio_model\.trunk\.", "layerA."),
+    (r"^audio_model\.vlad\.", "layerA_p."),
+    *_split("layerA"),
+    *_split("layerV"),
+)
+_STANET_NAMES = (
+    (r"^head\.(self_gate\.)?(?!Aup)", "extra_"),
+    (r"^head\.", ""),
+    (r"^visual\.conv1\.", "features0.0."),
+    (r"^visual\.bn1\.", "features0.1."),
+    (r"^visual\.layer1\.", "features0.4."),
+    (r"^visual\.layer2\.", "features0.5."),
+    (r"^visual\.layer3\.", "features1."),
+    (r"^visual\.layer4\.", "features2."),
+    *_VGGSOUND_NAMES,
+)
+
 _SOUNDNET_HEADS = r"(^|\.)conv8_(objs|scns)\."
+
+# STAViS's SoundNet is one sequence: layers, activations and pools are counted.
+_SOUNDNET_SEQUENCE = dict(enumerate((0, 4, 8, 11, 14, 18, 21), start=1))
+
+
+def _sequence_key(match: re.Match[str]) -> str:
+    return f"soundnet8.{_SOUNDNET_SEQUENCE[int(match[2])] + (match[1] == 'batchnorm')}."
+
+
+_SOUNDNET_IN_STAVIS = r"^soundnet8\.(conv|batchnorm)(\d)\."
 
 _LAYOUTS = {
     "vinet": _Layout(_vinet, _vinet_options),
@@ -285,6 +356,24 @@ _LAYOUTS = {
         unused=rf"{_SOUNDNET_HEADS}|^bilinear\.",
     ),
     "soundnet8": _Layout(_soundnet8, unused=_SOUNDNET_HEADS),
+    "stavis": _Layout(
+        _stavis,
+        rename=(
+            (r"^visual_model\.head\.", "fuse."),
+            (r"^visual_model\.(trunk\.)?", ""),
+            (r"^head\.", "fuseav."),
+            (r"^fusion\.", "fusion3."),
+            (_SOUNDNET_IN_STAVIS, _sequence_key),
+        ),
+        transposed=r"\.upscale_?\.",
+    ),
+    "stavis_visual": _Layout(
+        _stavis_visual,
+        rename=((r"^head\.", "fuse."), (r"^trunk\.", "")),
+        unused=r"^(soundnet8|fusion3|fuseav)\.",
+        transposed=r"\.upscale_?\.",
+    ),
+    "resnet50_kinetics": _Layout(_resnet50_kinetics, unused=r"^(layer4|fc)\."),
     "s3d_kinetics400": _Layout(_s3d_kinetics400, rename=((r"^base(\d)\.(\d+)\.", _kinetics_key),), unused=r"^fc\.0\."),
     "l3net": _Layout(_l3net, rename=((r"(conv|bn)(\d)\.(\d)\.", r"\1\2_\3."),), swapped=("fc2.weight", "fc2.bias")),
     **{
@@ -295,10 +384,56 @@ _LAYOUTS = {
         name: _Layout(_scam(name), _scam_options(name), rename=_SCAM_CVPR_NAMES, transposed=r"^Aup\d\.")
         for name in ("scam_cvpr_s", "scam_cvpr_sa", "scam_cvpr_st")
     },
+    "vggsound": _Layout(
+        _vggsound,
+        _vggsound_options,
+        rename=(
+            (r"^audnet\.trunk\.", "audnet."),
+            (r"^audnet\.vlad\.", "audnet.avgpool."),
+            (r"^(fc_?)\.", r"audnet.\1."),
+        ),
+    ),
+    "soundswitch_audio": _Layout(_soundswitch("soundswitch_audio"), rename=_numbered("layerA"), unused=r"^Afc\."),
+    "soundswitch_av": _Layout(
+        _soundswitch("soundswitch_av"),
+        rename=(
+            (r"^bilinear\.", "extra_bilinear."),
+            (r"^layerA\.trunk\.", "layerA."),
+            (r"^layerA\.vlad\.", "layerA.8."),
+            *_numbered("layerA"),
+            *_numbered("layerV"),
+        ),
+    ),
+}
+
+# STANet's releases, told by a key that each of them alone has.
+_STANET = {
+    "downv4.weight": _Layout(
+        _stanet, rename=_STANET_CVPR_NAMES, unused=r"^(Vatten_conv|Afc)\.", transposed=r"^Aup\d\."
+    ),
+    "extra_video_d0.weight": _Layout(
+        _stanet,
+        lambda shapes: {"release": "2021"},
+        rename=_STANET_NAMES,
+        unused=r"^extra_(bilinear|ConvGRU)\.",
+        transposed=r"^Aup\.",
+    ),
+    "extra_convsd0.weight": _Layout(
+        _stanet,
+        lambda shapes: {"release": "2022"},
+        rename=_STANET_NAMES,
+        unused=r"^extra_(audio_d|gate|refineSA|conv_stafusion)\.",
+    ),
 }
 
 
-def _layout(name: str) -> _Layout:
+def _layout(name: str, shapes: Shapes) -> _Layout:
+    if name == "stanet":
+        for key, layout in _STANET.items():
+            if key in shapes:
+                return layout
+        raise InputError(f"the checkpoint has none of {', '.join(_STANET)}: give a checkpoint of stanet")
     if name not in _LAYOUTS:
-        raise InputError(f"no published layout is known of {name!r}: choose one of {', '.join(sorted(_LAYOUTS))}")
+        known = ", ".join(sorted([*_LAYOUTS, "stanet"]))
+        raise InputError(f"no published layout is known of {name!r}: choose one of {known}")
     return _LAYOUTS[name]
