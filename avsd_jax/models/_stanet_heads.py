@@ -49,7 +49,7 @@ def _fitted(x: Float[Array, "b h w c"], like: Float[Array, "b h2 w2 _"]) -> Floa
     return x if x.shape[1:3] == like.shape[1:3] else resize_bilinear(x, like.shape[1:3])
 
 
-def _frames_to_maps(logits: Sequence[Float[Array, "bk h w 1"]], like: Float[Array, "b h w 3"]) -> Float[Array, "b ..."]:
+def _frames_to_maps(logits: Sequence[Float[Array, "bk _ _ 1"]], like: Float[Array, "b h w 3"]) -> Float[Array, "b ..."]:
     """Logits of each scale at the frames' size, [B, K, scales, H, W]."""
     maps = [_fitted(x, like)[..., 0].astype(jnp.float32) for x in logits]
     stacked = jnp.stack(maps, axis=1)
@@ -249,7 +249,7 @@ class Head2022(nn.Module):
         return shaped | {"scale_logits": maps} | _by_scale(logits, feature)
 
 
-def _by_scale(logits: Sequence[Float[Array, "bk h w 1"]], feature: Float[Array, "b k h w c"]) -> Features:
+def _by_scale(logits: Sequence[Float[Array, "bk _ _ 1"]], feature: Float[Array, "b k h w c"]) -> Features:
     """Logits of each scale at its own size, scale0 being the coarsest: [B, K, h', w', 1]."""
     return {f"scale{i}": x.reshape(*feature.shape[:2], *x.shape[1:]) for i, x in enumerate(logits)}
 
