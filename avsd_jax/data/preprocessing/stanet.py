@@ -1,14 +1,14 @@
 """STANet's preparation: ViNet's pictures, maps by PIL, and half a second of sound at 16 kHz.
 
-The half second of the first frame starts a video, that of the last frame ends it, and those between move on evenly: it
-starts with its frame at the beginning of a video and ends with it at the end.
+The half second is centred on its frame's time, and a prediction is smoothed and stretched as ViNet's. What the released
+scripts do instead is in `stanet_cvpr` and `stanet_2021`.
 """
 
 import numpy as np
 from jaxtyping import Float32, Num
 from PIL import Image
 
-from avsd_jax.data.preprocessing.vinet import fixation_map, normalise, resize_frame
+from avsd_jax.data.preprocessing.vinet import fixation_map, normalise, resize_frame, smooth, to_picture
 
 # What the networks hear is resampled to this rate, in Hz, before anything is cut out.
 SAMPLE_RATE = 16000
@@ -25,6 +25,8 @@ __all__ = [
     "normalise",
     "resize_density",
     "resize_frame",
+    "smooth",
+    "to_picture",
     "window_audio",
 ]
 
@@ -48,14 +50,13 @@ def audio_samples(clip_size: int) -> int:
 def excerpt_span(
     first: int, last: int, num_frames: int, fps: float, sample_rate: int, num_samples: int
 ) -> tuple[int, int]:
-    """Samples `(start, stop)`, stop exclusive, of the half second that belongs to frames `first` to `last`.
+    """Samples `(start, stop)`, stop exclusive, of the half second around the middle of frames `first` to `last`.
 
-    The middle one of them counts. The span may end after the waveform, where that is shorter.
+    It may begin before and end after the waveform, where there is silence.
     """
-    del fps
+    del num_frames, num_samples
     length = round(_SECONDS * sample_rate)
-    step = (num_samples - length) // max(1, num_frames - 1)
-    start = max(0, step) * ((first + last) // 2)
+    start = round((first + last) / 2 / fps * sample_rate) - length // 2
     return start, start + length
 
 
