@@ -16,7 +16,9 @@ from ml_collections import ConfigDict
 from avsd_jax import models
 from avsd_jax.by_name import load_module
 from avsd_jax.checkpoint import load_for_inference
+from avsd_jax.data import maps
 from avsd_jax.data.pipeline import ClipSpec
+from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 from avsd_jax.models import classifiers
 
@@ -81,6 +83,20 @@ def clip_spec(config: ConfigDict) -> ClipSpec:
         audio=hears(config),
         tags=_tags(config),
     )
+
+
+def training_store(config: ConfigDict) -> VideoStore:
+    """The videos to train on.
+
+    `config.target_maps` names a folder of maps (see `avsd_jax.data.maps`) that stand for the viewers' density; then
+    nothing that viewers did is read.
+
+    Raises:
+        InputError: the data is not prepared, or the maps are not of this split.
+    """
+    store = VideoStore.open(config.dataset, config.train_split, config.data_dir)
+    folder = config.get("target_maps", "")
+    return maps.replace_density(store, folder) if folder else store
 
 
 def example_batch(config: ConfigDict, batch_size: int = 1) -> dict[str, np.ndarray]:

@@ -82,9 +82,14 @@ def cross_entropy(logits: Float[Array, "b 2"], labels: Int[Array, "b"]) -> Float
     return jnp.where(known, loss, 0)
 
 
-def tag_entropy(logits: Float[Array, "b k"], tags: Float[Array, "b k"]) -> Float[Array, "b"]:
-    """Cross entropy of K tags, each present (1) or not (0), summed over the tags."""
-    return jnp.sum(optax.losses.sigmoid_binary_cross_entropy(logits, tags), axis=-1)
+def tag_entropy(logits: Float[Array, "b *n k"], tags: Float[Array, "b k"]) -> Float[Array, "b"]:
+    """Cross entropy of K tags, each present (1) or not (0), summed over the tags and over what is judged by them.
+
+    PyTorch's multi-label soft margin loss is the mean over the tags: a weight of 1 / K.
+    """
+    shape = (tags.shape[0], *(1,) * (logits.ndim - 2), tags.shape[-1])
+    entropy = optax.losses.sigmoid_binary_cross_entropy(logits, tags.reshape(shape))
+    return jnp.sum(entropy, axis=tuple(range(1, logits.ndim)))
 
 
 def terms(
@@ -96,16 +101,17 @@ def terms(
     sim_weight: float = 0.0,
     nss_weight: float = 0.0,
     tag_weight: float = 0.0,
+    side_tag_weight: float = 0.0,
 ) -> Terms:
     """Values and weights per example of every term of the loss: name -> (values [B], weights [B]).
 
     Args:
         output: what the model returns: `saliency` [B, H, W] if it predicts maps, `avc_logits` [B, 2] if it has a
-            classifier, `tag_logits` and `heard_logits` [B, K] if it tells tags by eye or ear; entries that no term
-            reads are ignored.
+            classifier, `tag_logits` and `heard_logits` [B, K] if it tells tags by eye or ear ([B, N, K] for N frames),
+            `side_tag_logits` of the same shape from an earlier layer; entries that no term reads are ignored.
         batch: `density` [B, H, W]; `avc_label` [B] with a classifier; `fixations` [B, H, W] with
             `nss_weight`; `tags` [B, K] for a model that tells them; and optionally `mask` [B], false for padding.
-        rho, cc_weight, sim_weight, nss_weight, tag_weight: as for `total`; a term that it would weigh
+        rho, cc_weight, sim_weight, nss_weight, tag_weight, side_tag_weight: as for `total`; a term that it would weigh
             with 0 is left out, except `kl` and the tags.
 
     An example counts in a saliency term if it has a target: a density (or fixations) not zero everywhere, as
@@ -131,6 +137,9 @@ def terms(
             result["nss"] = (nss(saliency, fixations), mask * (total_of(fixations) > 0))
     if "tag_logits" in output:
         result["tags"] = (tag_entropy(output["tag_logits"], _required(batch, "tags", "the loss of tags")), mask)
+    if "side_tag_logits" in output and side_tag_weight:
+        side = tag_entropy(output["side_tag_logits"], _required(batch, "tags", "the loss of tags"))
+        result["side_tags"] = (side, mask)
     if "heard_logits" in output:
         # What sounds is among what is seen only where the two are consistent.
         consistent = _required(batch, "avc_label", "the loss of tags by ear") == 1
@@ -150,9 +159,11 @@ def total(
     sim_weight: float = 0.0,
     nss_weight: float = 0.0,
     tag_weight: float = 0.0,
+    side_tag_weight: float = 0.0,
 ) -> Float[Array, ""]:
     """Eq. 3: `(1 - rho) * ce + rho * saliency`; one part alone, with a weight of 1, where the model
-    has only one of the two. A model that only hears has the tags by ear as its loss.
+    has only one of the two. A model that only hears has the tags by ear as its loss, one that only tells tags
+    `tag_weight * tags + side_tag_weight * side_tags`.
 
     The saliency part is `kl + tag_weight * tags - cc_weight * cc - sim_weight * sim - nss_weight * nss`: what is
     better when higher is subtracted, so weights are positive, and an official coefficient of -1 is a weight of 1.
@@ -163,6 +174,8 @@ def total(
             examples and add up the losses and gradients.
     """
     if "kl" not in means:
+        if "tags" in means:
+            return tag_weight * means["tags"] + side_tag_weight * means.get("side_tags", 0.0)
         return means["ce"] if "ce" in means else means["heard"]
     saliency = means["kl"]
     if "tags" in means:

@@ -21,7 +21,7 @@ Keys of an example (a batch adds the axis b in front):
 import dataclasses
 import functools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 
 import cv2
@@ -161,12 +161,13 @@ def eval_batches(
     *,
     batch_size: int,
     stride: int = 1,
+    videos: Sequence[int] | None = None,
     audio_condition: str = "real",
     num_threads: int = 2,
     process_index: int = 0,
     process_count: int = 1,
 ) -> Iterator[Example]:
-    """Iterates once over every `stride`-th frame of every video, in order.
+    """Iterates once over every `stride`-th frame of every video asked for, in order.
 
     The last batch is filled up with repeats of the last row, whose `mask` is False.
 
@@ -175,6 +176,7 @@ def eval_batches(
         spec: what the model reads.
         batch_size: rows of the global batch.
         stride: distance between the frames predicted.
+        videos: which videos, by position; all by default.
         audio_condition: one of `AUDIO_CONDITIONS`: what both the model and its classifier hear.
         num_threads: threads that prepare clips; 0 prepares them while the caller waits.
         process_index: which process this is.
@@ -191,8 +193,8 @@ def eval_batches(
     sampling = spec.sampling
     targets = [
         (video, frame)
-        for video, index in enumerate(store.videos)
-        for frame in sampling.eval_targets(index.num_frames, spec.clip_size, stride)
+        for video in (range(len(store.videos)) if videos is None else videos)
+        for frame in sampling.eval_targets(store.videos[video].num_frames, spec.clip_size, stride)
     ]
     clips = _Clips(store, spec, audio_condition)
 

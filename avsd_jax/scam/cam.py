@@ -1,8 +1,7 @@
 """Class activation maps as 8-bit pictures, by the rules of STANet's releases.
 
-A classifier gives a raw map for each tag; a video has several tags where the official data has one category a frame.
-The picture of a frame shows every tag that the video has, each as far as the classifier believes in it, and is the
-official one where there is a single tag.
+A classifier gives a raw map for each tag. The official data has one category a video; a video with several tags is
+treated so that a single one gives the official numbers: its raw map is the largest of those of its tags.
 """
 
 from collections.abc import Callable
@@ -34,16 +33,12 @@ RULES: dict[str, Callable[[Float[np.ndarray, "h w"]], UInt8[np.ndarray, "h w"]]]
 
 
 def picture(
-    class_maps: Float[np.ndarray, "h w k"],
-    probabilities: Float[np.ndarray, " k"],
-    present: Bool[np.ndarray, " k"],
-    rule: str,
+    class_maps: Float[np.ndarray, "h w k"], present: Bool[np.ndarray, " k"], rule: str
 ) -> UInt8[np.ndarray, "h w"]:
-    """One frame's picture: the largest of its tags' pictures, each weighed by its probability over the largest one's.
+    """One frame's picture: at every place the evidence of that tag of the video which has most.
 
     Args:
         class_maps: the classifier's raw map of each of K tags, at its own grid.
-        probabilities: of each tag.
         present: the tags that the video has, at least one.
         rule: "stretched" (the CVPR network's) or "rectified" (that of 2021 and 2022).
 
@@ -54,9 +49,23 @@ def picture(
         raise InputError(f"unknown rule of activation maps {rule!r}: choose one of {', '.join(RULES)}")
     if not present.any():
         raise InputError("a video has none of the tags that the classifier tells: correct config.tags or the dataset")
-    pictures = np.stack([RULES[rule](class_maps[..., k]) for k in np.flatnonzero(present)])
-    weights = probabilities[present] / max(float(probabilities[present].max()), 1e-12)
-    return np.uint8(np.rint((pictures * weights[:, None, None]).max(axis=0)))
+    return RULES[rule](class_maps[..., present].max(axis=-1))
+
+
+def confidence(scores: Float[np.ndarray, " k"], present: Bool[np.ndarray, " k"]) -> float:
+    """How sure a classifier is of a frame, 0 where it errs.
+
+    It errs where its best tag is none of the video's. Else it is as sure as the softmax of its scores says of all the
+    video's tags together; with a single tag that is the official confidence, the softmax of the best class.
+
+    Args:
+        scores: of the K tags.
+        present: the tags that the video has.
+    """
+    if not present[scores.argmax()]:
+        return 0.0
+    odds = np.exp(np.float64(scores - scores.max()))
+    return float(odds[present].sum() / odds.sum())
 
 
 def enlarged(cam: UInt8[np.ndarray, "h w"], side: int) -> UInt8[np.ndarray, "side side"]:

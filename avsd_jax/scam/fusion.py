@@ -3,14 +3,15 @@
 The arithmetic is that of the official MATLAB scripts. Planes are square, as there; boxes are 1-based and inclusive.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Num, Shaped, UInt8
+from jaxtyping import Float, Int, Num, UInt8
 
 from avsd_jax.metrics.resize import bicubic_matrix
 
-# Frames that the smoothing looks at: three before the target, the target, and as many after it as are averaged.
+# Maps that are averaged, the last of which lies this many frames ahead.
 _SLOTS = 5
 _AHEAD = 2
 _OFFSET = 1e-4
@@ -81,35 +82,25 @@ def _inside(box: Box) -> tuple[slice, slice]:
 
 
 def smooth(
-    maps: Shaped[np.ndarray, "n h w"], threshold: float = 3.0
-) -> tuple[Float[np.ndarray, "m h w"], Int[np.ndarray, " m"]]:
+    maps: Iterable[Num[np.ndarray, "h w"]], threshold: float = 3.0
+) -> Iterator[tuple[int, Float[np.ndarray, "h w"]]]:
     """Smooths a video's maps in time, each from the four smoothed ones before it and the map two frames ahead.
 
     The first five maps start it. What is below `threshold` means of its smoothed map becomes 0, after the map has
     been handed on.
 
     Args:
-        maps: [N, H, W], of any scale.
+        maps: of all frames in order, each of any scale.
         threshold: in means of a map.
 
-    Returns:
-        `(smoothed, frames)`: the maps in [0, 1], and for each its frame, counted from 0: 3 to N - 3, the frames that
-        have the frames they need. Fewer than six maps give none.
+    Yields:
+        `(frame, map)`: frames counted from 0, 3 to N - 3, which have all that they need; maps in [0, 1]. Fewer than
+        six frames give none.
     """
-    frames = np.arange(_SLOTS - _AHEAD, len(maps) - _AHEAD)
-    if not len(frames):
-        return np.zeros((0, *maps.shape[1:])), frames[:0]
-    slots = [stretch(x) for x in maps[:_SLOTS]]
-    slots[-1] = stretch(np.mean(slots, axis=0))
-    smoothed = []
-    for frame in frames:
-        slots = [*slots[1:], stretch(maps[frame + _AHEAD])]
+    maps = iter(maps)
+    slots = [stretch(x) for x in itertools.islice(maps, _SLOTS)]
+    slots[-1:] = [stretch(np.mean(slots, axis=0))] if slots else []
+    for frame, ahead in enumerate(maps, start=_SLOTS - _AHEAD):
+        slots = [*slots[1:], stretch(ahead)]
         slots[-1] = current = stretch(np.mean(slots, axis=0))
-        smoothed.append(np.where(current < threshold * current.mean(), 0, current))
-    return np.stack(smoothed), frames
-
-
-def near(has_map: Bool[np.ndarray, " n"], frames: Int[np.ndarray, " m"]) -> Bool[np.ndarray, " m"]:
-    """Whether a frame, or one that is at most as far from it as the smoothing looks ahead, has a map of its own."""
-    padded = np.pad(has_map, _AHEAD)
-    return np.array([padded[frame : frame + 2 * _AHEAD + 1].any() for frame in frames], bool)
+        yield frame, np.where(current < threshold * current.mean(), 0, current)
