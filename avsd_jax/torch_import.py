@@ -55,7 +55,9 @@ def to_variables(name: str, state_dict: Mapping[str, np.ndarray]) -> dict[str, A
         wanted = _stored_shape(path, leaf.shape, _is_transposed(key, layout))
         if key not in shapes:
             raise InputError(f"the checkpoint has no {key!r}, which {name} needs: give a checkpoint of {name}")
-        if shapes[key] != wanted:
+        # A 1-D kernel is stored as a picture of one column or of one row.
+        row = (*wanted[:2], 1, wanted[2]) if len(leaf.shape) == 3 and len(wanted) == 4 else wanted
+        if shapes[key] not in (wanted, row):
             raise InputError(f"{key!r} has shape {shapes[key]} where {name} needs {wanted}: give another checkpoint")
     for key in sorted(shapes.keys() - set(keys.values())):
         if not re.search(layout.unused, key) and not key.endswith("num_batches_tracked"):
@@ -227,6 +229,10 @@ def _vggsound(options: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
     return _variables(models.create("vggsound", **options), {"spectrogram": _zeros(1, 257, 48)})
 
 
+def _resnext101(options: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
+    return _variables(models.create("resnext101"), {"video": _zeros(1, 1, 64, 64, 3)})
+
+
 def _soundswitch(name: str) -> Callable[[Mapping[str, Any], Shapes], dict[str, Any]]:
     def variables(options: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
         return _variables(classifiers.create(name), _zeros(1, 1, 64, 64, 3), _zeros(1, 257, 48))
@@ -387,12 +393,9 @@ _LAYOUTS = {
     "vggsound": _Layout(
         _vggsound,
         _vggsound_options,
-        rename=(
-            (r"^audnet\.trunk\.", "audnet."),
-            (r"^audnet\.vlad\.", "audnet.avgpool."),
-            (r"^(fc_?)\.", r"audnet.\1."),
-        ),
+        rename=((r"^trunk\.", ""), (r"^vlad\.", "avgpool."), (r"^", "audnet.")),
     ),
+    "resnext101": _Layout(_resnext101, unused=r"^fc\."),
     "soundswitch_audio": _Layout(_soundswitch("soundswitch_audio"), rename=_numbered("layerA"), unused=r"^Afc\."),
     "soundswitch_av": _Layout(
         _soundswitch("soundswitch_av"),

@@ -1,9 +1,9 @@
 """The three published heads of STANet: what lies between its two backbones and its maps.
 
-All read the same taps of ResNeXt and the same vector of sound, and state what `avsd_jax.models.stanet` needs: a feature
-of the frames that are predicted (`see`, V), what their own audio-visual fusion makes of it (`fuse`, AV), and a decoder
-that takes the one or the other (`decode`). Submodule names follow the published keys; those of the later two releases
-lack the prefix `extra_`.
+All read the last three stages of ResNeXt, `low`, `middle` and `deep`, and the same vector of sound, and state what
+`avsd_jax.models.stanet` needs: a feature of the frames that are predicted (`see`, V), what their own audio-visual
+fusion makes of it (`fuse`, AV), and a decoder that takes the one or the other (`decode`). Submodule names follow the
+published keys; those of the later two releases lack the prefix `extra_`.
 
 A clip's three frames are in order of time, and K of them are predicted: the middle one, or others on request.
 """
@@ -38,6 +38,11 @@ def _conv(features: int, size: int = 1) -> nn.Conv:
 
 def _flat(x: Float[Array, "b k *rest"]) -> Float[Array, "b_k *rest"]:
     return x.reshape(-1, *x.shape[2:])
+
+
+def _framed(x: Float[Array, "b_k *rest"], v: Float[Array, "b k h w _"]) -> Float[Array, "b k *rest"]:
+    """Clips and predicted frames as two axes again, as V has them."""
+    return x.reshape(*v.shape[:2], *x.shape[1:])
 
 
 def _join(*parts: Float[Array, "b h w _"]) -> Float[Array, "b h w c"]:
@@ -84,7 +89,7 @@ class HeadCVPR(nn.Module):
 
     def see(self, taps: Features) -> tuple[Features, Float[Array, "b k h w c"]]:
         """The temporal branch; V is the middle frame's reduced feature."""
-        frames = self.downv4(taps["layer4"])
+        frames = self.downv4(taps["deep"])
         v = frames[:, TARGET]
         logits = self.refineST(frames)[:, 0]
         st = v * nn.sigmoid(logits) + v
@@ -102,13 +107,14 @@ class HeadCVPR(nn.Module):
         mask = nn.sigmoid(logits)
         if switch is not None:
             mask = mask * switch[:, :, None, None]
-        return {"spread": spread, "mask_logits": logits, "mask": mask[:, None], "fused": (x + mask * x)[:, None]}
+        found = {"spread": spread, "mask_logits": logits, "mask": mask, "fused": x + mask * x}
+        return {name: value[:, None] for name, value in found.items()}
 
     def decode(self, feature: Float[Array, "b k h w c"], features: Features) -> Features:
         """Scale logits [B, 1, 1, H, W]."""
         x = features["frames"][:, TARGET]
         y = joined = self.AVTFuse(_join(features["st"], nn.relu(feature[:, 0]), x))
-        for name, down, refine in (("layer3", self.downv3, self.refineV33), ("layer2", self.downv2, self.refineV22)):
+        for name, down, refine in (("middle", self.downv3, self.refineV33), ("low", self.downv2, self.refineV22)):
             tap = features[name][:, TARGET]
             y = refine(_join(_fitted(y, tap), down(tap)))
         logits = self.predictF(y)
@@ -144,12 +150,12 @@ class Head2021(nn.Module):
 
     def see(self, taps: Features) -> tuple[Features, Float[Array, "b k h w c"]]:
         """Gates of self-attention and of time; V is the reduced feature."""
-        frames, picked = self.video_d2(taps["layer4"]), list(self.predicted)
+        frames, picked = self.video_d2(taps["deep"]), list(self.predicted)
         v = frames[:, picked]
         gate = self.self_gate(_flat(v))
         mixed = [self.refineST(frames[:, list(self._orders[k])]) for k in picked]
         st = nn.sigmoid(jnp.stack(mixed, axis=1))
-        features = {"frames": frames, "self_gate": gate.reshape(*v.shape[:-1], 1), "st_gate": st}
+        features = {"frames": frames, "self_gate": _framed(gate, v), "st_gate": st}
         return features, v
 
     def fuse(
@@ -163,24 +169,24 @@ class Head2021(nn.Module):
         # The published switch silences the spread sound, whose mask is then the same everywhere, not zero.
         heard = spread if switch is None else spread * switch.reshape(-1, 1, 1, 1)
         mask = nn.sigmoid(self.convs[1](self.convs[0](heard)))
-        mask = _fitted(mask, _flat(v)).reshape(*v.shape[:-1], 1)
+        mask = _framed(_fitted(mask, _flat(v)), v)
         added = [v[:, i] * mask[:, i] if k == TARGET else mask[:, i] for i, k in enumerate(self.predicted)]
         fused = v + jnp.stack(jnp.broadcast_arrays(*added), axis=1)
-        return {"audio_reduced": reduced, "spread": spread, "mask": mask, "fused": fused}
+        return {"audio_reduced": _framed(reduced, v), "spread": _framed(spread, v), "mask": mask, "fused": fused}
 
     def decode(self, feature: Float[Array, "b k h w c"], features: Features) -> Features:
         """Scale logits [B, K, 3, H, W], coarse to fine."""
         picked = list(self.predicted)
         x, gate, st = _flat(features["frames"][:, picked]), _flat(features["self_gate"]), _flat(features["st_gate"])
-        c0 = self.video_d0(_flat(features["layer2"][:, picked]))
-        c1 = self.video_d1(_flat(features["layer3"][:, picked]))
+        c0 = self.video_d0(_flat(features["low"][:, picked]))
+        c1 = self.video_d1(_flat(features["middle"][:, picked]))
         y = self.conv_fusion(_join(nn.relu(x + gate * x), nn.relu(x + st), nn.relu(_flat(feature))))
         r4 = _fitted(self.refine4(_join(y, x)), c1)
         r3 = _fitted(self.refine3(_join(r4, c1)), c0)
         r2 = self.refine2(_join(r3, c0))
         logits = [self.predict4(r4), self.predict3(r3), self.predict2(r2)]
         maps = _frames_to_maps(logits, features["target_frame"])
-        return {"joined": y.reshape(feature.shape), "scale_logits": maps} | _by_scale(logits, feature)
+        return {"joined": _framed(y, feature), "scale_logits": maps} | _by_scale(logits, feature)
 
 
 class Head2022(nn.Module):
@@ -211,11 +217,11 @@ class Head2022(nn.Module):
 
     def see(self, taps: Features) -> tuple[Features, Float[Array, "b k h w c"]]:
         """Gates of self-attention and of time; V is the reduced feature."""
-        frames, picked = self.convs(taps["layer4"]), list(self.predicted)
+        frames, picked = self.convs(taps["deep"]), list(self.predicted)
         v = frames[:, picked]
         gate = self.self_gate(_flat(v))
         st = jnp.stack([self._mix(frames[:, list(self._orders[k])]) for k in picked], axis=1)
-        return {"frames": frames, "self_gate": gate.reshape(*v.shape[:-1], 1), "st_logits": st}, v
+        return {"frames": frames, "self_gate": _framed(gate, v), "st_logits": st}, v
 
     def _mix(self, frames: Float[Array, "b n h w c"]) -> Float[Array, "b h w c"]:
         mix, first, second = self.refineST
@@ -225,19 +231,20 @@ class Head2022(nn.Module):
         self, v: Float[Array, "b k h w c"], features: Features, audio: Float[Array, "b k d"], switch: Any
     ) -> Features:
         """A mask from each audio channel's attention to the visual channels; this release ignores the switch."""
-        deep = _flat(features["layer4"][:, list(self.predicted)])
+        deep = _flat(features["deep"][:, list(self.predicted)])
         heard, seen = self.lineara(_flat(audio)), self.linearv(jnp.mean(deep, axis=(1, 2)))
         attention = nn.softmax(heard[:, :, None] * seen[:, None])
         z = jnp.einsum("bij,bhwj->bhwi", attention, self.convv(deep), precision=jax.lax.Precision.HIGHEST)
-        mask = nn.sigmoid(self.gateav_2(nn.relu(self.gateav_0(z)))).reshape(*v.shape[:-1], 1)
-        return {"audio_reduced": heard, "video_reduced": seen, "mask": mask, "fused": v + v * mask}
+        mask = _framed(nn.sigmoid(self.gateav_2(nn.relu(self.gateav_0(z)))), v)
+        reduced = {"audio_reduced": _framed(heard, v), "video_reduced": _framed(seen, v)}
+        return reduced | {"mask": mask, "fused": v + v * mask}
 
     def decode(self, feature: Float[Array, "b k h w c"], features: Features) -> Features:
         """Scale logits [B, K, 2, H, W], coarse to fine."""
         picked = list(self.predicted)
         x, gate, st = _flat(features["frames"][:, picked]), _flat(features["self_gate"]), _flat(features["st_logits"])
-        s0 = self.convsd0(_flat(features["layer2"][:, picked]))
-        s1 = self.convsd1(_flat(features["layer3"][:, picked]))
+        s0 = self.convsd0(_flat(features["low"][:, picked]))
+        s1 = self.convsd1(_flat(features["middle"][:, picked]))
         branches = nn.relu(x + gate * x), nn.relu(x + x * nn.sigmoid(st)), nn.relu(_flat(feature))
         joined = self.conv_fusion(_join(*branches))
         y = self.ConvGRU(joined, x)
@@ -245,13 +252,13 @@ class Head2022(nn.Module):
         q0 = nn.relu(self.refine0_0(_join(q1, s0)) + q1)
         logits = [self.out1(q1), self.out0(q0)]
         maps = _frames_to_maps(logits, features["target_frame"])
-        shaped = {"joined": joined.reshape(feature.shape), "blended": y.reshape(feature.shape)}
-        return shaped | {"scale_logits": maps} | _by_scale(logits, feature)
+        found = {"joined": _framed(joined, feature), "blended": _framed(y, feature), "scale_logits": maps}
+        return found | _by_scale(logits, feature)
 
 
 def _by_scale(logits: Sequence[Float[Array, "bk _ _ 1"]], feature: Float[Array, "b k h w c"]) -> Features:
     """Logits of each scale at its own size, scale0 being the coarsest: [B, K, h', w', 1]."""
-    return {f"scale{i}": x.reshape(*feature.shape[:2], *x.shape[1:]) for i, x in enumerate(logits)}
+    return {f"scale{i}": _framed(x, feature) for i, x in enumerate(logits)}
 
 
 HEADS = {"cvpr": HeadCVPR, "2021": Head2021, "2022": Head2022}

@@ -38,15 +38,17 @@ class Model(BiStream):
     [B] or [B, 3] in [0, 1], optional, scales what the sound does as the published SoundSwitch does. Predicts frame t.
 
     Beside what every gated model returns: scale_logits [B, K, scales, H, W], coarse to fine, of the K predicted frames;
-    the backbone's layer1 ... layer4 [B, 3, h, w, C]; frames [B, 3, h, w, C], x of all frames; unless gate="never"
-    audio_features [B, K, 8192], fused [B, K, h, w, C] and, with the published fusion, mask [B, K, h, w, 1].
+    the backbone's layer1 ... layer4 [B, 3, h, w, C], the last three also as low, middle and deep; frames [B, 3, h, w,
+    C], x of all frames; with `num_tags` tag_logits [B, num_tags]; unless gate="never" audio_features [B, K, 8192],
+    fused [B, K, h, w, C] and, with the published fusion, mask [B, K, h, w, 1].
 
     Attributes:
         release: "cvpr" (2021-03, soft mask), "2021" (2021-12) or "2022" (2022-08).
         clip_size: 3.
         width: multiplies the channel counts.
-        depths: blocks of ResNeXt's stages.
+        depths: blocks of ResNeXt's stages, at least three; the heads read the last three.
         norm_momentum: of the backbones' running statistics, see `avsd_jax.nn.resnet.ResNeXt`.
+        num_tags: 0, or how many kinds of things a head on the deepest feature shall find in the middle frame.
         temporal_relu: see `HeadCVPR`; read by release="cvpr".
         all_frames: predict all three frames, as the later releases do in training; the map is still that of frame t.
         reports: whose map `saliency` is: "target", or "previous", frame t-1, which the released test script of the
@@ -62,6 +64,7 @@ class Model(BiStream):
     width: float = 1.0
     depths: tuple[int, ...] = (3, 4, 23, 3)
     norm_momentum: float = 0.9
+    num_tags: int = 0
     temporal_relu: bool = True
     all_frames: bool = False
     reports: str = "target"
@@ -77,6 +80,10 @@ class Model(BiStream):
             raise InputError(f"stanet looks at 3 frames and clip_size is {self.clip_size}: leave it at 3")
         self.visual = ResNeXt(self.width, self.depths, self.axis_name, self.norm_momentum)
         self.audio_model = VGGSound("vlad", self.width, self.axis_name, self.norm_momentum)
+        if len(self.depths) < 3:
+            raise InputError(f"stanet reads ResNeXt's last three stages and depths has {len(self.depths)}: give three")
+        if self.num_tags:
+            self.tag_head = nn.Dense(self.num_tags)
         own = {"temporal_relu": self.temporal_relu} if self.release == "cvpr" else {}
         self.head = HEADS[self.release](self.width, self._predicted, **own)
 
@@ -91,7 +98,10 @@ class Model(BiStream):
             raise InputError(f"video has {video.shape[1]} frames: stanet takes 3, before, at and after the target")
         taps = self.visual(video.reshape(-1, *video.shape[2:]), train)
         taps = {name: x.reshape(*video.shape[:2], *x.shape[1:]) for name, x in taps.items()}
+        taps |= dict(zip(("low", "middle", "deep"), list(taps.values())[-3:], strict=True))
         features, v = self.head.see(taps)
+        if self.num_tags:
+            features["tag_logits"] = jnp.max(self.tag_head(taps["deep"][:, TARGET]), axis=(1, 2))
         return taps | features | {"target_frame": video[:, TARGET]}, v
 
     def fuse(
