@@ -54,3 +54,9 @@ def assert_tap(recorded: dict[str, np.ndarray], name: str, x: np.ndarray, tolera
     np.testing.assert_allclose(x[0][np.ix_(*index)], recorded[f"tap:{name}:slice"], rtol=0, atol=limit)
     means = x.mean(axis=(0, *range(2, x.ndim)), dtype=np.float64)
     np.testing.assert_allclose(means, recorded[f"tap:{name}:channel_mean"], rtol=0, atol=limit)
+
+
+def scaled(key: str, array: np.ndarray, rules: list[tuple[str, float]]) -> np.ndarray:
+    """A drawn array times the factors of all rules whose pattern is found in its key."""
+    factor = np.prod([np.float32(f) for pattern, f in rules if re.search(pattern, key)], dtype=np.float32)
+    return array * factor if array.dtype == np.float32 else array
