@@ -50,7 +50,7 @@ def test_a_training_step_has_the_right_shapes(config: ConfigDict) -> None:
     assert jax.tree.map(lambda x: (x.shape, x.dtype), before) == jax.tree.map(lambda x: (x.shape, x.dtype), after)
     assert metrics["loss"].shape == ()
     assert ("ce" in metrics) == (classifier_inputs(config) is not None)
-    assert ("kl" in metrics) == (config.model_name in ("vinet", "avinet"))
+    assert ("kl" in metrics) == (config.model_name in ("vinet", "avinet", "stavis_visual", "stavis", "stanet"))
 
 
 def test_configurations_are_locked_and_name_their_variants() -> None:

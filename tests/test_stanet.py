@@ -4,11 +4,13 @@ import functools
 
 import golden
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn import fast_jit, normal, shapes, variables
+from drawn import fast_jit, flat_shapes, normal, shapes, variables
 
 from avsd_jax import models
+from avsd_jax.errors import InputError
 from avsd_jax.torch_import import options, to_variables
 
 # ---------------------------------------------------------------- parity
@@ -125,7 +127,7 @@ def test_the_release_of_2022_equals_the_official_one(shared, seed):
 
 # ---------------------------------------------------------------- small networks
 
-SMALL = {"width": 0.05, "depths": (1, 1, 1, 1)}
+SMALL = {"width": 0.05, "depths": (1, 1, 1)}
 BATCH = {
     "video": normal(0, 2, 3, 64, 96, 3),
     "audio": 0.1 * normal(1, 2, 8000),
@@ -133,26 +135,138 @@ BATCH = {
 }
 
 
+def _tiny(release: str = "cvpr", **choices):
+    return models.create("stanet", release=release, **SMALL, **choices)
+
+
 @functools.cache
 def _drawn(release: str, fusion: str = "published"):
-    return variables(shapes(models.create("stanet", release=release, fusion=fusion, **SMALL), BATCH))
+    return variables(shapes(_tiny(release, fusion=fusion), BATCH))
+
+
+# Options and what is put into the batch.
+CASES = {
+    "always": {},
+    "never": {"gate": "never"},
+    "labels": {"gate": "labels"},
+    "silenced": {"switch": jnp.zeros(2)},
+    "half": {"switch": jnp.full(2, 0.5)},
+}
+LATER = {
+    "all": {"all_frames": True, "spectrogram": normal(5, 2, 3, 257, 48)},
+    "previous": {"reports": "previous"},
+}
 
 
 @functools.cache
-def _small(release: str, train: bool = False, **choices):
-    model = models.create("stanet", release=release, **SMALL, **choices)
-    return fast_jit(lambda variables, batch: model.apply(variables, batch, train, mutable=["batch_stats"])[0])
+def _outputs(release: str, fusion: str = "published"):
+    """What a small network gives in every case, compiled as one."""
+    cases = CASES | (LATER if release != "cvpr" else {})
+
+    def run(drawn, batch):
+        out = {}
+        for name, case in cases.items():
+            options = {k: v for k, v in case.items() if k not in ("switch", "spectrogram")}
+            inputs = batch | {k: v for k, v in case.items() if k not in options}
+            out[name] = _tiny(release, fusion=fusion, **options).apply(drawn, inputs)
+        return out
+
+    return jax.device_get(fast_jit(run)(_drawn(release, fusion), BATCH))
 
 
-@pytest.mark.parametrize("release", ["cvpr", "2021", "2022"])
-def test_any_size_and_gate(release):
-    """The gate shut is what vision alone gives; open, what always listening gives."""
-    out = {gate: _small(release, gate=gate)(_drawn(release), BATCH) for gate in ("always", "never", "labels")}
-    for x in out.values():
-        assert x["saliency"].shape == x["logits"].shape == (2, 64, 96)
-        assert 0 <= x["saliency"].min() < x["saliency"].max() <= 1
+FLOWS = [("cvpr", "published"), ("2021", "published"), ("2022", "published"), ("cvpr", "concat")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("release", "fusion"), FLOWS)
+def test_the_gate_chooses_between_the_two_flows(release, fusion):
+    """Shut, the network is that of vision alone; open, the one that always listens. Any size of frame goes through."""
+    out = _outputs(release, fusion)
+    for name in ("always", "never", "labels"):
+        assert out[name]["saliency"].shape == out[name]["logits"].shape == (2, 64, 96)
+        assert 0 <= out[name]["saliency"].min() < out[name]["saliency"].max() <= 1
     assert out["labels"]["gate"].tolist() == [True, False]
-    np.testing.assert_allclose(out["labels"]["logits"][0], out["always"]["logits"][0], atol=1e-5)
-    np.testing.assert_allclose(out["labels"]["logits"][1], out["never"]["logits"][1], atol=1e-5)
+    for clip, flow in enumerate(("always", "never")):
+        np.testing.assert_allclose(out["labels"]["logits"][clip], out[flow]["logits"][clip], atol=1e-5)
     assert np.abs(out["always"]["logits"] - out["never"]["logits"]).max() > 1e-4
     np.testing.assert_array_equal(out["never"]["dec_in"][:, 0], out["never"]["frames"][:, 1])
+    assert "fused" not in out["never"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("release", "fusion"), FLOWS)
+def test_the_soft_switch_scales_what_the_sound_does(release, fusion):
+    out = _outputs(release, fusion)
+    added = {name: out[name]["fused"] - out[name]["frames"][:, 1:2] for name in ("always", "silenced", "half")}
+    if release == "2022":  # as published, it takes the switch and does not look at it
+        np.testing.assert_array_equal(added["silenced"], added["always"])
+    elif release == "2021":  # as published, a silenced sound still makes a mask, the same one everywhere
+        mask = out["silenced"]["mask"]
+        np.testing.assert_allclose(mask, np.broadcast_to(mask[:, :, :1, :1], mask.shape), atol=1e-6)
+        assert np.ptp(out["always"]["mask"][0]) > 1e-4
+    else:
+        np.testing.assert_allclose(added["silenced"], 0, atol=1e-6)
+        np.testing.assert_allclose(2 * added["half"], added["always"], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("release", ["2021", "2022"])
+def test_the_later_releases_predict_other_frames_too(release):
+    out = _outputs(release)
+    scales = {"2021": 3, "2022": 2}[release]
+    assert out["always"]["scale_logits"].shape == (2, 1, scales, 64, 96)
+    assert out["all"]["scale_logits"].shape == (2, 3, scales, 64, 96)
+    np.testing.assert_array_equal(out["all"]["logits"], out["all"]["scale_logits"][:, 1, -1])
+    # Each frame's own sound went into its mask.
+    assert np.abs(out["all"]["audio_features"][:, 0] - out["all"]["audio_features"][:, 1]).max() > 1e-3
+    # The branches of vision are the same whichever frames are predicted.
+    for name, frame in (("always", 1), ("previous", 0)):
+        np.testing.assert_allclose(out[name]["self_gate"][:, 0], out["all"]["self_gate"][:, frame], atol=1e-5)
+    assert np.abs(out["previous"]["logits"] - out["always"]["logits"]).max() > 1e-4
+
+
+@pytest.mark.parametrize("fusion", ["bilinear", "bilinear_transformer", "concat", "spatial_alignment", "transformer"])
+def test_every_fusion_takes_the_place_of_the_published_one(fusion):
+    """The channels are a tiny network's: eight, of which the transformers make what their heads divide."""
+    options = {"num_heads": 2, "channels": 4} if fusion == "bilinear_transformer" else {}
+    options = {"num_heads": 2} if fusion == "transformer" else options
+    model = models.create("stanet", fusion=fusion, fusion_options=options, **SMALL | {"width": 0.25})
+    tree = shapes(model, BATCH)
+    assert "Aup1" not in tree["params"]["head"]
+    assert tree["params"]["audio_project"]["bias"].shape == (8,)
+    out = jax.eval_shape(model.apply, tree, BATCH)
+    assert out["fused"].shape == (2, 1, 4, 6, 8)
+    assert out["saliency"].shape == (2, 64, 96)
+
+
+def test_a_training_step_tells_tags_and_moves_the_statistics():
+    model = _tiny(num_tags=4)
+    tree = shapes(model, BATCH)
+    out, updates = jax.eval_shape(lambda tree: model.apply(tree, BATCH, True, mutable=["batch_stats"]), tree)
+    assert out["tag_logits"].shape == (2, 4)
+    assert flat_shapes(updates["batch_stats"]) == flat_shapes(tree["batch_stats"])
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"release": "2023"}, "unknown release '2023' of stanet: choose one of cvpr, 2021, 2022"),
+        ({"reports": "next"}, "unknown reports 'next': choose one of target, previous"),
+        ({"all_frames": True}, "predicts the middle frame alone"),
+        ({"reports": "previous"}, "predicts the middle frame alone"),
+        ({"clip_size": 5}, "looks at 3 frames and clip_size is 5"),
+        ({"depths": (1, 1)}, "last three stages and depths has 2"),
+    ],
+)
+def test_mistakes_are_named(choices, message):
+    with pytest.raises(InputError, match=message):
+        shapes(models.create("stanet", **SMALL | choices), BATCH)
+
+
+def test_missing_and_wrong_inputs_are_named():
+    with pytest.raises(InputError, match="no 'audio'"):
+        shapes(_tiny(), {"video": BATCH["video"]})
+    with pytest.raises(InputError, match="video has 2 frames: stanet takes 3"):
+        shapes(_tiny(), BATCH | {"video": BATCH["video"][:, :2]})
+    with pytest.raises(InputError, match="unknown fusion 'sum'"):
+        shapes(_tiny(fusion="sum"), BATCH)

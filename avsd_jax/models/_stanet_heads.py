@@ -49,12 +49,14 @@ def _join(*parts: Float[Array, "b h w _"]) -> Float[Array, "b h w c"]:
     return jnp.concatenate(parts, axis=-1)
 
 
-def _fitted(x: Float[Array, "b h w c"], like: Float[Array, "b h2 w2 _"]) -> Float[Array, "b h2 w2 c"]:
+def _fitted(x: Float[Array, "b h w c"], like: Float[Array, "_ h2 w2 _"]) -> Float[Array, "b h2 w2 c"]:
     """Resized to the grid of another feature."""
     return x if x.shape[1:3] == like.shape[1:3] else resize_bilinear(x, like.shape[1:3])
 
 
-def _frames_to_maps(logits: Sequence[Float[Array, "bk _ _ 1"]], like: Float[Array, "b h w 3"]) -> Float[Array, "b ..."]:
+def _frames_to_maps(
+    logits: Sequence[Float[Array, "bk _ _ 1"]], like: Float[Array, "b h2 w2 3"]
+) -> Float[Array, "b ..."]:
     """Logits of each scale at the frames' size, [B, K, scales, H, W]."""
     maps = [_fitted(x, like)[..., 0].astype(jnp.float32) for x in logits]
     stacked = jnp.stack(maps, axis=1)
