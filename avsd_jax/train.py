@@ -17,7 +17,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from avsd_jax import checkpoint
+from avsd_jax import checkpoint, losses
 from avsd_jax.data import pipeline
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
@@ -71,10 +71,10 @@ def for_model(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def loss_options(config: ConfigDict) -> dict[str, float]:
-    """Weights of the loss terms."""
-    names = ("rho", "cc_weight", "sim_weight", "nss_weight", "tag_weight", "side_tag_weight")
-    return {name: config[name] for name in names if name in config}
+def loss_options(config: ConfigDict) -> dict[str, Any]:
+    """The loss and the weights of its terms; what a configuration does not mention stays at its default."""
+    weights = ("rho", "bce_weight", "cc_weight", "sim_weight", "nss_weight", "tag_weight", "side_tag_weight")
+    return {name: config[name] for name in ("loss", *weights) if name in config}
 
 
 def train(
@@ -129,6 +129,7 @@ def train(
         optimizer,
         loss_options(config),
         seed=config.seed,
+        side_weight=losses.side_schedule(config.total_steps, config.get("side_epochs", 0)),
         axis_name=executor.axis_name,
         compute_dtype=jnp.dtype(config.compute_dtype),
         ema_decay=config.ema_decay,
