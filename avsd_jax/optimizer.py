@@ -53,7 +53,18 @@ def _dampened_trace(momentum: float, dampening: float) -> optax.GradientTransfor
     return optax.GradientTransformation(init, update)
 
 
-OPTIMIZERS = {"adam": optax.adam, "adamw": optax.adamw, "sgd": optax.sgd, "dampened_sgd": dampened_sgd}
+def sgd(
+    learning_rate: optax.ScalarOrSchedule,
+    momentum: float | None = None,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+) -> optax.GradientTransformation:
+    """`optax.sgd` with PyTorch's weight decay, which adds this share of every parameter to its gradient."""
+    update = optax.sgd(learning_rate, momentum, nesterov)
+    return optax.chain(optax.add_decayed_weights(weight_decay), update) if weight_decay else update
+
+
+OPTIMIZERS = {"adam": optax.adam, "adamw": optax.adamw, "sgd": sgd, "dampened_sgd": dampened_sgd}
 
 
 def scale_by_rates(rates: Rates) -> optax.GradientTransformation:

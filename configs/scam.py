@@ -104,9 +104,13 @@ def paper() -> ConfigDict:
     config.total_steps = 62_600
     config.batch_size = 8
     config.optimizer = "sgd"
-    config.optimizer_options = ConfigDict({"momentum": 0.9, "nesterov": True})
+    config.optimizer_options = ConfigDict({"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4})
     config.learning_rate = 1e-4
+    # Ten times for the heads' kernels, and twice that for biases, as by name in the official code.
+    heads = "(extra_|self_gate)"
+    config.rates = ((f"{heads}.*kernel$", 10.0), (heads, 20.0), ("(kernel|scale)$", 1.0), ("", 2.0))
     config.schedule = "constant"
+    config.rate_drops = (1 / 3, 2 / 3)  # of schedule="steps", which the single-frame classifiers have
     config.warmup_steps = 0
     config.clip_norm = 0.0
     config.ema_decay = 0.0
@@ -140,10 +144,10 @@ def paper() -> ConfigDict:
     fine = {"frame_size": (356, 356)}
     config.row_changes = ConfigDict(
         {
-            "coarse_s": {"label": ""},
+            "coarse_s": {"label": "", "schedule": "steps"},
             "coarse_sa": {"label": "", "model_name": "scam_sa"},
             "coarse_st": st,
-            "fine_s": {"label": "", **fine},
+            "fine_s": {"label": "", "schedule": "steps", **fine},
             "fine_sa": {"label": "", "model_name": "scam_sa", "model": {"audio_grid": 12}, **fine},
             "fine_st": st | fine,
         }
@@ -157,15 +161,16 @@ def demo(config: ConfigDict) -> None:
     config.build_data = True
     config.tags = ("disc", "square", "triangle", "star", "ring", "cross")
     config.model.num_tags = len(config.tags)
-    config.model.width = 1 / 8
+    config.model.width = 1 / 16
     config.tag_weight = config.side_tag_weight = 1 / len(config.tags)
     config.frame_size = (128, 128)
     config.samples_per_video = 4
-    config.total_steps = 150
+    config.total_steps = 160
     config.batch_size = 16
     config.optimizer = "adam"
     config.optimizer_options = ConfigDict()
     config.learning_rate = 2e-3
+    config.rates = ()
     config.schedule = "cosine"
     config.warmup_steps = 15
     config.clip_norm = 1.0

@@ -45,6 +45,21 @@ def test_dampened_sgd_is_what_pytorch_documents() -> None:
         np.testing.assert_allclose(parameter, expected, rtol=1e-6)
 
 
+def test_sgd_decays_weights_before_momentum_as_pytorch_does() -> None:
+    gradients = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
+    options = {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01}
+    optimizer = make_optimizer(settings(optimizer="sgd", optimizer_options=options))
+    parameter = jnp.ones(4)
+    expected, buffer, state = np.ones(4), np.zeros(4), optimizer.init(parameter)
+    for gradient in gradients:
+        updates, state = optimizer.update(jnp.asarray(gradient), state, parameter)
+        parameter = optax.apply_updates(parameter, updates)
+        decayed = gradient + 0.01 * expected
+        buffer = 0.9 * buffer + decayed
+        expected = expected - 0.01 * (decayed + 0.9 * buffer)
+        np.testing.assert_allclose(parameter, expected, rtol=1e-6)
+
+
 def test_rates_are_those_of_the_first_entry_found() -> None:
     params = {"trunk": {"kernel": jnp.ones(2), "bias": jnp.ones(2)}, "head": {"kernel": jnp.full(2, jnp.inf)}}
     rates = [("trunk/.*bias", 2.0), ("trunk", 0.5), ("head", 0.0)]

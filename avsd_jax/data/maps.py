@@ -41,13 +41,14 @@ class Unwatched(VideoStore):
 
     def __init__(self, store: VideoStore, density_of: DensityOf, frame_of: FrameOf | None = None):
         vars(self).update(vars(store))
+        self._store = store
         self.derived = ByteCache(_CACHE_BYTES)  # what is derived from other frames is another thing
         self._density_of = density_of
         self._frame_of = frame_of
 
     def frames(self, video: int, indices: Sequence[int] | np.ndarray) -> list[UInt8[np.ndarray, "h w 3"]]:
         """As the store's, each frame replaced."""
-        shown = super().frames(video, indices)
+        shown = self._store.frames(video, indices)
         if self._frame_of is None:
             return shown
         return [self._frame_of(video, int(index), frame) for index, frame in zip(indices, shown, strict=True)]

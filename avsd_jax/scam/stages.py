@@ -120,17 +120,16 @@ def _judged(row: Row, store: VideoStore, videos: Sequence[int]) -> Iterator[tupl
     """(video, class maps [h, w, K], scores [K]) of each frame in order."""
     if not videos:
         return
-    config, variables = checkpoint.load_for_inference(row.folder)
-    model = model_from_config(config)
+    config, model = row.config, model_from_config(row.config)
 
     @jax.jit
     def forward(variables: Any, batch: Any) -> tuple[jax.Array, jax.Array]:
         output = model.apply(variables, batch, train=False)
         return output["class_maps"], output["tag_scores"]
 
-    placed = jax.device_put(variables)
+    placed = jax.device_put(checkpoint.load_for_inference(row.folder)[1])
     batches = pipeline.eval_batches(
-        store, clip_spec(config), batch_size=row.config.eval_batch_size, stride=config.eval_stride, videos=videos
+        store, clip_spec(config), batch_size=config.eval_batch_size, stride=config.eval_stride, videos=videos
     )
     for batch in batches:
         class_maps, scores = jax.device_get(forward(placed, train.for_model(batch)))
@@ -217,7 +216,8 @@ def write_maps(config: ConfigDict, store: VideoStore, workdir: Path, boxes: Boxe
         )
         if not count:
             raise InputError("no frame has a map: videos need six frames at eval_stride, and surer classifiers")
-        branches = {name: _branch_record(config, store, workdir, name) for name in config.rows}
+        names = (*config.scam.coarse, *config.scam.fine)
+        branches = {name: _branch_record(config, store, workdir, name) for name in names}
         facts = {"classifiers": branches, "boxes": sum(map(len, boxes.values())), "maps": count}
         maps.write_record(folder, config.dataset, config.train_split, facts)
     return json.loads((folder / maps.RECORD).read_text())
