@@ -1,6 +1,8 @@
 """STANet's three releases against the official networks, and the two flows that the gate chooses between."""
 
 import functools
+import json
+import re
 
 import golden
 import jax
@@ -123,6 +125,52 @@ def test_the_release_of_2022_equals_the_official_one(shared, seed):
     for scale in (1, 0):
         assert_close(_first(out[f"scale{1 - scale}"][:, 1]), recorded[f"tap_out{scale}_f0"])
     assert_close(out["logits"][0], recorded["out0_0_full"])
+
+
+# ---------------------------------------------------------------- checkpoints
+
+
+def _blank(shared, case: str) -> dict[str, np.ndarray]:
+    """A checkpoint of zeros that take no memory, as DataParallel names its entries."""
+    spec = json.loads((shared / f"parity/stanet/spec_{case}.json").read_text())["state_dict"]
+    return {f"module.{key}": np.broadcast_to(np.float32(0), shape) for key, shape in spec.items()}
+
+
+CHECKPOINTS = {
+    "sta_cvpr": ("stanet", {}),
+    "sta_2021": ("stanet", {"release": "2021"}),
+    "sta_2022": ("stanet", {"release": "2022"}),
+    "soundswitch_audio": ("soundswitch_audio", {}),
+    "soundswitch_av": ("soundswitch_av", {}),
+    "vggsound_vlad": ("vggsound", {}),
+    "vggsound_avgpool": ("vggsound", {"pool": "avgpool"}),
+}
+
+
+@pytest.mark.parametrize("case", CHECKPOINTS)
+def test_checkpoints_are_told_by_their_keys(shared, case):
+    name, expected = CHECKPOINTS[case]
+    checkpoint = _blank(shared, case)
+    assert options(name, checkpoint) == expected
+    # All that is wrong is what was put in.
+    with pytest.raises(InputError, match=f"has 'extra_ear.weight', which {name} does not know"):
+        to_variables(name, checkpoint | {"module.extra_ear.weight": np.zeros(1)})
+
+
+def test_a_checkpoint_of_no_release_is_refused():
+    with pytest.raises(InputError, match="none of downv4.weight, extra_video_d0.weight, extra_convsd0.weight"):
+        to_variables("stanet", {"conv1.weight": np.zeros(1)})
+
+
+def test_a_resnext_in_torchvisions_layout_is_the_trunk(shared):
+    trunk = {key[7:]: array for key, array in _blank(shared, "sta_cvpr").items() if key.startswith("module.layerV_")}
+    names = ((r"layerV_0\.0", "conv1"), (r"layerV_0\.1", "bn1"), (r"layerV_", "layer"))
+    for pattern, name in names:
+        trunk = {re.sub(pattern, name, key): array for key, array in trunk.items()}
+    imported = to_variables("resnext101", trunk | {"fc.weight": np.zeros((1000, 2048)), "fc.bias": np.zeros(1000)})
+    spec = shapes(models.create("stanet"), {"video": jnp.zeros((1, 3, 64, 64, 3)), "audio": jnp.zeros((1, 8000))})
+    for collection, tree in imported.items():
+        assert flat_shapes(tree) == flat_shapes(spec[collection]["visual"])
 
 
 # ---------------------------------------------------------------- small networks
