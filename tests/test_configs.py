@@ -50,7 +50,8 @@ def test_a_training_step_has_the_right_shapes(config: ConfigDict) -> None:
     assert jax.tree.map(lambda x: (x.shape, x.dtype), before) == jax.tree.map(lambda x: (x.shape, x.dtype), after)
     assert metrics["loss"].shape == ()
     assert ("ce" in metrics) == (classifier_inputs(config) is not None)
-    assert ("kl" in metrics) == (config.model_name in ("vinet", "avinet", "stavis_visual", "stavis", "stanet"))
+    predicts = config.model_name in ("vinet", "avinet", "stavis_visual", "stavis", "stanet")
+    assert ("kl" in metrics) == (predicts and config.get("loss", "kl") == "kl")
 
 
 def test_configurations_are_locked_and_name_their_variants() -> None:
