@@ -6,14 +6,17 @@ import golden
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from media_files import regular, write_video
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 from videos import grey_levels, memory_store, source_video
 
+from avsd_jax.clip_stream import ClipStream
 from avsd_jax.data.audio import resample, to_float
 from avsd_jax.data.pipeline import ClipSpec, eval_batches, train_batches
 from avsd_jax.data.preprocessing import stanet, stanet_2021, stanet_cvpr, vinet
 from avsd_jax.data.samplers import centred
+from avsd_jax.media import probe, read_audio
 
 SPEC = ClipSpec(clip_size=3, frame_size=(32, 32), sampler="centred", preprocessing="stanet")
 SPREAD = dataclasses.replace(SPEC, preprocessing="stanet_cvpr")
@@ -77,6 +80,21 @@ def test_a_short_video_is_heard_with_silence_after_it():
         assert row[:3840].any()
         assert not row[3840:].any()
     np.testing.assert_array_equal(stanet.window_audio(np.ones(3), 5, reverse=True), [0, 0, 1, 1, 1])
+
+
+@pytest.mark.parametrize("rules", [stanet, stanet_cvpr])
+def test_a_files_clips_are_those_of_evaluation(tmp_path, rules):
+    """At sixty frames a second the half second begins long before the first frame that is kept."""
+    path = write_video(tmp_path / "video.mp4", regular(80, 60), size=(32, 48))
+    info, name = probe(path), rules.__name__.rsplit(".", 1)[1]
+    spec = dataclasses.replace(SPEC, preprocessing=name)
+    sound = np.pad(read_audio(path, 16000)[0], 16000)
+    clips = list(ClipStream(info, spec))
+    assert [clip.index for clip in clips] == list(range(80))
+    for clip in clips:
+        assert clip.inputs["video"].shape == (3, 32, 32, 3)
+        start, stop = rules.excerpt_span(clip.index, clip.index, 80, info.fps, 16000, round(80 / info.fps * 16000))
+        np.testing.assert_array_equal(clip.inputs["audio"], sound[16000 + start : 16000 + stop])
 
 
 def test_maps_are_resized_by_pil():
