@@ -124,8 +124,8 @@ def initial_variables(config: ConfigDict, model: nn.Module) -> dict[str, Any]:
     """Variables before the first step: drawn from `config.seed`, then overlaid with what earlier runs learned.
 
     `config.init` is a run of the same model, or of a visual-only one that starts the visual flow, as the published
-    recipes do. `config.init_parts` starts single submodules: `{"audionet": FOLDER}`. What a run does not hold keeps
-    its draw.
+    recipes do. `config.init_parts` starts single submodules, `{"audionet": FOLDER}`, each from a run of its own or of a
+    model that has a submodule of this name. What a run does not hold keeps its draw.
 
     Raises:
         InputError: a given run has an entry of another shape, or shares nothing with the model.
@@ -140,7 +140,10 @@ def initial_variables(config: ConfigDict, model: nn.Module) -> dict[str, Any]:
         variables = overlay_variables(variables, source, "visual_model" if visual_only else "", config.init)
     for part, folder in config.init_parts.items():
         if folder:
-            variables = overlay_variables(variables, load_for_inference(folder)[1], part, folder)
+            source = load_for_inference(folder)[1]
+            if part in source["params"]:  # a run of a model that has this part too, and others
+                source = {collection: tree.get(part, {}) for collection, tree in source.items()}
+            variables = overlay_variables(variables, source, part, folder)
     return variables
 
 
