@@ -13,7 +13,7 @@ So V is x, AV is x raised by the sound, and the gate chooses which of the two en
 closed the network is that of vision alone. This is where STANet's own SoundSwitch acts too, as a factor on the mask.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -62,7 +62,7 @@ class Model(BiStream):
     release: str = "cvpr"
     clip_size: int = 3
     width: float = 1.0
-    depths: tuple[int, ...] = (3, 4, 23, 3)
+    depths: Sequence[int] = (3, 4, 23, 3)
     norm_momentum: float = 0.9
     num_tags: int = 0
     temporal_relu: bool = True

@@ -109,7 +109,7 @@ class ResNeXt(nn.Module):
         Returns:
             layer1 [B, H/4, W/4, 256], layer2 (/8, 512), layer3 (/16, 1024), layer4 (/32, 2048), sizes rounded up.
         """
-        norm = partial(BatchNorm, momentum=self.norm_momentum, epsilon=1e-5, axis_name=self.axis_name)
+        norm = partial(BatchNorm, self.norm_momentum, 1e-5, self.axis_name, unbiased=True)
         groups = max(1, round(32 * self.width))
         x = _stem(images, scaled(64, self.width), norm, train)
         taps = {}
@@ -138,7 +138,7 @@ class ResNet18(nn.Module):
     @nn.compact
     def __call__(self, images: Float[Array, "b h w i"], train: bool = False) -> dict[str, Float[Array, "b _ _ _"]]:
         """layer1 [B, H/4, W/4, 64], layer2 (/8, 128), layer3 (/16, 256), layer4 (/32, 512), sizes rounded up."""
-        norm = partial(BatchNorm, momentum=self.norm_momentum, epsilon=1e-5, axis_name=self.axis_name)
+        norm = partial(BatchNorm, self.norm_momentum, 1e-5, self.axis_name, unbiased=True)
         x = _stem(images, scaled(64, self.width), norm, train)
         taps = {}
         for stage in range(4):

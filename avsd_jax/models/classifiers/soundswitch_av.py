@@ -1,5 +1,7 @@
 """STANet's second SoundSwitch (releases of December 2021 and August 2022): does the sound belong to the frame?"""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -48,7 +50,7 @@ class Classifier(nn.Module):
     """
 
     width: float = 1.0
-    depths: tuple[int, ...] = (3, 4, 23, 3)
+    depths: Sequence[int] = (3, 4, 23, 3)
     frame_size: int = 356
     sample_rate: int = 16000
     audio_seconds: float = 0.5
