@@ -2,7 +2,7 @@
 
 Variants:
 
-  paper   the published audio-visual network and recipe: 16 frames of 112x112, BCE, CC and NSS, four groups of parameters
+  paper   the published audio-visual network and recipe: 16 frames of 112x112; BCE, CC and NSS; groups of parameters
           with rates of their own. Starts from a visual-only run (`--config.init=FOLDER`) and from SoundNet
           (`--config.init_parts.soundnet8=FOLDER`). Needs the prepared eye-tracking sets and an accelerator.
   visual  the published visual-only network, which `paper` starts from, with its deep supervision. Starts from the

@@ -35,7 +35,7 @@ TAPS = {
 }
 
 
-def _checkpoint(shared, seed: int) -> dict[str, np.ndarray]:
+def checkpoint(shared, seed: int) -> dict[str, np.ndarray]:
     """The drawn weights, scaled as the kit's recipe asks; keys as in the files."""
     drawn = golden.state_dict(shared, "stavis/audiovisual", seed)
     rules = json.loads((shared / "parity/stavis/parity_recipe.json").read_text())["scale_rules"]
@@ -47,7 +47,7 @@ def _run(name: str, **options):
     return jax.jit(models.create(name, **options).apply)
 
 
-def _inputs(shared, seed: int, batch: int = 2, size=(112, 112)) -> dict[str, np.ndarray]:
+def inputs(shared, seed: int, batch: int = 2, size=(112, 112)) -> dict[str, np.ndarray]:
     video = golden.drawn_input(shared, "video", (batch, 3, 16, *size), seed)
     audio = golden.drawn_input(shared, "audio", (batch, 1, 1, 35280), seed)
     return {"video": video.transpose(0, 2, 3, 4, 1), "audio": audio[:, 0, 0]}
@@ -83,7 +83,7 @@ def _check_taps(recorded, out) -> int:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_equals_the_official_audiovisual_network(shared, seed):
     recorded = golden.load(shared, "stavis/audiovisual", seed)
-    out = _run("stavis")(to_variables("stavis", _checkpoint(shared, seed)), _inputs(shared, seed))
+    out = _run("stavis")(to_variables("stavis", checkpoint(shared, seed)), inputs(shared, seed))
     np.testing.assert_allclose(out["logits"], recorded["logits"][:, 0], rtol=0, atol=2e-5)
     np.testing.assert_allclose(out["saliency"], recorded["saliency"][:, 0], rtol=0, atol=1e-5)
     assert _check_taps(recorded, out) >= 40
@@ -93,7 +93,7 @@ def test_equals_the_official_audiovisual_network(shared, seed):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_equals_the_official_visual_network(shared, seed):
     recorded = golden.load(shared, "stavis/visual", seed)
-    out = _run("stavis_visual")(to_variables("stavis_visual", _checkpoint(shared, seed)), _inputs(shared, seed))
+    out = _run("stavis_visual")(to_variables("stavis_visual", checkpoint(shared, seed)), inputs(shared, seed))
     _check_visual(recorded, out)
     assert _check_taps(recorded, out) >= 30
 
@@ -101,8 +101,8 @@ def test_equals_the_official_visual_network(shared, seed):
 @pytest.mark.slow
 def test_equals_the_official_visual_network_at_another_size_and_without_its_sound(shared):
     recorded = golden.load(shared, "stavis/visual_90x122", 0)
-    drawn = to_variables("stavis", _checkpoint(shared, 0))
-    batch = _inputs(shared, 0, 1, (90, 122))
+    drawn = to_variables("stavis", checkpoint(shared, 0))
+    batch = inputs(shared, 0, 1, (90, 122))
     del batch["audio"]
     _check_visual(recorded, _run("stavis", gate="never")(drawn, batch))
 
