@@ -19,7 +19,7 @@ from avsd_jax.data.preprocessing import avc
 from avsd_jax.data.window import Window
 from avsd_jax.media import SoundWindow, VideoInfo, read_frames
 
-# The rate for which the sound buffers are made (ViNet: a tenth of a second a frame).
+# The rate for which the sound buffers are made (ViNet: a tenth of a second a frame), where a preparation sets none.
 _SAMPLE_RATE = 22_050
 
 
@@ -63,7 +63,7 @@ class ClipStream:
             self._reach = max(self._reach, math.ceil(half * info.fps) + 1)
         self._frames: deque[_Prepared] = deque()
         self._first = 0
-        self._sound = self._open_sound(_SAMPLE_RATE) if spec.audio else None
+        self._sound = self._open_sound(spec.preparation.SAMPLE_RATE or _SAMPLE_RATE) if spec.audio else None
         self._avc_sound = self._open_sound(spec.avc.sample_rate) if spec.avc is not None else None
         self.notes: list[str] = []
 
@@ -144,8 +144,11 @@ class ClipStream:
             return np.zeros(length, np.float32)
         fps, rate = self._info.fps, self._sound.rate
         first, last = self._at(window.audio_first).tick, self._at(window.audio_last).tick
-        available = self._sound.reach(math.ceil((last + 1) / fps * rate) + 1)
-        start, stop = prepare.excerpt_span(first, last, last + 1, fps, rate, available)
+        frames, available = last + 1, self._sound.reach(math.ceil((last + 1) / fps * rate) + 1)
+        if prepare.SAMPLE_RATE is not None and self._info.num_frames is not None:
+            # Windows of a set length may be spread over the whole file.
+            frames, available = self._info.num_frames, round(self._info.num_frames / fps * rate)
+        start, stop = prepare.excerpt_span(first, last, frames, fps, rate, available)
         if stop - start > length:
             self.note(
                 f"at {fps:g} frames per second a clip lasts {(stop - start) / rate:.1f} s and the model "
@@ -169,6 +172,8 @@ class ClipStream:
             return
         fps = self._info.fps
         if self._sound is not None:
-            self._sound.forget(math.floor((self._frames[0].tick - 1) / fps * self._sound.rate))
+            # Windows of a set length may begin before the first frame that is kept, by no more than their length.
+            before = self._spec.audio_samples if self._spec.preparation.SAMPLE_RATE is not None else 0
+            self._sound.forget(math.floor((self._frames[0].tick - 1) / fps * self._sound.rate) - before)
         if self._avc_sound is not None and target < self._decoded:
             self._avc_sound.forget(avc.audio_span(self._at(target).tick, fps, self._spec.avc)[0])

@@ -21,8 +21,14 @@ from avsd_jax.by_name import available, load_module
 from avsd_jax.checkpoint import save_variables
 from avsd_jax.errors import InputError
 from avsd_jax.torch_import import options, to_variables
+from avsd_jax.torch_layouts import NAMES
 
-MODELS = ("vinet", "avinet", "soundnet8", "s3d_kinetics400", "l3net")
+# How the clips of a family's published models were prepared, for prediction.
+_FEEDING = {
+    "vinet": {"frame_size": [224, 384], "sampler": "vinet", "preprocessing": "vinet"},
+    "stavis": {"frame_size": [112, 112], "sampler": "stavis", "preprocessing": "stavis"},
+    "stanet": {"frame_size": [356, 356], "sampler": "centred", "preprocessing": "stanet"},
+}
 
 # Keys under which training scripts put the weights, beside optimiser state and the like.
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -35,8 +41,8 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
     """Reads the tensors of a PyTorch checkpoint, executing nothing that is in it.
 
     Args:
-        path: a `.pt` or `.pth` file that holds a state dict, bare or under "state_dict", "model_state_dict"
-            or "model".
+        path: a `.pt` or `.pth` file, of PyTorch 1.5 and older too, that holds a state dict, bare or under
+            "state_dict", "model_state_dict" or "model".
 
     Returns:
         `{key: array}`; floating-point tensors as float32.
@@ -93,23 +99,16 @@ def model_options(name: str, state: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 def record(name: str, model: Mapping[str, Any], source: str) -> dict[str, Any]:
     """What `config.json` says of a converted model: enough to build it and to feed it as it was trained."""
-    return {
-        "model_name": name,
-        "model": dict(model),
-        "source": source,
-        "frame_size": [224, 384],
-        "frame_step": 1,
-        "sampler": "vinet",
-        "preprocessing": "vinet",
-        "samples_per_video": 1,
-    }
+    feeding = _FEEDING.get(name.split("_")[0], _FEEDING["vinet"])
+    built = {"model_name": name, "model": dict(model), "source": source}
+    return built | feeding | {"frame_step": 1, "samples_per_video": 1}
 
 
 def convert(name: str, checkpoint: str | Path, out: str | Path) -> Path:
     """Converts a checkpoint file to a model folder.
 
     Args:
-        name: one of `MODELS`.
+        name: one of `avsd_jax.torch_layouts.NAMES`.
         checkpoint: PyTorch file.
         out: new or empty folder; it appears whole or not at all.
 
@@ -128,7 +127,7 @@ def convert(name: str, checkpoint: str | Path, out: str | Path) -> Path:
 def flag_values() -> flags.FlagValues:
     """The flags; a set of their own, as other command lines of this package have flags of the same names."""
     values = flags.FlagValues()
-    flags.DEFINE_enum("model", None, MODELS, "Network of the checkpoint.", flag_values=values)
+    flags.DEFINE_enum("model", None, NAMES, "Network of the checkpoint.", flag_values=values)
     flags.DEFINE_string("checkpoint", None, "PyTorch file to read.", flag_values=values)
     flags.DEFINE_string("out", None, "New or empty folder to write.", flag_values=values)
     return values

@@ -16,7 +16,9 @@ from ml_collections import ConfigDict
 from avsd_jax import models
 from avsd_jax.by_name import load_module
 from avsd_jax.checkpoint import load_for_inference
+from avsd_jax.data import maps
 from avsd_jax.data.pipeline import ClipSpec
+from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 from avsd_jax.models import classifiers
 
@@ -87,6 +89,20 @@ def clip_spec(config: ConfigDict) -> ClipSpec:
     )
 
 
+def training_store(config: ConfigDict) -> VideoStore:
+    """The videos to train on.
+
+    `config.target_maps` names a folder of maps (see `avsd_jax.data.maps`) that stand for the viewers' density; then
+    nothing that viewers did is read.
+
+    Raises:
+        InputError: the data is not prepared, or the maps are not of this split.
+    """
+    store = VideoStore.open(config.dataset, config.train_split, config.data_dir)
+    folder = config.get("target_maps", "")
+    return maps.replace_density(store, folder) if folder else store
+
+
 def example_batch(config: ConfigDict, batch_size: int = 1) -> dict[str, np.ndarray]:
     """A batch of zeros in the shapes that the configured model takes."""
     spec = clip_spec(config)
@@ -112,8 +128,8 @@ def initial_variables(config: ConfigDict, model: nn.Module) -> dict[str, Any]:
     """Variables before the first step: drawn from `config.seed`, then overlaid with what earlier runs learned.
 
     `config.init` is a run of the same model, or of a visual-only one that starts the visual flow, as the published
-    recipes do. `config.init_parts` starts single submodules: `{"audionet": FOLDER}`. What a run does not hold keeps
-    its draw.
+    recipes do. `config.init_parts` starts single submodules, `{"audionet": FOLDER}`, each from a run of its own or of a
+    model that has a submodule of this name. What a run does not hold keeps its draw.
 
     Raises:
         InputError: a given run has an entry of another shape, or shares nothing with the model.
@@ -128,7 +144,10 @@ def initial_variables(config: ConfigDict, model: nn.Module) -> dict[str, Any]:
         variables = overlay_variables(variables, source, "visual_model" if visual_only else "", config.init)
     for part, folder in config.init_parts.items():
         if folder:
-            variables = overlay_variables(variables, load_for_inference(folder)[1], part, folder)
+            source = load_for_inference(folder)[1]
+            if part in source["params"]:  # a run of a model that has this part too, and others
+                source = {collection: tree.get(part, {}) for collection, tree in source.items()}
+            variables = overlay_variables(variables, source, part, folder)
     return variables
 
 

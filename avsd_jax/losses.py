@@ -4,7 +4,7 @@ Every term gives one value per example and a weight per example, so that a mean 
 devices is exact: sum(value * weight) / global sum(weight).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -19,6 +19,8 @@ from avsd_jax.metrics.maps import total as total_of
 EPSILON = 2.2204e-16
 # A map is constant where its deviations hold at most this share of its energy: less is rounding.
 CONSTANT = 1e-12
+
+LOSSES = ("kl", "stavis")
 
 Terms = dict[str, tuple[Float[Array, "b"], Float[Array, "b"]]]
 
@@ -60,16 +62,21 @@ def sim(pred: Float[Array, "b h w"], density: Float[Array, "b h w"]) -> Float[Ar
     return total_of(jnp.minimum(x, y))
 
 
-def nss(pred: Float[Array, "b h w"], fixations: Num[Array, "b h w"]) -> Float[Array, "b"]:
+def bce(logits: Float[Array, "b h w"], density: Float[Array, "b h w"]) -> Float[Array, "b"]:
+    """STAViS's binary cross entropy with a density in [0, 1], summed over the pixels; lower is better."""
+    return total_of(optax.losses.sigmoid_binary_cross_entropy(logits, density))
+
+
+def nss(pred: Float[Array, "b h w"], fixations: Num[Array, "b h w"], ddof: int = 1) -> Float[Array, "b"]:
     """Mean z-score of the prediction over fixations, higher is better; 0 where there is none.
 
-    As in ViNet, a pixel counts as often as its value says, and the standard deviation is over n - 1. A
-    constant prediction scores 0 without gradient.
+    As in ViNet, a pixel counts as often as its value says, and the standard deviation is over n - `ddof`, 1 in ViNet
+    and 0 in STAViS. A constant prediction scores 0 without gradient.
     """
     deviation = centred(pred)
     energy = total_of(deviation * deviation)
     varies = _varies(energy, pred)
-    std = jnp.sqrt(jnp.where(varies, energy, 1) / (pred.shape[-2] * pred.shape[-1] - 1))
+    std = jnp.sqrt(jnp.where(varies, energy, 1) / (pred.shape[-2] * pred.shape[-1] - ddof))
     hits = fixations.astype(pred.dtype)
     number = total_of(hits)
     return jnp.where(varies, total_of(deviation * hits) / std / jnp.where(number > 0, number, 1), 0)
@@ -82,55 +89,66 @@ def cross_entropy(logits: Float[Array, "b 2"], labels: Int[Array, "b"]) -> Float
     return jnp.where(known, loss, 0)
 
 
-def tag_entropy(logits: Float[Array, "b k"], tags: Float[Array, "b k"]) -> Float[Array, "b"]:
-    """Cross entropy of K tags, each present (1) or not (0), summed over the tags."""
-    return jnp.sum(optax.losses.sigmoid_binary_cross_entropy(logits, tags), axis=-1)
+def tag_entropy(logits: Float[Array, "b *n k"], tags: Float[Array, "b k"]) -> Float[Array, "b"]:
+    """Cross entropy of K tags, each present (1) or not (0), summed over the tags and over what is judged by them.
+
+    PyTorch's multi-label soft margin loss is the mean over the tags: a weight of 1 / K.
+    """
+    shape = (tags.shape[0], *(1,) * (logits.ndim - 2), tags.shape[-1])
+    entropy = optax.losses.sigmoid_binary_cross_entropy(logits, tags.reshape(shape))
+    return jnp.sum(entropy, axis=tuple(range(1, logits.ndim)))
 
 
 def terms(
     output: Mapping[str, Any],
     batch: Mapping[str, Any],
     *,
+    loss: str = "kl",
+    side_weight: float | Float[Array, ""] | None = None,
     rho: float = 0.5,
+    bce_weight: float = 0.0,
     cc_weight: float = 0.0,
     sim_weight: float = 0.0,
     nss_weight: float = 0.0,
     tag_weight: float = 0.0,
+    side_tag_weight: float = 0.0,
 ) -> Terms:
     """Values and weights per example of every term of the loss: name -> (values [B], weights [B]).
 
     Args:
         output: what the model returns: `saliency` [B, H, W] if it predicts maps, `avc_logits` [B, 2] if it has a
-            classifier, `tag_logits` and `heard_logits` [B, K] if it tells tags by eye or ear; entries that no term
-            reads are ignored.
+            classifier, `tag_logits` and `heard_logits` [B, K] if it tells tags by eye or ear ([B, N, K] for N frames),
+            `side_tag_logits` of the same shape from an earlier layer, and for loss="stavis" `logits` [B, H, W] and with
+            a `side_weight` `side_logits` [B, N, H, W]; entries that no term reads are ignored.
         batch: `density` [B, H, W]; `avc_label` [B] with a classifier; `fixations` [B, H, W] with
             `nss_weight`; `tags` [B, K] for a model that tells them; and optionally `mask` [B], false for padding.
-        rho, cc_weight, sim_weight, nss_weight, tag_weight: as for `total`; a term that it would weigh
-            with 0 is left out, except `kl` and the tags.
+        loss: of the map: "kl" (ViNet's `kl`, with `cc`, `sim` and `nss` on request) or "stavis" (`bce`, `cc`, `nss`).
+        side_weight: weight of the maps of STAViS's levels in each of its terms, where they are trained too.
+        rho and the other weights: as for `total`; a term that it would weigh with 0 is left out, except `kl` and the
+            tags.
 
     An example counts in a saliency term if it has a target: a density (or fixations) not zero everywhere, as
-    the official training redraws clips whose target is empty. In the cross entropy (`ce`) it counts if it is
-    labelled, in that of the tags by ear (`heard`) if it is consistent.
+    the official training redraws clips whose target is empty; STAViS's does not, and there all count. In the cross
+    entropy (`ce`) it counts if it is labelled, in that of the tags by ear (`heard`) if it is consistent.
 
     Raises:
-        InputError: the batch lacks what a term needs.
+        InputError: an unknown loss, or the batch lacks what a term needs.
     """
+    if loss not in LOSSES:
+        raise InputError(f"unknown loss {loss!r}: choose one of {', '.join(LOSSES)}")
     size = len(next(iter(output.values())))
     mask = jnp.asarray(batch["mask"], jnp.float32) if "mask" in batch else jnp.ones(size)
     result = {}
-    if "saliency" in output:
-        saliency, density = output["saliency"], _required(batch, "density", "the saliency loss")
-        targeted = mask * (total_of(density) > 0)
-        result["kl"] = (kl(saliency, density), targeted)
-        if cc_weight:
-            result["cc"] = (cc(saliency, density), targeted)
-        if sim_weight:
-            result["sim"] = (sim(saliency, density), targeted)
-        if nss_weight:
-            fixations = _required(batch, "fixations", "the NSS term (nss_weight)")
-            result["nss"] = (nss(saliency, fixations), mask * (total_of(fixations) > 0))
+    if "saliency" in output and loss == "stavis":
+        weights = {"bce": bce_weight, "cc": cc_weight, "nss": nss_weight}
+        result |= {k: v for k, v in _stavis_terms(output, batch, mask, side_weight).items() if weights[k]}
+    elif "saliency" in output:
+        result |= _kl_terms(output, batch, mask, cc_weight, sim_weight, nss_weight)
     if "tag_logits" in output:
         result["tags"] = (tag_entropy(output["tag_logits"], _required(batch, "tags", "the loss of tags")), mask)
+    if "side_tag_logits" in output and side_tag_weight:
+        side = tag_entropy(output["side_tag_logits"], _required(batch, "tags", "the loss of tags"))
+        result["side_tags"] = (side, mask)
     if "heard_logits" in output:
         # What sounds is among what is seen only where the two are consistent.
         consistent = _required(batch, "avc_label", "the loss of tags by ear") == 1
@@ -142,29 +160,94 @@ def terms(
     return result
 
 
+def _kl_terms(
+    output: Mapping[str, Any],
+    batch: Mapping[str, Any],
+    mask: Float[Array, "b"],
+    cc_weight: float,
+    sim_weight: float,
+    nss_weight: float,
+) -> Terms:
+    """ViNet's terms."""
+    saliency, density = output["saliency"], _required(batch, "density", "the saliency loss")
+    targeted = mask * (total_of(density) > 0)
+    result = {"kl": (kl(saliency, density), targeted)}
+    if cc_weight:
+        result["cc"] = (cc(saliency, density), targeted)
+    if sim_weight:
+        result["sim"] = (sim(saliency, density), targeted)
+    if nss_weight:
+        fixations = _required(batch, "fixations", "the NSS term (nss_weight)")
+        result["nss"] = (nss(saliency, fixations), mask * (total_of(fixations) > 0))
+    return result
+
+
+def _stavis_terms(
+    output: Mapping[str, Any],
+    batch: Mapping[str, Any],
+    mask: Float[Array, "b"],
+    side_weight: float | Float[Array, ""] | None,
+) -> Terms:
+    """STAViS's terms, each a sum over the maps that are trained."""
+    density = _required(batch, "density", "the saliency loss")
+    fixations = _required(batch, "fixations", "STAViS's NSS term")
+    maps = [(1.0, output["logits"])]
+    if side_weight is not None:
+        sides = output["side_logits"]
+        maps += [(side_weight, sides[:, i]) for i in range(sides.shape[1])]
+
+    def over_maps(term: Callable[[Float[Array, "b h w"]], Float[Array, "b"]]) -> tuple[Array, Array]:
+        return sum(weight * term(logits) for weight, logits in maps), mask
+
+    return {
+        "bce": over_maps(lambda z: bce(z, density)),
+        "cc": over_maps(lambda z: cc(jax.nn.sigmoid(z), density)),
+        "nss": over_maps(lambda z: nss(jax.nn.sigmoid(z), fixations, ddof=0)),
+    }
+
+
+def side_schedule(total_steps: int, epochs: int) -> Callable[[Any], Float[Array, ""]] | None:
+    """STAViS's deep supervision: the weight of the side maps by step, 1 - e / epochs in epoch e (from 1).
+
+    Args:
+        total_steps: of the run.
+        epochs: into which it is cut; 0: side maps are not trained.
+    """
+    if not epochs:
+        return None
+    return lambda step: 1 - (step * epochs // total_steps + 1) / epochs
+
+
 def total(
     means: Mapping[str, Float[Array, ""]],
     *,
+    loss: str = "kl",
     rho: float = 0.5,
+    bce_weight: float = 0.0,
     cc_weight: float = 0.0,
     sim_weight: float = 0.0,
     nss_weight: float = 0.0,
     tag_weight: float = 0.0,
+    side_tag_weight: float = 0.0,
 ) -> Float[Array, ""]:
     """Eq. 3: `(1 - rho) * ce + rho * saliency`; one part alone, with a weight of 1, where the model
-    has only one of the two. A model that only hears has the tags by ear as its loss.
+    has only one of the two. A model that only hears has the tags by ear as its loss, one that only tells tags
+    `tag_weight * tags + side_tag_weight * side_tags`.
 
     The saliency part is `kl + tag_weight * tags - cc_weight * cc - sim_weight * sim - nss_weight * nss`: what is
-    better when higher is subtracted, so weights are positive, and an official coefficient of -1 is a weight of 1.
+    better when higher is subtracted, so weights are positive, and an official coefficient of -1 is a weight of 1. With
+    loss="stavis" it begins with `bce_weight * bce` instead of `kl`; its official weights are 0.1, 2 (CC) and 1 (NSS).
 
     Args:
         means: of each of the `terms`, over the whole batch: sum(values * weights) / sum(weights), or 0 where
             no example counts. As the loss is linear in them, devices may each put in the share of their
             examples and add up the losses and gradients.
     """
-    if "kl" not in means:
+    if not means.keys() & {"kl", "bce", "cc", "sim", "nss"}:
+        if "tags" in means:
+            return tag_weight * means["tags"] + side_tag_weight * means.get("side_tags", 0.0)
         return means["ce"] if "ce" in means else means["heard"]
-    saliency = means["kl"]
+    saliency = means["kl"] if loss == "kl" else bce_weight * means.get("bce", 0.0)
     if "tags" in means:
         saliency = saliency + tag_weight * means["tags"]
     for name, weight in (("cc", cc_weight), ("sim", sim_weight), ("nss", nss_weight)):

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,8 @@ def run(config: ConfigDict, workdir: str | Path, mode: str = "train_and_eval") -
         The report's record (see `avsd_jax.report`); empty for `mode="train"` and on all processes but the first.
     """
     workdir = Path(workdir)
+    if "scam" in config:
+        raise InputError("this configuration makes maps to train on: run it by python -m avsd_jax.scam")
     rows = plan(config, workdir)
     if config.build_data:
         # Every process asks: one builds, the others wait for it, or build on their own machine.
@@ -148,10 +150,10 @@ def main(argv: Sequence[str]) -> None:
         print(f"report: {workdir / 'report.md'}")
 
 
-def cli() -> None:
-    """Entry point: a user's mistake is one line on stderr and exit status 2."""
+def cli(command: Callable[[Sequence[str]], None] = main) -> None:
+    """Entry point of a command with these flags: a user's mistake is one line on stderr and exit status 2."""
     try:
-        app.run(main, flags_parser=parse_flags)
+        app.run(command, flags_parser=parse_flags)
     except InputError as error:
         sys.exit(_complain(error, 2))
     except train.NonFiniteLossError as error:

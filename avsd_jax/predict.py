@@ -1,6 +1,6 @@
 """Saliency of any video file: heat maps over the picture with its sound kept, maps, and the gate over time.
 
-    python -m avsd_jax.predict --checkpoint=DIR INPUT.mp4 --out=DIR [--maps=png|npz|none] [--stride=1]
+    python -m avsd_jax.predict --checkpoint=DIR INPUT.mp4 --out=DIR [--maps=png|npz|stavis|none] [--stride=1]
                                [--batch_size=4]
 
 `DIR` is the folder of a training run or what `python -m avsd_jax.convert` wrote. In the output folder appear
@@ -9,6 +9,7 @@
     maps/000000.png ...    --maps=png: a map per frame, of the frame's size, 8 bits, stretched frame by frame
     maps/000000.npz ...    --maps=npz: 100 frames a file: `frames` [n], `times` [n] in seconds and `saliency`
                            [n, H, W] in [0, 1] as the model gives it (of its own size, not stretched)
+    maps/pred_sal_000001.jpg ...  --maps=stavis: the model's map, stretched, as STAViS's own script writes it
     timeline.json          per frame: time, probability of audio-visual consistency, gate
     timeline.png           that probability as a curve
 
@@ -153,7 +154,7 @@ class Predictor:
         Args:
             video: any file that FFmpeg reads, of any size, rate and length, with sound or without.
             out: folder to write to; made if missing.
-            maps: "png", "npz" or "none".
+            maps: "png", "npz", "stavis" or "none".
             stride: distance between the frames predicted.
             progress: show a progress bar on stderr.
 

@@ -9,6 +9,7 @@ from types import TracebackType
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
+from PIL import Image
 
 from avsd_jax.errors import InputError
 
@@ -129,4 +130,25 @@ class NpzMaps(NoMaps):
         self._rows = []
 
 
-MAP_WRITERS = {"png": PngMaps, "npz": NpzMaps, "none": NoMaps}
+class StavisMaps(NoMaps):
+    """What STAViS's script writes: the model's own map, stretched from 0 to 255 and cut off, as grey JPEG.
+
+    `pred_sal_%06d.jpg`, counted from 1; a constant map, by whose range the script divides, is black. The script writes
+    nothing for the first eight frames, here they are there; the `stavis` protocol does not score them.
+    """
+
+    def __init__(self, folder: Path):
+        folder.mkdir()
+        self._folder = folder
+
+    def write(
+        self, index: int, time: float, saliency: Float[np.ndarray, "h w"], grey: UInt8[np.ndarray, "H W"]
+    ) -> None:
+        """Writes a frame's file."""
+        del time, grey
+        low, high = saliency.min(), saliency.max()
+        levels = (255 * (saliency - low) / (high - low if high > low else 1)).astype(np.uint8)
+        Image.fromarray(levels).save(self._folder / f"pred_sal_{index + 1:06d}.jpg", quality=75)
+
+
+MAP_WRITERS = {"png": PngMaps, "npz": NpzMaps, "stavis": StavisMaps, "none": NoMaps}

@@ -1,13 +1,12 @@
 """Weights published for PyTorch, as Flax variables.
 
-A checkpoint is a flat {key: array} in the layout of the official code. What it must hold is read from our
-own model: each variable has one key, by `_key` and the model's renaming rules, and one shape, by
-`_stored_shape`. A new model adds a function that builds it from the shapes found, and an entry in `_LAYOUTS`.
+A checkpoint is a flat {key: array} in the layout of the official code. What it must hold is read from our own
+model: each variable has one key, by `checkpoint_key` and the layout's renaming rules (`avsd_jax.torch_layouts`), and
+one shape, by `_stored_shape`.
 """
 
-import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -15,16 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from avsd_jax import models
 from avsd_jax.errors import InputError
-from avsd_jax.models import classifiers
-from avsd_jax.nn.soundnet import MIN_SAMPLES
+from avsd_jax.torch_layouts import Layout, find
 
-Shapes = Mapping[str, tuple[int, ...]]
 Path = tuple[str, ...]
-
-# Samples of audio per step of SoundNet's output: the product of its strides and pools.
-_SAMPLES_PER_STEP = 32768
 
 
 def to_variables(name: str, state_dict: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -43,17 +36,20 @@ def to_variables(name: str, state_dict: Mapping[str, np.ndarray]) -> dict[str, A
     Raises:
         InputError: unknown name, missing or unknown key, or wrong shape; the message names it.
     """
-    layout = _layout(name)
     arrays = {key.removeprefix("module."): array for key, array in state_dict.items()}
     shapes = {key: tuple(np.shape(array)) for key, array in arrays.items()}
+    layout = find(name, shapes)
     expected = traverse_util.flatten_dict(layout.variables(layout.options(shapes), shapes))
-    keys = {path: _key(path, layout) for path in expected}
+    keys = {path: checkpoint_key(path, layout) for path in expected}
 
     for path, leaf in expected.items():
-        key, wanted = keys[path], _stored_shape(path, leaf.shape)
+        key = keys[path]
+        wanted = _stored_shape(path, leaf.shape, _is_transposed(key, layout))
         if key not in shapes:
             raise InputError(f"the checkpoint has no {key!r}, which {name} needs: give a checkpoint of {name}")
-        if shapes[key] != wanted:
+        # A 1-D kernel is stored as a picture of one column or of one row.
+        row = (*wanted[:2], 1, wanted[2]) if len(leaf.shape) == 3 and len(wanted) == 4 else wanted
+        if shapes[key] not in (wanted, row):
             raise InputError(f"{key!r} has shape {shapes[key]} where {name} needs {wanted}: give another checkpoint")
     for key in sorted(shapes.keys() - set(keys.values())):
         if not re.search(layout.unused, key) and not key.endswith("num_batches_tracked"):
@@ -63,7 +59,8 @@ def to_variables(name: str, state_dict: Mapping[str, np.ndarray]) -> dict[str, A
         array = np.asarray(arrays[keys[path]], np.float32)
         if keys[path] in layout.swapped:
             array = array[::-1]
-        return jnp.asarray(_reorder(path, expected[path].shape, array))
+        transposed = _is_transposed(keys[path], layout)
+        return jnp.asarray(_reorder(path, expected[path].shape, array, transposed))
 
     tree = traverse_util.unflatten_dict({path: convert(path) for path in expected})
     return {"params": tree["params"], "batch_stats": tree.get("batch_stats", {})}
@@ -75,14 +72,14 @@ def options(name: str, state_dict: Mapping[str, np.ndarray]) -> dict[str, Any]:
     Raises:
         InputError: unknown name.
     """
-    layout = _layout(name)
-    return layout.options({key.removeprefix("module."): np.shape(array) for key, array in state_dict.items()})
+    shapes = {key.removeprefix("module."): np.shape(array) for key, array in state_dict.items()}
+    return find(name, shapes).options(shapes)
 
 
 # ---------------------------------------------------------------- one variable
 
 
-def _key(path: Path, layout: "_Layout") -> str:
+def checkpoint_key(path: Path, layout: Layout) -> str:
     """The checkpoint's key of a variable: params/base1_0/conv_s/kernel is base1.0.conv_s.weight."""
     *modules, leaf = path[1:]
     leaf = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}.get(leaf, leaf)
@@ -92,134 +89,26 @@ def _key(path: Path, layout: "_Layout") -> str:
     return key
 
 
-def _stored_shape(path: Path, shape: tuple[int, ...]) -> tuple[int, ...]:
+def _is_transposed(key: str, layout: Layout) -> bool:
+    """Whether a key is that of a transposed convolution's kernel."""
+    return key.endswith(".weight") and bool(re.search(layout.transposed, key))
+
+
+def _stored_shape(path: Path, shape: tuple[int, ...], transposed: bool) -> tuple[int, ...]:
     """PyTorch's shape of a variable: kernels are (out, in, ...), 1-D ones 2-D with a width of 1."""
     if path[-1] != "kernel" or path[-2] == "bilinear":
         return shape
     *window, i, o = shape
+    if transposed:
+        return (i, o, *window)
     return (o, i, *window, 1) if len(shape) == 3 else (o, i, *window)
 
 
-def _reorder(path: Path, shape: tuple[int, ...], array: np.ndarray) -> np.ndarray:
+def _reorder(path: Path, shape: tuple[int, ...], array: np.ndarray, transposed: bool) -> np.ndarray:
     """From PyTorch's order of axes, (out, in, ...), to ours, (..., in, out)."""
     if path[-1] != "kernel" or path[-2] == "bilinear":
         return array
+    if transposed:
+        # Stored as (in, out, ...), and flipped against the kernel of the convolution that it is.
+        return np.flip(np.moveaxis(array, (0, 1), (-2, -1)), tuple(range(array.ndim - 2)))
     return np.moveaxis(array, (0, 1), (-1, -2)).reshape(shape)
-
-
-# ---------------------------------------------------------------- the models
-
-
-def _vinet_options(shapes: Shapes, prefix: str = "") -> dict[str, Any]:
-    """Clip length and number of skips, told by the decoder's temporal kernels."""
-
-    def time(layer: str) -> int | None:
-        shape = shapes.get(f"{prefix}decoder.convtsp{layer}.weight", ())
-        return shape[2] if len(shape) == 5 else None
-
-    if time("4.8") is not None:
-        clip_size = 48 if time("4.6") == 3 else 32
-    else:
-        clip_size = {1: 8, 2: 16}.get(time("4.3"), 32) if time("4.6") == 1 else 32
-    num_skips = sum(time(layer) != 1 for layer in ("2.0", "3.0", "4.0"))
-    found = {"clip_size": clip_size, "num_skips": num_skips}
-    return {key: value for key, value in found.items() if value != {"clip_size": 32, "num_skips": 3}[key]}
-
-
-def _vinet(options: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
-    video = _zeros(1, options.get("clip_size", 32), 32, 32, 3)
-    return _variables(models.create("vinet", **options), {"video": video})
-
-
-def _avinet_options(shapes: Shapes) -> dict[str, Any]:
-    """ViNet's options and the fusion, told by the extra layers around the transformer."""
-    fusion = {}
-    if "audio_conv_1x1.weight" in shapes:
-        fusion = {"fusion": "transformer"}
-    elif "conv_out_1x1.weight" in shapes:
-        fusion = {"fusion": "bilinear_transformer"}
-    return _vinet_options(shapes, "visual_model.") | fusion
-
-
-def _avinet(options: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
-    """The fusion fits one frame size and audio length, told by the sizes of its weights."""
-    clip_size = options.get("clip_size", 32)
-    positions, pooled, steps = 336, 42, 3
-    if len(shapes.get("bilinear.weight", ())) == 3:
-        positions, pooled, steps = shapes["bilinear.weight"]
-    elif "transformer.pos_encoder.pe" in shapes:
-        positions = shapes["transformer.pos_encoder.pe"][0] - steps
-    # Rows and columns with these numbers of positions, before and after every second column is dropped.
-    area = max(1, positions // (clip_size // 8))
-    rows = max(1, 2 * pooled - area)
-    batch = {
-        "video": _zeros(1, clip_size, 32 * rows, 32 * max(1, area // rows), 3),
-        "audio": _zeros(1, MIN_SAMPLES + _SAMPLES_PER_STEP * (steps - 1)),
-    }
-    return _variables(models.create("avinet", **options), batch)
-
-
-def _soundnet8(options: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
-    return _variables(models.create("soundnet8"), {"audio": _zeros(1, MIN_SAMPLES)})
-
-
-def _s3d_kinetics400(options: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
-    return _variables(models.create("s3d_kinetics400"), {"video": _zeros(1, 8, 32, 32, 3)})
-
-
-def _l3net(options: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
-    return _variables(classifiers.create("l3net"), _zeros(1, 1, 64, 64, 3), _zeros(1, 64, 64))
-
-
-def _zeros(*shape: int) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(shape, jnp.float32)
-
-
-def _variables(model: Any, *inputs: Any) -> dict[str, Any]:
-    return jax.eval_shape(model.init, jax.random.key(0), *inputs)
-
-
-def _kinetics_key(match: re.Match[str]) -> str:
-    """base1.0 ... base4.1 are one sequence in the published file, pools counted."""
-    return f"base.{int(match[2]) + {'1': 0, '2': 5, '3': 8, '4': 14}[match[1]]}."
-
-
-@dataclasses.dataclass(frozen=True)
-class _Layout:
-    """How a published checkpoint differs from our variables.
-
-    Attributes:
-        variables: (options, shapes of the checkpoint) -> shapes of our variables.
-        options: shapes of the checkpoint -> options of the model.
-        rename: regular expressions and their replacements, applied in turn to our keys.
-        unused: regular expression of keys that the official code never reads.
-        swapped: keys of arrays over classes whose two classes have the opposite order.
-    """
-
-    variables: Callable[[Mapping[str, Any], Shapes], dict[str, Any]]
-    options: Callable[[Shapes], dict[str, Any]] = lambda shapes: {}
-    rename: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = ()
-    unused: str = r"$^"
-    swapped: tuple[str, ...] = ()
-
-
-_SOUNDNET_HEADS = r"(^|\.)conv8_(objs|scns)\."
-
-_LAYOUTS = {
-    "vinet": _Layout(_vinet, _vinet_options),
-    "avinet": _Layout(
-        _avinet,
-        _avinet_options,
-        rename=((r"^fusion\.", ""), (r"in_proj\.", "in_proj_")),
-        unused=rf"{_SOUNDNET_HEADS}|^bilinear\.",
-    ),
-    "soundnet8": _Layout(_soundnet8, unused=_SOUNDNET_HEADS),
-    "s3d_kinetics400": _Layout(_s3d_kinetics400, rename=((r"^base(\d)\.(\d+)\.", _kinetics_key),), unused=r"^fc\.0\."),
-    "l3net": _Layout(_l3net, rename=((r"(conv|bn)(\d)\.(\d)\.", r"\1\2_\3."),), swapped=("fc2.weight", "fc2.bias")),
-}
-
-
-def _layout(name: str) -> _Layout:
-    if name not in _LAYOUTS:
-        raise InputError(f"no published layout is known of {name!r}: choose one of {', '.join(sorted(_LAYOUTS))}")
-    return _LAYOUTS[name]

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,12 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from avsd_jax import checkpoint
+from avsd_jax import checkpoint, losses
 from avsd_jax.data import pipeline
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 from avsd_jax.evaluators import saliency
-from avsd_jax.experiment import clip_spec, hears, initial_variables, model_from_config
+from avsd_jax.experiment import clip_spec, hears, initial_variables, model_from_config, training_store
 from avsd_jax.metric_writer import MetricWriter, NoWriter
 from avsd_jax.optimizer import make_optimizer, make_schedule
 from avsd_jax.parallel import check_batch_size, make_executor, make_mesh
@@ -47,9 +47,8 @@ class NonFiniteLossError(RuntimeError):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def training_batches(config: ConfigDict, start_step: int) -> Iterator[dict[str, np.ndarray]]:
+def training_batches(config: ConfigDict, store: VideoStore, start_step: int) -> Iterator[dict[str, np.ndarray]]:
     """This process's part of every global batch from `start_step` on; the order depends on seed and step alone."""
-    store = VideoStore.open(config.dataset, config.train_split, config.data_dir)
     return pipeline.train_batches(
         store,
         clip_spec(config),
@@ -72,12 +71,20 @@ def for_model(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def loss_options(config: ConfigDict) -> dict[str, float]:
-    """Weights of the loss terms."""
-    return {k: config[k] for k in ("rho", "cc_weight", "sim_weight", "nss_weight", "tag_weight")}
+def loss_options(config: ConfigDict) -> dict[str, Any]:
+    """The loss and the weights of its terms; what a configuration does not mention stays at its default."""
+    weights = ("rho", "bce_weight", "cc_weight", "sim_weight", "nss_weight", "tag_weight", "side_tag_weight")
+    return {name: config[name] for name in ("loss", *weights) if name in config}
 
 
-def train(config: ConfigDict, workdir: str | Path, *, mesh: Any = None, writer: Any = None) -> TrainState:
+def train(
+    config: ConfigDict,
+    workdir: str | Path,
+    *,
+    store: VideoStore | None = None,
+    mesh: Any = None,
+    writer: Any = None,
+) -> TrainState:
     """Trains one model into `workdir` and returns its last state.
 
     A run starts from (1) the newest readable checkpoint of `workdir`, else (2) the run `config.init` where its entries
@@ -87,6 +94,7 @@ def train(config: ConfigDict, workdir: str | Path, *, mesh: Any = None, writer: 
     Args:
         config: as the files in `configs/` make it.
         workdir: folder of the run; made if missing.
+        store: the videos to train on; what the configuration names by default.
         mesh: devices to run on; all by default.
         writer: takes `write_scalars(step, scalars)` and `close()`; `metrics.jsonl` and TensorBoard by default.
 
@@ -100,7 +108,8 @@ def train(config: ConfigDict, workdir: str | Path, *, mesh: Any = None, writer: 
     check_batch_size(config.batch_size, mesh)
     executor = make_executor(config.executor, mesh)
     model, optimizer = model_from_config(config, executor.axis_name), make_optimizer(config)
-    training_batches(config, 0)  # fails here, before the long start, where the data is not prepared
+    store = training_store(config) if store is None else store
+    training_batches(config, store, 0)  # fails here, before the long start, where the data does not fit
 
     workdir.mkdir(parents=True, exist_ok=True)
     check_same_run(config, workdir)
@@ -120,6 +129,7 @@ def train(config: ConfigDict, workdir: str | Path, *, mesh: Any = None, writer: 
         optimizer,
         loss_options(config),
         seed=config.seed,
+        side_weight=losses.side_schedule(config.total_steps, config.get("side_epochs", 0)),
         axis_name=executor.axis_name,
         compute_dtype=jnp.dtype(config.compute_dtype),
         ema_decay=config.ema_decay,
@@ -127,7 +137,7 @@ def train(config: ConfigDict, workdir: str | Path, *, mesh: Any = None, writer: 
     state = executor.place_state(state)
     step_fn = executor.compile(step_fn)
     try:
-        state = run_steps(config, state, step_fn, executor, checkpointer, writer)
+        state = run_steps(config, store, state, step_fn, executor, checkpointer, writer)
     finally:
         checkpointer.close()
         writer.close()
@@ -135,11 +145,17 @@ def train(config: ConfigDict, workdir: str | Path, *, mesh: Any = None, writer: 
 
 
 def run_steps(
-    config: ConfigDict, state: TrainState, step_fn: Callable, executor: Any, checkpointer: Any, writer: Any
+    config: ConfigDict,
+    store: VideoStore,
+    state: TrainState,
+    step_fn: Callable,
+    executor: Any,
+    checkpointer: Any,
+    writer: Any,
 ) -> TrainState:
     """The loop: feed, step, look at the loss, log, save."""
     start_step = int(executor.fetch_state(state).step)
-    schedule, batches = make_schedule(config), training_batches(config, start_step)
+    schedule, batches = make_schedule(config), training_batches(config, store, start_step)
     bar = tqdm(
         total=config.total_steps,
         initial=start_step,
@@ -241,13 +257,13 @@ MAY_CHANGE = (
 )
 
 
-def check_same_run(config: ConfigDict, workdir: Path) -> None:
+def check_same_run(config: ConfigDict, workdir: Path, may_change: Sequence[str] = MAY_CHANGE) -> None:
     """Raises InputError where `workdir` holds a run whose record differs in what decides its numbers."""
     if not (workdir / checkpoint.CONFIG_FILE).exists():
         return
     old = checkpoint.read_config(workdir).to_dict()
     new = json.loads(config.to_json())
-    changed = [k for k in sorted(set(old) | set(new)) if k not in MAY_CHANGE and old.get(k) != new.get(k)]
+    changed = [k for k in sorted(set(old) | set(new)) if k not in may_change and old.get(k) != new.get(k)]
     if changed:
         raise InputError(
             f"{workdir} holds a run with {changed[0]}={old.get(changed[0])!r}, now {new.get(changed[0])!r}: "

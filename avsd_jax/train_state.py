@@ -90,9 +90,10 @@ def share_of_mean(values: jax.Array, weights: jax.Array, axis_name: str | None) 
 def make_train_step(
     model: nn.Module,
     optimizer: optax.GradientTransformation,
-    loss_options: Mapping[str, float],
+    loss_options: Mapping[str, Any],
     *,
     seed: int,
+    side_weight: Callable[[Any], Any] | None = None,
     axis_name: str | None = None,
     compute_dtype: Any = jnp.float32,
     ema_decay: float = 0.0,
@@ -104,6 +105,7 @@ def make_train_step(
         optimizer: the whole chain, clipping included.
         loss_options: keyword arguments of `losses.terms` and `losses.total`.
         seed: of the dropout masks, folded with the step.
+        side_weight: step -> weight of the side maps (see `losses.side_schedule`); None where they are not trained.
         axis_name: the mapped axis under pmap, None under jit.
         compute_dtype: of the forward and backward pass; parameters, batch statistics and losses stay float32.
         ema_decay: of the running average of the parameters; 0 keeps none.
@@ -124,7 +126,8 @@ def make_train_step(
             rngs={"dropout": rng},
         )
         output = cast_floats(output, jnp.float32)
-        terms = losses.terms(output, batch, **loss_options)
+        sides = None if side_weight is None else side_weight(state.step)
+        terms = losses.terms(output, batch, side_weight=sides, **loss_options)
         shares = {name: share_of_mean(values, weights, axis_name) for name, (values, weights) in terms.items()}
         loss = losses.total(shares, **loss_options)
         if "avc_logits" in output:

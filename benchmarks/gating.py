@@ -1,7 +1,8 @@
 """Does gating by audio-visual consistency help? The demo's comparison over several seeds: mean and spread.
 
-    python -m benchmarks.gating [--config=configs/avinet.py:demo] [--workdir=runs/gating] [--seeds=0,1,2]
+    python -m benchmarks.gating [--model=avinet|stavis|stanet] [--workdir=runs/gating_MODEL] [--seeds=0,1,2]
 
+`--config=FILE` takes another configuration than `configs/MODEL.py:demo`.
 Each seed is a whole run of `avsd_jax.main` in `<workdir>/seed_<n>`: training and sampling start from the seed, the
 dataset is the same. A run that was cut off continues. Writes `gating.json` and `gating.md`.
 """
@@ -22,7 +23,10 @@ from avsd_jax.errors import InputError
 GROUPS = ("all", "consistent", "inconsistent")
 METRICS = ("CC", "NSS", "SIM", "KL", "AUC-J", "s-AUC")
 
+MODELS = ("avinet", "stavis", "stanet")
+
 # The configuration and the folder are the flags of `avsd_jax.main`.
+_MODEL = flags.DEFINE_enum("model", "avinet", MODELS, "Bi-stream model whose demo is repeated.")
 _SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Training seeds.")
 
 
@@ -77,8 +81,15 @@ def main(argv: Sequence[str]) -> None:
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
-    """Parses the command line of `avsd_jax.main` with this benchmark's defaults."""
-    defaults = {"--config=": "configs/avinet.py:demo", "--workdir=": "runs/gating"}
+    """Parses the command line of `avsd_jax.main` with this benchmark's defaults.
+
+    Raises:
+        InputError: an unknown model, or what `avsd_jax.main` refuses.
+    """
+    model = next((a.removeprefix("--model=") for a in argv if a.startswith("--model=")), _MODEL.default)
+    if model not in MODELS:
+        raise InputError(f"unknown model {model!r}: choose one of {', '.join(MODELS)}")
+    defaults = {"--config=": f"configs/{model}.py:demo", "--workdir=": f"runs/gating_{model}"}
     missing = [flag + value for flag, value in defaults.items() if not any(a.startswith(flag) for a in argv)]
     return command_line.parse_flags([argv[0], *missing, *argv[1:]])
 

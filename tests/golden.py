@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,10 +19,14 @@ def rule(shared: Path) -> ModuleType:
 
 
 def state_dict(shared: Path, case: str, seed: int) -> dict[str, np.ndarray]:
-    """A checkpoint in the official layout; `case` as in "vinet/avinet"."""
+    """A checkpoint in the official layout, times the factors that its spec asks for; `case` as in "vinet/avinet"."""
     folder, name = case.split("/")
-    spec = json.loads((shared / f"parity/{folder}/spec_{name}.json").read_text())["state_dict"]
-    return rule(shared).state_dict(spec, seed)
+    spec = json.loads((shared / f"parity/{folder}/spec_{name}.json").read_text())
+    drawn = rule(shared).state_dict(spec["state_dict"], seed)
+    for pattern, factor in spec.get("config", {}).get("golden_rule", {}).get("then_multiply", ()):
+        for key in filter(re.compile(pattern).search, drawn):
+            drawn[key] = drawn[key] * np.float32(factor)
+    return drawn
 
 
 def load(shared: Path, case: str, seed: int) -> dict[str, np.ndarray]:
@@ -57,3 +62,9 @@ def assert_tap(recorded: dict[str, np.ndarray], name: str, x: np.ndarray, tolera
     np.testing.assert_allclose(x[0][np.ix_(*index)], recorded[f"tap:{name}:slice"], rtol=0, atol=limit)
     means = x.mean(axis=(0, *range(2, x.ndim)), dtype=np.float64)
     np.testing.assert_allclose(means, recorded[f"tap:{name}:channel_mean"], rtol=0, atol=limit)
+
+
+def scaled(key: str, array: np.ndarray, rules: list[tuple[str, float]]) -> np.ndarray:
+    """A drawn array times the factors of all rules whose pattern is found in its key."""
+    factor = np.prod([np.float32(f) for pattern, f in rules if re.search(pattern, key)], dtype=np.float32)
+    return array * factor if array.dtype == np.float32 else array

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+from avsd_jax.errors import InputError
 from benchmarks import gating
 from benchmarks import metrics as metrics_benchmark
 
@@ -29,6 +30,21 @@ def test_gating_gives_mean_and_sample_deviation_over_seeds() -> None:
     lines = gating.table(summary).splitlines()
     assert lines[2].startswith("| V | 2.000 ± 1.000 |")
     assert lines[3].endswith("| 0.200 ± 0.100 |")
+
+
+def test_gating_takes_each_models_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(gating.command_line, "parse_flags", seen.append)
+    gating.parse_flags(["gating"])
+    gating.parse_flags(["gating", "--model=stavis", "--seeds=0"])
+    gating.parse_flags(["gating", "--model=stanet", "--config=mine.py", "--workdir=here"])
+    assert seen[0] == ["gating", "--config=configs/avinet.py:demo", "--workdir=runs/gating_avinet"]
+    assert seen[1][1:3] == ["--config=configs/stavis.py:demo", "--workdir=runs/gating_stavis"]
+    assert seen[2] == ["gating", "--model=stanet", "--config=mine.py", "--workdir=here"]
+    for model in gating.MODELS:
+        assert (ROOT / f"configs/{model}.py").exists()
+    with pytest.raises(InputError, match="unknown model 'deep': choose one of avinet, stavis, stanet"):
+        gating.parse_flags(["gating", "--model=deep"])
 
 
 def test_metrics_are_timed_only_where_all_agree() -> None:

@@ -7,7 +7,7 @@ import jax
 import pytest
 from ml_collections import ConfigDict
 
-from avsd_jax import train
+from avsd_jax import losses, train
 from avsd_jax.errors import InputError
 from avsd_jax.experiment import classifier_inputs, example_batch, model_from_config
 from avsd_jax.main import find_config
@@ -38,7 +38,14 @@ def every_row() -> list:
 @pytest.mark.parametrize("config", every_row())
 def test_a_training_step_has_the_right_shapes(config: ConfigDict) -> None:
     model, optimizer, batch = model_from_config(config), make_optimizer(config), example_batch(config, 2)
-    step = make_train_step(model, optimizer, train.loss_options(config), seed=0, ema_decay=config.ema_decay)
+    step = make_train_step(
+        model,
+        optimizer,
+        train.loss_options(config),
+        seed=0,
+        side_weight=losses.side_schedule(config.total_steps, config.get("side_epochs", 0)),
+        ema_decay=config.ema_decay,
+    )
 
     def first_step(batch: dict) -> tuple:
         rngs = {"params": jax.random.key(0), "dropout": jax.random.key(0)}
@@ -50,7 +57,8 @@ def test_a_training_step_has_the_right_shapes(config: ConfigDict) -> None:
     assert jax.tree.map(lambda x: (x.shape, x.dtype), before) == jax.tree.map(lambda x: (x.shape, x.dtype), after)
     assert metrics["loss"].shape == ()
     assert ("ce" in metrics) == (classifier_inputs(config) is not None)
-    assert ("kl" in metrics) == (config.model_name in ("vinet", "avinet"))
+    predicts = config.model_name in ("vinet", "avinet", "stavis_visual", "stavis", "stanet")
+    assert ("kl" in metrics) == (predicts and config.get("loss", "kl") == "kl")
 
 
 def test_configurations_are_locked_and_name_their_variants() -> None:

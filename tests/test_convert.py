@@ -72,6 +72,33 @@ def test_the_record_rebuilds_the_model(shared, case, name, found):
     assert {key: getattr(model, key) for key in found} == found
 
 
+def test_files_of_old_pytorch_are_read_beside_their_optimisers(tmp_path, shared):
+    """STAViS's are of the format before 1.6: a plain pickle, with the state of four optimisers in it."""
+    torch = pytest.importorskip("torch")
+    parameter = torch.nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.SGD([parameter], 0.1, momentum=0.9, dampening=0.9)
+    parameter.grad = torch.ones(3)
+    optimizer.step()
+    content = {"epoch": 61, "arch": "resnet-50", "state_dict": {"module.conv1.weight": torch.arange(3.0)}}
+    content |= {f"optimizer_{group}": optimizer.state_dict() for group in ("global", "sal", "sound", "fusion")}
+    path = tmp_path / "visual_split1_save_60.pth"
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+    assert not path.read_bytes().startswith(b"PK")
+    state = convert.read_state_dict(path)
+    assert {k: v.tolist() for k, v in state.items()} == {"module.conv1.weight": [0.0, 1.0, 2.0]}
+    old = shared / "parity/avc/fixture_avid_layout_legacy.pth.tar"
+    if old.exists():
+        assert {v.dtype.kind for v in convert.read_state_dict(old).values()} <= {"f", "i"}
+
+
+def test_a_stavis_folder_rebuilds_the_model(tmp_path, shared):
+    state = {f"module.{k}": v for k, v in golden.state_dict(shared, "stavis/audiovisual", 0).items()}
+    for name in ("stavis", "stavis_visual"):
+        config = ConfigDict(convert.record(name, convert.model_options(name, state), "x.pth"))
+        assert (config.frame_size, config.preprocessing) == ([112, 112], "stavis")
+        assert model_from_config(config).clip_size == 16
+
+
 def test_half_precision_becomes_float32(tmp_path, soundnet):
     torch = pytest.importorskip("torch")
     path = tmp_path / "half.pt"

@@ -194,3 +194,81 @@ def test_missing_target_is_named() -> None:
         rest = {k: v for k, v in batch.items() if k != key}
         with pytest.raises(InputError, match=key):
             losses.terms(output, rest, **options)
+
+
+# ---------------------------------------------------------------- STAViS's loss
+
+STAVIS = {"loss": "stavis", "bce_weight": 0.1, "cc_weight": 2.0, "nss_weight": 1.0}
+
+
+def stavis_case(shared: Path, seed: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Output and batch of a recorded case; the density in [0, 1], as the pipeline gives it."""
+    draw = lambda name: rule(shared).array(f"loss:{name}", (4, 1, 112, 112), seed)[:, 0]  # noqa: E731
+    density = np.clip(np.floor(60 * np.abs(draw("gt").astype(np.float64))), 0, 255).astype(np.float32)
+    density[1] = 0
+    fixations = (draw("fix") > 2.5).astype(np.float32)
+    fixations[2] = 0
+    logits = draw("pred") * np.float32(1.5) - np.float32(1)
+    sides = np.stack([draw(f"pred{i}") for i in range(4)], axis=1)
+    saliency = 1 / (1 + np.exp(-logits))
+    output = {"logits": logits, "saliency": saliency, "side_logits": sides}
+    return jax.tree.map(jnp.asarray, output), {"density": density / np.float32(255), "fixations": fixations}
+
+
+def per_example(terms: losses.Terms) -> np.ndarray:
+    """The official total of each example."""
+    values = {name: value * weight for name, (value, weight) in terms.items()}
+    return np.asarray(jax.vmap(lambda one: losses.total(one, **STAVIS))(values))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_stavis_terms_equal_the_official_ones(shared: Path, seed: int) -> None:
+    recorded = json.loads((shared / "parity/stavis/golden_losses.json").read_text())["cases"][f"seed{seed}"]
+    output, batch = stavis_case(shared, seed)
+    for name, mask in {"valid_all": (1, 1, 1, 1), "valid_1110": (1, 1, 1, 0)}.items():
+        expected = recorded[name]
+        terms = losses.terms(output, batch | {"mask": np.array(mask, bool)}, **STAVIS)
+        masked = {k: np.asarray(value * weight) for k, (value, weight) in terms.items()}
+        np.testing.assert_allclose(masked["bce"], expected["bce_sum_per_sample"], rtol=1e-5)
+        np.testing.assert_allclose(-masked["cc"], expected["neg_cc_per_sample"], atol=1e-5)
+        np.testing.assert_allclose(-masked["nss"], expected["neg_nss_per_sample"], atol=1e-5)
+        np.testing.assert_allclose(per_example(terms), expected["total_per_sample"], rtol=1e-5)
+
+    def mean_total(logits: jax.Array) -> jax.Array:
+        terms = losses.terms({"logits": logits, "saliency": jax.nn.sigmoid(logits)}, batch, **STAVIS)
+        return losses.total({k: jnp.mean(value) for k, (value, _) in terms.items()}, **STAVIS)
+
+    loss, gradient = jax.value_and_grad(mean_total)(jnp.asarray(output["logits"]))
+    np.testing.assert_allclose(loss, recorded["valid_all"]["mean_total"], rtol=1e-5)
+    norms = np.sqrt(np.sum(np.square(gradient), axis=(1, 2)))
+    np.testing.assert_allclose(norms, recorded["valid_all"]["grad_l2_per_sample"], rtol=1e-4)
+    np.testing.assert_allclose(gradient[0, 5, 7], recorded["valid_all"]["grad_at_[0,0,5,7]"], rtol=1e-4)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_deep_supervision_fades_as_officially(shared: Path, seed: int) -> None:
+    recorded = json.loads((shared / "parity/stavis/golden_losses.json").read_text())["cases"][f"seed{seed}"]
+    output, batch = stavis_case(shared, seed)
+    weight = losses.side_schedule(total_steps=60 * 38, epochs=60)
+    for epoch in (1, 30, 60):
+        for step in (38 * (epoch - 1), 38 * epoch - 1):  # the first and the last of the epoch
+            terms = losses.terms(output, batch, side_weight=weight(step), **STAVIS)
+            expected = recorded[f"deep_supervision_epoch{epoch}_of_60_total_per_sample"]
+            np.testing.assert_allclose(per_example(terms), expected, rtol=1e-5)
+    assert losses.side_schedule(100, 0) is None
+
+
+def test_stavis_loss_has_finite_gradients_where_the_official_one_has_none() -> None:
+    logits = jnp.full((1, 8, 8), -6.0)
+    batch = {"density": np.zeros((1, 8, 8), np.float32), "fixations": np.zeros((1, 8, 8), np.float32)}
+
+    def loss(logits: jax.Array) -> jax.Array:
+        terms = losses.terms({"logits": logits, "saliency": jax.nn.sigmoid(logits)}, batch, **STAVIS)
+        return losses.total({k: v.sum() for k, (v, _) in terms.items()}, **STAVIS)
+
+    assert np.isfinite(jax.grad(loss)(logits)).all()
+
+
+def test_an_unknown_loss_is_named() -> None:
+    with pytest.raises(InputError, match="unknown loss 'l2': choose one of kl, stavis"):
+        losses.terms({"saliency": jnp.zeros((1, 8, 8))}, {}, loss="l2")

@@ -255,6 +255,22 @@ def test_models_without_a_classifier_have_no_probability(tmp_path: Path, gate: s
     assert not (tmp_path / "out" / "maps").exists()
 
 
+@pytest.mark.slow
+def test_stavis_predicts_every_frame_and_its_maps_are_named_as_its_script_does(tmp_path: Path):
+    options = {"width": 0.1, "fusion_options": {"hidden": 4, "features": 4}}
+    model = predict.Predictor(save_random(tmp_path / "model", make_config("stavis", **options)))
+    path = write_video(tmp_path / "video.mp4", regular(10))
+    for maps in ("stavis", "npz"):
+        model.run(path, tmp_path / maps, maps=maps, progress=False)
+    files = sorted((tmp_path / "stavis/maps").iterdir())
+    assert [file.name for file in files] == [f"pred_sal_{i:06d}.jpg" for i in range(1, 11)]
+    for file, saliency in zip(files, np.load(tmp_path / "npz/maps/000000.npz")["saliency"], strict=True):
+        levels = np.asarray(Image.open(file), float)
+        stretched = 255 * (saliency - saliency.min()) / np.ptp(saliency)
+        assert levels.shape == (32, 64)
+        assert np.abs(levels - stretched).mean() < 8, "JPEG of quality 75 changes more"
+
+
 def test_an_error_leaves_nothing_behind(predictor: predict.Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = write_video(tmp_path / "video.mp4", regular(20))
     (tmp_path / "old").mkdir()

@@ -1,5 +1,7 @@
 """Published checkpoints: which variables they become, and what is refused."""
 
+import functools
+
 import golden
 import jax
 import numpy as np
@@ -42,6 +44,9 @@ CREATED = {
     "avinet": ("vinet/avinet", [{"video": _empty(1, 32, 224, 384, 3), "audio": _empty(1, 70560)}]),
     "soundnet8": ("vinet/soundnet", [{"audio": _empty(1, 70560)}]),
     "s3d_kinetics400": ("vinet/s3d_kinetics400", [{"video": _empty(1, 8, 32, 32, 3)}]),
+    "stavis": ("stavis/audiovisual", [{"video": _empty(1, 16, 112, 112, 3), "audio": _empty(1, 35280)}]),
+    "stavis_visual": ("stavis/visual", [{"video": _empty(1, 16, 112, 112, 3)}]),
+    "resnet50_kinetics": ("stavis/resnet50_kinetics", [{"video": _empty(1, 16, 112, 112, 3)}]),
     "l3net": ("avc/l3net", [_empty(1, 1, 224, 224, 3), _empty(1, 257, 199)]),
 }
 
@@ -78,6 +83,23 @@ def test_prefix_and_counters_do_not_matter(soundnet):
     assert jax.tree.all(jax.tree.map(np.array_equal, to_variables("soundnet8", bare), expected))
 
 
+def test_what_stavis_is_made_of_has_a_file_for_each_part(shared):
+    whole = golden.state_dict(shared, "stavis/audiovisual", 0)
+    stavis = to_variables("stavis", {f"module.{key}": array for key, array in whole.items()})
+
+    def check(name, part, keep):
+        published = {f"module.{key}": array for key, array in whole.items() if keep(key)}
+        imported = to_variables(name, published | {"module.layer4.0.conv1.weight": np.zeros(1)})
+        for collection, tree in imported.items():
+            held = functools.reduce(lambda tree, name: tree[name], part, stavis[collection])
+            assert jax.tree.all(jax.tree.map(np.array_equal, tree, held))
+
+    trunk = ("conv1.", "bn1.", "layer")
+    check("soundnet8", ["soundnet8"], lambda key: key.startswith("soundnet8.") and "num_batches" not in key)
+    check("resnet50_kinetics", ["visual_model", "trunk"], lambda key: key.startswith(trunk))
+    check("stavis_visual", ["visual_model"], lambda key: key.startswith((*trunk, "score_dsn.", "fuse.")))
+
+
 def test_l3nets_classes_are_swapped(shared):
     checkpoint = golden.state_dict(shared, "avc/l3net", 0)
     fc2 = to_variables("l3net", checkpoint)["params"]["fc2"]
@@ -97,5 +119,5 @@ def test_missing_unknown_and_misshapen_entries_are_named(soundnet):
 
 
 def test_unknown_name_lists_those_there_are():
-    with pytest.raises(InputError, match="'i3d': choose one of avinet, l3net, s3d_kinetics400, soundnet8, vinet"):
+    with pytest.raises(InputError, match="'i3d': choose one of avinet, l3net, .*, vinet"):
         to_variables("i3d", {})

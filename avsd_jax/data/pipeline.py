@@ -21,7 +21,7 @@ Keys of an example (a batch adds the axis b in front):
 import dataclasses
 import functools
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -44,7 +44,7 @@ __all__ = ["AUDIO_CONDITIONS", "ClipSpec", "eval_batches", "train_batches"]
 
 Example = dict[str, np.ndarray]
 
-# Samples of the classifier's waveform that are resampled, and kept, together.
+# Samples of a resampled waveform that are made, and kept, together.
 _AUDIO_BLOCK = 8192
 # What a mirrored clip shows mirrored, and along which axis.
 _WIDTH_AXES = {"video": 2, "density": 1, "fixations": 1, "avc_frames": 2}
@@ -176,12 +176,13 @@ def eval_batches(
     *,
     batch_size: int,
     stride: int = 1,
+    videos: Sequence[int] | None = None,
     audio_condition: str = "real",
     num_threads: int = 2,
     process_index: int = 0,
     process_count: int = 1,
 ) -> Iterator[Example]:
-    """Iterates once over every `stride`-th frame of every video, in order.
+    """Iterates once over every `stride`-th frame of every video asked for, in order.
 
     The last batch is filled up with repeats of the last row, whose `mask` is False.
 
@@ -190,6 +191,7 @@ def eval_batches(
         spec: what the model reads.
         batch_size: rows of the global batch.
         stride: distance between the frames predicted.
+        videos: which videos, by position; all by default.
         audio_condition: one of `AUDIO_CONDITIONS`: what both the model and its classifier hear.
         num_threads: threads that prepare clips; 0 prepares them while the caller waits.
         process_index: which process this is.
@@ -206,8 +208,8 @@ def eval_batches(
     sampling = spec.sampling
     targets = [
         (video, frame)
-        for video, index in enumerate(store.videos)
-        for frame in sampling.eval_targets(index.num_frames, spec.clip_size, stride)
+        for video in (range(len(store.videos)) if videos is None else videos)
+        for frame in sampling.eval_targets(store.videos[video].num_frames, spec.clip_size, stride)
     ]
     clips = _Clips(store, spec, audio_condition)
 
@@ -255,8 +257,8 @@ def _check(store: VideoStore, spec: ClipSpec) -> None:
         raise InputError(f"{store.name} has no videos: build it from at least one")
     # What the sampler cannot do, it says now and not in the first step.
     spec.sampling.eval_window(0, store.videos[0].num_frames, spec.clip_size, spec.frame_step)
-    if not spec.audio:
-        return
+    if not spec.audio or spec.preparation.SAMPLE_RATE is not None:
+        return  # nothing is heard, or a length that fits by definition
     frames = (spec.clip_size - 1) * spec.frame_step + 1
     for video in store.videos:
         needed = int(min(frames, video.num_frames) / video.fps * video.sample_rate) + 1
@@ -307,7 +309,8 @@ class _Clips:
             shown = avc.frame_indices(window.target, index.fps, index.num_frames, spec.avc)
             size = (spec.avc.frame_size, spec.avc.frame_size)
             example["avc_frames"] = self._frames(video, shown, size, avc, decode)
-            example["avc_audio"] = self._avc_audio(video, *avc.audio_span(window.target, index.fps, spec.avc))
+            span = avc.audio_span(window.target, index.fps, spec.avc)
+            example["avc_audio"] = self._resampled(video, spec.avc.sample_rate, *span)
         return example
 
     def _frames(
@@ -327,21 +330,22 @@ class _Clips:
         return prepare.normalise(np.stack([resized(frame) for frame in frames]))
 
     def _audio(self, video: int, window: Window) -> Float32[np.ndarray, " s"]:
-        index = self._store.videos[video]
-        start, stop = self._prepare.excerpt_span(
-            window.audio_first,
-            window.audio_last,
-            index.num_frames,
-            index.fps,
-            index.sample_rate,
-            index.num_samples,
+        index, prepare = self._store.videos[video], self._prepare
+        rate = prepare.SAMPLE_RATE or index.sample_rate
+        num_samples = -(-index.num_samples * rate // index.sample_rate)
+        start, stop = prepare.excerpt_span(
+            window.audio_first, window.audio_last, index.num_frames, index.fps, rate, num_samples
         )
-        excerpt = waveform.to_float(self._readers[video](start, stop)) * np.float32(self._prepare.WAVEFORM_SCALE)
-        return self._prepare.window_audio(excerpt, self._spec.audio_samples, window.reverse_audio)
+        if rate == index.sample_rate:
+            excerpt = waveform.to_float(self._readers[video](start, stop))
+        else:
+            excerpt = self._resampled(video, rate, start, stop)
+        scaled = excerpt * np.float32(prepare.WAVEFORM_SCALE)
+        return prepare.window_audio(scaled, self._spec.audio_samples, window.reverse_audio)
 
-    def _avc_audio(self, video: int, start: int, stop: int) -> Float32[np.ndarray, " s"]:
-        """The classifier's waveform; blocks are kept, since neighbouring clips hear mostly the same."""
-        rate, source_rate = self._spec.avc.sample_rate, self._store.videos[video].sample_rate
+    def _resampled(self, video: int, rate: int, start: int, stop: int) -> Float32[np.ndarray, " s"]:
+        """A part of the waveform at another rate; blocks are kept, since neighbouring clips hear mostly the same."""
+        source_rate = self._store.videos[video].sample_rate
 
         def block(number: int) -> np.ndarray:
             low = number * _AUDIO_BLOCK

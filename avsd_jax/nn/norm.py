@@ -14,18 +14,19 @@ Vector = Float[Array, " c"]
 class BatchNorm(nn.Module):
     """Batch normalisation over all axes but the last; variables as those of Flax's own.
 
-    The defaults are S3D's constants. The running variance is the biased one, as everywhere in Flax, where
-    PyTorch keeps the unbiased one.
+    The defaults are S3D's constants.
 
     Attributes:
         momentum: new = momentum * old + (1 - momentum) * batch; PyTorch's 0.001 is 0.999 here.
         epsilon: added to the variance.
         axis_name: the pmap axis over which batch statistics are averaged.
+        unbiased: keep the unbiased running variance, as PyTorch does; otherwise the biased one, as Flax does.
     """
 
     momentum: float = 0.999
     epsilon: float = 1e-3
     axis_name: str | None = None
+    unbiased: bool = False
 
     @nn.compact
     def __call__(self, x: Float[Array, "*n c"], use_running_average: bool) -> Float[Array, "*n c"]:
@@ -39,6 +40,9 @@ class BatchNorm(nn.Module):
             factor = scale * lax.rsqrt(var.value + self.epsilon)
             return (x * factor + (bias - mean.value * factor)).astype(x.dtype)
         y, batch_mean, batch_var = _normalise(x, scale, bias, self.epsilon, self.axis_name)
+        if self.unbiased:
+            count = x.size // x.shape[-1] * (1 if self.axis_name is None else lax.axis_size(self.axis_name))
+            batch_var = batch_var * (count / max(1, count - 1))
         mean.value = self.momentum * mean.value + (1 - self.momentum) * batch_mean
         var.value = self.momentum * var.value + (1 - self.momentum) * batch_var
         return y
@@ -101,16 +105,21 @@ def _normalise_backward(
 _normalise.defvjp(_normalise_forward, _normalise_backward)
 
 
-def conv_norm_relu(conv: nn.Module, norm: BatchNorm, x: jax.Array, train: bool) -> Float[Array, "b t h w c"]:
-    """ReLU(BatchNorm(conv(x))) in the dtype of `x`; at inference the norm is folded into the kernel.
+def conv_norm(conv: nn.Module, norm: BatchNorm, x: jax.Array, train: bool) -> Float[Array, "b *space c"]:
+    """BatchNorm(conv(x)) in the dtype of `x`; at inference the norm is folded into the kernel.
 
     Args:
-        conv: a bias-free `Conv3D`.
+        conv: a bias-free `Conv3D` or `Conv2D`.
         norm: the norm over its output channels.
-        x: [B, T, H, W, C].
+        x: [B, ..., C].
         train: normalise by batch statistics and update the running ones.
     """
     if train or norm.is_initializing():
-        return nn.relu(norm(conv(x), use_running_average=not train))
+        return norm(conv(x), use_running_average=not train)
     scale, shift = norm.affine()
-    return nn.relu(conv(x, scale, shift))
+    return conv(x, scale, shift)
+
+
+def conv_norm_relu(conv: nn.Module, norm: BatchNorm, x: jax.Array, train: bool) -> Float[Array, "b *space c"]:
+    """ReLU(BatchNorm(conv(x))); see `conv_norm`."""
+    return nn.relu(conv_norm(conv, norm, x, train))

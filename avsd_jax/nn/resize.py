@@ -1,4 +1,4 @@
-"""Bilinear upsampling of feature maps."""
+"""Bilinear resizing of feature maps."""
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +8,14 @@ from jaxtyping import Array, Float
 def upsample_2x(x: Float[Array, "b t h w c"]) -> Float[Array, "b t h2 w2 c"]:
     """Doubles height and width by half-pixel bilinear interpolation (PyTorch's `align_corners=False`)."""
     return _double(_double(x, 2), 3)
+
+
+def resize_bilinear(x: Float[Array, "b h w c"], size: tuple[int, int]) -> Float[Array, "b h2 w2 c"]:
+    """Resizes to `size` = (height, width) by half-pixel bilinear interpolation without antialiasing.
+
+    PyTorch's `interpolate(mode="bilinear", align_corners=False)`.
+    """
+    return jax.image.resize(x, (x.shape[0], *size, x.shape[-1]), "bilinear", antialias=False)
 
 
 def _double(x: jax.Array, axis: int) -> jax.Array:

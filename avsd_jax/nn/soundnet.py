@@ -23,7 +23,15 @@ _BLOCKS = (
     (1024, 4, 1),
 )
 
-MIN_SAMPLES = 4574
+
+def min_samples(steps: int = 1) -> int:
+    """Samples of the shortest waveform that gives this many steps after the last block."""
+    for _, _, pool in reversed(_BLOCKS):
+        steps = max(1, 2 * (steps * pool - 1))
+    return steps
+
+
+MIN_SAMPLES = min_samples()
 
 _HE_NORMAL = nn.initializers.he_normal()
 
@@ -35,11 +43,15 @@ class SoundNet(nn.Module):
         width: multiplies the channel counts (see `avsd_jax.nn.s3d.scaled`).
         features: output channels; None is the official 1024 times `width`.
         axis_name: the pmap axis over which BatchNorm statistics are averaged.
+        last_pool: window of a max-pool after the last block, which SoundNet does not have and STAViS adds.
+        unbiased: see `avsd_jax.nn.norm.BatchNorm`.
     """
 
     width: float = 1.0
     features: int | None = None
     axis_name: str | None = None
+    last_pool: int = 1
+    unbiased: bool = False
 
     @nn.compact
     def __call__(self, waveform: Float[Array, "b s"], train: bool = False) -> dict[str, Float[Array, "b _ _"]]:
@@ -51,16 +63,16 @@ class SoundNet(nn.Module):
             train: use and update batch statistics.
 
         Returns:
-            conv1 ... conv7: output [B, N, C] of each block, after its pooling; conv7 is the audio feature,
-                three steps
-            of 1024 channels for AViNet's 70560 samples.
+            conv1 ... conv7: output [B, N, C] of each block, after its pooling; conv7 is the audio feature, three steps
+            of 1024 channels for AViNet's 70560 samples, one for STAViS's 35280 with its pool of 2.
 
         Raises:
-            InputError: the waveform is shorter than `MIN_SAMPLES`.
+            InputError: the waveform is shorter than `min_samples(last_pool)`.
         """
-        if waveform.shape[1] < MIN_SAMPLES:
+        shortest = min_samples(self.last_pool)
+        if waveform.shape[1] < shortest:
             raise InputError(
-                f"audio has {waveform.shape[1]} samples: pad it to at least {MIN_SAMPLES}, SoundNet's shortest input"
+                f"audio has {waveform.shape[1]} samples: pad it to at least {shortest}, SoundNet's shortest input"
             )
         x = waveform[:, :, None]
         taps = {}
@@ -69,8 +81,9 @@ class SoundNet(nn.Module):
             features = self.features if last else scaled(channels, self.width)
             conv = nn.Conv(features, (kernel,), 2, kernel // 2, kernel_init=_HE_NORMAL, name=f"conv{block}")
             # Flax's momentum: PyTorch's 0.1 is 0.9 here.
-            norm = BatchNorm(momentum=0.9, epsilon=1e-5, axis_name=self.axis_name, name=f"batchnorm{block}")
+            norm = BatchNorm(0.9, 1e-5, self.axis_name, self.unbiased, name=f"batchnorm{block}")
             x = nn.relu(norm(conv(x), use_running_average=not train)).astype(x.dtype)
+            pool = self.last_pool if block == len(_BLOCKS) else pool
             x = max_pool(x[:, None, None], (1, 1, pool), (1, 1, pool))[:, 0, 0]
             taps[f"conv{block}"] = x
         return taps

@@ -69,5 +69,25 @@ def power_density(
     return (power * twice).swapaxes(1, 2)
 
 
+def normalised_log_power(
+    waveform: Float[Array, "b s"], sample_rate: int = 16000, window_length: int = 512, overlap: int = 353
+) -> Float[Array, "b f n"]:
+    """VGGSound's and STANet's front end: log of `power_density`, each patch with mean 0 and standard deviation 1.
+
+    Args:
+        waveform: [B, S]; clipped to [-1, 1]. Half a second at 16 kHz gives 257 x 48.
+        sample_rate: in Hz.
+        window_length, overlap: in samples.
+
+    Raises:
+        InputError: the waveform is shorter than one window.
+    """
+    clipped = jnp.clip(waveform.astype(jnp.float32), -1, 1)
+    power = jnp.log(power_density(clipped, sample_rate, window_length, overlap, window_length) + 1e-7)
+    deviation = power - jnp.mean(power, axis=(1, 2), keepdims=True)
+    std = jnp.sqrt(jnp.mean(jnp.square(deviation), axis=(1, 2), keepdims=True))
+    return (deviation / (std + 1e-9)).astype(waveform.dtype)
+
+
 def _squared_magnitude(x: jax.Array) -> jax.Array:
     return jnp.real(x) ** 2 + jnp.imag(x) ** 2

@@ -15,6 +15,7 @@ from PIL import Image
 from avsd_jax.data.preprocessing import vinet
 from avsd_jax.data.preprocessing._pillow import resize
 from avsd_jax.data.preprocessing.vinet import (
+    SAMPLE_RATE,
     WAVEFORM_SCALE,
     audio_samples,
     excerpt_bounds,
@@ -24,6 +25,7 @@ from avsd_jax.data.preprocessing.vinet import (
 from avsd_jax.errors import InputError
 
 __all__ = [
+    "SAMPLE_RATE",
     "FIRST_FILTERS",
     "FIRST_SIZE",
     "MEAN",

@@ -16,6 +16,8 @@ from avsd_jax.errors import InputError
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
+# The sound is heard at the video's own rate.
+SAMPLE_RATE = None
 # Waveform in [-1, 1] times 256: what SoundNet was trained on.
 WAVEFORM_SCALE = 256.0
 

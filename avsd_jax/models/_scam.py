@@ -1,0 +1,91 @@
+"""What STANet's classifiers of tags share: their inputs, and the head of the releases of 2021 and 2022.
+
+A class map is the classifier's evidence for one tag at every place; a tag's score is its mean. The classifiers return
+
+    tag_logits       [B, K] or [B, N, K]   scores that are trained: of the clip, or of each of its N frames
+    side_tag_logits  the same              scores of the maps before fusion, trained beside them where there are any
+    tag_scores       [B, K]                scores of the target frame by which the released scripts predict its tag
+    class_maps       [B, h, w, K]          raw activation maps of the target frame, at the classifier's grid
+"""
+
+from collections.abc import Mapping
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from avsd_jax.errors import InputError
+from avsd_jax.models._bistream import read
+from avsd_jax.nn.conv_gru import ConvGRU
+from avsd_jax.nn.spectrogram import normalised_log_power
+
+
+def clip(batch: Mapping[str, Array], num_frames: int) -> Float[Array, "b t h w 3"]:
+    """The clips of a batch.
+
+    Raises:
+        InputError: there are none, or they have another number of frames.
+    """
+    video = read(batch, "video")
+    if video.shape[1] != num_frames:
+        raise InputError(f"video has {video.shape[1]} frames where this classifier looks at {num_frames}: give those")
+    return video
+
+
+def spectrogram(batch: Mapping[str, Array]) -> Float[Array, "b f n"]:
+    """What is heard: `spectrogram` [B, F, N] where the batch has it, else made from `audio` [B, S] in [-1, 1]."""
+    return batch["spectrogram"] if "spectrogram" in batch else normalised_log_power(read(batch, "audio"))
+
+
+def score(maps: Float[Array, "*b h w k"]) -> Float[Array, "*b k"]:
+    """The mean of each class map."""
+    return jnp.mean(maps, axis=(-3, -2))
+
+
+class Fused(nn.Module):
+    """Joins two readings of the class maps and blends the result with the maps themselves.
+
+    Attributes:
+        size: of the joining convolution.
+    """
+
+    size: int = 1
+
+    @nn.compact
+    def __call__(
+        self, maps: Float[Array, "b h w k"], first: Float[Array, "b h w k"], second: Float[Array, "b h w k"]
+    ) -> Float[Array, "b h w k"]:
+        """The fused class maps."""
+        joined = nn.Conv(maps.shape[-1], (self.size, self.size), name="extra_conv_fusion")
+        y = joined(jnp.concatenate([first, second], axis=-1))
+        return ConvGRU(name="extra_ConvGRU")(y, maps)
+
+
+class ClassMaps(nn.Module):
+    """Three convolutions on a deep feature, and class maps.
+
+    Attributes:
+        num_tags: K.
+        channels: of the convolutions.
+    """
+
+    num_tags: int
+    channels: int
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h w k"]:
+        """[B, h, w, I] -> [B, h, w, K]."""
+        for number in range(3):
+            x = nn.relu(nn.Conv(self.channels, (3, 3), name=f"layer_{2 * number}")(x))
+        return nn.Conv(self.num_tags, (1, 1), name="layer_6")(x)
+
+
+def judged(features: Float[Array, "b h w c"], num_tags: int, name: str) -> dict[str, Float[Array, "b ..."]]:
+    """The first release's head, a linear layer on the features' mean; its kernel at every place gives the class maps.
+
+    To be called within a module's compact method: the layer, `name`, becomes the module's own.
+    """
+    layer = nn.Dense(num_tags, name=name)
+    logits = layer(jnp.mean(features, axis=(1, 2)))
+    maps = features @ layer.variables["params"]["kernel"].astype(features.dtype)
+    return {"tag_logits": logits, "tag_scores": logits, "class_maps": jnp.float32(maps)}

@@ -1,0 +1,48 @@
+"""3-D ResNet-50 as pre-trained on Kinetics (Hara et al., CVPR 2018): the trunk that STAViS's training starts from."""
+
+from collections.abc import Mapping
+
+from flax import linen as nn
+from jaxtyping import Array
+
+from avsd_jax.errors import InputError
+from avsd_jax.nn.conv3d import Lowering
+from avsd_jax.nn.resnet3d import ResNet3D
+
+
+class Model(nn.Module):
+    """Stem and stages 1 to 3, without the last stage and the classification layer; the variables of STAViS's `trunk`.
+
+    The weights were trained on RGB 0..255 less the mean of ActivityNet, as STAViS's are.
+
+    Attributes:
+        width: multiplies every channel count.
+        lowering: see `avsd_jax.nn.conv3d.conv3d`.
+        axis_name: the pmap axis over which BatchNorm statistics are averaged.
+    """
+
+    width: float = 1.0
+    lowering: Lowering = "auto"
+    axis_name: str | None = None
+
+    def setup(self) -> None:
+        """Shares the model's own scope, so that the variables carry no further name."""
+        self.trunk = ResNet3D(self.width, self.lowering, self.axis_name)
+        nn.share_scope(self, self.trunk)
+
+    def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:
+        """Encodes each clip.
+
+        Args:
+            batch: {"video": [B, T, H, W, 3]}; other keys are ignored.
+            train: use and update batch statistics.
+
+        Returns:
+            The taps stem and layer1 to layer3 [B, T', H', W', C]; see `avsd_jax.nn.resnet3d.ResNet3D`.
+
+        Raises:
+            InputError: no video.
+        """
+        if "video" not in batch:
+            raise InputError("the batch has no video: add the key 'video', [B, T, H, W, 3]")
+        return self.trunk(batch["video"], train)

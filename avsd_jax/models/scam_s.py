@@ -1,0 +1,59 @@
+"""S, STANet's classifier of what a single frame shows (releases of December 2021 and August 2022)."""
+
+from collections.abc import Mapping, Sequence
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array
+
+from avsd_jax.models import _scam
+from avsd_jax.nn.resnet import ResNeXt
+from avsd_jax.nn.self_gate import SelfGate
+
+
+class Model(nn.Module):
+    """ResNeXt up to its third stage, class maps, and class maps fused with spatially gated ones.
+
+    Attributes:
+        num_tags: K, how many tags it tells.
+        width, depths, axis_name, norm_momentum: see `avsd_jax.nn.resnet.ResNeXt`.
+    """
+
+    num_tags: int = 28
+    width: float = 1.0
+    depths: Sequence[int] = (3, 4, 23)
+    axis_name: str | None = None
+    norm_momentum: float = 0.9
+
+    @nn.compact
+    def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:
+        """Tells the tags of each frame.
+
+        Args:
+            batch: video [B, 1, H, W, 3], ImageNet-normalised, of any size; other keys are ignored.
+            train: use and update batch statistics.
+
+        Returns:
+            See `avsd_jax.models._scam`; also maps_before and maps_after [B, h, w, K], before and after fusion, and
+            self_gate [B, h, w, 1].
+
+        Raises:
+            InputError: no video, or more than a frame.
+        """
+        frames = _scam.clip(batch, 1)[:, 0]
+        trunk = ResNeXt(self.width, self.depths, self.axis_name, self.norm_momentum, name="features")
+        feature = list(trunk(frames, train).values())[-1]
+        before = nn.Conv(self.num_tags, (1, 1), name="extra_convs")(feature)
+        gate = SelfGate(name="self_gate")(before)
+        # Unlike in its sister networks nothing is rectified here.
+        after = _scam.Fused(name="fused")(before, before, gate * before)
+        return {
+            "features": feature,
+            "self_gate": gate,
+            "maps_before": before,
+            "maps_after": after,
+            "tag_logits": _scam.score(after),
+            "side_tag_logits": _scam.score(before),
+            "tag_scores": _scam.score(before),
+            "class_maps": jnp.float32((before + after) / 2),
+        }

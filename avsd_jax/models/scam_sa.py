@@ -1,0 +1,95 @@
+"""SA, STANet's classifier of what a frame shows where its sound points (release of December 2021)."""
+
+from collections.abc import Mapping, Sequence
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from avsd_jax.errors import InputError
+from avsd_jax.models import _scam
+from avsd_jax.nn.conv2d import Deconv2D
+from avsd_jax.nn.resize import resize_bilinear
+from avsd_jax.nn.resnet import ResNeXt
+from avsd_jax.nn.s3d import scaled
+from avsd_jax.nn.self_gate import SelfGate
+from avsd_jax.nn.vggsound import VGGSound
+
+# Side of the map made from the sound -> (size, stride) of the transposed convolutions that make it.
+_GROWTH = {8: ((3, 1), (3, 1), (4, 1)), 12: ((4, 2), (4, 2), (3, 1))}
+
+
+class Model(nn.Module):
+    """ResNeXt's class maps, fused from spatially gated ones and from ones under a mask that is made of the sound.
+
+    Attributes:
+        num_tags: K, how many tags it tells.
+        audio_grid: side of the mask: 8 is that of 256-pixel frames (coarse), 12 that of 356-pixel ones (fine). On
+            class maps of another size it is resized.
+        width, depths, axis_name, norm_momentum: see `avsd_jax.nn.resnet.ResNeXt`; the width also scales the head and
+            the audio encoder.
+    """
+
+    num_tags: int = 28
+    audio_grid: int = 8
+    width: float = 1.0
+    depths: Sequence[int] = (3, 4, 23, 3)
+    axis_name: str | None = None
+    norm_momentum: float = 0.9
+    hears = True
+
+    @nn.compact
+    def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:
+        """Tells the tags of each frame.
+
+        Args:
+            batch: video [B, 1, H, W, 3], ImageNet-normalised; audio [B, S], the half second around the frame, in
+                [-1, 1] at 16 kHz, or spectrogram [B, 257, 48] made of it. Other keys are ignored.
+            train: use and update batch statistics.
+
+        Returns:
+            See `avsd_jax.models._scam`; also maps_before and maps_after [B, h, w, K], before and after fusion,
+            self_gate and sound_mask [B, h, w, 1], heard [B, D] and sound_map [B, G, G, C].
+
+        Raises:
+            InputError: a missing key, more than a frame, or an `audio_grid` that there is not.
+        """
+        if self.audio_grid not in _GROWTH:
+            raise InputError(f"no audio_grid {self.audio_grid}: choose one of {', '.join(map(str, _GROWTH))}")
+        frames = _scam.clip(batch, 1)[:, 0]
+        trunk = ResNeXt(self.width, self.depths, self.axis_name, self.norm_momentum, name="features")
+        feature = list(trunk(frames, train).values())[-1]
+        before = _scam.ClassMaps(self.num_tags, scaled(2048, self.width), name="extra_video_d")(feature)
+        ear = VGGSound("vlad", self.width, self.axis_name, self.norm_momentum, name="audio_model")
+        heard = ear(_scam.spectrogram(batch), train)["pool"]
+        sound = self._unfold(heard)
+        mask = resize_bilinear(self._mask(sound), before.shape[1:3])
+        gate = SelfGate(name="self_gate")(before)
+        first, second = nn.relu(before + gate * before), nn.relu(before + before * mask)
+        after = _scam.Fused(name="fused")(before, first, second)
+        return {
+            "features": feature,
+            "heard": heard,
+            "sound_map": sound,
+            "sound_mask": mask,
+            "self_gate": gate,
+            "maps_before": before,
+            "maps_after": after,
+            "tag_logits": _scam.score(after),
+            "side_tag_logits": _scam.score(before),
+            "tag_scores": _scam.score(after),
+            "class_maps": jnp.float32((before + after) / 2),
+        }
+
+    def _unfold(self, heard: Float[Array, "b d"]) -> Float[Array, "b g g c"]:
+        """A map grown from the sound's vector."""
+        channels = scaled(2048, self.width)
+        x = nn.Dense(channels, name="extra_audio_d")(heard)[:, None, None]
+        for number, (size, stride) in enumerate(_GROWTH[self.audio_grid]):
+            x = Deconv2D(channels, size, stride, name=f"Aup_{2 * number}")(x)
+            x = nn.relu(x) if number < 2 else x
+        return x
+
+    def _mask(self, sound: Float[Array, "b g g c"]) -> Float[Array, "b g g 1"]:
+        x = nn.Conv(self.num_tags, (1, 1), name="extra_convs_0")(sound)
+        return nn.sigmoid(nn.Conv(1, (1, 1), name="extra_convs_1")(x))

@@ -1,0 +1,80 @@
+"""ST, STANet's classifier of what three successive frames show (releases of December 2021 and August 2022)."""
+
+from collections.abc import Mapping, Sequence
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from avsd_jax.errors import InputError
+from avsd_jax.models import _scam
+from avsd_jax.nn.conv3d import Conv3D
+from avsd_jax.nn.frame_mix import FrameMix
+from avsd_jax.nn.resnet import ResNeXt
+from avsd_jax.nn.s3d import scaled
+from avsd_jax.nn.self_gate import SelfGate
+
+# For each frame of a triple in order of time: how the triple is listed when the frame is judged.
+_LISTED = ((1, 0, 2), (0, 1, 2), (1, 2, 0))
+_TARGET = 1
+
+
+class Model(nn.Module):
+    """ResNeXt's class maps of each frame, fused from spatially gated ones and from ones under gates of all frames.
+
+    Attributes:
+        num_tags: K, how many tags it tells.
+        clip_size: 3, for the data pipeline.
+        width, depths, axis_name, norm_momentum: see `avsd_jax.nn.resnet.ResNeXt`; the width also scales the head.
+    """
+
+    num_tags: int = 28
+    clip_size: int = 3
+    width: float = 1.0
+    depths: Sequence[int] = (3, 4, 23, 3)
+    axis_name: str | None = None
+    norm_momentum: float = 0.9
+
+    @nn.compact
+    def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:
+        """Tells the tags of each frame of each triple; the middle one is the target.
+
+        Args:
+            batch: video [B, 3, H, W, 3], ImageNet-normalised, in order of time; other keys are ignored.
+            train: use and update batch statistics.
+
+        Returns:
+            See `avsd_jax.models._scam`, N = 3 in order of time; also maps_before and maps_after [B, 3, h, w, K],
+            before and after fusion, time_gate [B, 3, h, w, K] and self_gate [B, 3, h, w, 1].
+
+        Raises:
+            InputError: no video, or not of three frames.
+        """
+        if self.clip_size != len(_LISTED):
+            raise InputError(f"scam_st looks at {len(_LISTED)} frames: set clip_size={len(_LISTED)}")
+        video = _scam.clip(batch, len(_LISTED))
+        trunk = ResNeXt(self.width, self.depths, self.axis_name, self.norm_momentum, name="features")
+        feature = list(trunk(video.reshape(-1, *video.shape[2:]), train).values())[-1]
+        before = _scam.ClassMaps(self.num_tags, scaled(2048, self.width), name="extra_convs")(feature)
+        own = SelfGate(name="self_gate")(before)
+        context = self._context(before.reshape(-1, len(_LISTED), *before.shape[1:]))
+        first, second = nn.relu(before + own * before), nn.relu(before + before * context)
+        after = _scam.Fused(3, name="fused")(before, first, second)
+        out = {"features": feature, "self_gate": own, "time_gate": context, "maps_before": before, "maps_after": after}
+        out = {name: x.reshape(-1, len(_LISTED), *x.shape[1:]) for name, x in out.items()}
+        before, after = out["maps_before"], out["maps_after"]
+        return out | {
+            "tag_logits": _scam.score(after),
+            "side_tag_logits": _scam.score(before),
+            "tag_scores": _scam.score(after[:, _TARGET]),
+            "class_maps": jnp.float32((before + after)[:, _TARGET] / 2),
+        }
+
+    def _context(self, maps: Float[Array, "b n h w k"]) -> Float[Array, "b_n h w k"]:
+        """Gates made of all three frames, for each of them, in (0, 1)."""
+        listed = jnp.stack([maps[:, order, :, :, :] for order in map(jnp.array, _LISTED)], axis=1)
+        x = FrameMix(self.num_tags, name="extra_refineST_0")(listed.reshape(-1, *maps.shape[1:]))[:, None]
+        for number in (1, 2):
+            name = f"extra_refineST_{number}"
+            x = Conv3D(self.num_tags, (1, 3, 3), padding=(0, 1, 1), use_bias=True, name=name)(x)
+        return nn.sigmoid(x[:, 0])

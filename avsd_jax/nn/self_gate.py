@@ -1,0 +1,31 @@
+"""STANet's spatial gate: one number per place, from attention among all places of a map."""
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+
+class SelfGate(nn.Module):
+    """Self-attention over places that ends in a single channel.
+
+    Attributes:
+        gate_name: name of the last convolution, which differs between releases.
+    """
+
+    gate_name: str = "gate"
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w 1"]:
+        """How much each place counts, in (0, 1)."""
+        height, width, channels = x.shape[1:]
+
+        def project(features: int, name: str) -> Float[Array, "b n d"]:
+            return nn.Conv(features, (1, 1), name=name)(x).reshape(len(x), -1, features)
+
+        f, g = project(channels // 2, "projf"), project(channels // 2, "projg")
+        h = project(channels, "projh")
+        # The official softmax runs over the first index: each place j shares out what it takes among all places i.
+        attention = nn.softmax(jnp.einsum("bic,bjc->bij", f, g), axis=1)
+        out = jnp.einsum("bic,bij->bjc", h, attention)
+        out = out.reshape(len(x), height, width, channels)
+        return nn.sigmoid(nn.Conv(1, (1, 1), use_bias=False, name=self.gate_name)(out))

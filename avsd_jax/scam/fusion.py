@@ -1,0 +1,106 @@
+"""Selective class activation mapping (Wang et al., "STANet", CVPR 2021): from branches' maps to a pseudo ground truth.
+
+The arithmetic is that of the official MATLAB scripts. Planes are square, as there; boxes are 1-based and inclusive.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+from jaxtyping import Float, Int, Num, UInt8
+
+from avsd_jax.metrics.resize import bicubic_matrix
+
+# Maps that are averaged, the last of which lies this many frames ahead.
+_SLOTS = 5
+_AHEAD = 2
+_OFFSET = 1e-4
+
+Box = Int[np.ndarray, "4"]
+
+
+def stretch(x: Num[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    """Stretches a map to [0, 1]; a constant one stays as it is."""
+    x = np.asarray(x, np.float64)
+    low, high = x.min(), x.max()
+    return (x - low) / (high - low) if high > low else x
+
+
+def fuse(
+    cams: Sequence[UInt8[np.ndarray, "h w"]], confidences: Sequence[float] | Float[np.ndarray, " n"]
+) -> Float[np.ndarray, "h w"]:
+    """The branches' maps, each stretched, weighed by the branches' confidence, and stretched.
+
+    Args:
+        cams: one picture per branch.
+        confidences: of each branch in its frame; 0 leaves a branch out.
+    """
+    weighted = sum(stretch(cam / 255) * p for cam, p in zip(cams, confidences, strict=True))
+    return stretch((weighted + _OFFSET) / (sum(confidences) + _OFFSET))
+
+
+def bounding_box(fused: Float[np.ndarray, "h w"], threshold: float = 2.0) -> Box:
+    """The rectangle (first row, last row, first column, last column) around all that exceeds `threshold` means.
+
+    Counted from 1, inclusive. A map that nowhere exceeds them gives the whole plane.
+    """
+    above = fused > threshold * fused.mean()
+    if not above.any():
+        above = np.ones_like(above)
+    rows, columns = np.flatnonzero(above.any(axis=1)), np.flatnonzero(above.any(axis=0))
+    return np.array([rows[0], rows[-1], columns[0], columns[-1]]) + 1
+
+
+def resize(x: Num[np.ndarray, "h w *c"], size: tuple[int, int]) -> Float[np.ndarray, "height width *c"]:
+    """MATLAB's bicubic `imresize` in float64 of a map or a picture with channels."""
+    rows, columns = (bicubic_matrix(old, new) for old, new in zip(x.shape[:2], size, strict=True))
+    return np.einsum("Hh,hw...,Ww->HW...", rows, np.asarray(x, np.float64), columns, optimize=True)
+
+
+def as_picture(x: Num[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
+    """Values of 0 to 255, rounded and clipped as MATLAB's `uint8` does."""
+    return np.clip(np.floor(np.asarray(x) + 0.5), 0, 255).astype(np.uint8)
+
+
+def crop(frame: UInt8[np.ndarray, "h w 3"], box: Box, side: int) -> UInt8[np.ndarray, "ch cw 3"]:
+    """What a box of the `side` x `side` plane shows of a frame, which is brought to that size first."""
+    square = as_picture(resize(frame, (side, side)))
+    return square[_inside(box)]
+
+
+def paste(values: Num[np.ndarray, "h w"], box: Box, side: int) -> Float[np.ndarray, "side side"]:
+    """A map of what a box shows, put back: resized to the box, in a plane of zeros."""
+    first_row, last_row, first_column, last_column = box
+    plane = np.zeros((side, side))
+    plane[_inside(box)] = resize(values, (int(last_row - first_row + 1), int(last_column - first_column + 1)))
+    return plane
+
+
+def _inside(box: Box) -> tuple[slice, slice]:
+    first_row, last_row, first_column, last_column = (int(value) for value in box)
+    return slice(first_row - 1, last_row), slice(first_column - 1, last_column)
+
+
+def smooth(
+    maps: Iterable[Num[np.ndarray, "h w"]], threshold: float = 3.0
+) -> Iterator[tuple[int, Float[np.ndarray, "h w"]]]:
+    """Smooths a video's maps in time, each from the four smoothed ones before it and the map two frames ahead.
+
+    The first five maps start it. What is below `threshold` means of its smoothed map becomes 0, after the map has
+    been handed on.
+
+    Args:
+        maps: of all frames in order, each of any scale.
+        threshold: in means of a map.
+
+    Yields:
+        `(frame, map)`: frames counted from 0, 3 to N - 3, which have all that they need; maps in [0, 1]. Fewer than
+        six frames give none.
+    """
+    maps = iter(maps)
+    slots = [stretch(x) for x in itertools.islice(maps, _SLOTS)]
+    slots[-1:] = [stretch(np.mean(slots, axis=0))] if slots else []
+    for frame, ahead in enumerate(maps, start=_SLOTS - _AHEAD):
+        slots = [*slots[1:], stretch(ahead)]
+        slots[-1] = current = stretch(np.mean(slots, axis=0))
+        yield frame, np.where(current < threshold * current.mean(), 0, current)

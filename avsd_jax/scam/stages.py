@@ -1,0 +1,249 @@
+"""The stages of weak supervision, each of which goes on where it was stopped.
+
+    WORKDIR/<row>/               a trained classifier, coarse ones first (`config.scam.coarse`, then `.fine`)
+    WORKDIR/cams/<row>/<id>.npz  its activation maps of a video: `cams` uint8 [n, h, w], `confidence` float32 [n]
+    WORKDIR/boxes.json           {video id: {frame: box}}, where the coarse maps say that something is
+    WORKDIR/maps/                the pseudo ground truth, see `avsd_jax.data.maps`
+
+The n frames of a video are every `config.eval_stride`-th. A box is (first row, last row, first column, last column),
+counted from 1 and inclusive, in the square plane of `config.scam.side` pixels to which frames are brought.
+"""
+
+import itertools
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float32, UInt8
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from avsd_jax import checkpoint, datasets, train, whole_files
+from avsd_jax.data import maps, pipeline
+from avsd_jax.data.inside import below
+from avsd_jax.data.store import VideoStore
+from avsd_jax.errors import InputError
+from avsd_jax.experiment import clip_spec, model_from_config
+from avsd_jax.rows import Row, plan
+from avsd_jax.scam import cam, fusion
+
+# What may differ when a run goes on; the rest decides what its files hold.
+MAY_CHANGE = (
+    "checkpoint_every",
+    "data_dir",
+    "data_threads",
+    "eval_batch_size",
+    "executor",
+    "keep_checkpoints",
+    "log_every",
+    "tensorboard",
+)
+
+Boxes = dict[str, dict[int, fusion.Box]]
+Cams = tuple[UInt8[np.ndarray, "n h w"], Float32[np.ndarray, " n"]]
+
+
+def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
+    """Makes the pseudo ground truth of a training split from the tags of its videos alone.
+
+    Args:
+        config: as `configs/scam.py` makes it.
+        workdir: folder of the run.
+
+    Returns:
+        The record of `WORKDIR/maps`: for each classifier the share of frames whose best tag is one of their video's,
+        and its mean confidence there; the number of boxes and of maps.
+
+    Raises:
+        InputError: the data is not prepared, has videos without a known tag, or `workdir` holds another run.
+    """
+    workdir = Path(workdir)
+    rows = {row.name: row for row in plan(config, workdir)}
+    coarse, fine = ([rows[name] for name in names] for names in (config.scam.coarse, config.scam.fine))
+    if config.build_data:
+        datasets.build(config.dataset, config.data_dir, num_workers=os.cpu_count() or 1)
+    store = maps.unwatched(VideoStore.open(config.dataset, config.train_split, config.data_dir))
+    _present(store, config.tags)  # fails here, before the long start
+    whole_files.make_folder(workdir)
+    train.check_same_run(config, workdir, MAY_CHANGE)
+    checkpoint.write_config(workdir, config)
+
+    for row in coarse:
+        train.train(row.config, row.folder, store=store)
+        write_cams(row, store, workdir / "cams" / row.name, config.scam.rule)
+    boxes = find_boxes(config, store, workdir, [row.name for row in coarse])
+    shown = cropped(store, boxes, config.scam.side)
+    for row in fine:
+        train.train(row.config, row.folder, store=shown)
+        write_cams(row, shown, workdir / "cams" / row.name, config.scam.rule)
+    return write_maps(config, store, workdir, boxes)
+
+
+def _present(store: VideoStore, tags: Sequence[str]) -> Bool[np.ndarray, "v k"]:
+    """Which of the tags each video has."""
+    present = np.array([[tag in video.tags for tag in tags] for video in store.videos], bool)
+    without = [video.id for video, row in zip(store.videos, present, strict=True) if not row.any()]
+    if without:
+        raise InputError(
+            f"{store.name}: video {without[0]!r} has none of the tags {', '.join(tags)}: correct config.tags"
+        )
+    return present
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Activation maps
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def write_cams(row: Row, store: VideoStore, folder: Path, rule: str) -> None:
+    """Writes a trained classifier's activation maps and confidences of all videos that have no file yet."""
+    present = _present(store, row.config.tags)
+    todo = [i for i, video in enumerate(store.videos) if not _cam_file(folder, video.id).exists()]
+    bar = tqdm(total=len(store.videos), initial=len(store.videos) - len(todo), desc=f"{row.name} cams", unit="video")
+    with bar:
+        for video, outputs in itertools.groupby(_judged(row, store, todo), key=lambda output: output[0]):
+            judged = [
+                (cam.picture(class_maps, present[video], rule), cam.confidence(scores, present[video]))
+                for _, class_maps, scores in outputs
+            ]
+            cams, confidence = np.stack([c for c, _ in judged]), np.array([p for _, p in judged], np.float32)
+            path = _cam_file(folder, store.videos[video].id)
+            whole_files.write(path, lambda file, c=cams, p=confidence: np.savez_compressed(file, cams=c, confidence=p))
+            bar.update()
+
+
+def _judged(row: Row, store: VideoStore, videos: Sequence[int]) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """(video, class maps [h, w, K], scores [K]) of each frame in order."""
+    if not videos:
+        return
+    config, model = row.config, model_from_config(row.config)
+
+    @jax.jit
+    def forward(variables: Any, batch: Any) -> tuple[jax.Array, jax.Array]:
+        output = model.apply(variables, batch, train=False)
+        return output["class_maps"], output["tag_scores"]
+
+    placed = jax.device_put(checkpoint.load_for_inference(row.folder)[1])
+    batches = pipeline.eval_batches(
+        store, clip_spec(config), batch_size=config.eval_batch_size, stride=config.eval_stride, videos=videos
+    )
+    for batch in batches:
+        class_maps, scores = jax.device_get(forward(placed, train.for_model(batch)))
+        for i in np.flatnonzero(batch["mask"]):
+            yield int(batch["video_index"][i]), class_maps[i], scores[i]
+
+
+def _cam_file(folder: Path, video_id: str) -> Path:
+    return below(folder, f"{video_id}.npz")
+
+
+def _read_cams(config: ConfigDict, workdir: Path, name: str, video_id: str) -> Cams:
+    """A classifier's maps of a video, and its confidence where that is high enough, else 0."""
+    with np.load(_cam_file(workdir / "cams" / name, video_id)) as archive:
+        confidence = archive["confidence"]
+        return archive["cams"], np.where(confidence > config.scam.confidence, confidence, 0)
+
+
+def _fused(
+    config: ConfigDict, workdir: Path, names: Sequence[str], video_id: str
+) -> Iterator[Float32[np.ndarray, "s s"] | None]:
+    """The classifiers' joined map of each frame of a video; None where all of them err."""
+    read = [_read_cams(config, workdir, name, video_id) for name in names]
+    for frame in zip(*(zip(cams, confidence, strict=True) for cams, confidence in read), strict=True):
+        confidences = [float(p) for _, p in frame]
+        if any(confidences):
+            yield np.float32(fusion.fuse([cam.enlarged(c, config.scam.side) for c, _ in frame], confidences))
+        else:
+            yield None
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Boxes and crops
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def find_boxes(config: ConfigDict, store: VideoStore, workdir: Path, names: Sequence[str]) -> Boxes:
+    """The box of each frame of which a coarse classifier is sure, from `boxes.json` if that is there."""
+    path = workdir / "boxes.json"
+    if not path.is_file():
+        found: dict[str, dict[int, list[int]]] = {}
+        for video in tqdm(store.videos, desc="boxes", unit="video"):
+            fused = enumerate(_fused(config, workdir, names, video.id))
+            found[video.id] = {
+                i * config.eval_stride: fusion.bounding_box(plane, config.scam.box_threshold).tolist()
+                for i, plane in fused
+                if plane is not None
+            }
+        if not any(found.values()):
+            raise InputError("no coarse classifier tells a tag of any video: train longer, or lower scam.confidence")
+        whole_files.write_json(path, found)
+    boxes = json.loads(path.read_text())
+    return {video: {int(i): np.array(box) for i, box in frames.items()} for video, frames in boxes.items()}
+
+
+def cropped(store: VideoStore, boxes: Boxes, side: int) -> VideoStore:
+    """The videos as the fine classifiers see them: each frame cut to its box, targets only where there is one.
+
+    A frame without a box, such as a neighbour of a target, is cut to that of the nearest frame that has one.
+    """
+    known = [np.array(sorted(boxes[video.id]), int) for video in store.videos]
+
+    def crop(video: int, frame: int, image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "ch cw 3"]:
+        if not len(known[video]):
+            return image
+        nearest = known[video][np.abs(known[video] - frame).argmin()]
+        return fusion.crop(image, boxes[store.videos[video].id][int(nearest)], side)
+
+    return maps.only(store, lambda video, frame: frame in boxes[store.videos[video].id], crop)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Pseudo ground truth
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def write_maps(config: ConfigDict, store: VideoStore, workdir: Path, boxes: Boxes) -> dict[str, Any]:
+    """Joins the fine classifiers' maps, puts them back where they are from, smooths and writes them."""
+    folder = workdir / "maps"
+    if not (folder / maps.RECORD).is_file():
+        count = sum(
+            _write_video(config, workdir, folder, video.id, boxes[video.id])
+            for video in tqdm(store.videos, desc="maps", unit="video")
+        )
+        if not count:
+            raise InputError("no frame has a map: videos need six frames at eval_stride, and surer classifiers")
+        names = (*config.scam.coarse, *config.scam.fine)
+        branches = {name: _branch_record(config, store, workdir, name) for name in names}
+        facts = {"classifiers": branches, "boxes": sum(map(len, boxes.values())), "maps": count}
+        maps.write_record(folder, config.dataset, config.train_split, facts)
+    return json.loads((folder / maps.RECORD).read_text())
+
+
+def _write_video(
+    config: ConfigDict, workdir: Path, folder: Path, video_id: str, boxes: Mapping[int, fusion.Box]
+) -> int:
+    """Writes the maps of the frames that have one of their own; returns how many."""
+    side, stride = config.scam.side, config.eval_stride
+    own: list[bool] = []
+
+    def pasted() -> Iterator[np.ndarray]:
+        for i, plane in enumerate(_fused(config, workdir, config.scam.fine, video_id)):
+            own.append(plane is not None and i * stride in boxes)
+            yield fusion.paste(plane, boxes[i * stride], side) if own[-1] else np.zeros((side, side))
+
+    count = 0
+    for i, smoothed in fusion.smooth(pasted(), config.scam.map_threshold):
+        if own[i]:
+            maps.write_map(folder, video_id, i * stride, fusion.as_picture(255 * smoothed))
+            count += 1
+    return count
+
+
+def _branch_record(config: ConfigDict, store: VideoStore, workdir: Path, name: str) -> dict[str, float]:
+    confidence = np.concatenate([_read_cams(config, workdir, name, video.id)[1] for video in store.videos])
+    sure = confidence[confidence > 0]
+    return {"agrees": len(sure) / len(confidence), "confidence": float(sure.mean()) if len(sure) else 0.0}

@@ -1,0 +1,132 @@
+"""A model that states two flows and nothing else is gated, with every option, as all bi-stream models are."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from drawn import fast_jit, flat_shapes, normal, shapes, variables
+from flax import linen as nn
+
+from avsd_jax.errors import InputError
+from avsd_jax.models._bistream import BiStream, read
+
+OPTIONS = {
+    "classifier_options": {
+        "width": 0.1,
+        "frame_size": 32,
+        "sample_rate": 8000,
+        "audio_seconds": 0.25,
+        "nperseg": 80,
+        "noverlap": 40,
+        "nfft": 80,
+    },
+}
+BATCH = {
+    "video": normal(0, 3, 2, 4, 4, 3),
+    "audio": normal(1, 3, 5),
+    "avc_frames": normal(2, 3, 1, 32, 32, 3),
+    "avc_audio": 0.1 * normal(3, 3, 2000),
+    "avc_label": np.array([1, 0, -1], np.int32),
+}
+
+
+class TwoFlows(BiStream):
+    """V is the video's four channels, AV fuses them with the loudness; the decoder adds channels and time up."""
+
+    channels: int = 4
+
+    def see(self, batch, train):
+        v = nn.Conv(self.channels, (1, 1, 1), name="look")(read(batch, "video"))
+        return {"looked": v}, v
+
+    def fuse(self, v, features, batch, train):
+        audio = read(batch, "audio")[:, :, None]
+        return {"audio_features": audio, "fused": self.make_fusion()(v, audio, train)}
+
+    def decode(self, feature, features, train):
+        logits = jnp.sum(feature * nn.tanh(features["looked"]), axis=(1, 4))
+        return {"dec_in": feature, "logits": logits, "saliency": nn.sigmoid(logits)}
+
+
+def tiny(**options):
+    return TwoFlows(**OPTIONS, **options)
+
+
+DRAWN = variables(shapes(tiny(gate="classifier"), BATCH))
+
+
+def run(batch=BATCH, train=False, **options):
+    return fast_jit(lambda drawn: tiny(**options).apply(drawn, batch, train, mutable=["batch_stats"])[0])(DRAWN)
+
+
+@pytest.mark.parametrize("gate_at", ["input", "output"])
+def test_each_clip_gets_the_flow_that_the_gate_says(gate_at):
+    v, av = run(gate="never"), run(gate="always")
+    assert np.abs(v["saliency"] - av["saliency"]).min(axis=(1, 2)).max() > 1e-4, "the flows do not differ"
+    out = run(gate="labels", gate_at=gate_at)
+    assert out["gate"].tolist() == [True, False, False]
+    for name in ("saliency", "logits", "dec_in"):
+        expected = np.where(np.array([1, 0, 0], bool).reshape(3, *[1] * (out[name].ndim - 1)), av[name], v[name])
+        np.testing.assert_allclose(out[name], expected, rtol=1e-6, atol=1e-6)
+
+
+def test_both_maps_are_told_where_both_are_made():
+    out, v, av = run(gate="labels", gate_at="output"), run(gate="never", gate_at="output"), run(gate="always")
+    np.testing.assert_allclose(out["saliency_v"], v["saliency"], atol=1e-6)
+    np.testing.assert_allclose(out["saliency_av"], av["saliency"], atol=1e-6)
+    np.testing.assert_array_equal(v["saliency_v"], v["saliency"])
+    assert {"saliency_v", "saliency_av"}.isdisjoint(run(gate="labels"))
+
+
+def test_the_classifier_opens_its_gate_and_labels_may_in_training():
+    predicted = run(gate="classifier")
+    assert predicted["gate"].tolist() == (predicted["avc_logits"].argmax(-1) == 1).tolist()
+    forced = run(gate="classifier", train_gate="labels", train=True)
+    assert forced["gate"].tolist() == [True, False, False]
+
+
+def test_all_gates_share_one_set_of_variables():
+    plain = flat_shapes(shapes(tiny(gate="never"), BATCH))
+    assert any(path.startswith("params/fusion/") for path in plain)
+    for gate in ("always", "labels"):
+        assert flat_shapes(shapes(tiny(gate=gate), BATCH)) == plain
+    gated = flat_shapes(shapes(tiny(gate="classifier"), BATCH))
+    assert {k: v for k, v in gated.items() if "/classifier/" not in k} == plain != gated
+
+
+def test_vision_alone_reads_neither_sound_nor_labels():
+    out = run({"video": BATCH["video"]}, gate="never")
+    assert "fused" not in out
+    assert not out["gate"].any()
+
+
+def test_a_fusion_that_changes_the_shape_is_refused_with_the_mend(monkeypatch):
+    class Wider(nn.Module):
+        def __call__(self, visual, audio, train=False):
+            return jnp.concatenate([visual, visual], -1)
+
+    monkeypatch.setattr(TwoFlows, "make_fusion", lambda self: Wider(name="fusion"))
+    with pytest.raises(InputError, match=r"'concat' gives .* \(2, 4, 4, 8\) where .* \(2, 4, 4, 4\): choose another"):
+        shapes(tiny(), BATCH)
+
+
+@pytest.mark.parametrize(
+    ("options", "missing"),
+    [
+        ({"gate": "never"}, "video"),
+        ({"gate": "always"}, "audio"),
+        ({"gate": "labels"}, "avc_label"),
+        ({"gate": "classifier"}, "avc_audio"),
+        ({"gate": "classifier"}, "avc_frames"),
+    ],
+)
+def test_a_missing_entry_is_named(options, missing):
+    batch = {key: value for key, value in BATCH.items() if key != missing}
+    with pytest.raises(InputError, match=f"no '{missing}'"):
+        jax.eval_shape(tiny(**options).apply, DRAWN, batch)
+
+
+@pytest.mark.parametrize("options", [{"gate": "soft"}, {"gate_at": "middle"}, {"train_gate": "always"}])
+def test_an_unknown_option_is_named(options):
+    with pytest.raises(InputError, match=f"unknown {next(iter(options))} '{next(iter(options.values()))}': choose"):
+        shapes(tiny(**options), BATCH)
