@@ -298,7 +298,7 @@ def test_beam_and_stock_tfds_build_the_same(small: pathlib.Path):
     module = [sys.executable, "-m", "avsd_jax.datasets", "build", "--dataset=summe", manual]
     builder = pathlib.Path(stavis_files.__file__).parent.parent / "datasets_tfds/summe"
     tfds_build = [sys.executable, "-m", "tensorflow_datasets.scripts.cli.main", "build", str(builder), manual]
-    engine = "--beam_pipeline_options=runner=DirectRunner,direct_num_workers=2"
+    engine = "--beam_pipeline_options=runner=DirectRunner,direct_num_workers=2,direct_running_mode=multi_processing"
     commands = {
         "one": [*module, "--workers=1"],
         "beam": [*module, engine],

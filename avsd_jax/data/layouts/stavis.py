@@ -22,8 +22,6 @@ from avsd_jax.data.source import Inspection, MissingFile, Source, agreed_length
 from avsd_jax.errors import InputError
 
 _VARIABLE = "eyeMap"
-# Of a map's width, where gaze is rendered and pixels per degree are not known (datasets.md, section 4).
-_SIGMA = 0.03
 FOLDERS = {"frames": "video_frames", "sound": "video_audio", "annotations": "annotations"}
 
 
@@ -66,7 +64,7 @@ class Reader(Source):
         plane = picture_files.grey(maps[0]).shape
         points = _all_points(fixations[:n], plane)
         if self.options.maps == "gaze":
-            pictures = density.density_maps(points, n, plane, _SIGMA * plane[1])
+            pictures = density.density_maps(points, n, plane, density.SHARE_OF_WIDTH * plane[1])
         else:
             pictures = _supplied(maps[:n], plane)
         return schema.SourceVideo(
