@@ -22,6 +22,7 @@ from jaxtyping import Array, Float
 from avsd_jax.errors import InputError
 from avsd_jax.models._bistream import BiStream, Features, read
 from avsd_jax.models._stanet_heads import HEADS, TARGET
+from avsd_jax.nn.pool import smooth_max
 from avsd_jax.nn.resnet import ResNeXt
 from avsd_jax.nn.spectrogram import normalised_log_power
 from avsd_jax.nn.vggsound import VGGSound
@@ -101,7 +102,7 @@ class Model(BiStream):
         taps |= dict(zip(("low", "middle", "deep"), list(taps.values())[-3:], strict=True))
         features, v = self.head.see(taps)
         if self.num_tags:
-            features["tag_logits"] = jnp.max(self.tag_head(taps["deep"][:, TARGET]), axis=(1, 2))
+            features["tag_logits"] = smooth_max(self.tag_head(taps["deep"][:, TARGET]))
         return taps | features | {"target_frame": video[:, TARGET]}, v
 
     def fuse(

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from avsd_jax.errors import InputError
 from avsd_jax.nn.conv3d import Lowering
 from avsd_jax.nn.dsam import DARK, DSAM, SMALL, attend
+from avsd_jax.nn.pool import smooth_max
 from avsd_jax.nn.resnet3d import ResNet3D
 from avsd_jax.nn.s3d import scaled
 
@@ -96,7 +97,7 @@ class Model(nn.Module):
 
     def tell(self, layer3: Float[Array, "b t h w c"]) -> dict[str, Float[Array, "b k"]]:
         """tag_logits [B, K] from the deepest level; nothing without a head for tags."""
-        return {"tag_logits": jnp.max(self.tag_head(layer3), axis=(1, 2, 3))} if self.num_tags else {}
+        return {"tag_logits": smooth_max(self.tag_head(layer3))} if self.num_tags else {}
 
     def score(self, sides: Float[Array, "b h w c"]) -> Float[Array, "b h w"]:
         """The head's logits."""

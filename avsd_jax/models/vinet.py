@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from avsd_jax.errors import InputError
 from avsd_jax.nn.conv3d import Lowering
+from avsd_jax.nn.pool import smooth_max
 from avsd_jax.nn.s3d import S3D
 from avsd_jax.nn.vinet_decoder import Decoder
 
@@ -74,16 +75,8 @@ class Model(nn.Module):
         return self.backbone(video, train)
 
     def tell(self, y0: Float[Array, "b t h w c"]) -> dict[str, Float[Array, "b k"]]:
-        """tag_logits [B, K] from the deepest feature; nothing without a head for tags.
-
-        The largest value over all places, but smooth (of temperature 1/2): all places learn at first, the most
-        evident ones in the end. With the hard maximum the encoder learns to tell the tags half as fast.
-        """
-        if not self.num_tags:
-            return {}
-        evidence = 2 * self.tag_head(y0)
-        places = evidence.shape[1] * evidence.shape[2] * evidence.shape[3]
-        return {"tag_logits": (nn.logsumexp(evidence, axis=(1, 2, 3)) - jnp.log(places)) / 2}
+        """tag_logits [B, K] from the deepest feature; nothing without a head for tags."""
+        return {"tag_logits": smooth_max(self.tag_head(y0))} if self.num_tags else {}
 
     def decode(
         self,

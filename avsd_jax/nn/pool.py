@@ -1,4 +1,4 @@
-"""Max pooling over time, height and width."""
+"""Max pooling over time, height and width; the smooth largest value over all places."""
 
 from functools import partial
 
@@ -21,6 +21,16 @@ def max_pool(
         if window[axis - 1] > 1:
             x = _pool_axis(x, axis, window[axis - 1], strides[axis - 1], padding[axis - 1])
     return x
+
+
+def smooth_max(x: Float[Array, "b *places k"]) -> Float[Array, "b k"]:
+    """A smooth largest value over all places, of temperature 1/2: between their mean and their maximum.
+
+    For evidence of which only the most evident counts: all places learn at first, that one in the end. Behind the
+    hard maximum an encoder learns to tell a video's tags half as fast.
+    """
+    evidence = 2 * x.reshape(x.shape[0], -1, x.shape[-1])
+    return (jax.nn.logsumexp(evidence, axis=1) - jnp.log(evidence.shape[1])) / 2
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4))
