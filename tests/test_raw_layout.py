@@ -174,7 +174,6 @@ def test_coutrot_clips_are_found_under_both_names(tmp_path):
     assert (inspected.dropped_points, inspected.problems) == (10, ())
     assert inspected.counts == {"list": 10, "frames": 10, "gaze": 10}
     assert inspected.size == (120, 96)
-    assert "gaze left out: 10 missing, 0 blinks, saccades or errors, 10 outside the picture" in inspected.notes
     assert reader(tmp_path, "coutrot1", condition="pooled").read("clip2", None).num_viewers == 5
 
 
