@@ -314,3 +314,10 @@ def test_beam_and_stock_tfds_build_the_same(small: pathlib.Path):
         store = VideoStore.open("summe", "all", small / name)
         indices[name] = [*store.videos, *(store.frames(video, [5])[0].tolist() for video in range(3))]
     assert all(index == indices["one"] for index in indices.values())
+    picture = folder(small / "manual", "summe", VIDEOS["summe"][0], "stavis", "frames") / "img_00003.jpg"
+    picture.write_bytes(picture.read_bytes()[:-30])
+    words = [*commands["beam"], f"--data_dir={small}/broken"]
+    failed = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert failed.returncode == 2
+    assert failed.stderr.splitlines()[-1] == f"error: {picture} is cut short: restore the file"
+    assert not files_below(small / "broken")
