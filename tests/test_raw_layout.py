@@ -204,6 +204,8 @@ def test_avad_has_no_raw_form(tmp_path):
     (tmp_path / "AVAD").mkdir()
     with pytest.raises(InputError, match="raw: no such form of this set is known"):
         layouts.find(tmp_path, "avad", BuildOptions())
+    with pytest.raises(InputError, match="no raw form of avad is known, because its owners hand out maps"):
+        raw.Reader(tmp_path, "avad", BuildOptions()).videos()
 
 
 @pytest.mark.parametrize(("listed", "used"), [(12, 12), (10, 10), (14, 12), (9, None), (15, None)])
