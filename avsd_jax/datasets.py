@@ -203,12 +203,17 @@ def _summary(builder: VideoDatasetBuilder) -> str:
     parts = []
     for split, videos in builder.info.metadata["splits"].items():
         parts.append(f"{split} {len(videos)} videos, {sum(v['num_frames'] for v in videos)} frames")
-    notes = builder.info.metadata
-    left_out = f"; {len(notes['left_out'])} videos left out" if notes["left_out"] else ""
-    layout = f"; layout {notes['notes']['layout']}" if "layout" in notes["notes"] else ""
+    left_out = f"; {len(_left_out(builder))} videos left out" if _left_out(builder) else ""
+    notes = builder.info.metadata.get("notes", {})  # earlier builders wrote none
+    layout = f"; layout {notes['layout']}" if "layout" in notes else ""
     # Splits share files.
     files = {(s := path.stat()).st_ino: s.st_size for path in Path(builder.data_path).iterdir()}
     return f"{'; '.join(parts)}{left_out}{layout}; {sum(files.values()) / 1e6:.1f} MB in {builder.data_path}"
+
+
+def _left_out(builder: VideoDatasetBuilder) -> dict[str, str]:
+    """Why videos were left out, by video."""
+    return builder.info.metadata.get("left_out", {})
 
 
 def _build_command_line(args: argparse.Namespace) -> int:
@@ -222,7 +227,7 @@ def _build_command_line(args: argparse.Namespace) -> int:
         builder = load_builder(name, args.data_dir)
         if built:
             print(f"built {name} in {time.monotonic() - start:.0f} s: {_summary(builder)}")
-            for video, why in builder.info.metadata["left_out"].items():
+            for video, why in _left_out(builder).items():
                 print(f"left out {video}: {why}")
         else:
             print(f"{name} is already built (--overwrite builds it again): {_summary(builder)}")
@@ -249,10 +254,13 @@ def _check_command_line(args: argparse.Namespace) -> int:
 
 def _list_command_line(args: argparse.Namespace) -> int:
     for name in names():
-        for config in load_builder(name, args.data_dir).BUILDER_CONFIGS:
-            builder = load_builder(f"{name}/{config.name}", args.data_dir)
+        named = [config.name for config in load_builder(name, args.data_dir).BUILDER_CONFIGS]
+        # Options are names of their own, known by what was built with them.
+        folders = sorted(path.parent.parent for path in Path(args.data_dir, name).glob("*/*/dataset_info.json"))
+        for config in dict.fromkeys([*named, *(folder.name for folder in folders)]):
+            builder = load_builder(f"{name}/{config}", args.data_dir)
             state = _summary(builder) if _is_prepared(builder) else f"not prepared in {args.data_dir}"
-            print(f"{name}/{config.name}: {config.description} [{state}]")
+            print(f"{name}/{config}: {builder.builder_config.description} [{state}]")
     return 0
 
 

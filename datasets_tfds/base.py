@@ -34,6 +34,8 @@ from avsd_jax.worker_processes import end_with_parent
 
 ReadVideo = Callable[[], schema.SourceVideo]
 
+_ERROR = "error"
+
 
 @dataclasses.dataclass(frozen=True)
 class Contents:
@@ -275,8 +277,15 @@ def _run_on_beam(
     for note in notes:
         result = json.loads(note.read_text())
         note.unlink()
+        if _ERROR in result:
+            raise InputError(result[_ERROR])
         yield Written(**result)
 
 
 def _call_and_note(job: Callable[[], Written], note: Path) -> None:
-    whole_files.write_json(note, dataclasses.asdict(job()))
+    # An engine would try again what fails, and wrap the error in its own.
+    try:
+        result = dataclasses.asdict(job())
+    except InputError as error:
+        result = {_ERROR: str(error)}
+    whole_files.write_json(note, result)

@@ -30,6 +30,16 @@ from avsd_jax.data.source import Source, with_labels
 from avsd_jax.errors import InputError
 from datasets_tfds.base import Contents, VideoDatasetBuilder
 
+GAZE_OF_SUMME_AND_ETMD = """\
+@article{tsiami2019behaviorally,
+  title={A behaviorally inspired fusion approach for computational audiovisual saliency modeling},
+  author={Tsiami, Antigoni and Koutras, Petros and Katsamanis, Athanasios and Vatakis, Argiro and Maragos, Petros},
+  journal={Signal Processing: Image Communication},
+  volume={76},
+  year={2019}
+}"""
+"""How to cite the recordings that both sets share."""
+
 _SHARED_OPTIONS = ("maps", "silent_last_video")
 
 

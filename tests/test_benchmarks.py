@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from avsd_jax.errors import InputError
+from benchmarks import datasets as datasets_benchmark
 from benchmarks import gating
 from benchmarks import metrics as metrics_benchmark
 
@@ -67,3 +68,19 @@ def test_forward_prints_every_lowering() -> None:
     assert done.returncode == 0, done.stderr
     assert "folded" in done.stdout
     assert "direct" in done.stdout
+
+
+def test_datasets_are_built_and_read_in_every_form(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = {"LENGTH": 40, "SIZE": (160, 160), "CHUNKS": (16, 64), "STRIDES": (8,), "COMPARED": 1, "_POOL": 2}
+    for name, value in small.items():
+        monkeypatch.setattr(datasets_benchmark, name, value)
+    monkeypatch.setattr(datasets_benchmark.os, "cpu_count", lambda: 1)
+    results = datasets_benchmark.run(frames=120, reads=2, work_dir=tmp_path)
+    assert (results["videos"], results["frames"], list(results["builds"])) == (3, 120, [1])
+    assert results["builds"][1]["processor_seconds"] > 0
+    chunks, long_chunks, clips = results["storage"]
+    assert [form["storage"] for form in results["storage"]][2] == "clips of 32, one from each 8 frames"
+    # Two clips of 32 from 40 frames take 64 pictures' room.
+    assert clips["bytes"] / chunks["bytes"] == pytest.approx(64 / 40, rel=0.15)
+    assert chunks["bytes"] == pytest.approx(long_chunks["bytes"], rel=0.15)
+    assert all(form["undecoded_clips_per_second"] > 0 < form["clips_per_second"] for form in results["storage"])

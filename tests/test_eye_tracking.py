@@ -93,7 +93,7 @@ def test_a_file_system_without_links_gets_copies(tmp_path: pathlib.Path, monkeyp
     assert len(VideoStore.open("etmd", "train_2", tmp_path / "data").frames(1, [0, 11])) == 2
 
 
-def test_the_last_video_of_a_list_is_silent_on_request(tmp_path: pathlib.Path):
+def test_the_last_video_of_a_list_is_silent_on_request(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture):
     write_set(tmp_path, "avad")
     name = "avad/silent_last_video-on"
     assert command(f"--dataset={name}", f"--manual_dir={tmp_path}", f"--data_dir={tmp_path}/data") == 0
@@ -102,6 +102,8 @@ def test_the_last_video_of_a_list_is_silent_on_request(tmp_path: pathlib.Path):
         loud = [bool(store.audio(video, 0, 11_000).any()) for video in range(len(store.videos))]
         rms = [video.audio_rms > 0 for video in store.videos]
         assert loud == rms == ([True] * 3 if split == "all" else [True, False][2 - len(store.videos) :])
+    assert datasets.main(["list", f"--data_dir={tmp_path}/data"]) == 0
+    assert f"\n{name}: as its name says [train_1 2 videos" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -312,3 +314,10 @@ def test_beam_and_stock_tfds_build_the_same(small: pathlib.Path):
         store = VideoStore.open("summe", "all", small / name)
         indices[name] = [*store.videos, *(store.frames(video, [5])[0].tolist() for video in range(3))]
     assert all(index == indices["one"] for index in indices.values())
+    picture = folder(small / "manual", "summe", VIDEOS["summe"][0], "stavis", "frames") / "img_00003.jpg"
+    picture.write_bytes(picture.read_bytes()[:-30])
+    words = [*commands["beam"], f"--data_dir={small}/broken"]
+    failed = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert failed.returncode == 2
+    assert failed.stderr.splitlines()[-1] == f"error: {picture} is cut short: restore the file"
+    assert not files_below(small / "broken")

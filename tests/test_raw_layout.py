@@ -174,7 +174,6 @@ def test_coutrot_clips_are_found_under_both_names(tmp_path):
     assert (inspected.dropped_points, inspected.problems) == (10, ())
     assert inspected.counts == {"list": 10, "frames": 10, "gaze": 10}
     assert inspected.size == (120, 96)
-    assert "gaze left out: 10 missing, 0 blinks, saccades or errors, 10 outside the picture" in inspected.notes
     assert reader(tmp_path, "coutrot1", condition="pooled").read("clip2", None).num_viewers == 5
 
 
@@ -205,6 +204,8 @@ def test_avad_has_no_raw_form(tmp_path):
     (tmp_path / "AVAD").mkdir()
     with pytest.raises(InputError, match="raw: no such form of this set is known"):
         layouts.find(tmp_path, "avad", BuildOptions())
+    with pytest.raises(InputError, match="no raw form of avad is known, because its owners hand out maps"):
+        raw.Reader(tmp_path, "avad", BuildOptions()).videos()
 
 
 @pytest.mark.parametrize(("listed", "used"), [(12, 12), (10, 10), (14, 12), (9, None), (15, None)])

@@ -1,6 +1,6 @@
 """TFDS builder of ETMD."""
 
-from datasets_tfds.eye_tracking import EyeTrackingBuilder
+from datasets_tfds.eye_tracking import GAZE_OF_SUMME_AND_ETMD, EyeTrackingBuilder
 
 
 class Builder(EyeTrackingBuilder):
@@ -11,7 +11,8 @@ class Builder(EyeTrackingBuilder):
     SURVEY_FRAMES = 52_744
     HOMEPAGE = "http://cvsp.cs.ntua.gr/research/aveyetracking"
     LICENSE = "No terms are published; research use. The files are not to be passed on."
-    CITATION = """\
+    CITATION = (
+        """\
 @article{koutras2015perceptually,
   title={A perceptually based spatio-temporal computational framework for visual saliency estimation},
   author={Koutras, Petros and Maragos, Petros},
@@ -19,10 +20,6 @@ class Builder(EyeTrackingBuilder):
   volume={38},
   year={2015}
 }
-@article{tsiami2019behaviorally,
-  title={A behaviorally inspired fusion approach for computational audiovisual saliency modeling},
-  author={Tsiami, Antigoni and Koutras, Petros and Katsamanis, Athanasios and Vatakis, Argiro and Maragos, Petros},
-  journal={Signal Processing: Image Communication},
-  volume={76},
-  year={2019}
-}"""
+"""
+        + GAZE_OF_SUMME_AND_ETMD
+    )

@@ -1,6 +1,6 @@
 """TFDS builder of SumMe."""
 
-from datasets_tfds.eye_tracking import EyeTrackingBuilder
+from datasets_tfds.eye_tracking import GAZE_OF_SUMME_AND_ETMD, EyeTrackingBuilder
 
 
 class Builder(EyeTrackingBuilder):
@@ -13,17 +13,14 @@ class Builder(EyeTrackingBuilder):
     FPS = "15 to 30 per second"
     HOMEPAGE = "http://cvsp.cs.ntua.gr/research/aveyetracking"
     LICENSE = "No terms are published; research use. The files are not to be passed on."
-    CITATION = """\
+    CITATION = (
+        """\
 @inproceedings{gygli2014creating,
   title={Creating summaries from user videos},
   author={Gygli, Michael and Grabner, Helmut and Riemenschneider, Hayko and Van Gool, Luc},
   booktitle={European Conference on Computer Vision},
   year={2014}
 }
-@article{tsiami2019behaviorally,
-  title={A behaviorally inspired fusion approach for computational audiovisual saliency modeling},
-  author={Tsiami, Antigoni and Koutras, Petros and Katsamanis, Athanasios and Vatakis, Argiro and Maragos, Petros},
-  journal={Signal Processing: Image Communication},
-  volume={76},
-  year={2019}
-}"""
+"""
+        + GAZE_OF_SUMME_AND_ETMD
+    )

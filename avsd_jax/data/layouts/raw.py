@@ -94,7 +94,7 @@ class Reader(Source):
             counts = {"list": listed and listed.num_frames, **pictures.counts, "gaze": gaze.num_frames}
             counts = {kind: count for kind, count in counts.items() if count is not None}
             gaze = gaze.first(agreed_length(f"{self.dataset}, {video}", counts))
-            notes += [*_notes(gaze, pictures, listed), f"gaze left out: {gaze.dropped}"]
+            notes += _notes(gaze, pictures, listed)
         except InputError as error:
             problems.append(str(error))
         try:

@@ -20,6 +20,8 @@ from avsd_jax.data.preprocessing.vinet import (
     audio_samples,
     excerpt_bounds,
     excerpt_span,
+    smooth,
+    to_picture,
     window_audio,
 )
 from avsd_jax.errors import InputError
@@ -37,6 +39,8 @@ __all__ = [
     "normalise",
     "resize_density",
     "resize_frame",
+    "smooth",
+    "to_picture",
     "window_audio",
 ]
 
