@@ -80,8 +80,8 @@ def test_three_steps_equal_the_official_ones(shared, variant, recorded_as):
 def _check_gradients(got: dict[str, float], expected: dict[str, float | None]) -> None:
     """Nearly all within the recorded tolerance of 0.002, none beyond 0.005.
 
-    Rounding turns single ReLUs on or off, which moves some of the small gradients inside layer1: other ones, by as much,
-    where only the order of the sums in BatchNorm is another.
+    Rounding turns single ReLUs on or off, which moves some of the small gradients inside layer1; other ones, by as
+    much, where only the order of the sums in BatchNorm is another.
     """
     wanted = np.array([expected[key] or 0.0 for key in got])
     difference = np.abs(np.array(list(got.values())) - wanted)
