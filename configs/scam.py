@@ -13,7 +13,7 @@ Variants:
 Commands:
 
   python -m avsd_jax.scam --config=configs/scam.py:demo --workdir=runs/scam
-  python -m avsd_jax.evaluate --predictions=runs/scam/maps --dataset=sounding_shapes --split=train
+  python -m avsd_jax.evaluate --predictions=runs/scam/maps --first_frame=0 --dataset=sounding_shapes --split=train
   python -m avsd_jax.main --config=configs/stanet.py:demo --config.target_maps=runs/scam/maps --workdir=runs/stanet
 """
 
