@@ -13,7 +13,7 @@ Variants:
 Commands:
 
   python -m avsd_jax.scam --config=configs/scam.py:demo --workdir=runs/scam
-  python -m avsd_jax.evaluate --predictions=runs/scam/maps --dataset=sounding_shapes --split=train
+  python -m avsd_jax.evaluate --predictions=runs/scam/maps --first_frame=0 --dataset=sounding_shapes --split=train
   python -m avsd_jax.main --config=configs/stanet.py:demo --config.target_maps=runs/scam/maps --workdir=runs/stanet
 """
 
@@ -135,6 +135,7 @@ def paper() -> ConfigDict:
     config.scam.confidence = 0.0  # what a classifier's must exceed; 0.99 in the CVPR release's crop scripts
     config.scam.side = 356  # of the square plane of boxes and maps, pixels
     config.scam.box_threshold = 2.0  # times a map's mean
+    config.scam.smooth = True  # in time, as the official code does at full rate on things that hardly move
     config.scam.map_threshold = 3.0
 
     config.rows = config.scam.coarse + config.scam.fine
@@ -181,6 +182,9 @@ def demo(config: ConfigDict) -> None:
     config.eval_stride = 5
     config.eval_batch_size = 32
     config.scam.side = 128
+    # Every fifth frame, and shapes that move: smoothing lags behind them.
+    config.scam.smooth = False
+    config.scam.map_threshold = 1.0
     rows = {
         "s": {"label": "", "effort": 4},
         "sa": {"label": "", "model_name": "scam_sa", "effort": 1},

@@ -33,6 +33,15 @@ def test_fusion_box_and_smoothing_equal_the_official_arithmetic(shared, seed):
     np.testing.assert_allclose(smoothed, recorded["smooth_frame4to10"], atol=1e-7)
 
 
+def test_smoothing_lags_and_a_cut_keeps_what_stands_out():
+    """A light that jumps to the other side at frame 10 is followed only frames later."""
+    maps = np.zeros((40, 1, 8))
+    maps[:10, 0, 1] = maps[10:, 0, 6] = 1.0
+    smoothed = dict(fusion.smooth(maps))
+    assert [int(smoothed[i].argmax()) for i in (7, 10, 14, 30)] == [1, 1, 1, 6]
+    np.testing.assert_array_equal(fusion.cut(np.array([[0.0, 1.0, 2.0, 5.0]]), 1.0), [[0, 0, 2, 5]])
+
+
 def test_a_branch_that_errs_does_not_count():
     rng = np.random.default_rng(0)
     first, second = rng.integers(0, 256, (2, 9, 9)).astype(np.uint8)
@@ -98,7 +107,7 @@ def shrunk(config: ConfigDict, data_dir: pathlib.Path, **changes: object) -> Con
 def tiny_scam(data_dir: pathlib.Path, **changes: object) -> ConfigDict:
     """The demo at the size of a test. One fine network stands for three, which are compiled as the coarse ones are."""
     config = demo_config("scam")
-    config.scam.side = 64
+    config.scam.side, config.scam.smooth = 64, True
     config.scam.fine = ("fine_s",)
     return shrunk(config, data_dir, **{"total_steps": 4} | changes)
 

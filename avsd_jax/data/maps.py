@@ -2,7 +2,7 @@
 
 A folder of maps holds `<video id>/<frame, six digits>.png`, 8-bit grey, whole frames at any size, and the record
 `maps.json`, which is written last. Frames without a map have no target. It is a folder of predictions as well:
-`python -m avsd_jax.evaluate --predictions=FOLDER` scores it.
+`python -m avsd_jax.evaluate --predictions=FOLDER --first_frame=0` scores it.
 """
 
 import json

@@ -8,7 +8,7 @@ A class map is the classifier's evidence for one tag at every place; a tag's sco
     class_maps       [B, h, w, K]          raw activation maps of the target frame, at the classifier's grid
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -17,24 +17,69 @@ from jaxtyping import Array, Float
 from avsd_jax.errors import InputError
 from avsd_jax.models._bistream import read
 from avsd_jax.nn.conv_gru import ConvGRU
+from avsd_jax.nn.resnet import ResNeXt
 from avsd_jax.nn.spectrogram import normalised_log_power
+from avsd_jax.nn.vggsound import VGGSound
 
 
-def clip(batch: Mapping[str, Array], num_frames: int) -> Float[Array, "b t h w 3"]:
-    """The clips of a batch.
+class Classifier(nn.Module):
+    """The base of the classifiers.
 
-    Raises:
-        InputError: there are none, or they have another number of frames.
+    Attributes:
+        num_tags: K, how many tags it tells.
+        width, depths, axis_name, norm_momentum: see `avsd_jax.nn.resnet.ResNeXt`; the width scales the other parts too.
     """
-    video = read(batch, "video")
-    if video.shape[1] != num_frames:
-        raise InputError(f"video has {video.shape[1]} frames where this classifier looks at {num_frames}: give those")
-    return video
+
+    num_tags: int = 28
+    width: float = 1.0
+    depths: Sequence[int] = (3, 4, 23, 3)
+    axis_name: str | None = None
+    norm_momentum: float = 0.9
+
+    def frames(self, batch: Mapping[str, Array], number: int = 1) -> Float[Array, "b_t h w 3"]:
+        """All frames of the batch's clips.
+
+        Raises:
+            InputError: there are none, or the clips have another number of frames.
+        """
+        video = read(batch, "video")
+        if video.shape[1] != number:
+            raise InputError(f"video has {video.shape[1]} frames where this classifier looks at {number}: give those")
+        return video.reshape(-1, *video.shape[2:])
+
+    def trunk(self, frames: Float[Array, "n h w 3"], train: bool, name: str) -> Float[Array, "n h2 w2 c"]:
+        """The last feature of ResNeXt, which becomes the submodule `name`."""
+        trunk = ResNeXt(self.width, self.depths, self.axis_name, self.norm_momentum, name=name)
+        return list(trunk(frames, train).values())[-1]
+
+    def ear(self, batch: Mapping[str, Array], train: bool, name: str) -> Float[Array, "b d"]:
+        """VGGSound's vector of what is heard; the encoder becomes the submodule `name`.
+
+        Read is `spectrogram` [B, F, N] where the batch has it, else `audio` [B, S] in [-1, 1].
+        """
+        ready = "spectrogram" in batch
+        heard = batch["spectrogram"] if ready else normalised_log_power(read(batch, "audio"))
+        return VGGSound("vlad", self.width, self.axis_name, self.norm_momentum, name=name)(heard, train)["pool"]
 
 
-def spectrogram(batch: Mapping[str, Array]) -> Float[Array, "b f n"]:
-    """What is heard: `spectrogram` [B, F, N] where the batch has it, else made from `audio` [B, S] in [-1, 1]."""
-    return batch["spectrogram"] if "spectrogram" in batch else normalised_log_power(read(batch, "audio"))
+class TripleClassifier(Classifier):
+    """The base of those that look at three successive frames.
+
+    Attributes:
+        clip_size: 3, for the data pipeline.
+    """
+
+    clip_size: int = 3
+
+    def triples(self, batch: Mapping[str, Array]) -> Float[Array, "b_t h w 3"]:
+        """All frames of the batch's triples.
+
+        Raises:
+            InputError: there are none, or the clips have another number of frames, or the option says so.
+        """
+        if self.clip_size != 3:
+            raise InputError(f"this classifier looks at 3 frames, not at {self.clip_size}: set clip_size=3")
+        return self.frames(batch, 3)
 
 
 def score(maps: Float[Array, "*b h w k"]) -> Float[Array, "*b k"]:

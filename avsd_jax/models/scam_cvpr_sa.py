@@ -1,6 +1,6 @@
 """SA of STANet's first release (CVPR 2021): the classifier of what a frame shows where its sound points."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -9,26 +9,19 @@ from jaxtyping import Array, Float
 from avsd_jax.models import _scam
 from avsd_jax.nn.conv2d import Deconv2D
 from avsd_jax.nn.resize import resize_bilinear
-from avsd_jax.nn.resnet import ResNeXt
 from avsd_jax.nn.rfb import RFB
 from avsd_jax.nn.s3d import scaled
-from avsd_jax.nn.vggsound import VGGSound
 
 
-class Model(nn.Module):
+class Model(_scam.Classifier):
     """ResNeXt and a receptive field block under a mask of picture and sound, a mean over places and a linear layer.
 
     Attributes:
-        num_tags: K, how many tags it tells; the published network leaves out the last category of its data.
-        width, depths, axis_name, norm_momentum: see `avsd_jax.nn.resnet.ResNeXt`; the width also scales the head and
-            the audio encoder.
+        num_tags: as in the base; the published network leaves out the last category of its data.
+        others: see the base.
     """
 
     num_tags: int = 27
-    width: float = 1.0
-    depths: Sequence[int] = (3, 4, 23, 3)
-    axis_name: str | None = None
-    norm_momentum: float = 0.9
     hears = True
 
     @nn.compact
@@ -49,12 +42,9 @@ class Model(nn.Module):
         Raises:
             InputError: a missing key, or more than a frame.
         """
-        frames = _scam.clip(batch, 1)[:, 0]
-        trunk = ResNeXt(self.width, self.depths, self.axis_name, self.norm_momentum, name="layerV")
         channels = scaled(128, self.width)
-        seen = RFB(channels, name="layerV_down")(list(trunk(frames, train).values())[-1])
-        ear = VGGSound("vlad", self.width, self.axis_name, self.norm_momentum, name="layerA")
-        sound = self._unfold(ear(_scam.spectrogram(batch), train)["pool"], channels)
+        seen = RFB(channels, name="layerV_down")(self.trunk(self.frames(batch), train, "layerV"))
+        sound = self._unfold(self.ear(batch, train, "layerA"), channels)
         attention = self._attend(resize_bilinear(sound, seen.shape[1:3]), seen)
         switch = batch["switch"] if "switch" in batch else jnp.ones(len(seen), seen.dtype)
         seen = nn.relu(switch[:, None, None, None] * nn.sigmoid(attention) * seen + seen)

@@ -7,23 +7,13 @@ from flax import linen as nn
 from jaxtyping import Array
 
 from avsd_jax.models import _scam
-from avsd_jax.nn.resnet import ResNeXt
 from avsd_jax.nn.self_gate import SelfGate
 
 
-class Model(nn.Module):
-    """ResNeXt up to its third stage, class maps, and class maps fused with spatially gated ones.
+class Model(_scam.Classifier):
+    """ResNeXt up to its third stage, class maps, and class maps fused with spatially gated ones; see the base."""
 
-    Attributes:
-        num_tags: K, how many tags it tells.
-        width, depths, axis_name, norm_momentum: see `avsd_jax.nn.resnet.ResNeXt`.
-    """
-
-    num_tags: int = 28
-    width: float = 1.0
     depths: Sequence[int] = (3, 4, 23)
-    axis_name: str | None = None
-    norm_momentum: float = 0.9
 
     @nn.compact
     def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:
@@ -40,9 +30,7 @@ class Model(nn.Module):
         Raises:
             InputError: no video, or more than a frame.
         """
-        frames = _scam.clip(batch, 1)[:, 0]
-        trunk = ResNeXt(self.width, self.depths, self.axis_name, self.norm_momentum, name="features")
-        feature = list(trunk(frames, train).values())[-1]
+        feature = self.trunk(self.frames(batch), train, "features")
         before = nn.Conv(self.num_tags, (1, 1), name="extra_convs")(feature)
         gate = SelfGate(name="self_gate")(before)
         # Unlike in its sister networks nothing is rectified here.

@@ -1,6 +1,6 @@
 """SA, STANet's classifier of what a frame shows where its sound points (release of December 2021)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -10,32 +10,23 @@ from avsd_jax.errors import InputError
 from avsd_jax.models import _scam
 from avsd_jax.nn.conv2d import Deconv2D
 from avsd_jax.nn.resize import resize_bilinear
-from avsd_jax.nn.resnet import ResNeXt
 from avsd_jax.nn.s3d import scaled
 from avsd_jax.nn.self_gate import SelfGate
-from avsd_jax.nn.vggsound import VGGSound
 
 # Side of the map made from the sound -> (size, stride) of the transposed convolutions that make it.
 _GROWTH = {8: ((3, 1), (3, 1), (4, 1)), 12: ((4, 2), (4, 2), (3, 1))}
 
 
-class Model(nn.Module):
+class Model(_scam.Classifier):
     """ResNeXt's class maps, fused from spatially gated ones and from ones under a mask that is made of the sound.
 
     Attributes:
-        num_tags: K, how many tags it tells.
         audio_grid: side of the mask: 8 is that of 256-pixel frames (coarse), 12 that of 356-pixel ones (fine). On
             class maps of another size it is resized.
-        width, depths, axis_name, norm_momentum: see `avsd_jax.nn.resnet.ResNeXt`; the width also scales the head and
-            the audio encoder.
+        others: see the base.
     """
 
-    num_tags: int = 28
     audio_grid: int = 8
-    width: float = 1.0
-    depths: Sequence[int] = (3, 4, 23, 3)
-    axis_name: str | None = None
-    norm_momentum: float = 0.9
     hears = True
 
     @nn.compact
@@ -56,12 +47,9 @@ class Model(nn.Module):
         """
         if self.audio_grid not in _GROWTH:
             raise InputError(f"no audio_grid {self.audio_grid}: choose one of {', '.join(map(str, _GROWTH))}")
-        frames = _scam.clip(batch, 1)[:, 0]
-        trunk = ResNeXt(self.width, self.depths, self.axis_name, self.norm_momentum, name="features")
-        feature = list(trunk(frames, train).values())[-1]
+        feature = self.trunk(self.frames(batch), train, "features")
         before = _scam.ClassMaps(self.num_tags, scaled(2048, self.width), name="extra_video_d")(feature)
-        ear = VGGSound("vlad", self.width, self.axis_name, self.norm_momentum, name="audio_model")
-        heard = ear(_scam.spectrogram(batch), train)["pool"]
+        heard = self.ear(batch, train, "audio_model")
         sound = self._unfold(heard)
         mask = resize_bilinear(self._mask(sound), before.shape[1:3])
         gate = SelfGate(name="self_gate")(before)

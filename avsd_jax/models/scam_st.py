@@ -1,16 +1,14 @@
 """ST, STANet's classifier of what three successive frames show (releases of December 2021 and August 2022)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from avsd_jax.errors import InputError
 from avsd_jax.models import _scam
 from avsd_jax.nn.conv3d import Conv3D
 from avsd_jax.nn.frame_mix import FrameMix
-from avsd_jax.nn.resnet import ResNeXt
 from avsd_jax.nn.s3d import scaled
 from avsd_jax.nn.self_gate import SelfGate
 
@@ -19,21 +17,11 @@ _LISTED = ((1, 0, 2), (0, 1, 2), (1, 2, 0))
 _TARGET = 1
 
 
-class Model(nn.Module):
+class Model(_scam.TripleClassifier):
     """ResNeXt's class maps of each frame, fused from spatially gated ones and from ones under gates of all frames.
 
-    Attributes:
-        num_tags: K, how many tags it tells.
-        clip_size: 3, for the data pipeline.
-        width, depths, axis_name, norm_momentum: see `avsd_jax.nn.resnet.ResNeXt`; the width also scales the head.
+    The options are those of the base.
     """
-
-    num_tags: int = 28
-    clip_size: int = 3
-    width: float = 1.0
-    depths: Sequence[int] = (3, 4, 23, 3)
-    axis_name: str | None = None
-    norm_momentum: float = 0.9
 
     @nn.compact
     def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:
@@ -50,11 +38,7 @@ class Model(nn.Module):
         Raises:
             InputError: no video, or not of three frames.
         """
-        if self.clip_size != len(_LISTED):
-            raise InputError(f"scam_st looks at {len(_LISTED)} frames: set clip_size={len(_LISTED)}")
-        video = _scam.clip(batch, len(_LISTED))
-        trunk = ResNeXt(self.width, self.depths, self.axis_name, self.norm_momentum, name="features")
-        feature = list(trunk(video.reshape(-1, *video.shape[2:]), train).values())[-1]
+        feature = self.trunk(self.triples(batch), train, "features")
         before = _scam.ClassMaps(self.num_tags, scaled(2048, self.width), name="extra_convs")(feature)
         own = SelfGate(name="self_gate")(before)
         context = self._context(before.reshape(-1, len(_LISTED), *before.shape[1:]))

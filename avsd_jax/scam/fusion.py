@@ -81,13 +81,19 @@ def _inside(box: Box) -> tuple[slice, slice]:
     return slice(first_row - 1, last_row), slice(first_column - 1, last_column)
 
 
+def cut(x: Float[np.ndarray, "h w"], threshold: float) -> Float[np.ndarray, "h w"]:
+    """A map with 0 where it is below `threshold` means of itself."""
+    return np.where(x < threshold * x.mean(), 0, x)
+
+
 def smooth(
     maps: Iterable[Num[np.ndarray, "h w"]], threshold: float = 3.0
 ) -> Iterator[tuple[int, Float[np.ndarray, "h w"]]]:
     """Smooths a video's maps in time, each from the four smoothed ones before it and the map two frames ahead.
 
-    The first five maps start it. What is below `threshold` means of its smoothed map becomes 0, after the map has
-    been handed on.
+    The first five maps start it. Four fifths of each map are what was before: what jumps to another place is seen there
+    six frames late, so that this suits things which stay where they are. What is below `threshold` means of its
+    smoothed map becomes 0, after the map has been handed on.
 
     Args:
         maps: of all frames in order, each of any scale.
@@ -103,4 +109,4 @@ def smooth(
     for frame, ahead in enumerate(maps, start=_SLOTS - _AHEAD):
         slots = [*slots[1:], stretch(ahead)]
         slots[-1] = current = stretch(np.mean(slots, axis=0))
-        yield frame, np.where(current < threshold * current.mean(), 0, current)
+        yield frame, cut(current, threshold)

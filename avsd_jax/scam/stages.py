@@ -215,7 +215,7 @@ def write_maps(config: ConfigDict, store: VideoStore, workdir: Path, boxes: Boxe
             for video in tqdm(store.videos, desc="maps", unit="video")
         )
         if not count:
-            raise InputError("no frame has a map: videos need six frames at eval_stride, and surer classifiers")
+            raise InputError("no frame has a map: lower eval_stride or scam.confidence, or set scam.smooth=False")
         names = (*config.scam.coarse, *config.scam.fine)
         branches = {name: _branch_record(config, store, workdir, name) for name in names}
         facts = {"classifiers": branches, "boxes": sum(map(len, boxes.values())), "maps": count}
@@ -235,10 +235,15 @@ def _write_video(
             own.append(plane is not None and i * stride in boxes)
             yield fusion.paste(plane, boxes[i * stride], side) if own[-1] else np.zeros((side, side))
 
+    threshold = config.scam.map_threshold
+    if config.scam.smooth:
+        finished = fusion.smooth(pasted(), threshold)
+    else:
+        finished = ((i, fusion.cut(fusion.stretch(plane), threshold)) for i, plane in enumerate(pasted()))
     count = 0
-    for i, smoothed in fusion.smooth(pasted(), config.scam.map_threshold):
+    for i, plane in finished:
         if own[i]:
-            maps.write_map(folder, video_id, i * stride, fusion.as_picture(255 * smoothed))
+            maps.write_map(folder, video_id, i * stride, fusion.as_picture(255 * plane))
             count += 1
     return count
 

@@ -27,12 +27,12 @@ def _scam_options(name: str) -> Callable[[Shapes], dict[str, Any]]:
 
 
 def _scam(name: str) -> Callable[[Mapping[str, Any], Shapes], dict[str, Any]]:
-    def variables(options: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
+    def of_model(options: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
         frames = 3 if name.endswith("_st") else 1
         batch = {"video": zeros(1, frames, 64, 64, 3), "spectrogram": zeros(1, 257, 48)}
         return variables(models.create(name, **options), batch)
 
-    return variables
+    return of_model
 
 
 def _stanet(options: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
