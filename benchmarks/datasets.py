@@ -6,19 +6,20 @@ Writes a tree of files in STAViS's form (videos of 350 frames of 640x480 with ma
 is), builds it by one and by several processes, and reads clips of 32 frames with their target's map, fixations and
 sound from random places: from records that hold a chunk of consecutive frames (as the builders write them), for several
 lengths of the chunk, and from records that hold one clip each. Reads are timed with and without decoding pictures,
-without caches of ours; files are in the system's cache where memory allows.
+each with an empty cache of ours; files are in the system's cache where memory allows.
 
 Beside the clock's seconds there are the processor's, of all processes together: what a machine that does nothing else
 would need, on one core. Reads are given by those alone.
 """
 
+import functools
 import os
 import resource
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,9 @@ def _pictures(rng: np.random.Generator) -> tuple[bytes, bytes, bytes]:
     return *(jpeg.tobytes() for jpeg in jpegs), fixations
 
 
+OpenStore = Callable[[], VideoStore]
+
+
 class Records(Sequence):
     """Records of array_record files, parsed as TFDS does."""
 
@@ -134,20 +138,21 @@ def clips_of(video: schema.SourceVideo, stride: int) -> Iterator[schema.SourceVi
         )
 
 
-def store_of(videos: Sequence[base.ReadVideo], folder: Path, chunk_frames: int) -> VideoStore:
-    """Videos written with chunks of a length, opened without a cache."""
+def store_of(videos: Sequence[base.ReadVideo], folder: Path, chunk_frames: int) -> OpenStore:
+    """Writes videos with chunks of a length; returns what opens them with an empty cache."""
     folder.mkdir()
     files = [folder / f"video.{number}" for number in range(len(videos))]
     written = [base.write_video(read, file, chunk_frames) for read, file in zip(videos, files, strict=True)]
     index = [schema.VideoIndex.from_json(video.index) for video in written]
-    return VideoStore(folder.name, Records(files), index, chunk_frames, cache_bytes=0)
+    return functools.partial(VideoStore, folder.name, Records(files), index, chunk_frames)
 
 
-def clips_per_second(store: VideoStore, reads: int, decode: bool) -> float:
+def clips_per_second(open_store: OpenStore, reads: int, decode: bool) -> float:
     """Clips read from random places in one thread, per second of the processor's time."""
     rng = np.random.default_rng(1)
     start = time.process_time()
     for _ in range(reads):
+        store = open_store()  # else a clip would be found in the cache of the ones before
         video = int(rng.integers(len(store.videos)))
         index = store.videos[video]
         first = int(rng.integers(index.num_frames - CLIP + 1))
@@ -193,13 +198,13 @@ def compare(root: Path, work_dir: Path, reads: int) -> Iterator[dict[str, Any]]:
         clips = [clip for video in listed for clip in clips_of(read(video), stride)]
         forms[f"clips of {CLIP}, one from each {stride} frames"] = ([lambda c=c: c for c in clips], CLIP)
     for number, (name, (videos, chunk_frames)) in enumerate(forms.items()):
-        store = store_of(videos, work_dir / f"form.{number}", chunk_frames)
+        open_store = store_of(videos, work_dir / f"form.{number}", chunk_frames)
         size = sum(path.stat().st_size for path in (work_dir / f"form.{number}").iterdir())
         yield {
             "storage": name,
             "bytes": size,
-            "clips_per_second": clips_per_second(store, reads, decode=True),
-            "undecoded_clips_per_second": clips_per_second(store, reads, decode=False),
+            "clips_per_second": clips_per_second(open_store, reads, decode=True),
+            "undecoded_clips_per_second": clips_per_second(open_store, reads, decode=False),
         }
 
 
