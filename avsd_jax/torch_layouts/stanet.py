@@ -56,10 +56,10 @@ def _resnext101(options: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
 
 
 def _soundswitch(name: str) -> Callable[[Mapping[str, Any], Shapes], dict[str, Any]]:
-    def variables(options: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
+    def build(options: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
         return variables(classifiers.create(name), zeros(1, 1, 64, 64, 3), zeros(1, 257, 48))
 
-    return variables
+    return build
 
 
 def _numbered(part: str) -> Renames:
