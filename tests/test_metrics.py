@@ -265,6 +265,16 @@ def test_positions_lists_what_is_true() -> None:
         np.testing.assert_array_equal(positions(mask, 20), expected)
 
 
+@pytest.mark.parametrize("share", [0.04, 0.4])
+def test_the_binned_statistic_of_a_list_of_pixels_and_of_the_map(share: float) -> None:
+    """A pool up to an eighth of the map is listed, a larger one read in place."""
+    rng = np.random.default_rng(0)
+    pred, (hit, pool) = rng.random((30, 50), np.float32), rng.random((2, 30, 50)) < share
+    bins = np.floor(10 * (pred - pred.min()) / (pred.max() - pred.min()))
+    expected = plain_wins(bins[pool], bins[hit]).mean() / 2 / hit.sum()
+    np.testing.assert_allclose(metrics.s_auc(pred, hit, pool), expected, rtol=1e-6)
+
+
 def test_a_wrong_bound_is_no_score() -> None:
     rng = np.random.default_rng(0)
     pred, fixations, pool = rng.random((16, 16), np.float32), rng.random((16, 16)) < 0.1, rng.random((16, 16)) < 0.1

@@ -18,10 +18,14 @@ from avsd_jax.metrics.maps import (
     count,
     fixated,
     is_constant,
-    min_max,
+    low_and_span,
     over_maps,
+    stretched,
 )
-from avsd_jax.metrics.ranks import few_or_many, positions, rank_statistic
+from avsd_jax.metrics.ranks import few_or_many, positions, rank_statistic, take
+
+# Up to this many positives and negatives are listed for a binned statistic.
+QUICK_POOL = 4096
 
 
 @functools.partial(jax.jit, static_argnames="max_fixations")
@@ -123,8 +127,10 @@ def s_auc(
 def _judd(x: Float[Array, "h w"], hit: Bool[Array, "h w"], max_fixations: int | None) -> Float[Array, ""]:
     n = count(hit)
     lowest = jnp.where(hit, x, jnp.inf).min()
-    at_lowest, above = count(x == lowest), count(x > lowest)
-    k = count(hit & (x == lowest))
+    # Three counts in one pass over the map: a sum over up to 32 pixels leaves each its eight bits.
+    level = x == lowest
+    packed = chunk_sums((x > lowest) + (level << 8) + ((hit & level) << 16))
+    above, at_lowest, k = ((packed >> bits & 255).sum() for bits in (0, 8, 16))
     # Every fixated pixel is at the lowest fixated value or above.
     level, above, others = at_lowest - k, above - (n - k), x.size - n
     n, others, above, level, k = (c.astype(x.dtype) for c in (n, others, above, level, k))
@@ -140,29 +146,39 @@ def _binned(
     bins: int,
     max_positives: int | None = None,
 ) -> Float[Array, ""]:
-    """The rank statistic of a map stretched to [0, 1] and cut into bins, the last of which holds 1 alone."""
-    unit = min_max(x)
-    thresholds = _thresholds(bins, unit.dtype)
-    n, m = count(positive), count(negative)
-    reaching = few_or_many(
-        n,
-        max_positives,
-        unit.size,
-        lambda few: _reaching_of_few(unit, positive, n, thresholds, few),
-        lambda: _reaching_of_many(unit, positive, thresholds),
-    )
-    # Doubled: a negative in bin b loses to the positives above b, and half to those in b. That is a sum over
-    # the thresholds which the negative reaches, so that one pass over the map adds up all negatives.
-    reaching = jnp.concatenate([n[None], reaching, jnp.zeros(1, jnp.int32)])
-    steps = reaching[2:] - reaching[:-2]
-    losses = jnp.broadcast_to(reaching[0] + reaching[1], unit.shape)
-    for threshold, step in zip(thresholds, steps, strict=True):
-        losses += jnp.where(unit >= threshold, step, 0)
-    doubled = chunk_sums(jnp.where(negative, losses, 0)).astype(unit.dtype).sum()
-    value = doubled / 2 / n.astype(unit.dtype) / m.astype(unit.dtype)
+    """The rank statistic of a map stretched to [0, 1] and cut into bins, the last of which holds 1 alone.
+
+    It looks at the positive and negative pixels alone where they are few, and then reads the map but for its range.
+    """
+    thresholds = _thresholds(bins, x.dtype)
+    low, span = low_and_span(x)
+
+    def statistic(
+        values: Float[Array, "*p"], positive: Bool[Array, "*p"], negative: Bool[Array, "*p"]
+    ) -> tuple[Int[Array, ""], Float[Array, ""]]:
+        unit = stretched(values, low, span)
+        n, m = count(positive), count(negative)
+        reaching = jax.vmap(lambda threshold: count(positive & (unit >= threshold)))(thresholds)
+        # Doubled: a negative in bin b loses to the positives above b, and half to those in b. That is a sum over
+        # the thresholds which the negative reaches, so that one pass over the pixels adds up all negatives.
+        reaching = jnp.concatenate([n[None], reaching, jnp.zeros(1, jnp.int32)])
+        losses = jnp.broadcast_to(reaching[0] + reaching[1], unit.shape)
+        for threshold, step in zip(thresholds, reaching[2:] - reaching[:-2], strict=True):
+            losses += jnp.where(unit >= threshold, step, 0)
+        doubled = chunk_sums(jnp.where(negative, losses, 0)).astype(x.dtype).sum()
+        return n, doubled / 2 / n.astype(x.dtype) / m.astype(x.dtype)
+
+    looked_at = positive | negative
+    listed = count(looked_at)
+
+    def of_few(bound: int) -> tuple[Int[Array, ""], Float[Array, ""]]:
+        at, known = jnp.minimum(positions(looked_at, bound), x.size - 1), jnp.arange(bound) < listed
+        values, positives, negatives = (take(pixels.ravel(), at) for pixels in (x, positive, negative))
+        return statistic(values, positives & known, negatives & known)
+
+    n, value = few_or_many(listed, None, x.size, of_few, lambda: statistic(x, positive, negative), QUICK_POOL)
     bounded = True if max_positives is None else n <= max_positives
-    defined = bounded & ~is_constant(x) & jnp.isfinite(x.max() - x.min())
-    return jnp.where(defined, value, jnp.nan)
+    return jnp.where(bounded & jnp.isfinite(span), value, jnp.nan)
 
 
 def _thresholds(bins: int, dtype: np.dtype) -> Float[np.ndarray, " thresholds"]:
@@ -176,23 +192,3 @@ def _thresholds(bins: int, dtype: np.dtype) -> Float[np.ndarray, " thresholds"]:
     rounded = products.astype(dtype)
     merged = (decimals < products) & (decimals.astype(dtype) == rounded)
     return np.where(merged, np.nextafter(rounded, rounded.dtype.type(np.inf)), rounded)
-
-
-def _reaching_of_few(
-    unit: Float[Array, "h w"],
-    mask: Bool[Array, "h w"],
-    n: Int[Array, ""],
-    thresholds: Float[np.ndarray, " thresholds"],
-    bound: int,
-) -> Int[Array, " thresholds"]:
-    """How many of n masked pixels, at most `bound`, reach each threshold."""
-    at = jnp.minimum(positions(mask, bound), unit.size - 1)
-    reached = unit.ravel()[at][:, None] >= thresholds
-    return (reached & (jnp.arange(bound) < n)[:, None]).sum(axis=0, dtype=jnp.int32)
-
-
-def _reaching_of_many(
-    unit: Float[Array, "h w"], mask: Bool[Array, "h w"], thresholds: Float[np.ndarray, " thresholds"]
-) -> Int[Array, " thresholds"]:
-    """How many masked pixels reach each threshold."""
-    return jnp.stack([count(mask & (unit >= threshold)) for threshold in thresholds])

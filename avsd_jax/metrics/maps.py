@@ -101,11 +101,21 @@ def is_zero(x: Float[Array, "*b h w"]) -> Bool[Array, "*b"]:
 
 def min_max(x: Float[Array, "*b h w"]) -> Float[Array, "*b h w"]:
     """Stretches each map to [0, 1]; a constant map becomes NaN throughout."""
+    low, span = low_and_span(x)
+    return stretched(x, per_map(low), per_map(span))
+
+
+def low_and_span(x: Float[Array, "*b h w"]) -> tuple[Float[Array, "*b"], Float[Array, "*b"]]:
+    """Each map's lowest value and how far the highest is above it, NaN where the map is constant."""
     low, high = x.min(axis=(-2, -1)), x.max(axis=(-2, -1))
-    span = per_map(jnp.where(is_constant(x), jnp.nan, high - low))
+    return low, jnp.where(is_constant(x), jnp.nan, high - low)
+
+
+def stretched(values: Float[Array, "*v"], low: Float[Array, "*#v"], span: Float[Array, "*#v"]) -> Float[Array, "*v"]:
+    """Values of a map where the map is stretched to [0, 1]."""
     # The barrier keeps XLA from multiplying by 1 / span, which rounds otherwise: the maximum would not be 1,
     # and the s-AUC has a threshold there.
-    return (x - per_map(low)) / jax.lax.optimization_barrier(jnp.broadcast_to(span, x.shape))
+    return (values - low) / jax.lax.optimization_barrier(jnp.broadcast_to(span, values.shape))
 
 
 def sum_to_one(x: Float[Array, "*b h w"]) -> Float[Array, "*b h w"]:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Shaped
+from jaxtyping import Array, Bool, Float, Int, Shaped, UInt32
 
 from avsd_jax.metrics.maps import chunk_sums, count
 
@@ -20,8 +20,10 @@ COMPARED = 64
 # Ranges of value in the table, and how many values the fullest may hold before a binary search is faster.
 RANGES = 16384
 FULLEST = 6
-# Pixels that are counted together when true pixels are listed: XLA vectorises such short sums.
-BLOCK = 32
+# Values of a range that are compared in the same pass over the map as the lookup; more need a pass each.
+AT_ONCE = 2
+# Pixels that are packed to one word when true pixels are listed.
+WORD = 32
 # Where the caller gives no bound, up to this many values go the quick way.
 QUICK = 1024
 
@@ -69,21 +71,41 @@ def wins_over(
 def positions(mask: Bool[Array, "h w"], bound: int) -> Int[Array, "bound"]:
     """Flat indices of the first `bound` true pixels in ascending order; where there are fewer, the map's size.
 
-    Counts of blocks say where the k-th true pixel is, so that the map is read once.
+    The pixels are packed to words of 32 bits, whose counts say where the k-th true pixel is: the map is read once.
     """
-    blocks = jnp.pad(mask.ravel(), (0, -mask.size % BLOCK)).reshape(-1, BLOCK)
-    per_block = blocks.sum(axis=1, dtype=jnp.int8).astype(jnp.int32)
-    ends = jnp.cumsum(per_block)
+    blocks = jnp.pad(mask.ravel(), (0, -mask.size % WORD)).reshape(-1, WORD)
+    bits = jnp.uint32(1) << jnp.arange(WORD, dtype=jnp.uint32)
+    words = jnp.where(blocks, bits, 0).sum(axis=1, dtype=jnp.uint32)
+    per_word = jax.lax.population_count(words).astype(jnp.int32)
+    ends = jnp.cumsum(per_word)
     k = jnp.arange(bound)
-    # The k-th true pixel lies behind all the blocks that end with at most k of them.
+    # The k-th true pixel lies behind all the words that end with at most k of them.
     ending = jnp.zeros(bound, jnp.int32).at[ends].add(1, mode="drop")
-    block = jnp.minimum(jnp.cumsum(ending), ends.size - 1)
-    rank = k - _take(ends, block) + _take(per_block, block)
-    passed = jnp.cumsum(blocks[block], axis=1, dtype=jnp.int32) <= rank[:, None]
-    return jnp.where(k < ends[-1], block * BLOCK + passed.sum(axis=1, dtype=jnp.int32), mask.size)
+    word = jnp.minimum(jnp.cumsum(ending), ends.size - 1)
+    rank = k - take(ends, word) + take(per_word, word)
+    return jnp.where(k < ends[-1], word * WORD + _place_of_bit(take(words, word), rank), mask.size)
 
 
-def few_or_many(n: Int[Array, ""], bound: int | None, pixels: int, few: Callable[[int], T], many: Callable[[], T]) -> T:
+def _place_of_bit(words: UInt32[Array, "n"], rank: Int[Array, "n"]) -> Int[Array, "n"]:
+    """Where in each word the bit is before which `rank` bits are set: halves are passed by their counts."""
+    place = jnp.zeros(words.shape, jnp.int32)
+    for half in (16, 8, 4, 2, 1):
+        low = jax.lax.population_count(words & jnp.uint32((1 << half) - 1)).astype(jnp.int32)
+        above = rank >= low
+        rank = jnp.where(above, rank - low, rank)
+        words = jnp.where(above, words >> half, words)
+        place += jnp.where(above, half, 0)
+    return place
+
+
+def few_or_many(
+    n: Int[Array, ""],
+    bound: int | None,
+    pixels: int,
+    few: Callable[[int], T],
+    many: Callable[[], T],
+    quick: int = QUICK,
+) -> T:
     """`few(b)`, b being a bound that is worth a list of n true pixels of a map, or else `many()`.
 
     Args:
@@ -91,13 +113,14 @@ def few_or_many(n: Int[Array, ""], bound: int | None, pixels: int, few: Callable
         bound: the caller's upper bound of n; None: any number.
         pixels: of the map.
         few, many: make the same from a list of at most b pixels and from the whole map.
+        quick: the largest b where there is no bound.
     """
     worthwhile = pixels // 8
     if bound is not None and bound <= worthwhile:
         return few(max(bound, 1))
     if worthwhile <= COMPARED:
         return many()
-    quick = min(QUICK, worthwhile)
+    quick = min(quick, worthwhile)
     return jax.lax.cond(n <= quick, lambda: few(quick), many)
 
 
@@ -107,14 +130,14 @@ def _wins_of_few(
     at = positions(marked, bound)
     known = jnp.arange(bound) < n
     at = jnp.minimum(at, x.size - 1)
-    values = _take(x.ravel(), at)
+    values = take(x.ravel(), at)
     if bound <= COMPARED:
         return _by_comparing(x, jnp.where(known, values, -jnp.inf))
     low, high = x.min(), x.max()
     scale = jnp.where(high > low, RANGES / (high - low), 0)
     ranges = jnp.clip(((x - low) * scale).astype(jnp.int32), 0, RANGES - 1)
     # Read from the map of ranges, not computed again: rounding cannot part a value from its own pixel.
-    own = jnp.where(known, _take(ranges.ravel(), at), RANGES)
+    own = jnp.where(known, take(ranges.ravel(), at), RANGES)
     ascending = jnp.sort(jnp.where(known, values, jnp.inf))
     held = jnp.zeros(RANGES, jnp.int32).at[own].add(1, mode="drop")
     return jax.lax.cond(
@@ -146,14 +169,13 @@ def _by_table(
     """Values in higher ranges are above a pixel, those in its own range are compared with it one by one."""
     ends = jnp.cumsum(held)
 
-    def compare(state: tuple[Int[Array, ""], Int[Array, "h w"]]) -> tuple[Int[Array, ""], Int[Array, "h w"]]:
-        j, wins = state
-        own = jnp.where(j < held, _take(ascending, jnp.minimum(ends - held + j, ascending.size - 1)), -jnp.inf)
-        value = _take(own, ranges)
-        return j + 1, wins + (value > x).astype(jnp.int32) + (value >= x).astype(jnp.int32)
+    def compare(j: int | Int[Array, ""]) -> Int[Array, "h w"]:
+        own = jnp.where(j < held, take(ascending, jnp.minimum(ends - held + j, ascending.size - 1)), -jnp.inf)
+        value = take(own, ranges)
+        return (value > x).astype(jnp.int32) + (value >= x).astype(jnp.int32)
 
-    start = (jnp.int32(0), _take(2 * (n - ends), ranges))
-    return jax.lax.while_loop(lambda state: state[0] < held.max(), compare, start)[1]
+    wins = sum((compare(j) for j in range(AT_ONCE)), take(2 * (n - ends), ranges))
+    return jax.lax.fori_loop(AT_ONCE, held.max(), lambda j, wins: wins + compare(j), wins)
 
 
 def _by_search(x: Float[Array, "h w"], ascending: Float[Array, "n"], n: Int[Array, ""]) -> Int[Array, "h w"]:
@@ -163,7 +185,7 @@ def _by_search(x: Float[Array, "h w"], ascending: Float[Array, "n"], n: Int[Arra
     below = _entries_below(table, x, inclusive=False)
     # An equal entry, if any, is the next one: its multiplicity needs no second search over the pixels.
     equal = _entries_below(table, table, inclusive=True) - _entries_below(table, table, inclusive=False)
-    ties = jnp.where(_take(table, below) == x, _take(equal, below), 0)
+    ties = jnp.where(take(table, below) == x, take(equal, below), 0)
     return 2 * (n + 1 - below) - ties
 
 
@@ -174,14 +196,14 @@ def _entries_below(ascending: Float[Array, "n"], x: Float[Array, "*s"], inclusiv
     """
     steps = ascending.size.bit_length() - 1
 
-    def halve(i: Int[Array, ""], index: Int[Array, "*s"]) -> Int[Array, "*s"]:
+    def halve(i: int | Int[Array, ""], index: Int[Array, "*s"]) -> Int[Array, "*s"]:
         middle = index + (ascending.size // 2 >> i)
-        entry = _take(ascending, middle)
+        entry = take(ascending, middle)
         return jnp.where(entry <= x if inclusive else entry < x, middle, index)
 
     return jax.lax.fori_loop(0, steps, halve, jnp.zeros(x.shape, jnp.int32)) + 1
 
 
-def _take(table: Shaped[Array, "n"], index: Int[Array, "*s"]) -> Shaped[Array, "*s"]:
+def take(table: Shaped[Array, "n"], index: Int[Array, "*s"]) -> Shaped[Array, "*s"]:
     """`table[index]` without the check of the bounds, which costs more than the reading."""
     return table.at[index].get(mode="promise_in_bounds")
