@@ -50,3 +50,10 @@ def tiny_data_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 def _parsed_flags() -> None:
     """Grain reads absl flags, which nobody parses under pytest."""
     flags.FLAGS.mark_as_parsed()
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A folder of compiled programs for the tests that train the same network; parallel test processes share it."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "compiled"

@@ -8,16 +8,16 @@ import sys
 
 import numpy as np
 import pytest
+import raw_files
 import stavis_files
 import tensorflow_datasets as tfds
 from stavis_files import FRAMES, VIDEOS, folder, write_lists, write_set, write_video
-from test_configs import CONFIGS, load
+from tiny_run import train_avinet
 
-from avsd_jax import datasets, train
+from avsd_jax import datasets
 from avsd_jax.data import build_options, label_files, schema
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
-from avsd_jax.metric_writer import read_scalars
 from datasets_tfds import base
 
 SPLITS = ("train_1", "test_1", "train_2", "test_2", "train_3", "test_3", "all")
@@ -267,15 +267,21 @@ def test_long_videos_are_read_a_clip_at_a_time(tmp_path: pathlib.Path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", ["stavis", "scdl"])
-def test_avinet_trains_on_all_six(layout: str, built: dict[str, pathlib.Path], tmp_path: pathlib.Path):
-    config = load(CONFIGS / "avinet.py").get_config("demo").unlock()
-    config.update(dataset="six", data_dir=str(built[layout]), build_data=False, rows=(), tags=())
-    config.update(train_split="train_1", test_split="test_1", frame_size=(32, 64), batch_size=12, total_steps=2)
-    config.update(log_every=1, tensorboard=False, samples_per_video=1)
-    config.model.update(num_tags=0, width=0.125)
-    config.model.classifier_options.width = 0.125
-    train.train(config.lock(), tmp_path)
-    lines = read_scalars(tmp_path / "metrics.jsonl")
+def test_avinet_trains_on_all_six(
+    layout: str, built: dict[str, pathlib.Path], tmp_path: pathlib.Path, compiled: pathlib.Path
+):
+    lines = train_avinet("six", built[layout], tmp_path, compiled)
+    assert [line["step"] for line in lines] == [1, 2]
+    assert all(np.isfinite(line["loss"]) and line["kl"] > 0 for line in lines)
+
+
+@pytest.mark.slow
+def test_avinet_trains_on_an_archive(tmp_path: pathlib.Path, compiled: pathlib.Path) -> None:
+    manual_dir = tmp_path / "manual"
+    raw_files.write_set(manual_dir, "coutrot1", VIDEOS["coutrot1"])
+    write_lists(manual_dir, "coutrot1", "raw")
+    datasets.build("coutrot1", tmp_path / "data", manual_dir=manual_dir)
+    lines = train_avinet("coutrot1", tmp_path / "data", tmp_path / "run", compiled)
     assert [line["step"] for line in lines] == [1, 2]
     assert all(np.isfinite(line["loss"]) and line["kl"] > 0 for line in lines)
 

@@ -11,7 +11,9 @@ from avsd_jax.errors import InputError
 from avsd_jax.models import fusions
 from avsd_jax.nn.transformer import Transformer, sinusoid
 
-NAMES = ["bilinear", "bilinear_transformer", "concat", "spatial_alignment", "transformer"]
+NAMES = ["bilinear", "bilinear_transformer", "concat", "localisation", "spatial_alignment", "transformer"]
+# STAViS joins its own feature instead of replacing V by one of the same shape.
+SHAPED_LIKE_VISUAL = {"localisation": {"features": 0}}
 VISUAL = jnp.maximum(normal(0, 2, 4, 2, 3, 16), 0)
 AUDIO = jnp.maximum(normal(1, 2, 3, 16), 0)
 
@@ -28,7 +30,7 @@ def test_available():
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize("name", NAMES)
 def test_one_signature(name, dtype):
-    fusion, drawn = _build(name)
+    fusion, drawn = _build(name, **SHAPED_LIKE_VISUAL.get(name, {}))
     cast = jax.tree.map(lambda x: jnp.asarray(x, dtype), drawn["params"])
     out = jax.eval_shape(
         lambda *args: fusion.apply(*args, train=True, rngs={"dropout": jax.random.key(0)}),
@@ -41,7 +43,7 @@ def test_one_signature(name, dtype):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_hears(name):
-    fusion, drawn = _build(name)
+    fusion, drawn = _build(name, **SHAPED_LIKE_VISUAL.get(name, {}))
     one, other = (np.asarray(fusion.apply(drawn, VISUAL, audio)) for audio in (AUDIO, AUDIO[::-1]))
     assert np.isfinite(one).all()
     assert np.abs(one - other).max() > 1e-3

@@ -7,7 +7,6 @@ import pytest
 from media_files import read_stamp
 from raw_files import write_set
 from stavis_files import FRAMES, VIDEOS, write_lists
-from tiny_run import train_avinet
 
 from avsd_jax import datasets
 from avsd_jax.data import label_files, set_names
@@ -60,14 +59,3 @@ def test_a_broken_archive_leaves_nothing(tmp_path: pathlib.Path) -> None:
     assert [video.id for video in VideoStore.open("etmd", "all", data_dir).videos] == sorted(
         {*VIDEOS["etmd"]} - {VIDEOS["etmd"][1]}
     )
-
-
-@pytest.mark.slow
-def test_avinet_trains_on_an_archive(tmp_path: pathlib.Path) -> None:
-    manual_dir = tmp_path / "manual"
-    write_set(manual_dir, "coutrot1", VIDEOS["coutrot1"])
-    write_lists(manual_dir, "coutrot1", "raw")
-    datasets.build("coutrot1", tmp_path / "data", manual_dir=manual_dir)
-    lines = train_avinet("coutrot1", tmp_path / "data", tmp_path / "run")
-    assert [line["step"] for line in lines] == [1, 2]
-    assert all(np.isfinite(line["loss"]) and line["kl"] > 0 for line in lines)

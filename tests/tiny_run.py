@@ -45,10 +45,16 @@ def tiny_config(data_dir: str | os.PathLike, /, **changes: object) -> ConfigDict
     return config.lock()
 
 
-def train_avinet(dataset: str, data_dir: str | os.PathLike, workdir: str | os.PathLike) -> list[dict[str, float]]:
-    """Two steps of a narrow AViNet with a classifier on `train_1`, on one device; what was logged of each."""
+def train_avinet(
+    dataset: str, data_dir: str | os.PathLike, workdir: str | os.PathLike, compiled: str | os.PathLike
+) -> list[dict[str, float]]:
+    """Two steps of a narrow AViNet with a classifier on `train_1`, on one device; what was logged of each.
+
+    Compiled once for all the tests that give the same folder `compiled`: it takes a minute.
+    """
     sys.path.insert(0, str(TESTS.parent))
     import jax
+    from jax.experimental.compilation_cache import compilation_cache
 
     from avsd_jax import train
     from avsd_jax.metric_writer import read_scalars
@@ -61,7 +67,14 @@ def train_avinet(dataset: str, data_dir: str | os.PathLike, workdir: str | os.Pa
     config.update(log_every=1, tensorboard=False)
     config.model.update(num_tags=0, width=0.125)
     config.model.classifier_options.width = 0.125
-    train.train(config.lock(), workdir, mesh=make_mesh(jax.devices()[:1]))
+    before = jax.config.jax_compilation_cache_dir
+    try:
+        compilation_cache.reset_cache()
+        jax.config.update("jax_compilation_cache_dir", str(compiled))
+        train.train(config.lock(), workdir, mesh=make_mesh(jax.devices()[:1]))
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+        compilation_cache.reset_cache()
     return read_scalars(pathlib.Path(workdir) / "metrics.jsonl")
 
 
