@@ -37,6 +37,21 @@ def load_module(package: str, name: str, kind: str) -> ModuleType:
     return importlib.import_module(f"{package}.{name}")
 
 
+def build(package: str, name: str, kind: str, class_name: str, options: Mapping[str, Any]) -> Any:
+    """`package.name.<class_name>(**options)`, a linen module.
+
+    Raises:
+        InputError: there is no such module, or it has no such option; the message lists those there are.
+    """
+    cls = getattr(load_module(package, name, kind), class_name)
+    known = set(cls.__dataclass_fields__)
+    unknown = sorted(set(options) - known)
+    if unknown:
+        choices = ", ".join(sorted(known - {"parent", "name"})) or "none"
+        raise InputError(f"{kind} {name!r} has no option {unknown[0]!r}: choose among {choices}")
+    return cls(**options)
+
+
 def with_options(module: ModuleType, options: Mapping[str, Any], kind: str) -> ModuleType | SimpleNamespace:
     """The module with options filled in, which are keyword-only parameters of its functions.
 

@@ -163,3 +163,10 @@ def test_heads_must_fit():
         _build("bilinear_transformer", num_heads=5)
     with pytest.raises(InputError, match=f"unknown fusion 'sum': choose one of {', '.join(NAMES)}"):
         fusions.create("sum")
+
+
+def test_an_unknown_option_names_those_there_are():
+    with pytest.raises(
+        InputError, match="fusion 'spatial_alignment' has no option 'heads': choose among align, combine"
+    ):
+        fusions.create("spatial_alignment", heads=3)

@@ -4,13 +4,13 @@ from typing import Any
 
 from flax import linen as nn
 
-from avsd_jax.by_name import load_module
+from avsd_jax.by_name import build
 
 
 def create(name: str, /, **options: Any) -> nn.Module:
     """Builds `avsd_jax.models.<name>.Model(**options)`.
 
     Raises:
-        InputError: no module of that name; the message lists those there are.
+        InputError: no module of that name, or no such option; the message lists those there are.
     """
-    return load_module(__name__, name, "model").Model(**options)
+    return build(__name__, name, "model", "Model", options)
