@@ -19,7 +19,7 @@ from jaxtyping import Float32, Int8, Int16, UInt8
 
 from avsd_jax.errors import InputError
 
-CHUNK_FRAMES = 64
+CHUNK_FRAMES = 32
 JPEG_QUALITY = 92
 _LABELS = (-1, 0, 1)
 
