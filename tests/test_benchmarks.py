@@ -1,10 +1,13 @@
 """The benchmarks run, and sum up what they should."""
 
+import dataclasses
 import os
 import pathlib
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -12,6 +15,7 @@ from avsd_jax.errors import InputError
 from benchmarks import datasets as datasets_benchmark
 from benchmarks import gating
 from benchmarks import metrics as metrics_benchmark
+from benchmarks import models as models_benchmark
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -82,3 +86,26 @@ def test_datasets_are_built_and_read_in_every_form(tmp_path: pathlib.Path, monke
     assert names == ["chunks of 16", "chunks of 64", "clips of 32, one from each 8 frames"]
     assert all(form["bytes"] >= 1 << 16 for form in results["storage"])
     assert all(form["undecoded_clips_per_second"] > 0 < form["clips_per_second"] for form in results["storage"])
+
+
+def test_a_model_is_measured_without_recorded_outputs() -> None:
+    network = next(n for n in models_benchmark.NETWORKS if n.model == "soundnet8")
+    row = models_benchmark.measure(dataclasses.replace(network, options={"width": 0.1}), None, repeats=1)
+    assert row["parity"] is None
+    assert row["ms"] > 0
+    assert 0.02 < row["parameters_m"] < 0.05
+    assert row["input"] == {"audio": [70560]}
+    line = models_benchmark.table([row]).splitlines()[2]
+    assert line.startswith(f"| soundnet8 |  |  | {row['parameters_m']:.2f} | {row['gflop']:.2f} |")
+
+
+def test_flops_are_those_of_convolutions_and_products() -> None:
+    def program(x: jax.Array, kernel: jax.Array, y: jax.Array) -> jax.Array:
+        # 8 x 8 outputs of 6 channels, each of 3 x 3 taps and 4 / 2 channels; then twice 5 products of 7 numbers.
+        convolved = jax.lax.conv_general_dilated(
+            x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=2
+        )
+        return convolved.sum() + jax.lax.scan(lambda carry, _: (carry + (y @ y[0]).sum(), None), 0.0, length=2)[0]
+
+    jaxpr = jax.make_jaxpr(program)(jnp.zeros((1, 8, 8, 4)), jnp.zeros((3, 3, 2, 6)), jnp.zeros((5, 7)))
+    assert models_benchmark.flops(jaxpr.jaxpr) == 2 * (8 * 8 * 6 * 3 * 3 * 2 + 2 * 5 * 7)

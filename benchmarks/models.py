@@ -1,0 +1,350 @@
+"""Every published network: parity with the official code, parameters, arithmetic and time of one forward pass.
+
+    python -m benchmarks.models [--models=vinet,stavis] [--shared=DIR] [--repeats=3] [--out=runs/models.json]
+
+One clip, float32, at the published size. Parity is the largest error of the network's output on drawn weights, seed 0,
+relative to the largest recorded value; it needs the folder of recorded outputs, by --shared or AVSD_SHARED, and is left
+empty without. GFLOP are counted from the traced program with every convolution written directly: two for each
+multiply-add of a convolution or a matrix product, nothing else. The time is that of the lowering that the machine gets
+by default, the smallest of the repeats. Writes JSON and prints a markdown table.
+"""
+
+import dataclasses
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from absl import app, flags
+from jax.extend.core import jaxprs_in_params
+
+from avsd_jax import models
+from avsd_jax.errors import InputError
+from avsd_jax.models import classifiers
+from avsd_jax.torch_import import options, to_variables
+from benchmarks import recorded
+
+_MODELS = flags.DEFINE_list("models", [], "Names of models to measure; all where none is given.")
+_SHARED = flags.DEFINE_string("shared", os.environ.get("AVSD_SHARED"), "Folder that holds parity/.")
+_REPEATS = flags.DEFINE_integer("repeats", 3, "Timed runs of each network.", lower_bound=1)
+_OUT = flags.DEFINE_string("out", "runs/models.json", "Where the figures are written.")
+
+SEED = 0
+Draw = Callable[[str, tuple[int, ...]], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """A row of the table.
+
+    Attributes:
+        model: module of `avsd_jax.models`, or of its classifiers.
+        inputs: (draw, what was recorded) -> {name: [B, ...]}; nothing was recorded where there is no parity material.
+        case: the recorded case, "folder/name".
+        official: what was recorded -> the output that ours must equal, [B, ...].
+        ours: our output -> the same.
+        variant: how the table calls it.
+        weights: the recorded weights, "folder/name", where they are not called like the case.
+        options: of the model.
+    """
+
+    model: str
+    inputs: Callable[[Draw, Mapping[str, np.ndarray]], dict[str, np.ndarray]]
+    case: str
+    official: Callable[[Mapping[str, np.ndarray]], np.ndarray]
+    ours: Callable[[Any], jax.Array]
+    variant: str = ""
+    weights: str = ""
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether it is called with frames and a spectrogram in place of a batch."""
+        return self.model in ("l3net", "soundswitch_audio", "soundswitch_av")
+
+
+# ---------------------------------------------------------------- inputs
+
+
+def _clip(frames: int, height: int, width: int, batch: int = 1, scale: float = 1.0) -> Callable:
+    def inputs(draw: Draw, _: Mapping) -> dict[str, np.ndarray]:
+        return {"video": scale * draw("video", (batch, 3, frames, height, width)).transpose(0, 2, 3, 4, 1)}
+
+    return inputs
+
+
+def _avinet(draw: Draw, _: Mapping) -> dict[str, np.ndarray]:
+    audio = np.float32(0.1) * draw("audio", (1, 1, 70560, 1))[:, 0, :, 0]
+    return _clip(32, 224, 384, scale=0.25)(draw, _) | {"audio": audio}
+
+
+def _stavis(draw: Draw, _: Mapping) -> dict[str, np.ndarray]:
+    return _clip(16, 112, 112, batch=2)(draw, _) | {"audio": draw("audio", (2, 1, 1, 35280))[:, 0, 0]}
+
+
+def _pictures(draw: Draw, names: Sequence[str], batch: int, side: int) -> np.ndarray:
+    """Pictures of these names as the frames [B, T, H, W, 3] of clips."""
+    frames = np.stack([2 * draw(name, (batch, 3, side, side)) for name in names], axis=1)
+    return frames.transpose(0, 1, 3, 4, 2)
+
+
+def _three(draw: Draw, side: int) -> np.ndarray:
+    """Frames [1, 3, H, W, 3] drawn as one clip."""
+    return 2 * draw("video", (1, 3, 3, side, side)).transpose(0, 1, 3, 4, 2)
+
+
+def _switch(kept: Mapping, batch: int) -> np.ndarray:
+    return kept["switch"][:, 1] if kept else np.ones(batch, np.float32)
+
+
+def _stanet_cvpr(draw: Draw, kept: Mapping) -> dict[str, np.ndarray]:
+    sound = draw("audio", (1, 1, 257, 48))[:, 0]
+    return {"video": _three(draw, 356), "spectrogram": sound, "switch": _switch(kept, 1)}
+
+
+def _stanet_later(draw: Draw, kept: Mapping) -> dict[str, np.ndarray]:
+    # The later releases list the frame predicted first.
+    video = _pictures(draw, ("img2", "img1", "img3"), 1, 356)
+    sounds = np.stack([draw(f"aud{i}", (1, 257, 48)) for i in (2, 1, 3)], axis=1)
+    switch = {"switch": kept["switch"][None, [1, 0, 2]]} if "switch" in kept else {}
+    return {"video": video, "spectrogram": sounds} | switch
+
+
+def _scam(side: int, sound: str = "") -> Callable:
+    def inputs(draw: Draw, kept: Mapping) -> dict[str, np.ndarray]:
+        batch = {"video": _pictures(draw, ("img",), 2, side)}
+        if sound == "aud":
+            batch["spectrogram"] = draw("aud", (2, 257, 48))
+        if sound == "audio":
+            batch |= {"spectrogram": draw("audio", (2, 1, 257, 48))[:, 0], "switch": _switch(kept, 2)}
+        return batch
+
+    return inputs
+
+
+def _classifier(picture: tuple[str, int] | None, steps: int, scale: float) -> Callable:
+    def inputs(draw: Draw, _: Mapping) -> dict[str, np.ndarray]:
+        frames = np.zeros((2, 1, 8, 8, 3), np.float32)  # what is not looked at
+        if picture:
+            name, side = picture
+            frames = scale * draw(name, (2, 3, side, side)).transpose(0, 2, 3, 1)[:, None]
+        return {"frames": frames, "audio": draw("audio", (2, 1, 257, steps))[:, 0]}
+
+    return inputs
+
+
+def _soundnet(draw: Draw, _: Mapping) -> dict[str, np.ndarray]:
+    return {"audio": draw("audio", (2, 1, 70560, 1))[:, 0, :, 0]}
+
+
+def _vggsound(draw: Draw, _: Mapping) -> dict[str, np.ndarray]:
+    return {"spectrogram": draw("audio", (2, 1, 257, 200))[:, 0]}
+
+
+# ---------------------------------------------------------------- the rows
+
+
+def _key(name: str) -> Callable[[Mapping], Any]:
+    return lambda arrays: arrays[name]
+
+
+def _networks() -> Iterator[Network]:
+    saliency, tags, given = _key("saliency"), _key("tag_logits"), _key("output")
+    full = _clip(32, 224, 384, scale=0.25)
+    yield Network("vinet", full, "vinet/vinet_full", given, saliency, weights="vinet/vinet")
+    yield Network("avinet", _avinet, "vinet/avinet", given, saliency, "bilinear")
+    for fusion in ("transformer", "bilinear_transformer"):
+        yield Network("avinet", _avinet, f"vinet/avinet_{fusion}", given, saliency, fusion, options={"fusion": fusion})
+    first = lambda kept: kept["saliency"][:, 0]  # noqa: E731
+    yield Network("stavis", _stavis, "stavis/audiovisual", first, saliency)
+    visual = _clip(16, 112, 112, batch=2)
+    yield Network("stavis_visual", visual, "stavis/visual", first, saliency, weights="stavis/audiovisual")
+    yield Network(
+        "stanet",
+        _stanet_cvpr,
+        "stanet/stacvpr",
+        lambda kept: kept["out_train"][None],
+        lambda out: out["saliency"][:, ::4, ::4],
+        "cvpr",
+        "stanet/sta_cvpr",
+    )
+    for release, name in (("2021", "out_p02_full"), ("2022", "out0_0_full")):
+        yield Network(
+            "stanet",
+            _stanet_later,
+            f"stanet/sta{release}",
+            lambda kept, name=name: kept[name][None],
+            _key("logits"),
+            release,
+            f"stanet/sta_{release}",
+            {"release": release},
+        )
+    heard = lambda kept: kept["output"][..., 0].transpose(0, 2, 1)  # noqa: E731
+    yield Network("soundnet8", _soundnet, "vinet/soundnet", heard, _key("audio_features"))
+    logits = _key("out_logits")
+    for pool in ("vlad", "avgpool"):
+        case = f"stanet/vggsound_{pool}"
+        yield Network("vggsound", _vggsound, case, logits, _key("class_logits"), pool, options={"pool": pool})
+    # The port's class 0 is "corresponds", ours is class 1.
+    swapped = lambda out: out[:, ::-1]  # noqa: E731
+    yield Network("l3net", _classifier(("image", 224), 199, 1), "avc/l3net", _key("logits"), swapped)
+    heard_only = _classifier(None, 48, 1)
+    case = "stanet/switch_audio"
+    yield Network(
+        "soundswitch_audio", heard_only, case, _key("out_softmax"), jax.nn.softmax, weights="stanet/soundswitch_audio"
+    )
+    both = _classifier(("video", 356), 48, 2)
+    yield Network("soundswitch_av", both, "stanet/switch_av", logits, lambda out: out, weights="stanet/soundswitch_av")
+    yield Network("scam_s", _scam(256), "stanet/scam_s", _key("out_x2ss"), tags)
+    yield Network("scam_sa", _scam(256, "aud"), "stanet/scam_sa", _key("out_x2ss"), tags)
+    around = lambda draw, _: {"video": _pictures(draw, ("img2", "img1", "img3"), 1, 256)}  # noqa: E731
+    yield Network("scam_st", around, "stanet/scam_st", _key("out_x1sss"), lambda out: out["tag_logits"][:, 1])
+    for name, inputs in (
+        ("s", _scam(256)),
+        ("sa", _scam(224, "audio")),
+        ("st", lambda draw, _: {"video": _three(draw, 256)}),
+    ):
+        case = f"{name}_coarse"
+        yield Network(
+            f"scam_cvpr_{name}", inputs, f"stanet/cvpr_{case}", logits, tags, weights=f"stanet/scam_cvpr_{case}"
+        )
+
+
+NETWORKS = tuple(_networks())
+
+# ---------------------------------------------------------------- measuring
+
+
+def flops(jaxpr: Any) -> int:
+    """Two for each multiply-add of a program's convolutions and matrix products, those of its parts included."""
+    total = 0
+    for eqn in jaxpr.eqns:
+        size = math.prod(eqn.outvars[0].aval.shape) if eqn.outvars else 0
+        if eqn.primitive.name == "conv_general_dilated":
+            kernel = eqn.invars[1].aval.shape
+            out = kernel[eqn.params["dimension_numbers"].rhs_spec[0]]
+            total += 2 * size * math.prod(kernel) // out
+        elif eqn.primitive.name == "dot_general":
+            (contracted, _), _ = eqn.params["dimension_numbers"]
+            total += 2 * size * math.prod(eqn.invars[0].aval.shape[axis] for axis in contracted)
+        else:
+            total += eqn.params.get("length", 1) * sum(map(flops, jaxprs_in_params(eqn.params)))
+    return total
+
+
+def forward(network: Network, lowering: str, found: Mapping[str, Any]) -> tuple[Any, Callable]:
+    """The module, and (variables, batch) -> the output that is compared."""
+    package = classifiers if network.is_classifier else models
+    fields = package.create(network.model).__dataclass_fields__
+    choices = {**found, **network.options} | ({"lowering": lowering} if "lowering" in fields else {})
+    module = package.create(network.model, **choices)
+
+    def call(variables: Any, batch: Mapping[str, jax.Array]) -> jax.Array:
+        return network.ours(module.apply(variables, *arguments(network, batch)))
+
+    return module, call
+
+
+def arguments(network: Network, batch: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What the network is called with."""
+    return (batch["frames"], batch["audio"]) if network.is_classifier else (batch,)
+
+
+def measure(network: Network, shared: Path | None, repeats: int) -> dict[str, Any]:
+    """One row: parity (None without `shared`), parameters in millions, GFLOP and milliseconds of one clip."""
+    kept, found, drawn = {}, {}, None
+    rng = np.random.default_rng(SEED)
+
+    def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
+        if shared:
+            return recorded.drawn_input(shared, name, shape, SEED)
+        return rng.standard_normal(shape, np.float32)
+
+    if shared:
+        kept = recorded.load(shared, network.case, SEED)
+        weights = network.weights or network.case
+        stavis = weights == "stavis/audiovisual"
+        checkpoint = recorded.stavis_state_dict(shared, SEED) if stavis else recorded.state_dict(shared, weights, SEED)
+        found = options(network.model, checkpoint)
+        drawn = to_variables(network.model, checkpoint)
+    batch = {name: np.asarray(x, np.float32) for name, x in network.inputs(draw, kept).items()}
+    clips = [{name: x[i : i + 1] for name, x in batch.items()} for i in range(len(next(iter(batch.values()))))]
+
+    direct, count = forward(network, "direct", found)
+    rngs = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
+    shapes = jax.eval_shape(direct.init, rngs, *arguments(network, clips[0]))
+    if drawn is None:
+        drawn = jax.tree.map(lambda x: rng.uniform(0.01, 0.02, x.shape).astype(np.float32), shapes)
+    parameters = sum(math.prod(x.shape) for x in jax.tree.leaves(shapes["params"]))
+    operations = flops(jax.make_jaxpr(count)(shapes, clips[0]).jaxpr)
+
+    _, call = forward(network, "auto", found)
+    compiled = jax.jit(call).lower(drawn, clips[0]).compile()
+    drawn, clips = jax.device_put((drawn, clips))
+    outputs, seconds = [], []
+    for run in range(max(repeats, len(clips) if shared else 1)):
+        start = time.perf_counter()
+        out = compiled(drawn, clips[run % len(clips)]).block_until_ready()
+        seconds.append(time.perf_counter() - start)
+        outputs.append(np.asarray(out))
+    error = None
+    if shared:
+        expected = network.official(kept)
+        ours = np.concatenate(outputs[: len(clips)])
+        if ours.shape != expected.shape:
+            raise InputError(f"{network.model} gives {ours.shape} where {expected.shape} was recorded in {shared}")
+        error = float(np.abs(ours - expected).max() / np.abs(expected).max())
+    return {
+        "model": network.model,
+        "variant": network.variant,
+        "input": {name: list(x.shape[1:]) for name, x in batch.items()},
+        "parity": error,
+        "parameters_m": parameters / 1e6,
+        "gflop": operations / 1e9,
+        "ms": 1e3 * min(seconds),
+    }
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows as a markdown table."""
+    lines = ["| model | variant | parity error | parameters, M | GFLOP | forward, ms |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        parity = "" if row["parity"] is None else f"{row['parity']:.1e}"
+        figures = f"{row['parameters_m']:.2f} | {row['gflop']:.2f} | {row['ms']:.0f}"
+        lines.append(f"| {row['model']} | {row['variant']} | {parity} | {figures} |")
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Measures the networks, one after another."""
+    if len(argv) > 1:
+        raise InputError(f"unexpected argument {argv[1]!r}: options start with --")
+    known = dict.fromkeys(network.model for network in NETWORKS)
+    for name in _MODELS.value:
+        if name not in known:
+            raise InputError(f"unknown model {name!r}: choose of {', '.join(known)}")
+    shared = Path(_SHARED.value) if _SHARED.value else None
+    if shared and not (shared / "parity").is_dir():
+        raise InputError(f"no parity material at {shared}: give --shared the folder that holds parity/")
+    out, rows = Path(_OUT.value), []
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for network in NETWORKS:
+        if not _MODELS.value or network.model in _MODELS.value:
+            rows.append(measure(network, shared, _REPEATS.value))
+            print(table(rows[-1:]).splitlines()[-1], flush=True)
+    device = f"{jax.devices()[0].device_kind}, {os.cpu_count()} cores"
+    out.write_text(json.dumps({"device": device, "repeats": _REPEATS.value, "rows": rows}, indent=2) + "\n")
+    print(f"\n{device}, one clip, float32, min of {_REPEATS.value}\n\n{table(rows)}")
+
+
+if __name__ == "__main__":
+    try:
+        app.run(main)
+    except InputError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,53 @@
+"""Recorded cases: weights and inputs drawn by their rule, and what the official code gave on them."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+
+def rule(shared: Path) -> ModuleType:
+    """The module that draws arrays from (seed, key, shape)."""
+    spec = importlib.util.spec_from_file_location("parity_weights", shared / "parity/weights.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def state_dict(shared: Path, case: str, seed: int) -> dict[str, np.ndarray]:
+    """A checkpoint in the official layout, times the factors that its spec asks for; `case` as in "vinet/avinet"."""
+    folder, name = case.split("/")
+    spec = json.loads((shared / f"parity/{folder}/spec_{name}.json").read_text())
+    drawn = rule(shared).state_dict(spec["state_dict"], seed)
+    for pattern, factor in spec.get("config", {}).get("golden_rule", {}).get("then_multiply", ()):
+        for key in filter(re.compile(pattern).search, drawn):
+            drawn[key] = drawn[key] * np.float32(factor)
+    return drawn
+
+
+def stavis_state_dict(shared: Path, seed: int) -> dict[str, np.ndarray]:
+    """STAViS's checkpoint, scaled as its recipe asks; keys as in the files."""
+    rules = json.loads((shared / "parity/stavis/parity_recipe.json").read_text())["scale_rules"]
+    drawn = state_dict(shared, "stavis/audiovisual", seed)
+    return {f"module.{key}": scaled(key, array, rules) for key, array in drawn.items()}
+
+
+def scaled(key: str, array: np.ndarray, rules: list[tuple[str, float]]) -> np.ndarray:
+    """A drawn array times the factors of all rules whose pattern is found in its key."""
+    factor = np.prod([np.float32(f) for pattern, f in rules if re.search(pattern, key)], dtype=np.float32)
+    return array * factor if array.dtype == np.float32 else array
+
+
+def load(shared: Path, case: str, seed: int) -> dict[str, np.ndarray]:
+    """What the official code gave."""
+    folder, name = case.split("/")
+    with np.load(shared / f"parity/{folder}/golden_{name}_seed{seed}.npz") as archive:
+        return dict(archive)
+
+
+def drawn_input(shared: Path, name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """An input in PyTorch's layout."""
+    return rule(shared).array(f"input:{name}", tuple(int(n) for n in shape), seed)
