@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.recorded import drawn_input, load, rule, scaled, state_dict
+from benchmarks.recorded import drawn_input, load, rule, scaled, state_dict, stavis_state_dict
 
 __all__ = [
     "assert_tap",
@@ -17,6 +17,7 @@ __all__ = [
     "rule",
     "scaled",
     "state_dict",
+    "stavis_state_dict",
 ]
 
 

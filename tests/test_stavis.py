@@ -1,7 +1,6 @@
 """STAViS against the official network, and what the survey's switch makes of its two flows."""
 
 import functools
-import json
 
 import golden
 import jax
@@ -33,13 +32,6 @@ TAPS = {
     "fusion3": lambda out: out["sound_map"],
     "fusion3.avgpool_rgb": lambda out: out["layer2"][:, 1:3].mean(1, keepdims=True),
 }
-
-
-def checkpoint(shared, seed: int) -> dict[str, np.ndarray]:
-    """The drawn weights, scaled as the kit's recipe asks; keys as in the files."""
-    drawn = golden.state_dict(shared, "stavis/audiovisual", seed)
-    rules = json.loads((shared / "parity/stavis/parity_recipe.json").read_text())["scale_rules"]
-    return {f"module.{key}": golden.scaled(key, array, rules) for key, array in drawn.items()}
 
 
 @functools.cache
@@ -83,7 +75,7 @@ def _check_taps(recorded, out) -> int:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_equals_the_official_audiovisual_network(shared, seed):
     recorded = golden.load(shared, "stavis/audiovisual", seed)
-    out = _run("stavis")(to_variables("stavis", checkpoint(shared, seed)), inputs(shared, seed))
+    out = _run("stavis")(to_variables("stavis", golden.stavis_state_dict(shared, seed)), inputs(shared, seed))
     np.testing.assert_allclose(out["logits"], recorded["logits"][:, 0], rtol=0, atol=2e-5)
     np.testing.assert_allclose(out["saliency"], recorded["saliency"][:, 0], rtol=0, atol=1e-5)
     assert _check_taps(recorded, out) >= 40
@@ -93,7 +85,9 @@ def test_equals_the_official_audiovisual_network(shared, seed):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_equals_the_official_visual_network(shared, seed):
     recorded = golden.load(shared, "stavis/visual", seed)
-    out = _run("stavis_visual")(to_variables("stavis_visual", checkpoint(shared, seed)), inputs(shared, seed))
+    out = _run("stavis_visual")(
+        to_variables("stavis_visual", golden.stavis_state_dict(shared, seed)), inputs(shared, seed)
+    )
     _check_visual(recorded, out)
     assert _check_taps(recorded, out) >= 30
 
@@ -101,7 +95,7 @@ def test_equals_the_official_visual_network(shared, seed):
 @pytest.mark.slow
 def test_equals_the_official_visual_network_at_another_size_and_without_its_sound(shared):
     recorded = golden.load(shared, "stavis/visual_90x122", 0)
-    drawn = to_variables("stavis", checkpoint(shared, 0))
+    drawn = to_variables("stavis", golden.stavis_state_dict(shared, 0))
     batch = inputs(shared, 0, 1, (90, 122))
     del batch["audio"]
     _check_visual(recorded, _run("stavis", gate="never")(drawn, batch))

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 from flax import traverse_util
-from test_stavis import checkpoint, inputs
+from test_stavis import inputs
 
 from avsd_jax import losses, models, torch_import, train
 from avsd_jax.optimizer import make_optimizer
@@ -54,7 +54,9 @@ def test_three_steps_equal_the_official_ones(shared, variant, recorded_as):
         seed=0,
         side_weight=losses.side_schedule(config.total_steps, config.side_epochs),
     )
-    state = create_state(torch_import.to_variables(name, checkpoint(shared, 0)), optimizer, keep_ema=False)
+    state = create_state(
+        torch_import.to_variables(name, golden.stavis_state_dict(shared, 0)), optimizer, keep_ema=False
+    )
     start, batch, compiled = state.params, batch_of(shared), jax.jit(step)
     size = norms(name, start)
 
