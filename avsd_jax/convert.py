@@ -51,12 +51,12 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
         InputError: PyTorch is not installed, the file cannot be read, or it holds no state dict.
     """
     path = Path(path)
+    if not path.is_file():
+        raise InputError(f"no checkpoint {path}: give the path of a .pt file")
     try:
         import torch
     except ImportError as error:
         raise InputError('reading a PyTorch checkpoint needs PyTorch: pip install "avsd-jax[convert]"') from error
-    if not path.is_file():
-        raise InputError(f"no checkpoint {path}: give the path of a .pt file")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

@@ -103,7 +103,10 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         rest = flags.FLAGS(argv)
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
         # A configuration that fails to load comes as a whole traceback in the message; its last line says why.
-        raise InputError(re.sub(r"^\w+Error: ", "", str(error).strip("'\" \n").splitlines()[-1])) from error
+        reason = re.sub(r"^\w+Error: ", "", str(error).strip("'\" \n").splitlines()[-1])
+        if isinstance(error, AttributeError | KeyError) and reason.isidentifier():
+            reason = f"the configuration has no field {reason!r}: its file lists those there are"
+        raise InputError(reason) from error
     if len(rest) > 1:
         raise InputError(f"{rest[1]!r} is no option: fields of the configuration are set as --config.FIELD=VALUE")
     for name in ("config", "workdir"):
