@@ -19,6 +19,10 @@ from avsd_jax.by_name import load_module
 from avsd_jax.errors import InputError
 
 _OWN_FIELDS = ("label", "init", "init_parts", "weights", "effort")
+_AT_LEAST_1 = ("batch_size", "eval_batch_size", "eval_stride", "samples_per_video", "frame_step")
+_AT_LEAST_1 += ("log_every", "checkpoint_every", "keep_checkpoints", "model.clip_size")
+_AT_LEAST_0 = ("total_steps", "warmup_steps", "data_threads", "seed")
+_DTYPES = ("float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True)
@@ -49,10 +53,12 @@ def plan(config: ConfigDict, workdir: str | Path) -> list[Row]:
     """The rows of a configuration in training order; a configuration without rows is one row in `workdir`.
 
     Raises:
-        InputError: a row says nothing of itself, or refers to one that does not come before it.
+        InputError: a row says nothing of itself, or refers to one that does not come before it; or a field of
+            one has a value that means nothing.
     """
     workdir = Path(workdir)
     if not config.rows:
+        _check_values(config)
         return [Row(config.run_name, config.run_name, config, workdir, workdir)]
     rows: list[Row] = []
     for name in config.rows:
@@ -73,7 +79,21 @@ def plan(config: ConfigDict, workdir: str | Path) -> list[Row]:
                 workdir / weights,
             )
         )
+        _check_values(rows[-1].config)
     return rows
+
+
+def _check_values(config: ConfigDict) -> None:
+    given = {"model.clip_size": config.model.get("clip_size", 1)} | dict(config)
+    for least, names in ((1, _AT_LEAST_1), (0, _AT_LEAST_0)):
+        for name in names:
+            if given.get(name, least) < least:
+                raise InputError(f"{name}={given[name]} is too small: give {least} or more")
+    size = config.frame_size
+    if not (isinstance(size, tuple | list) and len(size) == 2 and all(isinstance(n, int) and n > 0 for n in size)):
+        raise InputError(f"frame_size={size} is no height and width in pixels: give two whole numbers, as in (64,96)")
+    if config.compute_dtype not in _DTYPES:
+        raise InputError(f"unknown compute_dtype {config.compute_dtype!r}: choose one of {', '.join(_DTYPES)}")
 
 
 def _sources(changes: ConfigDict) -> list[str]:
@@ -89,7 +109,7 @@ def _row_config(config: ConfigDict, name: str, changes: ConfigDict, workdir: Pat
     if changes.get("init", ""):
         result.init = str(workdir / changes.init)
     for part, source in changes.get("init_parts", ConfigDict()).items():
-        result.init_parts[part] = str(workdir / source)
+        result.init_parts[part] = str(workdir / source) if source else ""
     result.total_steps = round(config.total_steps * changes.get("effort", 1))
     with result.ignore_type():
         for field, value in changes.items():

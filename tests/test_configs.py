@@ -90,6 +90,33 @@ def test_rows_change_what_they_say_and_nothing_else() -> None:
     assert rows["ears"].config.total_steps > rows["v"].config.total_steps
 
 
+def test_a_row_whose_starting_rows_are_taken_away_starts_from_none() -> None:
+    config = load(CONFIGS / "avinet.py").get_config("demo").unlock()
+    config.rows, config.row_changes.av.init, config.row_changes.av.init_parts.audionet = ("av",), "", ""
+    (row,) = plan(config, "runs")
+    assert (row.config.init, row.config.init_parts.audionet) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"batch_size": 0}, "batch_size=0 is too small: give 1 or more"),
+        ({"data_threads": -1}, "data_threads=-1 is too small: give 0 or more"),
+        ({"model": {"clip_size": -8}}, "model.clip_size=-8 is too small"),
+        ({"frame_size": (32,)}, "frame_size=.* is no height and width"),
+        ({"compute_dtype": "nope"}, "unknown compute_dtype 'nope': choose one of float32"),
+        ({"frame_size": (-32, 32)}, "frame_size=.* is no height and width"),
+    ],
+)
+@pytest.mark.parametrize("rows", [(), ("av",)])
+def test_values_that_mean_nothing_are_named(changes: dict, words: str, rows: tuple[str, ...]) -> None:
+    config = load(CONFIGS / "avinet.py").get_config("demo").unlock()
+    config.rows, config.row_changes.av.init, config.row_changes.av.init_parts.audionet = rows, "", ""
+    config.update(changes)
+    with pytest.raises(InputError, match=words):
+        plan(config, "runs")
+
+
 def test_a_row_that_refers_to_a_later_one_is_refused() -> None:
     config = load(CONFIGS / "avinet.py").get_config("demo").unlock()
     config.row_changes.base.init = "v"
