@@ -1,5 +1,6 @@
 """The optimiser and its learning rate, from a configuration."""
 
+import inspect
 import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -128,10 +129,16 @@ def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:
     """The whole chain: optional clipping of the global gradient norm, the named optimiser, optional `config.rates`.
 
     Raises:
-        InputError: unknown `config.optimizer`.
+        InputError: unknown `config.optimizer`, or an option that it does not have.
     """
     if config.optimizer not in OPTIMIZERS:
         raise InputError(f"unknown optimizer {config.optimizer!r}: choose one of {', '.join(OPTIMIZERS)}")
+    known = sorted(set(inspect.signature(OPTIMIZERS[config.optimizer]).parameters) - {"learning_rate"})
+    for option in config.optimizer_options:
+        if option not in known:
+            raise InputError(
+                f"optimizer {config.optimizer!r} has no option {option!r}: choose among {', '.join(known)}"
+            )
     chain = [OPTIMIZERS[config.optimizer](make_schedule(config), **config.optimizer_options)]
     if config.clip_norm:
         chain.insert(0, optax.clip_by_global_norm(config.clip_norm))
