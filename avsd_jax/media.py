@@ -86,9 +86,10 @@ def open_media(path: str | Path) -> av.container.InputContainer:
         # "file:" keeps a colon in a name from being read as a protocol.
         return av.open(f"file:{path}", **_LENIENT)
     except (av.error.FFmpegError, OSError) as error:
+        kind, form = ("sound", "wav") if path.suffix.lower() == ".wav" else ("a video", "mp4")
         raise InputError(
-            f"{path} cannot be read as a video ({error.strerror or error}): "
-            "check that it is whole, or export it again, for example as mp4"
+            f"{path} cannot be read as {kind} ({error.strerror or error}): "
+            f"check that it is whole, or export it again, for example as {form}"
         ) from error
 
 

@@ -113,9 +113,9 @@ def train(
 
     workdir.mkdir(parents=True, exist_ok=True)
     check_same_run(config, workdir)
-    if jax.process_index() == 0:
-        checkpoint.write_config(workdir, config)
     state, checkpointer = start_or_resume(config, workdir, model)
+    if jax.process_index() == 0:  # not earlier: what no model can be made of must not hold the folder
+        checkpoint.write_config(workdir, config)
     start_step = int(state.step)
     if start_step >= config.total_steps:
         checkpointer.close()

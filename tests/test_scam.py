@@ -77,6 +77,17 @@ def test_a_frame_shows_the_tags_of_its_video_and_one_tag_is_the_official_case(ru
         cam.picture(class_maps, np.ones(3, bool), "x")
 
 
+def test_names_are_looked_at_before_anything_is_trained(tmp_path: pathlib.Path):
+    config = demo_config("scam").unlock()
+    config.scam.rule = "x"
+    with pytest.raises(InputError, match="unknown rule of activation maps 'x'"):
+        stages.run(config, tmp_path / "run")
+    config.rows = ("coarse_s",)
+    with pytest.raises(InputError, match=r"config\.rows lacks 'coarse_sa'"):
+        stages.run(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_confidence_is_the_softmax_of_what_is_true():
     scores = np.array([2.0, 1.0, -1.0])
     odds = np.exp(scores) / np.exp(scores).sum()

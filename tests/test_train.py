@@ -149,14 +149,17 @@ def test_bad_input_is_one_clear_error(tmp_path: pathlib.Path, tiny_data_dir: pat
     for changes, message in [
         ({"model_name": "resnet"}, "unknown model 'resnet'.*avinet.*vinet"),
         ({"optimizer": "lion"}, "unknown optimizer"),
+        ({"optimizer_options": {"beta": 1}}, "optimizer 'adam' has no option 'beta': choose among b1, b2"),
         ({"schedule": "step"}, "unknown schedule"),
         ({"batch_size": 7}, "batch_size=7"),
         ({"data_dir": str(tmp_path / "none")}, "sounding_shapes.*python -m avsd_jax.datasets build"),
         ({"model": {"clip_size": 8, "depth": 3}}, "no option 'depth'"),
+        ({"init": str(tmp_path / "none")}, "none is not a trained model"),
     ]:
         with pytest.raises(InputError, match=message):
             train.train(tiny_config(tiny_data_dir, **changes), tmp_path / "run")
         assert not (tmp_path / "run" / "checkpoints").exists() or not list((tmp_path / "run/checkpoints").iterdir())
+        assert not (tmp_path / "run/config.json").exists(), "the mended command can have the folder"
     train.train(tiny_config(tiny_data_dir, total_steps=1), tmp_path / "used")
     with pytest.raises(InputError, match="holds a run with seed=0, now 5"):
         train.train(tiny_config(tiny_data_dir, total_steps=1, seed=5), tmp_path / "used")

@@ -32,6 +32,12 @@ RULES: dict[str, Callable[[Float[np.ndarray, "h w"]], UInt8[np.ndarray, "h w"]]]
 }
 
 
+def check_rule(rule: str) -> None:
+    """Raises InputError unless there is such a rule."""
+    if rule not in RULES:
+        raise InputError(f"unknown rule of activation maps {rule!r}: choose one of {', '.join(RULES)}")
+
+
 def picture(
     class_maps: Float[np.ndarray, "h w k"], present: Bool[np.ndarray, " k"], rule: str
 ) -> UInt8[np.ndarray, "h w"]:
@@ -45,8 +51,7 @@ def picture(
     Raises:
         InputError: an unknown rule, or a video without tags.
     """
-    if rule not in RULES:
-        raise InputError(f"unknown rule of activation maps {rule!r}: choose one of {', '.join(RULES)}")
+    check_rule(rule)
     if not present.any():
         raise InputError("a video has none of the tags that the classifier tells: correct config.tags or the dataset")
     return RULES[rule](class_maps[..., present].max(axis=-1))

@@ -59,10 +59,15 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
         and its mean confidence there; the number of boxes and of maps.
 
     Raises:
-        InputError: the data is not prepared, has videos without a known tag, or `workdir` holds another run.
+        InputError: a row or the rule of maps is unknown, the data is not prepared or has videos without a known tag,
+            or `workdir` holds another run.
     """
     workdir = Path(workdir)
     rows = {row.name: row for row in plan(config, workdir)}
+    for name in (*config.scam.coarse, *config.scam.fine):
+        if name not in rows:
+            raise InputError(f"config.rows lacks {name!r}, which config.scam names: give both the same rows")
+    cam.check_rule(config.scam.rule)  # not only once a classifier is trained
     coarse, fine = ([rows[name] for name in names] for names in (config.scam.coarse, config.scam.fine))
     if config.build_data:
         datasets.build(config.dataset, config.data_dir, num_workers=os.cpu_count() or 1)
