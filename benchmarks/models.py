@@ -1,6 +1,6 @@
 """Every published network: parity with the official code, parameters, arithmetic and time of one forward pass.
 
-    python -m benchmarks.models [--models=vinet,stavis] [--shared=DIR] [--repeats=3] [--out=runs/models.json]
+    python -m benchmarks.models [--models=vinet,stavis] [--shared=DIR] [--timed_runs=3] [--models_json=runs/models.json]
 
 One clip, float32, at the published size. Parity is the largest error of the network's output on drawn weights, seed 0,
 relative to the largest recorded value; it needs the folder of recorded outputs, by --shared or AVSD_SHARED, and is left
@@ -32,8 +32,8 @@ from benchmarks import recorded
 
 _MODELS = flags.DEFINE_list("models", [], "Names of models to measure; all where none is given.")
 _SHARED = flags.DEFINE_string("shared", os.environ.get("AVSD_SHARED"), "Folder that holds parity/.")
-_REPEATS = flags.DEFINE_integer("repeats", 3, "Timed runs of each network.", lower_bound=1)
-_OUT = flags.DEFINE_string("out", "runs/models.json", "Where the figures are written.")
+_TIMED_RUNS = flags.DEFINE_integer("timed_runs", 3, "Timed runs of each network.", lower_bound=1)
+_JSON = flags.DEFINE_string("models_json", "runs/models.json", "Where the figures are written.")
 
 SEED = 0
 Draw = Callable[[str, tuple[int, ...]], np.ndarray]
@@ -332,15 +332,15 @@ def main(argv: Sequence[str]) -> None:
     shared = Path(_SHARED.value) if _SHARED.value else None
     if shared and not (shared / "parity").is_dir():
         raise InputError(f"no parity material at {shared}: give --shared the folder that holds parity/")
-    out, rows = Path(_OUT.value), []
+    out, rows = Path(_JSON.value), []
     out.parent.mkdir(parents=True, exist_ok=True)
     for network in NETWORKS:
         if not _MODELS.value or network.model in _MODELS.value:
-            rows.append(measure(network, shared, _REPEATS.value))
+            rows.append(measure(network, shared, _TIMED_RUNS.value))
             print(table(rows[-1:]).splitlines()[-1], flush=True)
     device = f"{jax.devices()[0].device_kind}, {os.cpu_count()} cores"
-    out.write_text(json.dumps({"device": device, "repeats": _REPEATS.value, "rows": rows}, indent=2) + "\n")
-    print(f"\n{device}, one clip, float32, min of {_REPEATS.value}\n\n{table(rows)}")
+    out.write_text(json.dumps({"device": device, "repeats": _TIMED_RUNS.value, "rows": rows}, indent=2) + "\n")
+    print(f"\n{device}, one clip, float32, min of {_TIMED_RUNS.value}\n\n{table(rows)}")
 
 
 if __name__ == "__main__":
