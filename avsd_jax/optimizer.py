@@ -76,8 +76,15 @@ def scale_by_rates(rates: Rates) -> optax.GradientTransformation:
             "visual_model/trunk/conv1/kernel", counts. A factor of 0 keeps a parameter as it is.
 
     Raises:
-        InputError (when the optimiser is made for a model): no expression is found in a parameter's path.
+        InputError: an entry is no pair of an expression and a factor; and, when the optimiser is made for a model, no
+            expression is found in a parameter's path.
     """
+    for entry in rates:
+        try:
+            re.compile(entry[0])
+            float(entry[1])
+        except (re.error, TypeError, ValueError, IndexError) as error:
+            raise InputError(f"{entry!r} in rates is no pair (regular expression, factor): {error}") from error
 
     def factor(path: tuple[Any, ...]) -> float:
         name = jax.tree_util.keystr(path, simple=True, separator="/")

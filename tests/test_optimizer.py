@@ -72,6 +72,11 @@ def test_rates_are_those_of_the_first_entry_found() -> None:
         scale_by_rates(rates[:2]).init(params)
 
 
+def test_an_entry_of_rates_that_is_no_expression_is_named() -> None:
+    with pytest.raises(InputError, match=r"\('\(', 1.0\) in rates is no pair"):
+        scale_by_rates([("trunk", 0.5), ("(", 1.0)])
+
+
 def test_rates_scale_the_steps_of_any_optimizer() -> None:
     config = settings(optimizer="adam", rates=(("a", 1.0), ("b", 0.1)), clip_norm=1.0)
     params = {"a": jnp.ones(3), "b": jnp.ones(3)}
