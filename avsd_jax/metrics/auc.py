@@ -22,7 +22,7 @@ from avsd_jax.metrics.maps import (
     over_maps,
     stretched,
 )
-from avsd_jax.metrics.ranks import few_or_many, positions, rank_statistic, take
+from avsd_jax.metrics.ranks import few_or_many, packed, positions, rank_statistic, take
 
 # Up to this many positives and negatives are listed for a binned statistic.
 QUICK_POOL = 4096
@@ -168,11 +168,12 @@ def _binned(
         doubled = chunk_sums(jnp.where(negative, losses, 0)).astype(x.dtype).sum()
         return n, doubled / 2 / n.astype(x.dtype) / m.astype(x.dtype)
 
-    looked_at = positive | negative
-    listed = count(looked_at)
+    looked_at = packed(positive | negative)
+    listed = jax.lax.population_count(looked_at).astype(jnp.int32).sum()
 
     def of_few(bound: int) -> tuple[Int[Array, ""], Float[Array, ""]]:
-        at, known = jnp.minimum(positions(looked_at, bound), x.size - 1), jnp.arange(bound) < listed
+        at = positions(looked_at, bound)
+        known, at = at < x.size, jnp.minimum(at, x.size - 1)
         values, positives, negatives = (take(pixels.ravel(), at) for pixels in (x, positive, negative))
         return statistic(values, positives & known, negatives & known)
 

@@ -68,14 +68,23 @@ def wins_over(
     )
 
 
-def positions(mask: Bool[Array, "h w"], bound: int) -> Int[Array, "bound"]:
-    """Flat indices of the first `bound` true pixels in ascending order; where there are fewer, the map's size.
+def packed(mask: Bool[Array, "h w"]) -> UInt32[Array, "words"]:
+    """A map of flags as 32-bit words, for `positions`: bit i of word j of the W words is pixel `i * W + j`.
 
-    The pixels are packed to words of 32 bits, whose counts say where the k-th true pixel is: the map is read once.
+    The bits of a word lie far apart, so that neighbours are packed side by side in one vectorised pass.
     """
-    blocks = jnp.pad(mask.ravel(), (0, -mask.size % WORD)).reshape(-1, WORD)
-    bits = jnp.uint32(1) << jnp.arange(WORD, dtype=jnp.uint32)
-    words = jnp.where(blocks, bits, 0).sum(axis=1, dtype=jnp.uint32)
+    rows = jnp.pad(mask.ravel(), (0, -mask.size % WORD)).reshape(WORD, -1)
+    words = jnp.zeros(rows.shape[1], jnp.uint32)
+    for bit in range(WORD):
+        words |= rows[bit].astype(jnp.uint32) << bit
+    return words
+
+
+def positions(words: UInt32[Array, "words"], bound: int) -> Int[Array, "bound"]:
+    """Flat indices of `bound` true pixels of a packed map, in no useful order.
+
+    Where there are fewer, the rest of the indices are at least the map's size.
+    """
     per_word = jax.lax.population_count(words).astype(jnp.int32)
     ends = jnp.cumsum(per_word)
     k = jnp.arange(bound)
@@ -83,7 +92,8 @@ def positions(mask: Bool[Array, "h w"], bound: int) -> Int[Array, "bound"]:
     ending = jnp.zeros(bound, jnp.int32).at[ends].add(1, mode="drop")
     word = jnp.minimum(jnp.cumsum(ending), ends.size - 1)
     rank = k - take(ends, word) + take(per_word, word)
-    return jnp.where(k < ends[-1], word * WORD + _place_of_bit(take(words, word), rank), mask.size)
+    at = _place_of_bit(take(words, word), rank) * words.size + word
+    return jnp.where(k < ends[-1], at, WORD * words.size)
 
 
 def _place_of_bit(words: UInt32[Array, "n"], rank: Int[Array, "n"]) -> Int[Array, "n"]:
@@ -127,9 +137,8 @@ def few_or_many(
 def _wins_of_few(
     x: Float[Array, "h w"], marked: Bool[Array, "h w"], n: Int[Array, ""], bound: int
 ) -> Int[Array, "h w"]:
-    at = positions(marked, bound)
-    known = jnp.arange(bound) < n
-    at = jnp.minimum(at, x.size - 1)
+    at = positions(packed(marked), bound)
+    known, at = at < x.size, jnp.minimum(at, x.size - 1)
     values = take(x.ravel(), at)
     if bound <= COMPARED:
         return _by_comparing(x, jnp.where(known, values, -jnp.inf))
