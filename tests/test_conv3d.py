@@ -14,7 +14,7 @@ from avsd_jax.nn.norm import BatchNorm, conv_norm_relu
 from avsd_jax.nn.pool import max_pool
 from avsd_jax.nn.resize import upsample_2x
 
-# Kernel, strides, padding, input [B, T, H, W, C] and output channels: each way of folding, and none.
+# Kernel, strides, padding, input [B, T, H, W, C] and output channels: each way of folding.
 CASES = {
     "pointwise": ((1, 1, 1), (1, 1, 1), (0, 0, 0), (2, 3, 4, 5, 6), 7),
     "space": ((1, 3, 3), (1, 1, 1), (0, 1, 1), (2, 3, 4, 6, 5), 7),
@@ -28,6 +28,8 @@ CASES = {
     "steps of 2, pointwise": ((2, 1, 1), (2, 1, 1), (0, 0, 0), (2, 4, 3, 5, 6), 7),
     "steps that do not fit": ((2, 3, 3), (2, 1, 1), (0, 1, 1), (2, 5, 3, 5, 6), 7),
     "all three axes": ((3, 3, 3), (1, 2, 1), (1, 1, 1), (2, 4, 6, 5, 3), 4),
+    "all three axes, strided": ((3, 5, 3), (2, 2, 2), (1, 2, 1), (2, 5, 6, 5, 3), 4),
+    "pointwise, strided": ((1, 1, 1), (2, 2, 2), (0, 0, 0), (2, 5, 6, 5, 3), 4),
 }
 
 

@@ -1,9 +1,8 @@
 """The one 3-D convolution that every model uses, with a lowering for each kind of device.
 
-XLA's CPU backend runs 3-D convolutions far from the machine's limit but 2-D ones and matmuls near it, so on
-CPU a kernel that does not overlap itself in time, or spans only time or only space, is folded into one of
-those. On GPU and TPU the plain 3-D convolution is kept. Parameters have one layout, (T, H, W, in, out), in
-either case.
+XLA's CPU backend runs 3-D convolutions, and above all their gradients, far from the machine's limit but 2-D ones and
+matmuls near it, so on CPU every kernel is folded into one of those. On GPU and TPU the plain 3-D convolution is kept.
+Parameters have one layout, (T, H, W, in, out), in either case.
 """
 
 from collections.abc import Callable
@@ -37,8 +36,8 @@ def conv3d(
         kernel: weights.
         strides: steps in time, height and width.
         padding: zeros on either side of time, height and width.
-        lowering: "direct" (one 3-D convolution), "folded" (2-D convolutions and matmuls where the kernel
-            allows it, equal up to rounding) or "auto" (folded on CPU, direct elsewhere).
+        lowering: "direct" (one 3-D convolution), "folded" (2-D convolutions and matmuls, equal up to rounding) or
+            "auto" (folded on CPU, direct elsewhere).
     """
     if lowering == "direct" or (lowering == "auto" and jax.default_backend() != "cpu"):
         return _direct(x, kernel, strides, padding)
@@ -63,15 +62,23 @@ def _folded(x: jax.Array, kernel: jax.Array, strides: Triple, padding: Triple) -
     if kt == 1 and strides[0] == 1 and padding[0] == 0:
         y = _space(x.reshape(b * t, h, w, i), kernel[0], strides[1:], padding[1:])
         return y.reshape(b, t, *y.shape[1:])
-    if kt == strides[0] and padding[0] == 0 and t % kt == 0:
-        # Steps do not overlap: the kt frames of a step become kt * i channels.
-        x = x.reshape(b, t // kt, kt, h, w, i).transpose(0, 1, 3, 4, 2, 5).reshape(b, t // kt, h, w, kt * i)
-        kernel = kernel.transpose(1, 2, 0, 3, 4).reshape(1, kh, kw, kt * i, o)
-        return _folded(x, kernel, (1, *strides[1:]), padding)
     if (kh, kw) == (1, 1) and strides[1:] == (1, 1) and padding[1:] == (0, 0):
         y = _conv2d(x.reshape(b, t, h * w, i), kernel[:, 0], (strides[0], 1), (padding[0], 0))
         return y.reshape(b, y.shape[1], h, w, o)
-    return _direct(x, kernel, strides, padding)
+    # The kt frames that a step sees become kt * i channels.
+    x = _steps(x, kt, strides[0], padding[0])
+    kernel = kernel.transpose(1, 2, 0, 3, 4).reshape(1, kh, kw, kt * i, o)
+    return _folded(x, kernel, (1, *strides[1:]), (0, *padding[1:]))
+
+
+def _steps(x: Float[Array, "b t h w i"], size: int, stride: int, padding: int) -> Float[Array, "b t2 h w c"]:
+    """The frames of each step of a kernel that long, side by side: c = size * i."""
+    b, t, h, w, i = x.shape
+    if size == stride and padding == 0 and t % size == 0:
+        return x.reshape(b, t // size, size, h, w, i).transpose(0, 1, 3, 4, 2, 5).reshape(b, t // size, h, w, size * i)
+    x = jnp.pad(x, ((0, 0), (padding, padding), (0, 0), (0, 0), (0, 0)))
+    last = x.shape[1] - size
+    return jnp.concatenate([x[:, j : j + last + 1 : stride] for j in range(size)], axis=-1)
 
 
 def _space(x: jax.Array, kernel: jax.Array, strides: tuple[int, int], padding: tuple[int, int]) -> jax.Array:
