@@ -72,23 +72,12 @@ def test_three_steps_equal_the_official_ones(shared, variant, recorded_as):
             # The first direction of the optimiser is the gradient, and the weight decay.
             direction = state.opt_state[0][1].trace
             gradients = jax.tree.map(lambda d, p: d - 1e-5 * p, direction, start)
-            _check_gradients(norms(name, gradients), recorded["grad_l2_step1"])
+            found = norms(name, gradients)
+            _check(found, recorded["grad_l2_step1"], 2e-3, dict.fromkeys(found, 1e-3))
             _check_moves(name, state, start, size, recorded["param_delta_l2_after_step1"])
     _check_moves(name, state, start, size, recorded["param_delta_l2_after_step3"])
     buffers = norms(name, state.batch_stats, "batch_stats")
     _check(buffers, recorded["buffers_l2_after_step3"], 1e-4, dict.fromkeys(buffers, 1e-5))
-
-
-def _check_gradients(got: dict[str, float], expected: dict[str, float | None]) -> None:
-    """Nearly all within the recorded tolerance of 0.002, none beyond 0.005.
-
-    Rounding turns single ReLUs on or off, which moves some of the small gradients inside layer1; other ones, by as
-    much, where only the order of the sums in BatchNorm is another.
-    """
-    wanted = np.array([expected[key] or 0.0 for key in got])
-    difference = np.abs(np.array(list(got.values())) - wanted)
-    assert np.mean(difference <= 2e-3 * wanted + 1e-3) > 0.96
-    _check(got, expected, 5e-3, dict.fromkeys(got, 1e-3))
 
 
 def _check_moves(name, state, start, size, expected) -> None:
