@@ -20,7 +20,9 @@ EPSILON = 2.2204e-16
 # A map is constant where its deviations hold at most this share of its energy: less is rounding.
 CONSTANT = 1e-12
 
-LOSSES = ("kl", "stavis")
+LOSSES = ("kl", "stavis", "stanet_cvpr", "stanet_2021")
+# Those that have the term `kl`.
+DIVERGENCES = ("kl", "stanet_2021")
 
 Terms = dict[str, tuple[Float[Array, "b"], Float[Array, "b"]]]
 
@@ -65,6 +67,11 @@ def sim(pred: Float[Array, "b h w"], density: Float[Array, "b h w"]) -> Float[Ar
 def bce(logits: Float[Array, "b h w"], density: Float[Array, "b h w"]) -> Float[Array, "b"]:
     """STAViS's binary cross entropy with a density in [0, 1], summed over the pixels; lower is better."""
     return total_of(optax.losses.sigmoid_binary_cross_entropy(logits, density))
+
+
+def bce_mean(logits: Float[Array, "b h w"], density: Float[Array, "b h w"]) -> Float[Array, "b"]:
+    """STANet's binary cross entropy with a density in [0, 1], its mean over the pixels; lower is better."""
+    return bce(logits, density) / (logits.shape[-2] * logits.shape[-1])
 
 
 def nss(pred: Float[Array, "b h w"], fixations: Num[Array, "b h w"], ddof: int = 1) -> Float[Array, "b"]:
@@ -118,11 +125,14 @@ def terms(
     Args:
         output: what the model returns: `saliency` [B, H, W] if it predicts maps, `avc_logits` [B, 2] if it has a
             classifier, `tag_logits` and `heard_logits` [B, K] if it tells tags by eye or ear ([B, N, K] for N frames),
-            `side_tag_logits` of the same shape from an earlier layer, and for loss="stavis" `logits` [B, H, W] and with
-            a `side_weight` `side_logits` [B, N, H, W]; entries that no term reads are ignored.
+            `side_tag_logits` of the same shape from an earlier layer; for loss="stavis" `logits` [B, H, W] and with
+            a `side_weight` `side_logits` [B, N, H, W]; for loss="stanet_2021" `scale_logits` [B, K, scales, H, W], of
+            the target frame among K; entries that no term reads are ignored.
         batch: `density` [B, H, W]; `avc_label` [B] with a classifier; `fixations` [B, H, W] with
             `nss_weight`; `tags` [B, K] for a model that tells them; and optionally `mask` [B], false for padding.
-        loss: of the map: "kl" (ViNet's `kl`, with `cc`, `sim` and `nss` on request) or "stavis" (`bce`, `cc`, `nss`).
+        loss: of the map: "kl" (ViNet's), "stavis" (`bce`, `cc`, `nss`), or what STANet's published scripts train: in
+            "stanet_cvpr" `bce_mean` of a map that went through the sigmoid before, in "stanet_2021" the sum over the
+            scales of `bce_mean` and `kl`. All but "stavis" take `cc`, `sim` and `nss` on request.
         side_weight: weight of the maps of STAViS's levels in each of its terms, where they are trained too.
         rho and the other weights: as for `total`; a term that it would weigh with 0 is left out, except `kl` and the
             tags.
@@ -143,7 +153,8 @@ def terms(
         weights = {"bce": bce_weight, "cc": cc_weight, "nss": nss_weight}
         result |= {k: v for k, v in _stavis_terms(output, batch, mask, side_weight).items() if weights[k]}
     elif "saliency" in output:
-        result |= _kl_terms(output, batch, mask, cc_weight, sim_weight, nss_weight)
+        result |= _divergence_terms(output, batch, mask, loss, bce_weight)
+        result |= _requested_terms(output, batch, mask, cc_weight, sim_weight, nss_weight)
     if "tag_logits" in output:
         result["tags"] = (tag_entropy(output["tag_logits"], _required(batch, "tags", "the loss of tags")), mask)
     if "side_tag_logits" in output and side_tag_weight:
@@ -160,7 +171,28 @@ def terms(
     return result
 
 
-def _kl_terms(
+def _divergence_terms(
+    output: Mapping[str, Any], batch: Mapping[str, Any], mask: Float[Array, "b"], loss: str, bce_weight: float
+) -> Terms:
+    """The terms that every step of ViNet's and STANet's losses has."""
+    saliency, density = output["saliency"], _required(batch, "density", "the saliency loss")
+    targeted = mask * (total_of(density) > 0)
+    if loss == "kl":
+        return {"kl": (kl(saliency, density), targeted)}
+    if not bce_weight:
+        raise InputError(f"loss={loss!r} has a cross entropy, and bce_weight is 0: give it a weight, officially 1")
+    if loss == "stanet_cvpr":
+        return {"bce": (bce_mean(saliency, density), targeted)}
+    # The target is the middle one of one or three frames.
+    scales = output["scale_logits"][:, output["scale_logits"].shape[1] // 2]
+    scales = [scales[:, i] for i in range(scales.shape[1])]
+    return {
+        "bce": (sum(bce_mean(z, density) for z in scales), targeted),
+        "kl": (sum(kl(jax.nn.sigmoid(z), density) for z in scales), targeted),
+    }
+
+
+def _requested_terms(
     output: Mapping[str, Any],
     batch: Mapping[str, Any],
     mask: Float[Array, "b"],
@@ -168,10 +200,10 @@ def _kl_terms(
     sim_weight: float,
     nss_weight: float,
 ) -> Terms:
-    """ViNet's terms."""
+    """The official losses' optional terms of the predicted map."""
     saliency, density = output["saliency"], _required(batch, "density", "the saliency loss")
     targeted = mask * (total_of(density) > 0)
-    result = {"kl": (kl(saliency, density), targeted)}
+    result = {}
     if cc_weight:
         result["cc"] = (cc(saliency, density), targeted)
     if sim_weight:
@@ -236,7 +268,8 @@ def total(
 
     The saliency part is `kl + tag_weight * tags - cc_weight * cc - sim_weight * sim - nss_weight * nss`: what is
     better when higher is subtracted, so weights are positive, and an official coefficient of -1 is a weight of 1. With
-    loss="stavis" it begins with `bce_weight * bce` instead of `kl`; its official weights are 0.1, 2 (CC) and 1 (NSS).
+    a loss that has a cross entropy it begins with `bce_weight * bce`, instead of `kl` or beside it: the official
+    weights of STAViS are 0.1, 2 (CC) and 1 (NSS), that of STANet is 1.
 
     Args:
         means: of each of the `terms`, over the whole batch: sum(values * weights) / sum(weights), or 0 where
@@ -247,7 +280,9 @@ def total(
         if "tags" in means:
             return tag_weight * means["tags"] + side_tag_weight * means.get("side_tags", 0.0)
         return means["ce"] if "ce" in means else means["heard"]
-    saliency = means["kl"] if loss == "kl" else bce_weight * means.get("bce", 0.0)
+    saliency = bce_weight * means.get("bce", 0.0)
+    if loss in DIVERGENCES:
+        saliency = saliency + means["kl"]
     if "tags" in means:
         saliency = saliency + tag_weight * means["tags"]
     for name, weight in (("cc", cc_weight), ("sim", sim_weight), ("nss", nss_weight)):

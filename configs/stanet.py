@@ -8,10 +8,12 @@ Variants:
   oracle  STANet#: gated by the labels.
   demo    the same code at laptop size on the embedded benchmark of sounding shapes; six trainings and one re-scoring.
 
-`--config.model.release=2021` and `2022` are the later networks. What the released scripts do at inference goes by
-names: `--config.preprocessing=stanet_cvpr` (Lanczos frames, windows of sound spread over the file, maps blurred with
-sigma 7), `--config.preprocessing=stanet_2021` (maps stretched, not blurred), `--config.model.reports=previous` (the map
-of frame t-1 goes by the name of frame t, as the script of the later releases has it).
+`--config.model.release=2021` and `2022` are the later networks, `--config.loss=stanet_2021` is what they were trained
+with, on each scale of the target frame (the script sums over all three frames of a clip). What the released scripts do
+at inference goes by names: `--config.preprocessing=stanet_cvpr` (Lanczos frames, windows of sound spread over the file,
+maps blurred with sigma 7), `--config.preprocessing=stanet_2021` (maps stretched, not blurred),
+`--config.model.reports=previous` (the map of frame t-1 goes by the name of frame t, as the script of the later releases
+has it).
 
 Commands:
 
@@ -80,7 +82,9 @@ def paper() -> ConfigDict:
     config.samples_per_video = 1
     config.data_threads = 4
 
-    # Loss section: eq. 3, and optional terms beside KL.
+    # Loss section: that of the script; "stanet_2021" is the later one, "kl" the survey's.
+    config.loss = "stanet_cvpr"
+    config.bce_weight = 1.0
     config.rho = 0.5
     config.tags = ()  # words about videos that a model with `num_tags` learns to tell
     config.tag_weight = 0.0
@@ -123,6 +127,7 @@ def gated(config: ConfigDict, gate: str) -> None:
     """The survey's target models: trained on its eye-tracking sets, and gated."""
     config.run_name = "stanet_star" if gate == "classifier" else "stanet_oracle"
     config.model.gate = gate
+    config.loss, config.bce_weight = "kl", 0.0
     config.dataset = "diem"
     config.target_maps = ""
     config.train_split = "train_1"
@@ -132,6 +137,7 @@ def gated(config: ConfigDict, gate: str) -> None:
 def demo(config: ConfigDict) -> None:
     """Shrinks the run to two cores and sets the four rows."""
     config.run_name = "demo"
+    config.loss, config.bce_weight = "kl", 0.0
     # Three stages end at a sixteenth of the frame, which is small.
     config.model.update(width=1 / 8, depths=(1, 1, 1), num_tags=6, train_gate="labels")
     config.model.classifier_options = ConfigDict({"width": 0.25, "frame_size": 64, "sample_rate": 16000})

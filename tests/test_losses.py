@@ -196,6 +196,45 @@ def test_missing_target_is_named() -> None:
             losses.terms(output, rest, **options)
 
 
+# ---------------------------------------------------------------- STANet's losses
+
+
+def plain_bce(logits: np.ndarray, density: np.ndarray) -> np.ndarray:
+    """PyTorch's BCEWithLogitsLoss of each map, in float64."""
+    p = 1 / (1 + np.exp(-np.asarray(logits, float)))
+    return -(density * np.log(p) + (1 - density) * np.log(1 - p)).mean((1, 2))
+
+
+def test_the_cvpr_loss_takes_the_map_for_logits() -> None:
+    output, batch = make_batch()
+    options = {"loss": "stanet_cvpr", "bce_weight": 1.0}
+    found = losses.terms({"saliency": output["saliency"]}, batch, **options)
+    assert set(found) == {"bce"}
+    expected = plain_bce(output["saliency"], np.asarray(batch["density"], float))
+    np.testing.assert_allclose(found["bce"][0], expected, rtol=1e-5)
+    np.testing.assert_allclose(losses.total({"bce": mean(*found["bce"])}, **options), mean(*found["bce"]))
+    with pytest.raises(InputError, match="bce_weight"):
+        losses.terms(output, batch, loss="stanet_cvpr")
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_the_later_loss_adds_up_the_scales_of_the_target_frame(frames: int) -> None:
+    output, batch = make_batch()
+    scales = np.random.default_rng(0).normal(size=(6, frames, 2, 8, 12)).astype(np.float32)
+    options = {"loss": "stanet_2021", "bce_weight": 1.0}
+    found = losses.terms({"saliency": output["saliency"], "scale_logits": jnp.asarray(scales)}, batch, **options)
+    density, target = np.asarray(batch["density"], float), scales[:, frames // 2]
+    bce = sum(plain_bce(target[:, i], density) for i in range(2))
+    np.testing.assert_allclose(found["bce"][0], bce, rtol=1e-5)
+    counted = np.asarray(found["kl"][1]) > 0
+    p, g = 1 / (1 + np.exp(-target[counted].astype(float))), density[counted, None]
+    p, g = (x / x.sum((2, 3), keepdims=True) for x in (p, g))
+    kld = (g * np.log(2.2e-16 + g / (p + 2.2e-16))).sum((1, 2, 3))
+    np.testing.assert_allclose(found["kl"][0][counted], kld, rtol=1e-5)
+    means = {name: mean(*term) for name, term in found.items()}
+    np.testing.assert_allclose(losses.total(means, **options), means["bce"] + means["kl"], rtol=1e-6)
+
+
 # ---------------------------------------------------------------- STAViS's loss
 
 STAVIS = {"loss": "stavis", "bce_weight": 0.1, "cc_weight": 2.0, "nss_weight": 1.0}
