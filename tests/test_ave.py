@@ -247,18 +247,29 @@ def paper(name: str, data_dir: pathlib.Path) -> ConfigDict:
     return config
 
 
-def test_the_classifiers_of_tags_learn_from_it(built: pathlib.Path, tmp_path: pathlib.Path):
-    config = paper("scam", built)
+def first_classifier(data_dir: pathlib.Path, workdir: pathlib.Path) -> ConfigDict:
+    config = next(
+        row for row in plan(paper("scam", data_dir).lock(), workdir) if row.name == "coarse_s"
+    ).config.unlock()
+    config.model.depths, config.frame_size = (1, 1, 1), (32, 32)
+    return config.lock()
+
+
+def test_the_classifiers_of_tags_are_told_its_categories(built: pathlib.Path, tmp_path: pathlib.Path):
+    config = first_classifier(built, tmp_path)
     assert config.model.num_tags == len(config.tags) == len(set(config.tags)) == 28
     assert list(config.tags) == sorted(config.tags)
-    row = next(row for row in plan(config.lock(), tmp_path) if row.name == "coarse_s").config.unlock()
-    row.model.depths, row.frame_size = (1, 1, 1), (32, 32)
     store = maps.unwatched(VideoStore.open(NAME, "train", built))
-    batch = next(pipeline.eval_batches(store, clip_spec(row), batch_size=2, stride=FRAMES))
-    told = [[row.tags[k] for k in np.flatnonzero(present)] for present in batch["tags"]]
+    batch = next(pipeline.eval_batches(store, clip_spec(config), batch_size=2, stride=FRAMES))
+    told = [[config.tags[k] for k in np.flatnonzero(present)] for present in batch["tags"]]
     assert told == [["Male speech"], ["Church bell"]]
     assert batch["avc_label"].tolist() == [0, 1]
-    train.train(row.lock(), tmp_path / "run", store=store, mesh=make_mesh(jax.devices()[:1]))
+
+
+@pytest.mark.slow
+def test_a_classifier_of_tags_takes_a_step_on_it(built: pathlib.Path, tmp_path: pathlib.Path):
+    store = maps.unwatched(VideoStore.open(NAME, "train", built))
+    train.train(first_classifier(built, tmp_path), tmp_path / "run", store=store, mesh=make_mesh(jax.devices()[:1]))
     assert np.isfinite(read_scalars(tmp_path / "run/metrics.jsonl")[0]["loss"])
 
 
