@@ -248,9 +248,8 @@ def paper(name: str, data_dir: pathlib.Path) -> ConfigDict:
 
 
 def first_classifier(data_dir: pathlib.Path, workdir: pathlib.Path) -> ConfigDict:
-    config = next(
-        row for row in plan(paper("scam", data_dir).lock(), workdir) if row.name == "coarse_s"
-    ).config.unlock()
+    rows = {row.name: row.config for row in plan(paper("scam", data_dir).lock(), workdir)}
+    config = rows["coarse_s"].unlock()
     config.model.depths, config.frame_size = (1, 1, 1), (32, 32)
     return config.lock()
 
