@@ -7,16 +7,15 @@ import collections
 import concurrent.futures
 import functools
 import multiprocessing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
-from avsd_jax.data import fold_lists, label_files, layouts, set_names
+from avsd_jax.data import fold_lists, label_files, layouts
 from avsd_jax.data.build_options import BuildOptions
-from avsd_jax.data.fold_lists import FoldLists
-from avsd_jax.data.source import Inspection, Source
+from avsd_jax.data.source import Inspection
 from avsd_jax.errors import InputError
 from avsd_jax.worker_processes import end_with_parent
 
@@ -31,42 +30,45 @@ class Report:
     Attributes:
         dataset: the set's key.
         layout: of the files.
-        lists: the fold lists; None if they are missing or wrong.
+        listed: number of frames that the lists give each of their videos, None where they do not say; empty if the
+            lists are missing or wrong.
         videos: what was found of each video that is listed or there.
         labelled: number of labelled frames by video.
         problems: sentences about what would stop a build.
         notes: sentences about what would not.
+        watched: whether the set has density maps.
     """
 
     dataset: str
     layout: str
-    lists: FoldLists | None
+    listed: Mapping[str, int | None]
     videos: Mapping[str, Inspection]
     labelled: Mapping[str, int]
     problems: tuple[str, ...]
     notes: tuple[str, ...]
+    watched: bool = True
 
     def lines(self) -> Iterator[str]:
         """The report as text."""
         found = self.videos.values()
-        listed = self.lists.videos if self.lists else {}
         good = {video: inspection for video, inspection in self.videos.items() if not inspection.problems}
         yield (
-            f"{self.dataset}: layout {self.layout}; {len(self.videos)} videos, of which {len(listed)} are listed and "
-            f"{len(good)} complete"
+            f"{self.dataset}: layout {self.layout}; {len(self.videos)} videos, of which {len(self.listed)} are "
+            f"listed and {len(good)} complete"
         )
         frames = sum(inspection.num_frames for inspection in found)
-        counts = [video.num_frames for video in listed.values()]
+        counts = list(self.listed.values())
         expected = f" ({sum(counts)} in the lists)" if counts and None not in counts else ""
         yield f"  frames: {frames}{expected}"
         yield f"  sizes: {_tally(f'{i.size[0]}x{i.size[1]}' for i in found if i.size)}"
         sounds = (f"{i.sample_rate} Hz, {i.channels} channel(s)" for i in found if i.sample_rate)
         yield f"  sound: {_tally(sounds)}"
         empty = {video: inspection.empty_maps for video, inspection in self.videos.items() if inspection.empty_maps}
-        yield f"  empty maps: {sum(map(len, empty.values()))}" + _some(
-            f"{video} {', '.join(map(str, frames[:_SHOWN]))}{', ...' if len(frames) > _SHOWN else ''}"
-            for video, frames in empty.items()
-        )
+        if self.watched:
+            yield f"  empty maps: {sum(map(len, empty.values()))}" + _some(
+                f"{video} {', '.join(map(str, frames[:_SHOWN]))}{', ...' if len(frames) > _SHOWN else ''}"
+                for video, frames in empty.items()
+            )
         dropped = sum(inspection.dropped_points for inspection in found)
         if dropped:
             yield f"  gaze outside of the picture: {dropped} points"
@@ -98,26 +100,37 @@ def check(manual_dir: str | Path, dataset: str, options: BuildOptions, num_worke
         problems.append(str(error))
     listed = lists.videos if lists else {}
     names = sorted({*there, *listed})
-    look = functools.partial(_inspect, source)
-    found = dict(zip(names, _map(look, [(video, listed.get(video)) for video in names], num_workers), strict=True))
-    problems += [f"{video}: {problem}" for video in names for problem in found[video].problems]
+    looks = {video: functools.partial(source.inspect, video, listed.get(video)) for video in names}
+    found = look_at(looks, num_workers)
+    problems += problems_of(found)
     notes = [*lists.differences, *lists.oddities] if lists else []
-    notes += _grouped(found)
+    notes += notes_of(found)
     labelled, wrong = _labels(Path(manual_dir), dataset, found)
-    return Report(dataset, layout, lists, found, labelled, (*problems, *wrong), tuple(notes))
+    counts = {name: video.num_frames for name, video in listed.items()}
+    return Report(dataset, layout, counts, found, labelled, (*problems, *wrong), tuple(notes))
 
 
-def _inspect(source: Source, job: tuple[str, fold_lists.ListedVideo | None]) -> Inspection:
-    return source.inspect(*job)
+def look_at(looks: Mapping[str, Callable[[], Inspection]], num_workers: int = 1) -> dict[str, Inspection]:
+    """What is found of each video, with a bar while it lasts.
+
+    Args:
+        looks: how to look at each; picklable where there are workers.
+        num_workers: processes.
+    """
+    return dict(zip(looks, _called(list(looks.values()), num_workers), strict=True))
 
 
-def _map(look: functools.partial, jobs: Sequence[tuple], num_workers: int) -> Iterable[Inspection]:
-    if num_workers == 1 or len(jobs) < 2:
-        yield from tqdm(map(look, jobs), total=len(jobs), unit="video", leave=False)
+def _called(looks: Sequence[Callable[[], Inspection]], num_workers: int) -> Iterator[Inspection]:
+    if num_workers == 1 or len(looks) < 2:
+        yield from tqdm(map(_call, looks), total=len(looks), unit="video", leave=False)
         return
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(num_workers, context, initializer=end_with_parent) as pool:
-        yield from tqdm(pool.map(look, jobs), total=len(jobs), unit="video", leave=False)
+        yield from tqdm(pool.map(_call, looks), total=len(looks), unit="video", leave=False)
+
+
+def _call(look: Callable[[], Inspection]) -> Inspection:
+    return look()
 
 
 def _labels(root: Path, dataset: str, found: Mapping[str, Inspection]) -> tuple[dict[str, int], list[str]]:
@@ -138,8 +151,13 @@ def _labels(root: Path, dataset: str, found: Mapping[str, Inspection]) -> tuple[
     return labelled, problems
 
 
-def _grouped(found: Mapping[str, Inspection]) -> Iterator[str]:
-    """Notes that several videos share, once."""
+def problems_of(found: Mapping[str, Inspection]) -> list[str]:
+    """Sentences about what would stop a build, each with its video."""
+    return [f"{video}: {problem}" for video, inspection in found.items() for problem in inspection.problems]
+
+
+def notes_of(found: Mapping[str, Inspection]) -> Iterator[str]:
+    """Notes of videos; what several share, once."""
     videos = collections.defaultdict(list)
     for video, inspection in found.items():
         for note in inspection.notes:
@@ -158,15 +176,3 @@ def _some(sentences: Iterable[str]) -> str:
     sentences = list(sentences)
     rest = f"; and {len(sentences) - _SHOWN} more" if len(sentences) > _SHOWN else ""
     return f" ({'; '.join(sentences[:_SHOWN])}{rest})" if sentences else ""
-
-
-def wanted(datasets: str) -> tuple[str, ...]:
-    """The datasets of a command line, which must be among the six, perhaps with a config.
-
-    Raises:
-        InputError: one is not.
-    """
-    names = set_names.members(datasets)
-    for name in names:
-        set_names.named(name.partition("/")[0])
-    return names

@@ -25,7 +25,6 @@ import tensorflow_datasets as tfds
 from etils import epath
 
 import datasets_tfds
-from avsd_jax import dataset_check
 from avsd_jax.data import set_names
 from avsd_jax.errors import InputError
 from datasets_tfds.base import VideoDatasetBuilder
@@ -51,13 +50,22 @@ def load_builder(name: str, data_dir: str | Path) -> VideoDatasetBuilder:
         InputError: no such dataset or config; the message lists those there are.
     """
     dataset, _, config = name.partition("/")
-    if dataset not in names():
-        raise InputError(f"unknown dataset {dataset!r}: choose one of {', '.join(names())}")
-    cls = importlib.import_module(f"datasets_tfds.{dataset}.{dataset}_dataset_builder").Builder
+    cls = _builder_class(dataset)
     if config and cls.get_builder_config(config) is None:
         configs = ", ".join(c.name for c in cls.BUILDER_CONFIGS)
         raise InputError(f"dataset {dataset!r} has no config {config!r}: choose one of {configs or 'none'}")
     return cls(data_dir=epath.Path(data_dir).expanduser(), config=config or None)
+
+
+def _builder_class(dataset: str) -> type[VideoDatasetBuilder]:
+    if dataset not in names():
+        raise InputError(f"unknown dataset {dataset!r}: choose one of {', '.join(names())}")
+    return importlib.import_module(f"datasets_tfds.{dataset}.{dataset}_dataset_builder").Builder
+
+
+def _is_of_files(dataset: str) -> bool:
+    """Whether a dataset is made of the user's files."""
+    return bool(_builder_class(dataset).MANUAL_DOWNLOAD_INSTRUCTIONS)
 
 
 def open_builder(name: str, data_dir: str | Path) -> VideoDatasetBuilder:
@@ -181,7 +189,7 @@ def _problem(builder: VideoDatasetBuilder) -> str | None:
 
 def _build_command(dataset: str, data_dir: str | Path) -> str:
     options = [f"--dataset={dataset}", f"--data_dir={data_dir}"]
-    if any(name.partition("/")[0] in set_names.SETS for name in set_names.members(dataset)):
+    if any(_is_of_files(name.partition("/")[0]) for name in set_names.members(dataset)):
         options.append("--manual_dir=DIR")  # where the user's files are, which only the user knows
     return shlex.join(["python", "-m", "avsd_jax.datasets", "build", *options])
 
@@ -235,12 +243,12 @@ def _build_command_line(args: argparse.Namespace) -> int:
 
 
 def _check_command_line(args: argparse.Namespace) -> int:
-    names = dataset_check.wanted(args.dataset or set_names.SIX)
+    wanted = set_names.members(args.dataset) if args.dataset else filter(_is_of_files, names())
     status, reports = 0, 0
-    for name in names:
-        options = load_builder(name, args.data_dir).builder_config.options
+    for name in wanted:
+        builder = load_builder(name, args.data_dir)
         try:
-            report = dataset_check.check(args.manual_dir, name.partition("/")[0], options, args.workers)
+            report = builder.check(args.manual_dir, args.workers)
         except InputError as error:
             if args.dataset:
                 raise
@@ -278,7 +286,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     building.add_argument("--beam_pipeline_options", help="flags for Apache Beam, as for `tfds build`: runner=...,...")
     building.set_defaults(run=_build_command_line)
     checking = commands.add_parser("check", help="report on source files before a build; changes nothing")
-    checking.add_argument("--dataset", help="as for build (default: all of the six that are there)")
+    checking.add_argument("--dataset", help="as for build (default: all that are there)")
     checking.add_argument("--manual_dir", required=True, help="root of the tree of your source files")
     checking.set_defaults(run=_check_command_line)
     listing = commands.add_parser("list", help="show what can be built and what is there")

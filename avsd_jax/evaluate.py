@@ -81,8 +81,8 @@ def evaluate(
         what `evaluators.summary.summarise` says, `versions` and `seconds`.
 
     Raises:
-        InputError: data or predictions are missing, damaged or not to be told apart; an argument is none of its
-            choices; or `out` cannot be written to.
+        InputError: data or predictions are missing, damaged or not to be told apart; nobody watched the videos; an
+            argument is none of its choices; or `out` cannot be written to.
     """
     started = time.monotonic()
     dataset, out = _dataset_name(dataset), Path(out)
@@ -144,6 +144,7 @@ def _open(
     parts = []
     for folder, split in zip(list(predictions) * (len(splits) // len(predictions)), splits, strict=True):
         store = VideoStore.open(dataset, split, data_dir)
+        store.check_watched("score on a set that somebody watched")
         lengths = {video.id: video.num_frames for video in store.videos}
         parts.append(Split(split, store, prediction_folders.find(folder, dataset, lengths, first_frame)))
     return parts

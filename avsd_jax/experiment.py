@@ -88,11 +88,26 @@ def training_store(config: ConfigDict) -> VideoStore:
     nothing that viewers did is read.
 
     Raises:
-        InputError: the data is not prepared, or the maps are not of this split.
+        InputError: the data is not prepared, the maps are not of this split, or there is neither a folder of maps nor
+            anybody who watched.
     """
     store = VideoStore.open(config.dataset, config.train_split, config.data_dir)
     folder = config.get("target_maps", "")
-    return maps.replace_density(store, folder) if folder else store
+    if folder:
+        return maps.replace_density(store, folder)
+    store.check_watched("set target_maps to a folder of maps that `python -m avsd_jax.scam` made")
+    return store
+
+
+def scoring_store(config: ConfigDict) -> VideoStore:
+    """The videos to score on.
+
+    Raises:
+        InputError: the data is not prepared, or nobody watched it.
+    """
+    store = VideoStore.open(config.dataset, config.test_split, config.data_dir)
+    store.check_watched("train with --mode=train, and score on a set that has them (--mode=eval --config.dataset=...)")
+    return store
 
 
 def example_batch(config: ConfigDict, batch_size: int = 1) -> dict[str, np.ndarray]:

@@ -20,6 +20,7 @@ from avsd_jax import datasets, report, train
 from avsd_jax.checkpoint import load_for_inference
 from avsd_jax.data import set_names
 from avsd_jax.errors import InputError
+from avsd_jax.experiment import scoring_store
 from avsd_jax.rows import Row, plan
 
 MODES = ("train", "eval", "train_and_eval")
@@ -50,6 +51,9 @@ def run(config: ConfigDict, workdir: str | Path, mode: str = "train_and_eval") -
         # Every process asks: one builds, the others wait for it, or build on their own machine.
         for name in set_names.members(config.dataset):
             datasets.build(name, config.data_dir, num_workers=os.cpu_count() or 1)
+    if mode != "train":
+        for row in (row for row in rows if row.label):
+            scoring_store(row.config)  # fails here, and not once everything is trained
     seconds = {}
     if mode != "eval":
         for row in (row for row in rows if row.trains):

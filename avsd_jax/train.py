@@ -22,7 +22,7 @@ from avsd_jax.data import pipeline
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 from avsd_jax.evaluators import saliency
-from avsd_jax.experiment import clip_spec, hears, initial_variables, model_from_config, training_store
+from avsd_jax.experiment import clip_spec, hears, initial_variables, model_from_config, scoring_store, training_store
 from avsd_jax.metric_writer import MetricWriter, NoWriter
 from avsd_jax.optimizer import make_optimizer, make_schedule
 from avsd_jax.parallel import check_batch_size, make_executor, make_mesh
@@ -300,8 +300,11 @@ def evaluate(config: ConfigDict, variables: Mapping[str, Any]) -> dict[str, Any]
     Returns:
         `{condition: record}` with the condition `real` and, if `config.audit`, `silent`, `shuffled` and `noise`; see
         `avsd_jax.evaluators.saliency` for a record.
+
+    Raises:
+        InputError: the data is not prepared, or nobody watched it.
     """
-    store = VideoStore.open(config.dataset, config.test_split, config.data_dir)
+    store = scoring_store(config)
     evaluator = saliency.SaliencyEvaluator(store, smooth_sigma=config.smooth_sigma)
     predict = make_predict_fn(model_from_config(config), variables)
     conditions = pipeline.AUDIO_CONDITIONS if config.audit and hears(config) else ("real",)

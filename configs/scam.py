@@ -6,8 +6,8 @@ boxes, and their maps, put back and smoothed in time, are the pseudo ground trut
 
 Variants:
 
-  paper  the published networks and recipe (release of December 2021) on AVE; needs that set prepared, and an
-         accelerator.
+  paper  the published networks and recipe (release of December 2021) on AVE; needs that set prepared (`python -m
+         avsd_jax.datasets build --dataset=ave --manual_dir=DIR`), and an accelerator.
   demo   the same code at laptop size on the embedded benchmark of sounding shapes.
 
 Commands:
@@ -19,38 +19,9 @@ Commands:
 
 from ml_collections import ConfigDict
 
+from avsd_jax.data.ave import CATEGORIES
+
 VARIANTS = ("paper", "demo")
-# AVE's categories in the order of its folders.
-CATEGORIES = (
-    "Accordion",
-    "Acoustic guitar",
-    "Baby cry",
-    "Banjo",
-    "Bark",
-    "Bus",
-    "Cat",
-    "Chainsaw",
-    "Church bell",
-    "Clock",
-    "Female speech",
-    "Fixed-wing aircraft",
-    "Flute",
-    "Frying (food)",
-    "Goat",
-    "Helicopter",
-    "Horse",
-    "Male speech",
-    "Mandolin",
-    "Motorcycle",
-    "Race car",
-    "Rodents",
-    "Shofar",
-    "Toilet flush",
-    "Train horn",
-    "Truck",
-    "Ukulele",
-    "Violin",
-)
 
 
 def get_config(variant: str = "paper") -> ConfigDict:

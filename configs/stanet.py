@@ -3,7 +3,8 @@
 Variants:
 
   paper   the published CVPR network and recipe, weakly supervised: its targets are maps that `configs/scam.py` makes of
-          the tags of AVE. Needs that set prepared, and an accelerator.
+          the tags of AVE. Needs that set prepared, and an accelerator. Nobody watched AVE: train with --mode=train, and
+          score on eye-tracking sets.
   star    STANet*: the same network with the AVC classifier as its gate, on eye-tracking sets as in the survey.
   oracle  STANet#: gated by the labels.
   demo    the same code at laptop size on the embedded benchmark of sounding shapes, with the network of 2022; six
@@ -18,6 +19,11 @@ has it).
 
 Commands:
 
+  python -m avsd_jax.datasets build --dataset=ave --manual_dir=DIR
+  python -m avsd_jax.scam --config=configs/scam.py --workdir=runs/scam
+  python -m avsd_jax.main --config=configs/stanet.py --workdir=runs/stanet --mode=train
+  python -m avsd_jax.main --config=configs/stanet.py --workdir=runs/stanet --mode=eval --config.dataset=six \
+      --config.test_split=test_1
   python -m avsd_jax.main --config=configs/stanet.py:star --workdir=runs/stanet_star
   python -m avsd_jax.main --config=configs/stanet.py:demo --workdir=runs/stanet_demo
 """

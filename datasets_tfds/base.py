@@ -29,6 +29,7 @@ from tqdm import tqdm
 from avsd_jax import whole_files
 from avsd_jax.data import schema
 from avsd_jax.data.source import MissingFile
+from avsd_jax.dataset_check import Report
 from avsd_jax.errors import InputError
 from avsd_jax.worker_processes import end_with_parent
 
@@ -109,6 +110,18 @@ class VideoDatasetBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_regi
         Raises:
             InputError: the source files are not there or contradict each other.
         """
+
+    def check(self, manual_dir: str | Path, num_workers: int = 1) -> Report:
+        """A look at the user's source files before a build; changes nothing.
+
+        Args:
+            manual_dir: where they are.
+            num_workers: processes that look at videos.
+
+        Raises:
+            InputError: nothing of the set is there, or it is made of no files.
+        """
+        raise InputError(f"{self.name} is made of no files of yours: there is nothing to check")
 
     @property
     def chunk_frames(self) -> int:

@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 import tensorflow_datasets as tfds
 from absl import logging
 
+from avsd_jax import dataset_check
 from avsd_jax.data import build_options, fold_lists, label_files, layouts, schema
 from avsd_jax.data.build_options import BuildOptions
 from avsd_jax.data.fold_checksums import CANONICAL
@@ -113,6 +114,10 @@ class EyeTrackingBuilder(VideoDatasetBuilder, skip_registration=True):
                 "oddities": lists.oddities,
             },
         )
+
+    def check(self, manual_dir: str | Path, num_workers: int = 1) -> dataset_check.Report:
+        """As in the base."""
+        return dataset_check.check(manual_dir, self.name, self.builder_config.options, num_workers)
 
     @property
     def about(self) -> str:

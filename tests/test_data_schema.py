@@ -71,6 +71,7 @@ def test_the_index_survives_json_and_knows_labels_and_sound():
         ({"fixations": np.array([[2, 0, 1, 1], [1, 0, 1, 1]], np.float32)}, "do not ascend"),
         ({"frames": []}, "fewer frames"),
         ({"density": [b""] * 24}, "more than its 23 density maps"),
+        ({"density": None}, "fixations or viewers, and no density maps"),
     ],
 )
 def test_a_video_that_contradicts_itself_is_refused(change: dict, message: str):

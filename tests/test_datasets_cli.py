@@ -44,7 +44,8 @@ def test_list_shows_what_can_be_built_and_what_is(tiny_data_dir: pathlib.Path, c
     [
         (
             "nothing",
-            "unknown dataset 'nothing': choose one of avad, coutrot1, coutrot2, diem, etmd, sounding_shapes, summe",
+            "unknown dataset 'nothing': choose one of "
+            "avad, ave, coutrot1, coutrot2, diem, etmd, sounding_shapes, summe",
         ),
         (
             "sounding_shapes/huge",

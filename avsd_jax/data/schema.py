@@ -35,7 +35,8 @@ class SourceVideo:
         height: frame height in pixels.
         width: frame width in pixels.
         frames: `num_frames` JPEG files, in order; a generator keeps a long video out of memory.
-        density: `num_frames` 8-bit grey PNG files, in order.
+        density: `num_frames` 8-bit grey PNG files, in order; None for a video that nobody watched, which has neither
+            maps nor fixations.
         fixations: rows (frame, viewer, x, y), frames ascending from 0; x to the right and y downwards in
             pixels of the map plane, pixel centres at whole numbers.
         num_viewers: number of people watched; viewers are numbered 0 to `num_viewers` - 1. 0 means unknown, and
@@ -54,7 +55,7 @@ class SourceVideo:
     height: int
     width: int
     frames: Iterable[bytes]
-    density: Iterable[bytes]
+    density: Iterable[bytes] | None
     fixations: Float32[np.ndarray, "f 4"]
     num_viewers: int
     avc_label: Int8[np.ndarray, " n"]
@@ -74,6 +75,7 @@ class VideoIndex:
         audio_rms: root mean square of the 16-bit samples; 0 where there is no sound.
         audio_first: first sample of each chunk.
         label_runs: (first frame, label) of each run of equal AVC labels.
+        watched: whether there are density maps and fixations; in no file written before there was this field.
     """
 
     id: str
@@ -90,6 +92,7 @@ class VideoIndex:
     audio_first: tuple[int, ...]
     label_runs: tuple[tuple[int, int], ...]
     tags: tuple[str, ...]
+    watched: bool = True
 
     @property
     def avc_label(self) -> Int8[np.ndarray, " n"]:
@@ -138,7 +141,7 @@ def features() -> tfds.features.FeaturesDict:
             "chunk": feature.Scalar(np.int32, doc="number of the chunk within its video"),
             "first_frame": feature.Scalar(np.int32, doc="number of the chunk's first frame"),
             "frames": feature.Sequence(image, doc="JPEG files"),
-            "density": feature.Sequence(image, doc="8-bit grey PNG files of fixation density"),
+            "density": feature.Sequence(image, doc="8-bit grey PNG files of fixation density; none if nobody watched"),
             "fixations": feature.Tensor(
                 shape=(None, 4),
                 dtype=np.float32,
@@ -196,6 +199,7 @@ def index_of(video: SourceVideo, chunk_frames: int = CHUNK_FRAMES) -> VideoIndex
         audio_first=tuple(min(first, samples) for first in firsts),
         label_runs=tuple((int(first), int(labels[first])) for first in changes),
         tags=tuple(video.tags),
+        watched=video.density is not None,
     )
 
 
@@ -210,7 +214,7 @@ def encode(video: SourceVideo, chunk_frames: int = CHUNK_FRAMES) -> Iterator[dic
         InputError: the video contradicts itself, or has fewer or more images than it says.
     """
     index = index_of(video, chunk_frames)
-    frames, density = iter(video.frames), iter(video.density)
+    frames, density = iter(video.frames), iter(video.density or ())
     bounds = [*index.audio_first, index.num_samples]
     for chunk, first in enumerate(range(0, index.num_frames, chunk_frames)):
         stop = min(first + chunk_frames, index.num_frames)
@@ -220,7 +224,7 @@ def encode(video: SourceVideo, chunk_frames: int = CHUNK_FRAMES) -> Iterator[dic
             "chunk": chunk,
             "first_frame": first,
             "frames": _take(frames, stop - first, index.id, "frames"),
-            "density": _take(density, stop - first, index.id, "density maps"),
+            "density": _take(density, stop - first, index.id, "density maps") if index.watched else [],
             "fixations": video.fixations[low:high],
             "avc_label": video.avc_label[first:stop],
             "audio": video.audio[bounds[chunk] : bounds[chunk + 1]],
@@ -306,6 +310,7 @@ def _check(video: SourceVideo) -> None:
         "labels other than -1, 0 and 1": not np.isin(video.avc_label, _LABELS).all(),
         "fixations that are not finite": not np.isfinite(video.fixations).all(),
         "fixations whose frames do not ascend": bool((np.diff(frame) < 0).any()),
+        "fixations or viewers, and no density maps": video.density is None and bool(len(frame) or video.num_viewers),
         f"fixations outside frames 0 to {video.num_frames - 1}": _outside(frame, 0.0, video.num_frames - 1.0),
         f"fixations of viewers outside 0 to {video.num_viewers - 1}": (
             _outside(viewer, 0.0, video.num_viewers - 1.0) if video.num_viewers else bool((viewer != -1).any())

@@ -108,6 +108,22 @@ class VideoStore:
         joined.parts = {title: range(*bound) for title, bound in zip(stores, bounds, strict=True)}
         return joined
 
+    def check_watched(self, mend: str) -> None:
+        """Sees to it that every video has density maps and fixations.
+
+        Args:
+            mend: what to do where one has not, as the end of the message.
+
+        Raises:
+            InputError: nobody watched one of the videos.
+        """
+        without = [video.id for video in self.videos if not video.watched]
+        if without:
+            raise InputError(
+                f"{self.name} has no fixations (nobody watched {len(without)} of {len(self.videos)} videos, such as "
+                f"{without[0]!r}): {mend}"
+            )
+
     def frames(self, video: int, indices: Sequence[int] | np.ndarray) -> list[UInt8[np.ndarray, "h w 3"]]:
         """Decodes frames of a video, in the order asked for; one asked for twice is decoded once.
 
@@ -123,8 +139,10 @@ class VideoStore:
 
         Raises:
             IndexError: the video has no such frame.
-            InputError: the stored map is damaged.
+            InputError: the stored map is damaged, or nobody watched the video.
         """
+        if not self.videos[video].watched:
+            raise InputError(f"{self.name}: nobody watched video {self.videos[video].id!r}: use other maps")
         return self._image(video, index, "density", schema.decode_png)
 
     def fixations(self, video: int, index: int) -> Float32[np.ndarray, "n 2"]:

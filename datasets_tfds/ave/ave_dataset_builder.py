@@ -1,0 +1,124 @@
+"""TFDS builder of AVE."""
+
+import dataclasses
+import functools
+import re
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+from absl import logging
+
+from avsd_jax import dataset_check
+from avsd_jax.data import ave
+from avsd_jax.errors import InputError
+from datasets_tfds.base import Contents, VideoDatasetBuilder
+
+_SIZE = re.compile(r"size-([1-9]\d{0,3})x([1-9]\d{0,3})")
+_OWN_SIZE = "size-own"
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class AveConfig(tfds.core.BuilderConfig):
+    """Size (height, width) of the stored frames; None for each film's own."""
+
+    size: tuple[int, int] | None
+
+
+class Builder(VideoDatasetBuilder):
+    """AVE: ten-second films, each with an event of one of 28 categories that is both heard and seen.
+
+    The category is a video's tag. Nobody watched: there are neither density maps nor fixations, so a model is trained
+    on tags, or on maps that are made of them (`target_maps`), and cannot be scored here. Labels of consistency are
+    derived from the events: 1 in a frame whose time is in an annotated one, else 0.
+
+    Written from the public description of the set (4143 videos, split 3339/402/402), and tested on files made in that
+    form. Splits: `train`, `val`, `test` as the lists have them, and `all`.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "First release."}
+    BUILDER_CONFIGS = [
+        AveConfig(name="default", description="frames of 400x400 pixels, as STANet's are", size=(400, 400))
+    ]
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "Put the folder AVE_Dataset, as unpacked, below manual_dir; "
+        "`python -m avsd_jax.datasets check --dataset=ave --manual_dir=...` says what is found."
+    )
+    HOMEPAGE = "https://github.com/YapengTian/AVE-ECCV18"
+    LICENSE = "Research use; see the authors' terms. The films are their owners', and not to be passed on."
+    CITATION = """\
+@inproceedings{tian2018audio,
+  title={Audio-visual event localization in unconstrained videos},
+  author={Tian, Yapeng and Shi, Jing and Li, Bochen and Duan, Zhiyao and Xu, Chenliang},
+  booktitle={European Conference on Computer Vision},
+  year={2018}
+}"""
+
+    @classmethod
+    def get_builder_config(
+        cls, name: str, version: str | tfds.core.Version | None = None
+    ) -> tfds.core.BuilderConfig | None:
+        """The config of that name: beside the default one `size-WIDTHxHEIGHT`, or `size-own`.
+
+        Raises:
+            InputError: the name is none of these.
+        """
+        return super().get_builder_config(name, version) or _config(name)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The frames' size."""
+        return {"size": self.builder_config.size}
+
+    def contents(self, manual_dir: Path | None) -> Contents:
+        """The listed videos."""
+        if manual_dir is None:
+            raise InputError(f"{self.name} is built from files of yours: give the root of their tree as --manual_dir")
+        folder = ave.find(manual_dir)
+        lists = ave.read_lists(folder)
+        for sentence in lists.oddities:
+            logging.warning("%s: %s", self.name, sentence)
+        unlisted = sorted(set(ave.films(folder)) - set(lists.videos))
+        if unlisted:
+            logging.warning("%s: in no list, and left out: %s", self.name, ", ".join(unlisted))
+        size = self.builder_config.size
+        return Contents(
+            {video: functools.partial(ave.read, folder, lists.videos[video], size) for video in lists.splits["all"]},
+            lists.splits,
+            notes={"layout": ave.FOLDER, "oddities": lists.oddities},
+        )
+
+    def check(self, manual_dir: str | Path, num_workers: int = 1) -> dataset_check.Report:
+        """As in the base."""
+        folder = ave.find(manual_dir)
+        listed, oddities, problems = {}, (), []
+        try:
+            lists = ave.read_lists(folder)
+            listed, oddities = lists.videos, lists.oddities
+        except InputError as error:
+            problems.append(str(error))
+        names = sorted({*listed, *ave.films(folder)})
+        found = dataset_check.look_at(
+            {video: functools.partial(ave.inspect, folder, video, listed.get(video)) for video in names}, num_workers
+        )
+        return dataset_check.Report(
+            dataset=self.name,
+            layout=ave.FOLDER,
+            listed=dict.fromkeys(listed),
+            videos=found,
+            labelled={video: found[video].num_frames for video in listed},
+            problems=(*problems, *dataset_check.problems_of(found)),
+            notes=(*oddities, *dataset_check.notes_of(found)),
+            watched=False,
+        )
+
+
+@functools.cache
+def _config(name: str) -> AveConfig:
+    match = _SIZE.fullmatch(name)
+    if match is None and name != _OWN_SIZE:
+        raise InputError(f"ave has no config {name!r}: write size-WIDTHxHEIGHT, as in size-256x256, or {_OWN_SIZE}")
+    size = (int(match[2]), int(match[1])) if match else None
+    words = f"frames of {match[1]}x{match[2]} pixels" if match else "frames of the films' own sizes"
+    return AveConfig(name=name, description=words, size=size)
