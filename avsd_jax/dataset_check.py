@@ -18,7 +18,7 @@ from avsd_jax.data.build_options import BuildOptions
 from avsd_jax.data.fold_lists import FoldLists
 from avsd_jax.data.source import Inspection, Source
 from avsd_jax.errors import InputError
-from avsd_jax.worker_processes import end_with_parent
+from avsd_jax.worker_processes import end_with_parent, one_thread_each
 
 # Names and sentences of a kind that a report spells out; it counts the rest.
 _SHOWN = 5
@@ -116,7 +116,10 @@ def _map(look: functools.partial, jobs: Sequence[tuple], num_workers: int) -> It
         yield from tqdm(map(look, jobs), total=len(jobs), unit="video", leave=False)
         return
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(num_workers, context, initializer=end_with_parent) as pool:
+    with (
+        one_thread_each(),
+        concurrent.futures.ProcessPoolExecutor(num_workers, context, initializer=end_with_parent) as pool,
+    ):
         yield from tqdm(pool.map(look, jobs), total=len(jobs), unit="video", leave=False)
 
 

@@ -28,10 +28,10 @@ import datasets_tfds
 from avsd_jax import dataset_check
 from avsd_jax.data import set_names
 from avsd_jax.errors import InputError
+from avsd_jax.worker_processes import one_thread_each
 from datasets_tfds.base import VideoDatasetBuilder
 
 DEFAULT_DATA_DIR = "data"
-_DEMO = "--config=configs/avinet.py:demo"
 _INCOMPLETE = "incomplete."  # how TFDS names the folder of a build in progress
 
 
@@ -67,12 +67,12 @@ def open_builder(name: str, data_dir: str | Path) -> VideoDatasetBuilder:
         InputError: no such dataset or config; or it is not prepared there, is damaged, or was built with
             other settings. The message gives the command that mends it.
     """
-    builder = _known_builder(name, data_dir)
-    command = _build_command(name, data_dir)
+    builder = load_builder(name, data_dir)
     if not _is_prepared(builder):
-        raise InputError(f"dataset {name!r} is not prepared in {str(data_dir)!r}: run `{command}`, or use {_DEMO}")
+        raise InputError(f"dataset {name!r} is not prepared in {str(data_dir)!r}: {_how_to_build(name, data_dir)}")
     problem = _problem(builder)
     if problem:
+        command = _build_command(name, data_dir)
         raise InputError(f"dataset {name!r} in {str(data_dir)!r} {problem}: run `{command} --overwrite`")
     return builder
 
@@ -83,12 +83,10 @@ def open_builders(wanted: Sequence[str], data_dir: str | Path) -> dict[str, Vide
     Raises:
         InputError: as for `open_builder`; of several that are not prepared, one message names them all.
     """
-    lacking = [name for name in wanted if not _is_prepared(_known_builder(name, data_dir))]
+    lacking = [name for name in wanted if not _is_prepared(load_builder(name, data_dir))]
     if len(lacking) > 1:
-        raise InputError(
-            f"datasets {', '.join(lacking)} are not prepared in {str(data_dir)!r}: run "
-            f"`{_build_command(','.join(lacking), data_dir)}`, or use {_DEMO}"
-        )
+        mend = _how_to_build(",".join(lacking), data_dir)
+        raise InputError(f"datasets {', '.join(lacking)} are not prepared in {str(data_dir)!r}: {mend}")
     return {name: open_builder(name, data_dir) for name in wanted}
 
 
@@ -138,7 +136,8 @@ def build(
         config = tfds.download.DownloadConfig(download_mode=tfds.GenerateMode.REUSE_CACHE_IF_EXISTS)
         config.manual_dir = manual_dir and epath.Path(manual_dir).expanduser()
         config.beam_options = _pipeline_options(beam_options)
-        with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces downloads, of which there are none
+        # TFDS announces downloads, of which there are none.
+        with contextlib.redirect_stdout(io.StringIO()), one_thread_each():
             builder.download_and_prepare(download_config=config)
     return True
 
@@ -152,13 +151,6 @@ def _pipeline_options(flags: Sequence[str] | None) -> Any:
     except ImportError as error:
         raise InputError('Beam is not installed: run `pip install "avsd-jax[beam]"`') from error
     return PipelineOptions(list(flags))
-
-
-def _known_builder(name: str, data_dir: str | Path) -> VideoDatasetBuilder:
-    try:
-        return load_builder(name, data_dir)
-    except InputError as error:
-        raise InputError(f"{error}, or use {_DEMO}") from error
 
 
 def _is_prepared(builder: VideoDatasetBuilder) -> bool:
@@ -179,11 +171,23 @@ def _problem(builder: VideoDatasetBuilder) -> str | None:
     return None
 
 
+def _needs_files(dataset: str, data_dir: str | Path) -> bool:
+    """Whether any of the datasets is made of the user's files."""
+    return any(load_builder(name, data_dir).MANUAL_DOWNLOAD_INSTRUCTIONS for name in set_names.members(dataset))
+
+
 def _build_command(dataset: str, data_dir: str | Path) -> str:
     options = [f"--dataset={dataset}", f"--data_dir={data_dir}"]
-    if any(name.partition("/")[0] in set_names.SETS for name in set_names.members(dataset)):
+    if _needs_files(dataset, data_dir):
         options.append("--manual_dir=DIR")  # where the user's files are, which only the user knows
     return shlex.join(["python", "-m", "avsd_jax.datasets", "build", *options])
+
+
+def _how_to_build(dataset: str, data_dir: str | Path) -> str:
+    run = f"run `{_build_command(dataset, data_dir)}`"
+    if _needs_files(dataset, data_dir):
+        return f"{run}, with DIR your copy of the files; without them, start with --config=configs/avinet.py:demo"
+    return f"{run}, or train with --config.build_data=True"
 
 
 @contextlib.contextmanager

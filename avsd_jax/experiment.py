@@ -124,22 +124,22 @@ def initial_variables(config: ConfigDict, model: nn.Module) -> dict[str, Any]:
     model that has a submodule of this name. What a run does not hold keeps its draw.
 
     Raises:
-        InputError: a given run has an entry of another shape, or shares nothing with the model.
+        InputError: a given run is not there, has an entry of another shape, or shares nothing with the model.
     """
+    folders = {part: folder for part, folder in {"": config.init, **config.init_parts}.items() if folder}
+    # Read first: a run that is not there is named before anything is compiled.
+    sources = {part: load_for_inference(folder)[1] for part, folder in folders.items()}
     batch = example_batch(config)
     rngs = {"params": jax.random.key(config.seed), "dropout": jax.random.key(config.seed)}
     init = jax.jit(lambda rngs, batch: model.init(rngs, batch, train=False), compiler_options=_FAST_COMPILE)
     variables = jax.tree.map(np.asarray, dict(init(rngs, batch)))
-    if config.init:
-        _, source = load_for_inference(config.init)
-        visual_only = "visual_model" in variables["params"] and "visual_model" not in source["params"]
-        variables = overlay_variables(variables, source, "visual_model" if visual_only else "", config.init)
-    for part, folder in config.init_parts.items():
-        if folder:
-            source = load_for_inference(folder)[1]
-            if part in source["params"]:  # a run of a model that has this part too, and others
-                source = {collection: tree.get(part, {}) for collection, tree in source.items()}
-            variables = overlay_variables(variables, source, part, folder)
+    for part, source in sources.items():
+        place = part
+        if part and part in source["params"]:  # a run of a model that has this part too, and others
+            source = {collection: tree.get(part, {}) for collection, tree in source.items()}
+        elif not part and "visual_model" in variables["params"] and "visual_model" not in source["params"]:
+            place = "visual_model"  # a visual-only run
+        variables = overlay_variables(variables, source, place, folders[part])
     return variables
 
 

@@ -17,7 +17,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from avsd_jax import checkpoint, losses
+from avsd_jax import checkpoint, losses, whole_files
 from avsd_jax.data import pipeline
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
@@ -111,7 +111,6 @@ def train(
     store = training_store(config) if store is None else store
     training_batches(config, store, 0)  # fails here, before the long start, where the data does not fit
 
-    workdir.mkdir(parents=True, exist_ok=True)
     check_same_run(config, workdir)
     state, checkpointer = start_or_resume(config, workdir, model)
     if jax.process_index() == 0:  # not earlier: what no model can be made of must not hold the folder
@@ -227,6 +226,7 @@ def check_finite(loss: float, step: int, batch: Mapping[str, np.ndarray], checkp
 def start_or_resume(config: ConfigDict, workdir: Path, model: nn.Module) -> tuple[TrainState, checkpoint.Checkpointer]:
     """The state to continue from; see `train` for the order of what is tried."""
     fresh = create_state(initial_variables(config, model), make_optimizer(config), bool(config.ema_decay))
+    whole_files.make_folder(workdir)
     checkpointer = checkpoint.Checkpointer(workdir, keep=config.keep_checkpoints)
     restored = checkpointer.restore_latest(to_items(fresh))
     if restored is None:

@@ -16,6 +16,7 @@ import pytest
 from avsd_jax import datasets
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
+from datasets_tfds.base import VideoDatasetBuilder
 
 TINY = "sounding_shapes/tiny"
 
@@ -62,10 +63,13 @@ def test_opening_what_is_not_prepared_says_how_to_prepare_it(tmp_path: pathlib.P
         VideoStore.open(TINY, "train", tmp_path / "a b")
     assert str(error.value) == (
         f"dataset '{TINY}' is not prepared in '{tmp_path}/a b': run `python -m avsd_jax.datasets build "
-        f"--dataset={TINY} '--data_dir={tmp_path}/a b'`, or use --config=configs/avinet.py:demo"
+        f"--dataset={TINY} '--data_dir={tmp_path}/a b'`, or train with --config.build_data=True"
     )
-    with pytest.raises(InputError, match=r"unknown dataset 'shapes': .*, or use --config=configs/avinet.py:demo"):
+    with pytest.raises(InputError, match=r"--dataset=etmd/maps-gaze --data_dir=.* --manual_dir=DIR`, with DIR your"):
+        VideoStore.open("etmd/maps-gaze", "train_1", tmp_path)
+    with pytest.raises(InputError, match=r"unknown dataset 'shapes': choose one of avad, "):
         VideoStore.open("shapes", "train_1", tmp_path)
+    assert not list(tmp_path.iterdir())
     with pytest.raises(InputError, match="has no split 'validation': choose one of test, train"):
         VideoStore.open(TINY, "validation", tiny_data_dir)
 
@@ -94,6 +98,22 @@ def test_a_build_by_several_processes_is_the_same(tiny_data_dir: pathlib.Path, t
             )
             np.testing.assert_array_equal(*(s.audio(video, 0, index.num_samples) for s in (one, many)))
             np.testing.assert_array_equal(*(s.density(video, 33) for s in (one, many)))
+
+
+def test_worker_processes_inherit_one_thread_each(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")  # the user's own word
+    seen = []
+
+    def start(*args: object) -> None:
+        seen.append((os.environ["OPENBLAS_NUM_THREADS"], os.environ["OMP_NUM_THREADS"]))
+        raise InputError("stopped")
+
+    monkeypatch.setattr(VideoDatasetBuilder, "_run", start)
+    with pytest.raises(InputError, match="stopped"):
+        datasets.build(TINY, tmp_path, num_workers=2)
+    assert seen == [("1", "3")]
+    assert "OPENBLAS_NUM_THREADS" not in os.environ
 
 
 READ_ALL = textwrap.dedent("""
