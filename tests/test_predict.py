@@ -19,8 +19,9 @@ from tiny_run import add_extra_models
 from avsd_jax import predict, timeline
 from avsd_jax.checkpoint import load_for_inference, save_variables
 from avsd_jax.clip_stream import ClipStream
+from avsd_jax.data import avc_inputs
 from avsd_jax.data.pipeline import ClipSpec
-from avsd_jax.data.preprocessing import avc, vinet
+from avsd_jax.data.preprocessing import vinet
 from avsd_jax.data.samplers import vinet as sampler
 from avsd_jax.errors import InputError
 from avsd_jax.experiment import example_batch, model_from_config
@@ -106,8 +107,8 @@ def clips_from_memory(path: Path, spec: ClipSpec, stride: int) -> list[dict[str,
         start, stop = vinet.excerpt_span(
             window.audio_first, window.audio_last, len(frames), info.fps, 22_050, len(sound)
         )
-        shown = avc.frame_indices(target, info.fps, len(frames), spec.avc)
-        low, high = (10 * spec.avc.sample_rate + edge for edge in avc.audio_span(target, info.fps, spec.avc))
+        shown = avc_inputs.frame_indices(target, info.fps, len(frames), spec.avc)
+        low, high = (10 * spec.avc.sample_rate + edge for edge in avc_inputs.audio_span(target, info.fps, spec.avc))
         clips.append(
             {
                 "video": vinet.normalise(
