@@ -23,6 +23,7 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 from etils import epath
+from google.protobuf.json_format import ParseError
 
 import datasets_tfds
 from avsd_jax import dataset_check
@@ -48,7 +49,8 @@ def load_builder(name: str, data_dir: str | Path) -> VideoDatasetBuilder:
         data_dir: folder that holds, or will hold, prepared datasets.
 
     Raises:
-        InputError: no such dataset or config; the message lists those there are.
+        InputError: no such dataset or config, the message lists those there are; or a damaged description of it in
+            `data_dir`.
     """
     dataset, _, config = name.partition("/")
     if dataset not in names():
@@ -57,7 +59,11 @@ def load_builder(name: str, data_dir: str | Path) -> VideoDatasetBuilder:
     if config and cls.get_builder_config(config) is None:
         configs = ", ".join(c.name for c in cls.BUILDER_CONFIGS)
         raise InputError(f"dataset {dataset!r} has no config {config!r}: choose one of {configs or 'none'}")
-    return cls(data_dir=epath.Path(data_dir).expanduser(), config=config or None)
+    try:
+        return cls(data_dir=epath.Path(data_dir).expanduser(), config=config or None)
+    except (json.JSONDecodeError, ParseError) as error:
+        folder = Path(data_dir) / dataset
+        raise InputError(f"a description in {folder} is damaged ({error}): remove it and build again") from error
 
 
 def open_builder(name: str, data_dir: str | Path) -> VideoDatasetBuilder:
@@ -161,10 +167,14 @@ def _problem(builder: VideoDatasetBuilder) -> str | None:
     """What is wrong with a prepared dataset, as the end of a sentence; None if nothing is seen."""
     info = builder.info
     missing = [path for split in info.splits.values() for path in split.filepaths if not epath.Path(path).exists()]
-    if missing or "splits" not in info.metadata:
+    try:
+        metadata = info.metadata
+    except json.JSONDecodeError as error:
+        return f"has a damaged metadata.json ({error})"
+    if missing or "splits" not in metadata:
         return f"lacks the file {missing[0] if missing else 'metadata.json'}"
     settings = json.loads(json.dumps(builder.settings))
-    built = info.metadata["settings"]
+    built = metadata["settings"]
     for key in sorted(settings.keys() | built.keys()):
         if settings.get(key) != built.get(key):
             return f"was built with {key}={built.get(key)}, which is now {settings.get(key)}"
@@ -263,7 +273,12 @@ def _list_command_line(args: argparse.Namespace) -> int:
         folders = sorted(path.parent.parent for path in Path(args.data_dir, name).glob("*/*/dataset_info.json"))
         for config in dict.fromkeys([*named, *(folder.name for folder in folders)]):
             builder = load_builder(f"{name}/{config}", args.data_dir)
-            state = _summary(builder) if _is_prepared(builder) else f"not prepared in {args.data_dir}"
+            if not _is_prepared(builder):
+                state = f"not prepared in {args.data_dir}"
+            elif problem := _problem(builder):
+                state = f"{problem}: build it again with --overwrite"
+            else:
+                state = _summary(builder)
             print(f"{name}/{config}: {builder.builder_config.description} [{state}]")
     return 0
 

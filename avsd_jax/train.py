@@ -22,7 +22,7 @@ from avsd_jax.data import pipeline
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 from avsd_jax.evaluators import saliency
-from avsd_jax.experiment import clip_spec, hears, initial_variables, model_from_config, training_store
+from avsd_jax.experiment import clip_spec, hears, initial_variables, make_forward, model_from_config, training_store
 from avsd_jax.metric_writer import MetricWriter, NoWriter
 from avsd_jax.optimizer import make_optimizer, make_schedule
 from avsd_jax.parallel import check_batch_size, make_executor, make_mesh
@@ -31,7 +31,6 @@ from avsd_jax.train_state import TrainState, create_state, from_items, make_trai
 
 # What a step or an evaluation reads; the rest of a batch (ids, masks) stays on the host.
 MODEL_KEYS = ("video", "audio", "avc_frames", "avc_audio", "avc_label", "density", "fixations", "tags")
-PREDICTION_KEYS = ("saliency", "gate", "avc_logits")
 
 
 class Preempted(Exception):  # noqa: N818 - a request, not an error
@@ -278,15 +277,7 @@ def check_same_run(config: ConfigDict, workdir: Path, may_change: Sequence[str] 
 
 def make_predict_fn(model: nn.Module, variables: Mapping[str, Any]) -> Callable[[Mapping], dict[str, np.ndarray]]:
     """`predict(batch) -> {"saliency": [B, H, W], "gate": [B], "avc_logits": [B, 2]}`, as far as the model has them."""
-
-    @jax.jit
-    def forward(variables: Any, batch: Any) -> dict[str, jax.Array]:
-        output = model.apply(variables, batch, train=False)
-        if "saliency" not in output:
-            raise InputError("the model predicts no map to score: give its row no label, or choose another model")
-        return {k: output[k] for k in PREDICTION_KEYS if k in output}
-
-    placed = jax.device_put(variables)
+    forward, placed = make_forward(model), jax.device_put(variables)
     return lambda batch: jax.device_get(forward(placed, for_model(batch)))
 
 

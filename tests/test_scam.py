@@ -123,7 +123,7 @@ def demo_config(name: str) -> ConfigDict:
     return module.get_config("demo").unlock()
 
 
-def shrunk(config: ConfigDict, data_dir: pathlib.Path, **changes: object) -> ConfigDict:
+def shrunk(config: ConfigDict, data_dir: pathlib.Path, /, **changes: object) -> ConfigDict:
     """A configuration for networks of a few channels on the tiny dataset."""
     config.dataset, config.data_dir, config.build_data = "sounding_shapes/tiny", str(data_dir), False
     config.model.width, config.frame_size = 1 / 32, (64, 64)
@@ -134,7 +134,7 @@ def shrunk(config: ConfigDict, data_dir: pathlib.Path, **changes: object) -> Con
     return config.lock()
 
 
-def tiny_scam(data_dir: pathlib.Path, **changes: object) -> ConfigDict:
+def tiny_scam(data_dir: pathlib.Path, /, **changes: object) -> ConfigDict:
     """The demo at the size of a test. One fine network stands for three, which are compiled as the coarse ones are."""
     config = demo_config("scam")
     config.scam.side, config.scam.smooth = 64, True

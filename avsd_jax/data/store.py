@@ -113,7 +113,7 @@ class VideoStore:
 
         Raises:
             IndexError: the video has no such frame.
-            InputError: a stored picture is damaged.
+            InputError: a stored picture or its file is damaged.
         """
         decoded = {int(i): self._image(video, int(i), "frames", schema.decode_jpeg) for i in np.unique(indices)}
         return [decoded[int(i)] for i in indices]
@@ -123,7 +123,7 @@ class VideoStore:
 
         Raises:
             IndexError: the video has no such frame.
-            InputError: the stored map is damaged.
+            InputError: the stored map or its file is damaged.
         """
         return self._image(video, index, "density", schema.decode_png)
 
@@ -132,6 +132,7 @@ class VideoStore:
 
         Raises:
             IndexError: the video has no such frame.
+            InputError: the file is damaged.
         """
         rows = self._chunk_of_frame(video, index).fixations
         low, high = np.searchsorted(rows[:, 0], [index, index + 1])
@@ -142,7 +143,11 @@ class VideoStore:
         return self.videos[video].avc_label
 
     def audio(self, video: int, start: int, stop: int) -> Int16[np.ndarray, " s"]:
-        """Samples `start` to `stop` (exclusive) of a video's waveform, zero outside of it."""
+        """Samples `start` to `stop` (exclusive) of a video's waveform, zero outside of it.
+
+        Raises:
+            InputError: the file is damaged.
+        """
         out = np.zeros(max(0, stop - start), np.int16)
         index = self.videos[video]
         low, high = max(start, 0), min(stop, index.num_samples)
@@ -170,7 +175,14 @@ class VideoStore:
 
     def _chunk(self, video: int, number: int) -> schema.Chunk:
         record = self._first_record[video] + number
-        return self._cache.get(record, lambda: schema.parse(self._records[record]))
+        try:
+            return self._cache.get(record, lambda: schema.parse(self._records[record]))
+        except RuntimeError as error:  # array_record's, for files that are damaged in whatever way
+            why = str(error).partition(";")[0]
+            raise InputError(
+                f"{self.name}: the file of video {self.videos[video].id!r} is damaged ({why}): "
+                "build the dataset again, with --overwrite"
+            ) from error
 
 
 class _Joined(Sequence[Mapping[str, Any]]):
