@@ -10,8 +10,8 @@ from avsd_jax.optimizer import make_optimizer
 from avsd_jax.parallel import EXECUTORS
 
 _AT_LEAST_1 = ("batch_size", "eval_batch_size", "eval_stride", "samples_per_video", "frame_step")
-_AT_LEAST_1 += ("log_every", "checkpoint_every", "keep_checkpoints", "model.clip_size")
-_AT_LEAST_0 = ("total_steps", "warmup_steps", "data_threads", "seed", "side_epochs")
+_AT_LEAST_1 += ("log_every", "checkpoint_every", "keep_checkpoints", "model.clip_size", "total_steps")
+_AT_LEAST_0 = ("warmup_steps", "data_threads", "seed", "side_epochs")
 _AT_LEAST_0 += ("learning_rate", "clip_norm", "smooth_sigma", "rho", "ema_decay")
 _CHOICES = {"compute_dtype": ("float32", "bfloat16", "float16"), "executor": tuple(EXECUTORS), "loss": losses.LOSSES}
 

@@ -26,7 +26,7 @@ from etils import epath
 from google.protobuf.json_format import ParseError
 
 import datasets_tfds
-from avsd_jax import dataset_check
+from avsd_jax import dataset_check, whole_files
 from avsd_jax.data import set_names
 from avsd_jax.errors import InputError
 from avsd_jax.worker_processes import one_thread_each
@@ -203,7 +203,7 @@ def _how_to_build(dataset: str, data_dir: str | Path) -> str:
 @contextlib.contextmanager
 def _lock(folder: Path) -> Iterator[None]:
     """Holds the folder's build lock, which the system lets go when its process dies."""
-    folder.mkdir(parents=True, exist_ok=True)
+    whole_files.make_folder(folder)
     with open(folder / ".build_lock", "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -314,6 +314,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     args = parser.parse_args(argv)
     try:
+        if getattr(args, "workers", 1) < 1:
+            raise InputError(f"workers={args.workers}: give 1 or more")
         return args.run(args)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

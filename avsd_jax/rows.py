@@ -94,7 +94,8 @@ def _row_config(config: ConfigDict, name: str, changes: ConfigDict, workdir: Pat
         result.init = str(workdir / changes.init)
     for part, source in changes.get("init_parts", ConfigDict()).items():
         result.init_parts[part] = str(workdir / source) if source else ""
-    result.total_steps = round(config.total_steps * changes.get("effort", 1))
+    # A comparison that is cut to a step or two still trains each of its rows.
+    result.total_steps = max(min(1, config.total_steps), round(config.total_steps * changes.get("effort", 1)))
     with result.ignore_type():
         for field, value in changes.items():
             if field != "model" and field not in _OWN_FIELDS:

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import select
 import shutil
 import signal
@@ -41,6 +42,18 @@ def test_list_shows_what_can_be_built_and_what_is(tiny_data_dir: pathlib.Path, c
 
 
 @pytest.mark.parametrize(
+    ("option", "message"),
+    [("--workers=0", "workers=0: give 1 or more"), ("--data_dir=FILE", "cannot be made .*: give another folder")],
+)
+def test_options_that_cannot_be_are_refused(option: str, message: str, tmp_path, capsys: pytest.CaptureFixture):
+    (tmp_path / "file").write_text("")
+    option = option.replace("FILE", str(tmp_path / "file"))
+    assert datasets.main(["build", f"--dataset={TINY}", f"--data_dir={tmp_path}", option]) == 2
+    assert re.search(f"^error: .*{message}$", capsys.readouterr().err)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
     ("dataset", "message"),
     [
         (
@@ -74,7 +87,9 @@ def test_opening_what_is_not_prepared_says_how_to_prepare_it(tmp_path: pathlib.P
         VideoStore.open(TINY, "validation", tiny_data_dir)
 
 
-def test_damaged_or_outdated_data_is_refused_with_the_mend(tiny_data_dir: pathlib.Path, tmp_path: pathlib.Path):
+def test_damaged_or_outdated_data_is_refused_with_the_mend(
+    tiny_data_dir: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture
+):
     shutil.copytree(tiny_data_dir, tmp_path, dirs_exist_ok=True)
     metadata = folder(tmp_path) / "metadata.json"
     metadata.write_text(
@@ -82,9 +97,29 @@ def test_damaged_or_outdated_data_is_refused_with_the_mend(tiny_data_dir: pathli
     )
     with pytest.raises(InputError, match="was built with num_viewers=7, which is now 20: run `.* --overwrite`"):
         VideoStore.open(TINY, "train", tmp_path)
+    metadata.write_text("{")
+    with pytest.raises(InputError, match=r"has a damaged metadata.json .*: run `.* --overwrite`"):
+        VideoStore.open(TINY, "train", tmp_path)
+    assert datasets.main(["list", f"--data_dir={tmp_path}"]) == 0
+    assert "has a damaged metadata.json" in capsys.readouterr().out
     next(folder(tmp_path).glob("*train*")).unlink()
     with pytest.raises(InputError, match="lacks the file .*train.*: run `.* --overwrite`"):
         datasets.build(TINY, tmp_path)
+    (folder(tmp_path) / "dataset_info.json").write_text("{")
+    with pytest.raises(InputError, match=r"a description in .*/sounding_shapes is damaged .*: remove it and build"):
+        datasets.build(TINY, tmp_path, overwrite=True)
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.0])
+def test_a_file_cut_short_is_named_by_its_video(keep: float, tiny_data_dir: pathlib.Path, tmp_path: pathlib.Path):
+    shutil.copytree(tiny_data_dir, tmp_path, dirs_exist_ok=True)
+    path = sorted(folder(tmp_path).glob("*train*"))[1]
+    path.write_bytes(path.read_bytes()[: int(keep * path.stat().st_size)])
+    store = VideoStore.open(TINY, "train", tmp_path)
+    assert store.density(0, 0).any()
+    for read in (store.density, store.fixations, lambda *frame: store.audio(1, 0, 1)):
+        with pytest.raises(InputError, match=r"the file of video 'train_00001' is damaged \(.*\): build .*--over"):
+            read(1, 0)
 
 
 def test_a_build_by_several_processes_is_the_same(tiny_data_dir: pathlib.Path, tmp_path: pathlib.Path):
