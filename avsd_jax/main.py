@@ -104,16 +104,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
             argv[i] = "--config=" + find_config(argument.removeprefix("--config="))
     try:
         rest = flags.FLAGS(argv)
-    except (
-        flags.Error,
-        AttributeError,
-        ImportError,
-        LookupError,
-        NameError,
-        SyntaxError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except (flags.Error, *_MISTAKES) as error:
         # A configuration that fails to load comes as a whole traceback in the message; its last line says why.
         reason = re.sub(r"^\w+Error: ", "", str(error).strip("'\" \n").splitlines()[-1])
         if isinstance(error, AttributeError | KeyError) and reason.isidentifier():
