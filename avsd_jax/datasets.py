@@ -167,12 +167,14 @@ def _problem(builder: VideoDatasetBuilder) -> str | None:
     """What is wrong with a prepared dataset, as the end of a sentence; None if nothing is seen."""
     info = builder.info
     missing = [path for split in info.splits.values() for path in split.filepaths if not epath.Path(path).exists()]
+    if missing:
+        return f"lacks the file {missing[0]}"
     try:
         metadata = info.metadata
     except json.JSONDecodeError as error:
         return f"has a damaged metadata.json ({error})"
-    if missing or "splits" not in metadata:
-        return f"lacks the file {missing[0] if missing else 'metadata.json'}"
+    if "splits" not in metadata:
+        return "lacks the file metadata.json"
     settings = json.loads(json.dumps(builder.settings))
     built = metadata["settings"]
     for key in sorted(settings.keys() | built.keys()):
