@@ -2,7 +2,6 @@
 
 import functools
 import importlib
-import importlib.util
 import inspect
 import pkgutil
 from collections.abc import Mapping
@@ -32,8 +31,9 @@ def load_module(package: str, name: str, kind: str) -> ModuleType:
     Raises:
         InputError: there is no such module; the message lists those there are.
     """
-    if not name.isidentifier() or importlib.util.find_spec(f"{package}.{name}") is None:
-        raise InputError(f"unknown {kind} {name!r}: choose one of {', '.join(available(package))}")
+    known = available(package)
+    if name not in known:
+        raise InputError(f"unknown {kind} {name!r}: choose one of {', '.join(known)}")
     return importlib.import_module(f"{package}.{name}")
 
 

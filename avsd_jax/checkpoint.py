@@ -49,7 +49,7 @@ def read_config(directory: str | Path) -> ConfigDict:
         )
     try:
         return ConfigDict(json.loads(path.read_text()))
-    except json.JSONDecodeError as error:
+    except (ValueError, AttributeError) as error:  # no JSON; JSON, but no object
         raise InputError(f"{path} is damaged ({error}): restore it or train again") from error
 
 

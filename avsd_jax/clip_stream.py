@@ -14,8 +14,8 @@ import numpy as np
 from absl import logging
 from jaxtyping import Float32
 
+from avsd_jax.data import avc_inputs
 from avsd_jax.data.pipeline import ClipSpec
-from avsd_jax.data.preprocessing import avc
 from avsd_jax.data.window import Window
 from avsd_jax.media import SoundWindow, VideoInfo, read_frames
 
@@ -114,7 +114,7 @@ class ClipStream:
         classifier = None
         if spec.avc is not None:
             size = (spec.avc.frame_size, spec.avc.frame_size)
-            classifier = avc.normalise(avc.resize_frame(image, size))
+            classifier = avc_inputs.normalise(avc_inputs.resize_frame(image, size))
         # The frame's number at a constant rate; its own number where the rate is constant.
         self._frames.append(_Prepared(round(time * self._info.fps), model, classifier))
 
@@ -132,9 +132,9 @@ class ClipStream:
         if spec.audio:
             inputs["audio"] = self._model_sound(window)
         if spec.avc is not None:
-            shown = avc.frame_indices(target, self._info.fps, self._decoded, spec.avc)
+            shown = avc_inputs.frame_indices(target, self._info.fps, self._decoded, spec.avc)
             inputs["avc_frames"] = np.stack([self._at(i).classifier for i in shown])
-            start, stop = avc.audio_span(self._at(target).tick, self._info.fps, spec.avc)
+            start, stop = avc_inputs.audio_span(self._at(target).tick, self._info.fps, spec.avc)
             inputs["avc_audio"] = self._excerpt(self._avc_sound, start, stop)
         return inputs
 
@@ -176,4 +176,4 @@ class ClipStream:
             before = self._spec.audio_samples if self._spec.preparation.SAMPLE_RATE is not None else 0
             self._sound.forget(math.floor((self._frames[0].tick - 1) / fps * self._sound.rate) - before)
         if self._avc_sound is not None and target < self._decoded:
-            self._avc_sound.forget(avc.audio_span(self._at(target).tick, fps, self._spec.avc)[0])
+            self._avc_sound.forget(avc_inputs.audio_span(self._at(target).tick, fps, self._spec.avc)[0])

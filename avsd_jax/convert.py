@@ -64,10 +64,11 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
             f"{path} is no plain checkpoint: it is damaged or holds more than tensors, and opening such a "
             "file could run code; save its state_dict() alone"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
+    except Exception as error:  # torch raises many types for what is no checkpoint
         raise InputError(f"{path} cannot be read as a PyTorch checkpoint: download it again") from error
-    tensors = {k: v for k, v in unwrap(content, path).items() if isinstance(v, torch.Tensor)}
-    return {k: (v.float() if v.is_floating_point() else v).detach().numpy() for k, v in tensors.items()}
+    entries = unwrap(content, path).items()
+    tensors = {k: v.detach().to_dense() for k, v in entries if isinstance(k, str) and isinstance(v, torch.Tensor)}
+    return {k: (v.float() if v.is_floating_point() else v).numpy() for k, v in tensors.items()}
 
 
 def unwrap(content: Any, path: str | Path = "the checkpoint") -> Mapping[str, Any]:

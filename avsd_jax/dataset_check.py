@@ -17,7 +17,7 @@ from avsd_jax.data import fold_lists, label_files, layouts
 from avsd_jax.data.build_options import BuildOptions
 from avsd_jax.data.source import Inspection
 from avsd_jax.errors import InputError
-from avsd_jax.worker_processes import end_with_parent
+from avsd_jax.worker_processes import end_with_parent, one_thread_each
 
 # Names and sentences of a kind that a report spells out; it counts the rest.
 _SHOWN = 5
@@ -125,7 +125,10 @@ def _called(looks: Sequence[Callable[[], Inspection]], num_workers: int) -> Iter
         yield from tqdm(map(_call, looks), total=len(looks), unit="video", leave=False)
         return
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(num_workers, context, initializer=end_with_parent) as pool:
+    with (
+        one_thread_each(),
+        concurrent.futures.ProcessPoolExecutor(num_workers, context, initializer=end_with_parent) as pool,
+    ):
         yield from tqdm(pool.map(_call, looks), total=len(looks), unit="video", leave=False)
 
 

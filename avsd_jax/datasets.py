@@ -23,14 +23,16 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 from etils import epath
+from google.protobuf.json_format import ParseError
 
 import datasets_tfds
+from avsd_jax import whole_files
 from avsd_jax.data import set_names
 from avsd_jax.errors import InputError
+from avsd_jax.worker_processes import one_thread_each
 from datasets_tfds.base import VideoDatasetBuilder
 
 DEFAULT_DATA_DIR = "data"
-_DEMO = "--config=configs/avinet.py:demo"
 _INCOMPLETE = "incomplete."  # how TFDS names the folder of a build in progress
 
 
@@ -47,14 +49,19 @@ def load_builder(name: str, data_dir: str | Path) -> VideoDatasetBuilder:
         data_dir: folder that holds, or will hold, prepared datasets.
 
     Raises:
-        InputError: no such dataset or config; the message lists those there are.
+        InputError: no such dataset or config, the message lists those there are; or a damaged description of it in
+            `data_dir`.
     """
     dataset, _, config = name.partition("/")
     cls = _builder_class(dataset)
     if config and cls.get_builder_config(config) is None:
         configs = ", ".join(c.name for c in cls.BUILDER_CONFIGS)
         raise InputError(f"dataset {dataset!r} has no config {config!r}: choose one of {configs or 'none'}")
-    return cls(data_dir=epath.Path(data_dir).expanduser(), config=config or None)
+    try:
+        return cls(data_dir=epath.Path(data_dir).expanduser(), config=config or None)
+    except (json.JSONDecodeError, ParseError) as error:
+        folder = Path(data_dir) / dataset
+        raise InputError(f"a description in {folder} is damaged ({error}): remove it and build again") from error
 
 
 def _builder_class(dataset: str) -> type[VideoDatasetBuilder]:
@@ -75,12 +82,12 @@ def open_builder(name: str, data_dir: str | Path) -> VideoDatasetBuilder:
         InputError: no such dataset or config; or it is not prepared there, is damaged, or was built with
             other settings. The message gives the command that mends it.
     """
-    builder = _known_builder(name, data_dir)
-    command = _build_command(name, data_dir)
+    builder = load_builder(name, data_dir)
     if not _is_prepared(builder):
-        raise InputError(f"dataset {name!r} is not prepared in {str(data_dir)!r}: run `{command}`, or use {_DEMO}")
+        raise InputError(f"dataset {name!r} is not prepared in {str(data_dir)!r}: {_how_to_build(name, data_dir)}")
     problem = _problem(builder)
     if problem:
+        command = _build_command(name, data_dir)
         raise InputError(f"dataset {name!r} in {str(data_dir)!r} {problem}: run `{command} --overwrite`")
     return builder
 
@@ -91,12 +98,10 @@ def open_builders(wanted: Sequence[str], data_dir: str | Path) -> dict[str, Vide
     Raises:
         InputError: as for `open_builder`; of several that are not prepared, one message names them all.
     """
-    lacking = [name for name in wanted if not _is_prepared(_known_builder(name, data_dir))]
+    lacking = [name for name in wanted if not _is_prepared(load_builder(name, data_dir))]
     if len(lacking) > 1:
-        raise InputError(
-            f"datasets {', '.join(lacking)} are not prepared in {str(data_dir)!r}: run "
-            f"`{_build_command(','.join(lacking), data_dir)}`, or use {_DEMO}"
-        )
+        mend = _how_to_build(",".join(lacking), data_dir)
+        raise InputError(f"datasets {', '.join(lacking)} are not prepared in {str(data_dir)!r}: {mend}")
     return {name: open_builder(name, data_dir) for name in wanted}
 
 
@@ -146,7 +151,8 @@ def build(
         config = tfds.download.DownloadConfig(download_mode=tfds.GenerateMode.REUSE_CACHE_IF_EXISTS)
         config.manual_dir = manual_dir and epath.Path(manual_dir).expanduser()
         config.beam_options = _pipeline_options(beam_options)
-        with contextlib.redirect_stdout(io.StringIO()):  # TFDS announces downloads, of which there are none
+        # TFDS announces downloads, of which there are none.
+        with contextlib.redirect_stdout(io.StringIO()), one_thread_each():
             builder.download_and_prepare(download_config=config)
     return True
 
@@ -162,13 +168,6 @@ def _pipeline_options(flags: Sequence[str] | None) -> Any:
     return PipelineOptions(list(flags))
 
 
-def _known_builder(name: str, data_dir: str | Path) -> VideoDatasetBuilder:
-    try:
-        return load_builder(name, data_dir)
-    except InputError as error:
-        raise InputError(f"{error}, or use {_DEMO}") from error
-
-
 def _is_prepared(builder: VideoDatasetBuilder) -> bool:
     return (builder.data_path / "dataset_info.json").exists()
 
@@ -177,27 +176,45 @@ def _problem(builder: VideoDatasetBuilder) -> str | None:
     """What is wrong with a prepared dataset, as the end of a sentence; None if nothing is seen."""
     info = builder.info
     missing = [path for split in info.splits.values() for path in split.filepaths if not epath.Path(path).exists()]
-    if missing or "splits" not in info.metadata:
-        return f"lacks the file {missing[0] if missing else 'metadata.json'}"
+    if missing:
+        return f"lacks the file {missing[0]}"
+    try:
+        metadata = info.metadata
+    except json.JSONDecodeError as error:
+        return f"has a damaged metadata.json ({error})"
+    if "splits" not in metadata:
+        return "lacks the file metadata.json"
     settings = json.loads(json.dumps(builder.settings))
-    built = info.metadata["settings"]
+    built = metadata["settings"]
     for key in sorted(settings.keys() | built.keys()):
         if settings.get(key) != built.get(key):
             return f"was built with {key}={built.get(key)}, which is now {settings.get(key)}"
     return None
 
 
+def _needs_files(dataset: str) -> bool:
+    """Whether any of the datasets is made of the user's files."""
+    return any(_is_of_files(name.partition("/")[0]) for name in set_names.members(dataset))
+
+
 def _build_command(dataset: str, data_dir: str | Path) -> str:
     options = [f"--dataset={dataset}", f"--data_dir={data_dir}"]
-    if any(_is_of_files(name.partition("/")[0]) for name in set_names.members(dataset)):
+    if _needs_files(dataset):
         options.append("--manual_dir=DIR")  # where the user's files are, which only the user knows
     return shlex.join(["python", "-m", "avsd_jax.datasets", "build", *options])
+
+
+def _how_to_build(dataset: str, data_dir: str | Path) -> str:
+    run = f"run `{_build_command(dataset, data_dir)}`"
+    if _needs_files(dataset):
+        return f"{run}, with DIR your copy of the files; without them, start with --config=configs/avinet.py:demo"
+    return f"{run}, or train with --config.build_data=True"
 
 
 @contextlib.contextmanager
 def _lock(folder: Path) -> Iterator[None]:
     """Holds the folder's build lock, which the system lets go when its process dies."""
-    folder.mkdir(parents=True, exist_ok=True)
+    whole_files.make_folder(folder)
     with open(folder / ".build_lock", "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -267,7 +284,12 @@ def _list_command_line(args: argparse.Namespace) -> int:
         folders = sorted(path.parent.parent for path in Path(args.data_dir, name).glob("*/*/dataset_info.json"))
         for config in dict.fromkeys([*named, *(folder.name for folder in folders)]):
             builder = load_builder(f"{name}/{config}", args.data_dir)
-            state = _summary(builder) if _is_prepared(builder) else f"not prepared in {args.data_dir}"
+            if not _is_prepared(builder):
+                state = f"not prepared in {args.data_dir}"
+            elif problem := _problem(builder):
+                state = f"{problem}: build it again with --overwrite"
+            else:
+                state = _summary(builder)
             print(f"{name}/{config}: {builder.builder_config.description} [{state}]")
     return 0
 
@@ -303,6 +325,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     args = parser.parse_args(argv)
     try:
+        if getattr(args, "workers", 1) < 1:
+            raise InputError(f"workers={args.workers}: give 1 or more")
         return args.run(args)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -27,6 +27,7 @@ import jax
 import numpy as np
 
 from avsd_jax import datasets, prediction_folders, protocols, score_files, scoring_jobs
+from avsd_jax.data import set_names
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 from avsd_jax.evaluators.summary import Frames, summarise
@@ -122,8 +123,18 @@ def evaluate(
 
 
 def _dataset_name(dataset: str) -> str:
-    """A dataset's own spelling, where only the case differs."""
-    name, slash, config = dataset.partition("/")
+    """A dataset's own spelling, where only the case differs.
+
+    Raises:
+        InputError: several are named.
+    """
+    members = set_names.members(dataset)
+    if len(members) > 1:
+        raise InputError(
+            f"{dataset!r} names {len(members)} datasets: score one a call, {', '.join(members[:-1])} or {members[-1]}, "
+            "each with predictions of its own"
+        )
+    name, slash, config = members[0].partition("/")
     known = {each.lower(): each for each in datasets.names()}
     return known.get(name.lower(), name) + slash + config
 

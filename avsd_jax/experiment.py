@@ -3,7 +3,7 @@
 Training, evaluation and prediction share these, so that a trained folder's `config.json` is all they need.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -11,6 +11,7 @@ import numpy as np
 from absl import logging
 from flax import linen as nn
 from flax import traverse_util
+from flax.errors import FlaxError
 from ml_collections import ConfigDict
 
 from avsd_jax import models
@@ -21,6 +22,10 @@ from avsd_jax.data.pipeline import ClipSpec
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 from avsd_jax.models import classifiers
+
+_CLIP_FIELDS = ("model_name", "model", "frame_size", "frame_step", "sampler", "preprocessing", "samples_per_video")
+
+PREDICTION_KEYS = ("saliency", "gate", "avc_logits")
 
 # The program that draws hundreds of parameters runs once: optimising it takes a hundred times longer than running it.
 _FAST_COMPILE = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
@@ -63,7 +68,14 @@ def _tags(config: ConfigDict) -> tuple[str, ...]:
 
 
 def clip_spec(config: ConfigDict) -> ClipSpec:
-    """The clips that the configured model reads."""
+    """The clips that the configured model reads.
+
+    Raises:
+        InputError: a field is missing, or a name is unknown.
+    """
+    lacking = [name for name in _CLIP_FIELDS if name not in config]
+    if lacking:
+        raise InputError(f"the configuration has no {', '.join(lacking)}: restore the run's config.json")
     return ClipSpec(
         clip_size=config.model.get("clip_size", 1),  # a classifier alone has a clock of its own
         frame_size=tuple(config.frame_size),
@@ -131,6 +143,31 @@ def example_batch(config: ConfigDict, batch_size: int = 1) -> dict[str, np.ndarr
     return batch
 
 
+def make_forward(model: nn.Module) -> Callable[..., dict[str, jax.Array]]:
+    """The compiled `forward(variables, batch)` at inference: `PREDICTION_KEYS`, as far as the model has them.
+
+    Raises:
+        InputError: when it is called: the model predicts no map, or the variables are those of another one.
+    """
+
+    @jax.jit
+    def forward(variables: Any, batch: Any) -> dict[str, jax.Array]:
+        name = type(model).__module__.rpartition(".")[2]
+        try:
+            output = model.apply(variables, batch, train=False)
+        except (FlaxError, KeyError) as error:  # KeyError: a whole collection is missing
+            why = str(error).partition(" (https")[0]
+            raise InputError(
+                f"the weights are not those of {name} as it is configured ({why}): give them the configuration with "
+                "which they were trained"
+            ) from error
+        if "saliency" not in output:
+            raise InputError(f"{name} predicts no map: choose another model, or give its row of a comparison no label")
+        return {k: output[k] for k in PREDICTION_KEYS if k in output}
+
+    return forward
+
+
 def initial_variables(config: ConfigDict, model: nn.Module) -> dict[str, Any]:
     """Variables before the first step: drawn from `config.seed`, then overlaid with what earlier runs learned.
 
@@ -139,22 +176,22 @@ def initial_variables(config: ConfigDict, model: nn.Module) -> dict[str, Any]:
     model that has a submodule of this name. What a run does not hold keeps its draw.
 
     Raises:
-        InputError: a given run has an entry of another shape, or shares nothing with the model.
+        InputError: a given run is not there, has an entry of another shape, or shares nothing with the model.
     """
+    folders = {part: folder for part, folder in {"": config.init, **config.init_parts}.items() if folder}
+    # Read first: a run that is not there is named before anything is compiled.
+    sources = {part: load_for_inference(folder)[1] for part, folder in folders.items()}
     batch = example_batch(config)
     rngs = {"params": jax.random.key(config.seed), "dropout": jax.random.key(config.seed)}
     init = jax.jit(lambda rngs, batch: model.init(rngs, batch, train=False), compiler_options=_FAST_COMPILE)
     variables = jax.tree.map(np.asarray, dict(init(rngs, batch)))
-    if config.init:
-        _, source = load_for_inference(config.init)
-        visual_only = "visual_model" in variables["params"] and "visual_model" not in source["params"]
-        variables = overlay_variables(variables, source, "visual_model" if visual_only else "", config.init)
-    for part, folder in config.init_parts.items():
-        if folder:
-            source = load_for_inference(folder)[1]
-            if part in source["params"]:  # a run of a model that has this part too, and others
-                source = {collection: tree.get(part, {}) for collection, tree in source.items()}
-            variables = overlay_variables(variables, source, part, folder)
+    for part, source in sources.items():
+        place = part
+        if part and part in source["params"]:  # a run of a model that has this part too, and others
+            source = {collection: tree.get(part, {}) for collection, tree in source.items()}
+        elif not part and "visual_model" in variables["params"] and "visual_model" not in source["params"]:
+            place = "visual_model"  # a visual-only run
+        variables = overlay_variables(variables, source, place, folders[part])
     return variables
 
 

@@ -26,6 +26,9 @@ from avsd_jax.rows import Row, plan
 MODES = ("train", "eval", "train_and_eval")
 PACKAGED_CONFIGS = Path(__file__).parent / "configs"
 
+# What a configuration file that is wrong raises.
+_MISTAKES = (AttributeError, ImportError, LookupError, NameError, SyntaxError, TypeError, ValueError)
+
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file, with `:variant` where it has some.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, logs, report.")
 _MODE = flags.DEFINE_enum("mode", "train_and_eval", MODES, "What to do.")
@@ -105,7 +108,7 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
             argv[i] = "--config=" + find_config(argument.removeprefix("--config="))
     try:
         rest = flags.FLAGS(argv)
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+    except (flags.Error, *_MISTAKES) as error:
         # A configuration that fails to load comes as a whole traceback in the message; its last line says why.
         reason = re.sub(r"^\w+Error: ", "", str(error).strip("'\" \n").splitlines()[-1])
         if isinstance(error, AttributeError | KeyError) and reason.isidentifier():

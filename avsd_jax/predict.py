@@ -25,21 +25,20 @@ import dataclasses
 import itertools
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from absl import app, flags, logging
-from flax import linen as nn
 from tqdm import tqdm
 
 from avsd_jax import overlay, timeline
 from avsd_jax.checkpoint import load_for_inference
 from avsd_jax.clip_stream import Clip, ClipStream
 from avsd_jax.errors import InputError
-from avsd_jax.experiment import clip_spec, model_from_config
+from avsd_jax.experiment import clip_spec, make_forward, model_from_config
 from avsd_jax.media import VideoInfo, probe, read_frames
 from avsd_jax.media_writer import VideoWriter
 from avsd_jax.prediction_files import MAP_WRITERS, Staging
@@ -90,7 +89,7 @@ class Predictor:
         batch_size: clips that go through the model together.
 
     Raises:
-        InputError: the folder holds no model.
+        InputError: the folder holds no model; and, when it is run, none that predicts maps.
     """
 
     def __init__(self, checkpoint: str | Path, batch_size: int = 4):
@@ -101,16 +100,16 @@ class Predictor:
         model = model_from_config(self.config)
         self._gate = getattr(model, "gate", "never")
         self._variables = jax.device_put(variables)
-        self._forward = _compiled(model)
+        self._forward = make_forward(model)
         # A gate that has nothing to hear is off.
         mute = model.clone(gate="never") if self._gate in _GATED else model
-        self._forward_without_sound = self._forward if mute is model else _compiled(mute)
+        self._forward_without_sound = self._forward if mute is model else make_forward(mute)
 
     def predictions(self, info: VideoInfo, clips: Iterable[Clip]) -> Iterator[Prediction]:
         """Predicts the frames of a stream of clips, in order.
 
         Raises:
-            InputError: the model gives values that are not finite.
+            InputError: the model predicts no map, or gives values that are not finite.
         """
         forward = self._forward if info.sound else self._forward_without_sound
         clips = iter(clips)
@@ -263,16 +262,6 @@ class Predictor:
         )
 
 
-def _compiled(model: nn.Module) -> Callable[..., dict[str, jax.Array]]:
-    """The model's forward pass, pruned to what a prediction needs."""
-
-    def forward(variables: dict[str, Any], batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
-        out = model.apply(variables, batch, train=False)
-        return {key: out[key] for key in ("saliency", "avc_logits", "gate") if key in out}
-
-    return jax.jit(forward)
-
-
 def at_every_frame(predictions: Iterator[Prediction], stride: int) -> Iterator[Prediction]:
     """A prediction for every frame from one for every `stride`-th, without end.
 
@@ -323,10 +312,22 @@ def main(argv: Sequence[str]) -> None:
     print(f"{result.num_frames} frames: {next(p for p in result.files if p.suffix == '.mp4')}")
 
 
+def parse_flags(argv: Sequence[str]) -> list[str]:
+    """Parses the command line.
+
+    Raises:
+        InputError: a flag is unknown or has a wrong value.
+    """
+    try:
+        return flags.FLAGS(list(argv))
+    except flags.Error as error:
+        raise InputError(str(error).splitlines()[0]) from error
+
+
 def cli() -> None:
     """Entry point: a user's mistake is one line on stderr and exit status 2."""
     try:
-        app.run(main)
+        app.run(main, flags_parser=parse_flags)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -28,7 +28,7 @@ from avsd_jax.evaluators.scorer import Predicted, Scorer
 from avsd_jax.prediction_folders import VideoMaps
 from avsd_jax.protocols import Protocol
 from avsd_jax.whole_files import write_json
-from avsd_jax.worker_processes import end_with_parent
+from avsd_jax.worker_processes import end_with_parent, one_thread_each
 
 # What decides a frame's score; when any of it changes, finished videos are scored again.
 _DECIDING = (
@@ -119,7 +119,10 @@ def _finished(job: Job) -> dict[str, Any] | None:
 def _in_processes(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, dict[str, Any]]]:
     """Results as they come. Processes are spawned: a forked child of a process with threads can hang."""
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool:
+    with (
+        one_thread_each(),
+        concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool,
+    ):
         futures = {pool.submit(score_video, job): job for job in jobs}
         try:
             for future in concurrent.futures.as_completed(futures):

@@ -17,12 +17,20 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from avsd_jax import checkpoint, losses
+from avsd_jax import checkpoint, losses, whole_files
 from avsd_jax.data import pipeline
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 from avsd_jax.evaluators import saliency
-from avsd_jax.experiment import clip_spec, hears, initial_variables, model_from_config, scoring_store, training_store
+from avsd_jax.experiment import (
+    clip_spec,
+    hears,
+    initial_variables,
+    make_forward,
+    model_from_config,
+    scoring_store,
+    training_store,
+)
 from avsd_jax.metric_writer import MetricWriter, NoWriter
 from avsd_jax.optimizer import make_optimizer, make_schedule
 from avsd_jax.parallel import check_batch_size, make_executor, make_mesh
@@ -31,7 +39,6 @@ from avsd_jax.train_state import TrainState, create_state, from_items, make_trai
 
 # What a step or an evaluation reads; the rest of a batch (ids, masks) stays on the host.
 MODEL_KEYS = ("video", "audio", "avc_frames", "avc_audio", "avc_label", "density", "fixations", "tags")
-PREDICTION_KEYS = ("saliency", "gate", "avc_logits")
 
 
 class Preempted(Exception):  # noqa: N818 - a request, not an error
@@ -111,7 +118,6 @@ def train(
     store = training_store(config) if store is None else store
     training_batches(config, store, 0)  # fails here, before the long start, where the data does not fit
 
-    workdir.mkdir(parents=True, exist_ok=True)
     check_same_run(config, workdir)
     state, checkpointer = start_or_resume(config, workdir, model)
     if jax.process_index() == 0:  # not earlier: what no model can be made of must not hold the folder
@@ -227,6 +233,7 @@ def check_finite(loss: float, step: int, batch: Mapping[str, np.ndarray], checkp
 def start_or_resume(config: ConfigDict, workdir: Path, model: nn.Module) -> tuple[TrainState, checkpoint.Checkpointer]:
     """The state to continue from; see `train` for the order of what is tried."""
     fresh = create_state(initial_variables(config, model), make_optimizer(config), bool(config.ema_decay))
+    whole_files.make_folder(workdir)
     checkpointer = checkpoint.Checkpointer(workdir, keep=config.keep_checkpoints)
     restored = checkpointer.restore_latest(to_items(fresh))
     if restored is None:
@@ -278,15 +285,7 @@ def check_same_run(config: ConfigDict, workdir: Path, may_change: Sequence[str] 
 
 def make_predict_fn(model: nn.Module, variables: Mapping[str, Any]) -> Callable[[Mapping], dict[str, np.ndarray]]:
     """`predict(batch) -> {"saliency": [B, H, W], "gate": [B], "avc_logits": [B, 2]}`, as far as the model has them."""
-
-    @jax.jit
-    def forward(variables: Any, batch: Any) -> dict[str, jax.Array]:
-        output = model.apply(variables, batch, train=False)
-        if "saliency" not in output:
-            raise InputError("the model predicts no map to score: give its row no label, or choose another model")
-        return {k: output[k] for k in PREDICTION_KEYS if k in output}
-
-    placed = jax.device_put(variables)
+    forward, placed = make_forward(model), jax.device_put(variables)
     return lambda batch: jax.device_get(forward(placed, for_model(batch)))
 
 

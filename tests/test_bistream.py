@@ -1,5 +1,7 @@
 """A model that states two flows and nothing else is gated, with every option, as all bi-stream models are."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,8 +9,11 @@ import pytest
 from drawn import fast_jit, flat_shapes, normal, shapes, variables
 from flax import linen as nn
 
+from avsd_jax import models
+from avsd_jax.by_name import available
 from avsd_jax.errors import InputError
-from avsd_jax.models._bistream import BiStream, read
+from avsd_jax.models._bistream import BiStream
+from avsd_jax.models._inputs import SHAPES, read
 
 OPTIONS = {
     "classifier_options": {
@@ -122,8 +127,14 @@ def test_a_fusion_that_changes_the_shape_is_refused_with_the_mend(monkeypatch):
 )
 def test_a_missing_entry_is_named(options, missing):
     batch = {key: value for key, value in BATCH.items() if key != missing}
-    with pytest.raises(InputError, match=f"no '{missing}'"):
+    with pytest.raises(InputError, match=f"no '{missing}', .*: add it, of shape {re.escape(SHAPES[missing])}"):
         jax.eval_shape(tiny(**options).apply, DRAWN, batch)
+
+
+@pytest.mark.parametrize("name", available("avsd_jax.models"))
+def test_every_model_says_alike_what_is_missing(name):
+    with pytest.raises(InputError, match=r"^the batch has no '(\w+)', which this model reads: add it, of shape \[B"):
+        shapes(models.create(name), {})
 
 
 @pytest.mark.parametrize("options", [{"gate": "soft"}, {"gate_at": "middle"}, {"train_gate": "always"}])

@@ -88,9 +88,10 @@ def test_a_state_of_another_shape_is_one_clear_error_and_costs_nothing(tmp_path:
 def test_a_folder_that_is_no_run(tmp_path: pathlib.Path) -> None:
     with pytest.raises(InputError, match="not a trained model"):
         load_for_inference(tmp_path)
-    (tmp_path / "config.json").write_text("{")
-    with pytest.raises(InputError, match="damaged"):
-        read_config(tmp_path)
+    for damaged in ("{", "[]"):
+        (tmp_path / "config.json").write_text(damaged)
+        with pytest.raises(InputError, match="damaged"):
+            read_config(tmp_path)
     write_config(tmp_path, {})
     with pytest.raises(InputError, match="no checkpoints"):
         load_for_inference(tmp_path)

@@ -106,15 +106,37 @@ def test_a_row_whose_starting_rows_are_taken_away_starts_from_none() -> None:
         ({"frame_size": (32,)}, "frame_size=.* is no height and width"),
         ({"compute_dtype": "nope"}, "unknown compute_dtype 'nope': choose one of float32"),
         ({"frame_size": (-32, 32)}, "frame_size=.* is no height and width"),
+        ({"total_steps": 0}, "total_steps=0 is too small: give 1 or more"),
+        ({"ema_decay": 1.0}, "ema_decay=1.0 is too large: give less than 1"),
+        ({"ema_decay": -0.5}, "ema_decay=-0.5 is too small: give 0 or more"),
+        ({"rho": 1.5}, "rho=1.5 is too large: .* from 0 to 1"),
+        ({"learning_rate": float("nan")}, "learning_rate=nan is too small"),
+        ({"clip_norm": -1.0}, "clip_norm=-1.0 is too small"),
+        ({"tag_weight": -0.1}, "tag_weight=-0.1 is too small"),
+        ({"loss": "mse"}, "unknown loss 'mse': choose one of kl, stavis"),
+        ({"executor": "threads"}, "unknown executor 'threads': choose one of jit, pmap"),
+        ({"optimizer": "lion"}, "unknown optimizer 'lion'"),
+        ({"sampler": "none"}, "unknown sampler 'none'"),
+        ({"preprocessing": "none"}, "unknown preprocessing 'none'"),
+        ({"model": {"num_tags": 1000}}, "model.num_tags=1000 and config.tags has"),
+        ({"model_name": "_bistream"}, "unknown model '_bistream': choose one of avc, avinet"),
     ],
 )
 @pytest.mark.parametrize("rows", [(), ("av",)])
 def test_values_that_mean_nothing_are_named(changes: dict, words: str, rows: tuple[str, ...]) -> None:
     config = load(CONFIGS / "avinet.py").get_config("demo").unlock()
     config.rows, config.row_changes.av.init, config.row_changes.av.init_parts.audionet = rows, "", ""
-    config.update(changes)
+    with config.ignore_type():
+        config.update(changes)
     with pytest.raises(InputError, match=words):
         plan(config, "runs")
+
+
+def test_a_demo_may_be_cut_shorter_than_its_warm_up(caplog: pytest.LogCaptureFixture) -> None:
+    config = load(CONFIGS / "avinet.py").get_config("demo").unlock()
+    config.total_steps = 1
+    assert min(row.config.total_steps for row in plan(config, "runs")) == 1
+    assert "warmup_steps exceeds total_steps" in caplog.text
 
 
 def test_a_row_that_refers_to_a_later_one_is_refused() -> None:

@@ -99,11 +99,14 @@ def test_a_stavis_folder_rebuilds_the_model(tmp_path, shared):
         assert model_from_config(config).clip_size == 16
 
 
-def test_half_precision_becomes_float32(tmp_path, soundnet):
+def test_half_precision_becomes_float32_and_sparse_dense(tmp_path, soundnet):
     torch = pytest.importorskip("torch")
     path = tmp_path / "half.pt"
-    torch.save({k: torch.from_numpy(v).half() for k, v in soundnet.items() if v.ndim}, path)
+    odd = {"sparse": torch.ones(2).to_sparse(), 1: torch.ones(2)}
+    torch.save({k: torch.from_numpy(v).half() for k, v in soundnet.items() if v.ndim} | odd, path)
     state = convert.read_state_dict(path)
+    assert state.pop("sparse").tolist() == [1, 1]
+    assert state.keys() == {k for k, v in soundnet.items() if v.ndim}
     assert {v.dtype for v in state.values()} == {np.dtype(np.float32)}
 
 
@@ -147,7 +150,7 @@ def test_other_files_are_refused(tmp_path, capsys, content, message):
 
 def test_a_damaged_file_is_refused(tmp_path):
     pytest.importorskip("torch")
-    for content in (b"", b"not a checkpoint", b"PK\x03\x04 half of a zip"):
+    for content in (b"", b"not a checkpoint", b"hello", b"PK\x03\x04 half of a zip"):
         (tmp_path / "x.pt").write_bytes(content)
         with pytest.raises(InputError, match="x.pt"):
             convert.read_state_dict(tmp_path / "x.pt")

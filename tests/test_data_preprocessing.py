@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from videos import memory_store, source_video
 
-from avsd_jax.data import audio
+from avsd_jax.data import audio, avc_inputs
 from avsd_jax.data import waveform as waveforms
-from avsd_jax.data.preprocessing import avc, vinet
+from avsd_jax.data.preprocessing import vinet
 from avsd_jax.data.samplers import vinet as sampler
 from avsd_jax.errors import InputError
 
@@ -157,14 +157,14 @@ L3NET = SimpleNamespace(num_frames=1, frame_rate=None, frame_size=64, sample_rat
 
 
 def test_the_classifier_sees_and_hears_around_the_target_by_time():
-    assert avc.frame_indices(25, 25.0, 100, L3NET) == (25,)
+    assert avc_inputs.frame_indices(25, 25.0, 100, L3NET) == (25,)
     # Half a second around frame 50 at 25 frames/s: +-0.22 s is +-5.5 frames.
-    assert avc.frame_indices(50, 25.0, 100, AVID) == (45, 46, 48, 49, 51, 52, 54, 55)
-    assert avc.frame_indices(0, 25.0, 100, AVID)[:5] == (0, 0, 0, 0, 1)
-    assert avc.frame_indices(99, 25.0, 100, AVID)[3:] == (98, 99, 99, 99, 99)
-    assert avc.audio_span(25, 25.0, L3NET) == (8000, 24000)
-    assert avc.audio_span(0, 25.0, AVID) == (-24000, 24000)
-    assert avc.audio_samples(AVID) == 48000
+    assert avc_inputs.frame_indices(50, 25.0, 100, AVID) == (45, 46, 48, 49, 51, 52, 54, 55)
+    assert avc_inputs.frame_indices(0, 25.0, 100, AVID)[:5] == (0, 0, 0, 0, 1)
+    assert avc_inputs.frame_indices(99, 25.0, 100, AVID)[3:] == (98, 99, 99, 99, 99)
+    assert avc_inputs.audio_span(25, 25.0, L3NET) == (8000, 24000)
+    assert avc_inputs.audio_span(0, 25.0, AVID) == (-24000, 24000)
+    assert avc_inputs.audio_samples(AVID) == 48000
 
 
 @pytest.mark.parametrize(("source", "target"), [(22050, 16000), (22050, 48000), (44100, 16000), (8000, 8000), (100, 7)])

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import select
 import shutil
 import signal
@@ -16,6 +17,7 @@ import pytest
 from avsd_jax import datasets
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
+from datasets_tfds.base import VideoDatasetBuilder
 
 TINY = "sounding_shapes/tiny"
 
@@ -37,6 +39,18 @@ def test_list_shows_what_can_be_built_and_what_is(tiny_data_dir: pathlib.Path, c
     assert default.startswith("sounding_shapes/default: ")
     assert f"not prepared in {tiny_data_dir}" in default
     assert "train 4 videos, 160 frames; test 3 videos, 120 frames" in tiny
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [("--workers=0", "workers=0: give 1 or more"), ("--data_dir=FILE", "cannot be made .*: give another folder")],
+)
+def test_options_that_cannot_be_are_refused(option: str, message: str, tmp_path, capsys: pytest.CaptureFixture):
+    (tmp_path / "file").write_text("")
+    option = option.replace("FILE", str(tmp_path / "file"))
+    assert datasets.main(["build", f"--dataset={TINY}", f"--data_dir={tmp_path}", option]) == 2
+    assert re.search(f"^error: .*{message}$", capsys.readouterr().err)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 @pytest.mark.parametrize(
@@ -63,15 +77,20 @@ def test_opening_what_is_not_prepared_says_how_to_prepare_it(tmp_path: pathlib.P
         VideoStore.open(TINY, "train", tmp_path / "a b")
     assert str(error.value) == (
         f"dataset '{TINY}' is not prepared in '{tmp_path}/a b': run `python -m avsd_jax.datasets build "
-        f"--dataset={TINY} '--data_dir={tmp_path}/a b'`, or use --config=configs/avinet.py:demo"
+        f"--dataset={TINY} '--data_dir={tmp_path}/a b'`, or train with --config.build_data=True"
     )
-    with pytest.raises(InputError, match=r"unknown dataset 'shapes': .*, or use --config=configs/avinet.py:demo"):
+    with pytest.raises(InputError, match=r"--dataset=etmd/maps-gaze --data_dir=.* --manual_dir=DIR`, with DIR your"):
+        VideoStore.open("etmd/maps-gaze", "train_1", tmp_path)
+    with pytest.raises(InputError, match=r"unknown dataset 'shapes': choose one of avad, "):
         VideoStore.open("shapes", "train_1", tmp_path)
+    assert not list(tmp_path.iterdir())
     with pytest.raises(InputError, match="has no split 'validation': choose one of test, train"):
         VideoStore.open(TINY, "validation", tiny_data_dir)
 
 
-def test_damaged_or_outdated_data_is_refused_with_the_mend(tiny_data_dir: pathlib.Path, tmp_path: pathlib.Path):
+def test_damaged_or_outdated_data_is_refused_with_the_mend(
+    tiny_data_dir: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture
+):
     shutil.copytree(tiny_data_dir, tmp_path, dirs_exist_ok=True)
     metadata = folder(tmp_path) / "metadata.json"
     metadata.write_text(
@@ -79,9 +98,31 @@ def test_damaged_or_outdated_data_is_refused_with_the_mend(tiny_data_dir: pathli
     )
     with pytest.raises(InputError, match="was built with num_viewers=7, which is now 20: run `.* --overwrite`"):
         VideoStore.open(TINY, "train", tmp_path)
+    metadata.write_text("{")
+    with pytest.raises(InputError, match=r"has a damaged metadata.json .*: run `.* --overwrite`"):
+        VideoStore.open(TINY, "train", tmp_path)
+    assert datasets.main(["list", f"--data_dir={tmp_path}"]) == 0
+    assert "has a damaged metadata.json" in capsys.readouterr().out
     next(folder(tmp_path).glob("*train*")).unlink()
     with pytest.raises(InputError, match="lacks the file .*train.*: run `.* --overwrite`"):
         datasets.build(TINY, tmp_path)
+    (folder(tmp_path) / "dataset_info.json").write_text("{")
+    with pytest.raises(InputError, match=r"a description in .*/sounding_shapes is damaged .*: remove it and build"):
+        datasets.build(TINY, tmp_path, overwrite=True)
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.0])
+def test_a_file_cut_short_is_named_by_its_video(keep: float, tiny_data_dir: pathlib.Path, tmp_path: pathlib.Path):
+    shutil.copytree(tiny_data_dir, tmp_path, dirs_exist_ok=True)
+    path = sorted(folder(tmp_path).glob("*train*"))[1]
+    path.write_bytes(path.read_bytes()[: int(keep * path.stat().st_size)])
+    # Under the tests' type checks, opening it would read any of its records.
+    store = VideoStore.open(TINY, "train", tiny_data_dir)
+    store._records = datasets.open_builder(TINY, tmp_path).as_data_source(split="train")
+    assert store.density(0, 0).any()
+    for read in (store.density, store.fixations, lambda *frame: store.audio(1, 0, 1)):
+        with pytest.raises(InputError, match=r"the file of video 'train_00001' is damaged \(.*\): build .*--over"):
+            read(1, 0)
 
 
 def test_a_build_by_several_processes_is_the_same(tiny_data_dir: pathlib.Path, tmp_path: pathlib.Path):
@@ -95,6 +136,22 @@ def test_a_build_by_several_processes_is_the_same(tiny_data_dir: pathlib.Path, t
             )
             np.testing.assert_array_equal(*(s.audio(video, 0, index.num_samples) for s in (one, many)))
             np.testing.assert_array_equal(*(s.density(video, 33) for s in (one, many)))
+
+
+def test_worker_processes_inherit_one_thread_each(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")  # the user's own word
+    seen = []
+
+    def start(*args: object) -> None:
+        seen.append((os.environ["OPENBLAS_NUM_THREADS"], os.environ["OMP_NUM_THREADS"]))
+        raise InputError("stopped")
+
+    monkeypatch.setattr(VideoDatasetBuilder, "_run", start)
+    with pytest.raises(InputError, match="stopped"):
+        datasets.build(TINY, tmp_path, num_workers=2)
+    assert seen == [("1", "3")]
+    assert "OPENBLAS_NUM_THREADS" not in os.environ
 
 
 READ_ALL = textwrap.dedent("""

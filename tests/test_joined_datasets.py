@@ -86,11 +86,11 @@ def test_one_message_names_every_dataset_that_is_not_prepared(tmp_path: pathlib.
         VideoStore.open(BOTH, "train", tmp_path)
     assert str(error.value) == (
         f"datasets {TINY}, {MORE} are not prepared in '{tmp_path}': run `python -m avsd_jax.datasets build "
-        f"--dataset={BOTH} --data_dir={tmp_path}`, or use --config=configs/avinet.py:demo"
+        f"--dataset={BOTH} --data_dir={tmp_path}`, or train with --config.build_data=True"
     )
     with pytest.raises(InputError, match="dataset 'sounding_shapes/default' is not prepared .*--dataset=sounding_sh"):
         VideoStore.open(f"{TINY},sounding_shapes/default", "train", data_dir)
-    with pytest.raises(InputError, match=r"diem, avad, .*, etmd are .*=diem,avad,.*,etmd .* --manual_dir=DIR`, or use"):
+    with pytest.raises(InputError, match=r"diem, avad, .*, etmd are .*=diem,avad,.*,etmd .* --manual_dir=DIR`, with"):
         VideoStore.open("six", "train_1", tmp_path)
     with pytest.raises(InputError, match="unknown dataset 'shapes'"):
         VideoStore.open(f"{TINY},shapes", "train", data_dir)

@@ -19,8 +19,9 @@ from tiny_run import add_extra_models
 from avsd_jax import predict, timeline
 from avsd_jax.checkpoint import load_for_inference, save_variables
 from avsd_jax.clip_stream import ClipStream
+from avsd_jax.data import avc_inputs
 from avsd_jax.data.pipeline import ClipSpec
-from avsd_jax.data.preprocessing import avc, vinet
+from avsd_jax.data.preprocessing import vinet
 from avsd_jax.data.samplers import vinet as sampler
 from avsd_jax.errors import InputError
 from avsd_jax.experiment import example_batch, model_from_config
@@ -106,8 +107,8 @@ def clips_from_memory(path: Path, spec: ClipSpec, stride: int) -> list[dict[str,
         start, stop = vinet.excerpt_span(
             window.audio_first, window.audio_last, len(frames), info.fps, 22_050, len(sound)
         )
-        shown = avc.frame_indices(target, info.fps, len(frames), spec.avc)
-        low, high = (10 * spec.avc.sample_rate + edge for edge in avc.audio_span(target, info.fps, spec.avc))
+        shown = avc_inputs.frame_indices(target, info.fps, len(frames), spec.avc)
+        low, high = (10 * spec.avc.sample_rate + edge for edge in avc_inputs.audio_span(target, info.fps, spec.avc))
         clips.append(
             {
                 "video": vinet.normalise(
@@ -306,6 +307,36 @@ def test_files_of_the_same_names_only_are_replaced(predictor: predict.Predictor,
     assert kept == {"notes.txt", "mine.png"}
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"model_name": "tiny_gated", "model": {"clip_size": 8, "gate": "classifier"}},
+            "not those of tiny_gated as it",
+        ),
+        ({"model_name": "vinet", "model": {"clip_size": 8, "width": 1 / 32}}, "not those of vinet as it is configured"),
+        ({"model_name": "deaf"}, "unknown model 'deaf'"),
+        ({"frame_size": None}, "the configuration has no frame_size: restore the run's config.json"),
+    ],
+)
+def test_weights_of_another_model_are_refused(changes: dict, message: str, tmp_path: Path):
+    folder = save_random(tmp_path / "model", make_config("tiny_gated", gate="never"))
+    record = json.loads((folder / "config.json").read_text()) | changes
+    (folder / "config.json").write_text(json.dumps({k: v for k, v in record.items() if v is not None}))
+    path = write_video(tmp_path / "video.mp4", regular(3))
+    with pytest.raises(InputError, match=message):
+        predict.Predictor(folder).run(path, tmp_path / "out", progress=False)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_without_maps_is_refused(tmp_path: Path):
+    folder = save_random(tmp_path / "model", make_config("soundnet8", width=1 / 32))
+    path = write_video(tmp_path / "video.mp4", regular(3))
+    with pytest.raises(InputError, match="soundnet8 predicts no map: choose another model"):
+        predict.Predictor(folder).run(path, tmp_path / "out", progress=False)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.slow
 def test_command_line_runs_the_gated_avinet(tmp_path: Path):
     # Random weights need no fast program, and compiling a fast one takes most of a minute.
@@ -334,6 +365,8 @@ def test_command_line_runs_the_gated_avinet(tmp_path: Path):
     assert wrong.returncode == 2
     assert wrong.stderr == f"error: {tmp_path / 'missing.mp4'} does not exist: give the path of a video file\n"
     assert not (tmp_path / "none").exists()
+    wrong = command("--stride=0", path)
+    assert (wrong.returncode, wrong.stderr) == (2, "error: flag --stride=0: 0 is not a positive integer\n")
 
 
 def test_timeline_is_bounded_and_keeps_the_extremes(tmp_path: Path):

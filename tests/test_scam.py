@@ -88,6 +88,25 @@ def test_names_are_looked_at_before_anything_is_trained(tmp_path: pathlib.Path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data_dir": "none"}, "'sounding_shapes/tiny' is not prepared in 'none'"),
+        ({"tags": ("bus",) * 6}, "'train_00000' has none of the tags bus"),
+        ({"optimizer": "lion"}, "unknown optimizer 'lion'"),
+        ({"init": "none"}, "none is not a trained model"),
+        ({"batch_size": 7}, "batch_size=7 does not split over"),
+    ],
+)
+def test_what_cannot_start_leaves_nothing_behind(
+    changes: dict, message: str, tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=message):
+        stages.run(tiny_scam(tiny_data_dir, **changes), tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
 def test_confidence_is_the_softmax_of_what_is_true():
     scores = np.array([2.0, 1.0, -1.0])
     odds = np.exp(scores) / np.exp(scores).sum()
@@ -104,7 +123,7 @@ def demo_config(name: str) -> ConfigDict:
     return module.get_config("demo").unlock()
 
 
-def shrunk(config: ConfigDict, data_dir: pathlib.Path, **changes: object) -> ConfigDict:
+def shrunk(config: ConfigDict, data_dir: pathlib.Path, /, **changes: object) -> ConfigDict:
     """A configuration for networks of a few channels on the tiny dataset."""
     config.dataset, config.data_dir, config.build_data = "sounding_shapes/tiny", str(data_dir), False
     config.model.width, config.frame_size = 1 / 32, (64, 64)
@@ -115,7 +134,7 @@ def shrunk(config: ConfigDict, data_dir: pathlib.Path, **changes: object) -> Con
     return config.lock()
 
 
-def tiny_scam(data_dir: pathlib.Path, **changes: object) -> ConfigDict:
+def tiny_scam(data_dir: pathlib.Path, /, **changes: object) -> ConfigDict:
     """The demo at the size of a test. One fine network stands for three, which are compiled as the coarse ones are."""
     config = demo_config("scam")
     config.scam.side, config.scam.smooth = 64, True

@@ -148,6 +148,7 @@ def test_a_non_finite_loss_names_step_clips_and_checkpoint(tmp_path: pathlib.Pat
 def test_bad_input_is_one_clear_error(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path) -> None:
     for changes, message in [
         ({"model_name": "resnet"}, "unknown model 'resnet'.*avinet.*vinet"),
+        ({"preprocessing": "avc"}, "unknown preprocessing 'avc': choose one of .*stavis, vinet"),
         ({"optimizer": "lion"}, "unknown optimizer"),
         ({"optimizer_options": {"beta": 1}}, "optimizer 'adam' has no option 'beta': choose among b1, b2"),
         ({"schedule": "step"}, "unknown schedule"),
@@ -158,8 +159,7 @@ def test_bad_input_is_one_clear_error(tmp_path: pathlib.Path, tiny_data_dir: pat
     ]:
         with pytest.raises(InputError, match=message):
             train.train(tiny_config(tiny_data_dir, **changes), tmp_path / "run")
-        assert not (tmp_path / "run" / "checkpoints").exists() or not list((tmp_path / "run/checkpoints").iterdir())
-        assert not (tmp_path / "run/config.json").exists(), "the mended command can have the folder"
+        assert not (tmp_path / "run").exists(), "the mended command can have the folder"
     train.train(tiny_config(tiny_data_dir, total_steps=1), tmp_path / "used")
     with pytest.raises(InputError, match="holds a run with seed=0, now 5"):
         train.train(tiny_config(tiny_data_dir, total_steps=1, seed=5), tmp_path / "used")

@@ -198,9 +198,3 @@ def test_clips_do_not_influence_each_other():
 def test_mistakes_are_named(opts, shape, message):
     with pytest.raises(InputError, match=message):
         shapes(models.create("vinet", **opts), {"video": jax.ShapeDtypeStruct(shape, jnp.float32)})
-
-
-@pytest.mark.parametrize("name", ["vinet", "s3d_kinetics400"])
-def test_missing_video_is_named(name):
-    with pytest.raises(InputError, match="no video"):
-        shapes(models.create(name), {})

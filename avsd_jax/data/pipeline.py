@@ -32,10 +32,9 @@ from absl import flags
 from jaxtyping import Float32
 
 from avsd_jax.by_name import load_module, with_options
-from avsd_jax.data import audio, waveform
+from avsd_jax.data import audio, avc_inputs, waveform
 from avsd_jax.data.audio import AUDIO_CONDITIONS
-from avsd_jax.data.preprocessing import avc
-from avsd_jax.data.preprocessing.avc import Inputs
+from avsd_jax.data.avc_inputs import Inputs
 from avsd_jax.data.store import VideoStore
 from avsd_jax.data.window import Window
 from avsd_jax.errors import InputError
@@ -306,10 +305,10 @@ class _Clips:
         if spec.audio:
             example["audio"] = self._audio(video, window)
         if spec.avc is not None:
-            shown = avc.frame_indices(window.target, index.fps, index.num_frames, spec.avc)
+            shown = avc_inputs.frame_indices(window.target, index.fps, index.num_frames, spec.avc)
             size = (spec.avc.frame_size, spec.avc.frame_size)
-            example["avc_frames"] = self._frames(video, shown, size, avc, decode)
-            span = avc.audio_span(window.target, index.fps, spec.avc)
+            example["avc_frames"] = self._frames(video, shown, size, avc_inputs, decode)
+            span = avc_inputs.audio_span(window.target, index.fps, spec.avc)
             example["avc_audio"] = self._resampled(video, spec.avc.sample_rate, *span)
         return example
 

@@ -129,7 +129,7 @@ class VideoStore:
 
         Raises:
             IndexError: the video has no such frame.
-            InputError: a stored picture is damaged.
+            InputError: a stored picture or its file is damaged.
         """
         decoded = {int(i): self._image(video, int(i), "frames", schema.decode_jpeg) for i in np.unique(indices)}
         return [decoded[int(i)] for i in indices]
@@ -139,7 +139,7 @@ class VideoStore:
 
         Raises:
             IndexError: the video has no such frame.
-            InputError: the stored map is damaged, or nobody watched the video.
+            InputError: the stored map or its file is damaged, or nobody watched the video.
         """
         if not self.videos[video].watched:
             raise InputError(f"{self.name}: nobody watched video {self.videos[video].id!r}: use other maps")
@@ -150,6 +150,7 @@ class VideoStore:
 
         Raises:
             IndexError: the video has no such frame.
+            InputError: the file is damaged.
         """
         rows = self._chunk_of_frame(video, index).fixations
         low, high = np.searchsorted(rows[:, 0], [index, index + 1])
@@ -160,7 +161,11 @@ class VideoStore:
         return self.videos[video].avc_label
 
     def audio(self, video: int, start: int, stop: int) -> Int16[np.ndarray, " s"]:
-        """Samples `start` to `stop` (exclusive) of a video's waveform, zero outside of it."""
+        """Samples `start` to `stop` (exclusive) of a video's waveform, zero outside of it.
+
+        Raises:
+            InputError: the file is damaged.
+        """
         out = np.zeros(max(0, stop - start), np.int16)
         index = self.videos[video]
         low, high = max(start, 0), min(stop, index.num_samples)
@@ -188,7 +193,14 @@ class VideoStore:
 
     def _chunk(self, video: int, number: int) -> schema.Chunk:
         record = self._first_record[video] + number
-        return self._cache.get(record, lambda: schema.parse(self._records[record]))
+        try:
+            return self._cache.get(record, lambda: schema.parse(self._records[record]))
+        except RuntimeError as error:  # array_record's, for files that are damaged in whatever way
+            why = str(error).partition(";")[0]
+            raise InputError(
+                f"{self.name}: the file of video {self.videos[video].id!r} is damaged ({why}): "
+                "build the dataset again, with --overwrite"
+            ) from error
 
 
 class _Joined(Sequence[Mapping[str, Any]]):

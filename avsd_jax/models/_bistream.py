@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 from flax.core import FrozenDict
 from jaxtyping import Array, Bool, Float
@@ -24,6 +23,7 @@ from ml_collections import ConfigDict
 
 from avsd_jax.errors import InputError
 from avsd_jax.models import classifiers, fusions
+from avsd_jax.models._inputs import read
 from avsd_jax.nn.gate import AVCGate, select
 
 GATE_AT = ("input", "output")
@@ -130,17 +130,6 @@ class BiStream(nn.Module):
                 f"fusion {self.fusion!r} gives a feature of shape {fused.shape[1:]} where the decoder takes "
                 f"{v.shape[1:]}: choose another fusion, or fusion_options that keep the visual feature's shape"
             )
-
-
-def read(batch: Mapping[str, Array], key: str) -> Array:
-    """An entry of the batch.
-
-    Raises:
-        InputError: it is missing.
-    """
-    if key not in batch:
-        raise InputError(f"the batch has no {key!r}, which this model reads: add it, or choose another gate")
-    return jnp.asarray(batch[key])
 
 
 def _choose(gate: Bool[Array, " b"], fused: Features, visual: Features) -> Features:

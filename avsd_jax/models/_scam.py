@@ -15,7 +15,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from avsd_jax.errors import InputError
-from avsd_jax.models._bistream import read
+from avsd_jax.models._inputs import read
 from avsd_jax.nn.conv_gru import ConvGRU
 from avsd_jax.nn.resnet import ResNeXt
 from avsd_jax.nn.spectrogram import normalised_log_power

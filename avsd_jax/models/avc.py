@@ -12,8 +12,8 @@ from flax.core import FrozenDict
 from jaxtyping import Array
 from ml_collections import ConfigDict
 
-from avsd_jax.errors import InputError
 from avsd_jax.models import classifiers
+from avsd_jax.models._inputs import read
 
 
 class Model(nn.Module):
@@ -43,12 +43,9 @@ class Model(nn.Module):
         Raises:
             InputError: the batch lacks frames or audio.
         """
-        for key in ("avc_frames", "avc_audio"):
-            if key not in batch:
-                raise InputError(f"the batch has no {key!r}, which the classifier reads: add it")
         options = {"axis_name": self.axis_name} | dict(self.classifier_options)
         classifier = classifiers.create(self.classifier, **options)
         # The variables are the classifier's own, so that they fit under a gated model's `classifier`.
         nn.share_scope(self, classifier)
-        spectrogram = classifier.front_end(batch["avc_audio"])
-        return {"avc_logits": classifier(batch["avc_frames"], spectrogram, train)}
+        spectrogram = classifier.front_end(read(batch, "avc_audio"))
+        return {"avc_logits": classifier(read(batch, "avc_frames"), spectrogram, train)}

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from jaxtyping import Array, Float
 
 from avsd_jax.models import vinet
-from avsd_jax.models._bistream import BiStream, Features, read
+from avsd_jax.models._bistream import BiStream, Features
+from avsd_jax.models._inputs import read
 from avsd_jax.nn.conv3d import Lowering
 from avsd_jax.nn.soundnet import SoundNet
 

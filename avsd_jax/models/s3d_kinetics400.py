@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from flax import linen as nn
 from jaxtyping import Array
 
-from avsd_jax.errors import InputError
+from avsd_jax.models._inputs import read
 from avsd_jax.nn.conv3d import Lowering
 from avsd_jax.nn.s3d import S3D
 
@@ -43,6 +43,4 @@ class Model(nn.Module):
         Raises:
             InputError: no video.
         """
-        if "video" not in batch:
-            raise InputError("the batch has no video: add the key 'video', [B, T, H, W, 3]")
-        return self.backbone(batch["video"], train)
+        return self.backbone(read(batch, "video"), train)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array
 
-from avsd_jax.errors import InputError
+from avsd_jax.models._inputs import read
 from avsd_jax.nn.soundnet import SoundNet
 
 
@@ -47,8 +47,6 @@ class Model(nn.Module):
         Raises:
             InputError: no audio, or too little of it.
         """
-        if "audio" not in batch:
-            raise InputError("the batch has no audio: add the key 'audio', [B, S]")
-        taps = self.encoder(batch["audio"], train)
+        taps = self.encoder(read(batch, "audio"), train)
         out = {"audio_features": taps["conv7"], **taps}
         return out | ({"heard_logits": self.tag_head(jnp.mean(taps["conv7"], axis=1))} if self.num_tags else {})

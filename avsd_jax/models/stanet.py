@@ -20,7 +20,8 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from avsd_jax.errors import InputError
-from avsd_jax.models._bistream import BiStream, Features, read
+from avsd_jax.models._bistream import BiStream, Features
+from avsd_jax.models._inputs import read
 from avsd_jax.models._stanet_heads import HEADS, TARGET
 from avsd_jax.nn.pool import smooth_max
 from avsd_jax.nn.resnet import ResNeXt

@@ -17,7 +17,8 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from avsd_jax.models import stavis_visual
-from avsd_jax.models._bistream import BiStream, Features, read
+from avsd_jax.models._bistream import BiStream, Features
+from avsd_jax.models._inputs import read
 from avsd_jax.nn.conv3d import Lowering
 from avsd_jax.nn.dsam import DARK, SMALL
 from avsd_jax.nn.resize import resize_bilinear

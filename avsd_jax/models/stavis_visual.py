@@ -12,6 +12,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from avsd_jax.errors import InputError
+from avsd_jax.models._inputs import read
 from avsd_jax.nn.conv3d import Lowering
 from avsd_jax.nn.dsam import DARK, DSAM, SMALL, attend
 from avsd_jax.nn.pool import smooth_max
@@ -64,9 +65,7 @@ class Model(nn.Module):
         Raises:
             InputError: no video, or not of clip_size frames.
         """
-        if "video" not in batch:
-            raise InputError("the batch has no video: add the key 'video', [B, T, H, W, 3]")
-        features = self.encode(batch["video"], train)
+        features = self.encode(read(batch, "video"), train)
         return features | self.tell(features["layer3"]) | self.decode(self.score(features["sides"]))
 
     def encode(self, video: Float[Array, "b t h w 3"], train: bool = False) -> dict[str, Float[Array, "b ..."]]:

@@ -10,6 +10,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from avsd_jax.errors import InputError
+from avsd_jax.models._inputs import read
 from avsd_jax.nn.conv3d import Lowering
 from avsd_jax.nn.pool import smooth_max
 from avsd_jax.nn.s3d import S3D
@@ -60,9 +61,7 @@ class Model(nn.Module):
         Raises:
             InputError: no video, or not of clip_size frames with height and width multiples of 32.
         """
-        if "video" not in batch:
-            raise InputError("the batch has no video: add the key 'video', [B, T, H, W, 3]")
-        taps = self.encode(batch["video"], train)
+        taps = self.encode(read(batch, "video"), train)
         return {**taps, **self.tell(taps["y0"]), **self.decode(taps["y0"], taps, train)}
 
     def encode(self, video: Float[Array, "b t h w 3"], train: bool = False) -> dict[str, Float[Array, "b _ _ _ _"]]:

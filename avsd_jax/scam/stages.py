@@ -73,12 +73,12 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
         datasets.build(config.dataset, config.data_dir, num_workers=os.cpu_count() or 1)
     store = maps.unwatched(VideoStore.open(config.dataset, config.train_split, config.data_dir))
     _present(store, config.tags)  # fails here, before the long start
-    whole_files.make_folder(workdir)
     train.check_same_run(config, workdir, MAY_CHANGE)
-    checkpoint.write_config(workdir, config)
 
     for row in coarse:
         train.train(row.config, row.folder, store=store)
+        # Not earlier: what cannot start must not hold the folder, in which the record is first needed now.
+        checkpoint.write_config(workdir, config)
         write_cams(row, store, workdir / "cams" / row.name, config.scam.rule)
     boxes = find_boxes(config, store, workdir, [row.name for row in coarse])
     shown = cropped(store, boxes, config.scam.side)
