@@ -145,7 +145,7 @@ def demo(config: ConfigDict) -> None:
     """Shrinks the run to two cores and sets the four rows."""
     config.run_name = "demo"
     config.loss, config.bce_weight = "kl", 0.0
-    # Nothing in the CVPR network's decoder bends, and in so few steps it learns nothing from the gate; the release of
+    # The CVPR network's decoder has no activation, and in so few steps it learns nothing from the gate; the release of
     # 2022 does. Three stages end at a sixteenth of the frame, which is small.
     config.model.update(release="2022", width=1 / 8, depths=(1, 1, 1), num_tags=6, train_gate="labels")
     config.model.classifier_options = ConfigDict({"width": 0.25, "frame_size": 64, "sample_rate": 16000})

@@ -187,8 +187,10 @@ def test_a_stopped_run_goes_on_and_a_changed_one_is_refused(weak_run: pathlib.Pa
     assert json.loads((weak_run / "boxes.json").read_text()) == boxes
     with pytest.raises(InputError, match="holds a run with total_steps=4, now 5"):
         stages.run(tiny_scam(tiny_data_dir, total_steps=5), weak_run)
+    unseen = tiny_scam(tiny_data_dir, tags=("bus",))
+    unseen.model.num_tags = 1
     with pytest.raises(InputError, match="'train_00000' has none of the tags bus"):
-        stages.run(tiny_scam(tiny_data_dir, tags=("bus",)), weak_run.parent / "other")
+        stages.run(unseen, weak_run.parent / "other")
     assert not (weak_run.parent / "other").exists()
 
 
