@@ -142,7 +142,7 @@ def terms(
     entropy (`ce`) it counts if it is labelled, in that of the tags by ear (`heard`) if it is consistent.
 
     Raises:
-        InputError: an unknown loss, or the batch lacks what a term needs.
+        InputError: an unknown loss; or the batch, the model or the weights lack what a term needs.
     """
     if loss not in LOSSES:
         raise InputError(f"unknown loss {loss!r}: choose one of {', '.join(LOSSES)}")
@@ -153,8 +153,7 @@ def terms(
         weights = {"bce": bce_weight, "cc": cc_weight, "nss": nss_weight}
         result |= {k: v for k, v in _stavis_terms(output, batch, mask, side_weight).items() if weights[k]}
     elif "saliency" in output:
-        result |= _divergence_terms(output, batch, mask, loss, bce_weight)
-        result |= _requested_terms(output, batch, mask, cc_weight, sim_weight, nss_weight)
+        result |= _map_terms(output, batch, mask, loss, bce_weight, cc_weight, sim_weight, nss_weight)
     if "tag_logits" in output:
         result["tags"] = (tag_entropy(output["tag_logits"], _required(batch, "tags", "the loss of tags")), mask)
     if "side_tag_logits" in output and side_tag_weight:
@@ -171,39 +170,37 @@ def terms(
     return result
 
 
-def _divergence_terms(
-    output: Mapping[str, Any], batch: Mapping[str, Any], mask: Float[Array, "b"], loss: str, bce_weight: float
-) -> Terms:
-    """The terms that every step of ViNet's and STANet's losses has."""
-    saliency, density = output["saliency"], _required(batch, "density", "the saliency loss")
-    targeted = mask * (total_of(density) > 0)
-    if loss == "kl":
-        return {"kl": (kl(saliency, density), targeted)}
-    if not bce_weight:
-        raise InputError(f"loss={loss!r} has a cross entropy, and bce_weight is 0: give it a weight, officially 1")
-    if loss == "stanet_cvpr":
-        return {"bce": (bce_mean(saliency, density), targeted)}
-    # The target is the middle one of one or three frames.
-    scales = output["scale_logits"][:, output["scale_logits"].shape[1] // 2]
-    scales = [scales[:, i] for i in range(scales.shape[1])]
-    return {
-        "bce": (sum(bce_mean(z, density) for z in scales), targeted),
-        "kl": (sum(kl(jax.nn.sigmoid(z), density) for z in scales), targeted),
-    }
-
-
-def _requested_terms(
+def _map_terms(
     output: Mapping[str, Any],
     batch: Mapping[str, Any],
     mask: Float[Array, "b"],
+    loss: str,
+    bce_weight: float,
     cc_weight: float,
     sim_weight: float,
     nss_weight: float,
 ) -> Terms:
-    """The official losses' optional terms of the predicted map."""
+    """The terms of ViNet's and STANet's losses, and those on request."""
     saliency, density = output["saliency"], _required(batch, "density", "the saliency loss")
     targeted = mask * (total_of(density) > 0)
-    result = {}
+    if loss != "kl" and not bce_weight:
+        raise InputError(f"loss={loss!r} has a cross entropy, and bce_weight is 0: give it a weight, officially 1")
+    if loss == "kl":
+        result = {"kl": (kl(saliency, density), targeted)}
+    elif loss == "stanet_cvpr":
+        result = {"bce": (bce_mean(saliency, density), targeted)}
+    else:
+        if "scale_logits" not in output:
+            raise InputError(
+                f"the model has no maps of several scales, which loss={loss!r} trains: choose another loss"
+            )
+        # The target is the middle one of one or three frames.
+        scales = output["scale_logits"][:, output["scale_logits"].shape[1] // 2]
+        scales = [scales[:, i] for i in range(scales.shape[1])]
+        result = {
+            "bce": (sum(bce_mean(z, density) for z in scales), targeted),
+            "kl": (sum(kl(jax.nn.sigmoid(z), density) for z in scales), targeted),
+        }
     if cc_weight:
         result["cc"] = (cc(saliency, density), targeted)
     if sim_weight:

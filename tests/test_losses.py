@@ -233,6 +233,8 @@ def test_the_later_loss_adds_up_the_scales_of_the_target_frame(frames: int) -> N
     np.testing.assert_allclose(found["kl"][0][counted], kld, rtol=1e-5)
     means = {name: mean(*term) for name, term in found.items()}
     np.testing.assert_allclose(losses.total(means, **options), means["bce"] + means["kl"], rtol=1e-6)
+    with pytest.raises(InputError, match="several scales"):
+        losses.terms({"saliency": output["saliency"]}, batch, **options)
 
 
 # ---------------------------------------------------------------- STAViS's loss
