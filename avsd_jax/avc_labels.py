@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int8
 
+from avsd_jax.cli import run as run_command
 from avsd_jax.data import fold_lists, inside, label_files, label_sources, set_names
 from avsd_jax.data.fold_lists import ListedVideo
 from avsd_jax.errors import InputError
@@ -346,11 +347,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for command in (converting, summing):
         command.add_argument("--manual_dir", required=True, help="root of the data's tree")
     args = parser.parse_args(argv)
-    try:
-        return args.run(args)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return run_command(lambda: args.run(args))
 
 
 if __name__ == "__main__":

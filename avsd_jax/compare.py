@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from avsd_jax import score_files
+from avsd_jax.cli import run as run_command
 from avsd_jax.errors import InputError
 from avsd_jax.evaluators.paired import paired_differences
 from avsd_jax.evaluators.summary import Frames
@@ -140,17 +141,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", help="folder for compare.json and compare.md (default: only print)")
     parser.add_argument("--common_frames", action="store_true", help="compare the frames that both scored")
     args = parser.parse_args(argv)
-    try:
-        a, b = (score_files.load(folder) for folder in (args.a, args.b))
-        record = compare(a, b, common_frames=args.common_frames)
-        if args.out:
-            write_text(Path(args.out) / "compare.md", markdown(record))
-            write_json(Path(args.out) / "compare.json", record)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return run_command(lambda: _compare_command_line(args))
+
+
+def _compare_command_line(args: argparse.Namespace) -> None:
+    a, b = (score_files.load(folder) for folder in (args.a, args.b))
+    record = compare(a, b, common_frames=args.common_frames)
+    if args.out:
+        write_text(Path(args.out) / "compare.md", markdown(record))
+        write_json(Path(args.out) / "compare.json", record)
     print(markdown(record).strip())
-    return 0
 
 
 if __name__ == "__main__":

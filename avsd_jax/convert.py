@@ -19,6 +19,7 @@ from absl import flags
 
 from avsd_jax.by_name import available, load_module
 from avsd_jax.checkpoint import save_variables
+from avsd_jax.cli import run as run_command
 from avsd_jax.errors import InputError
 from avsd_jax.torch_import import options, to_variables
 from avsd_jax.torch_layouts import NAMES
@@ -158,13 +159,11 @@ def main(argv: Sequence[str]) -> int:
     if {"-h", "--help"} & set(argv[1:]):
         print(f"{__doc__}\n{flag_values().get_help()}")
         return 0
-    try:
-        values = parse_flags(argv)
-        print(f"wrote {convert(values.model, values.checkpoint, values.out)}")
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return run_command(lambda: _convert_command_line(parse_flags(argv)))
+
+
+def _convert_command_line(values: flags.FlagValues) -> None:
+    print(f"wrote {convert(values.model, values.checkpoint, values.out)}")
 
 
 if __name__ == "__main__":

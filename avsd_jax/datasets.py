@@ -27,6 +27,7 @@ from google.protobuf.json_format import ParseError
 
 import datasets_tfds
 from avsd_jax import whole_files
+from avsd_jax.cli import run as run_command
 from avsd_jax.data import set_names
 from avsd_jax.errors import InputError
 from avsd_jax.worker_processes import one_thread_each
@@ -324,13 +325,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             help=f"folder of prepared datasets (default: {DEFAULT_DATA_DIR})",
         )
     args = parser.parse_args(argv)
-    try:
-        if getattr(args, "workers", 1) < 1:
-            raise InputError(f"workers={args.workers}: give 1 or more")
-        return args.run(args)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return run_command(lambda: _checked(args).run(args))
+
+
+def _checked(args: argparse.Namespace) -> argparse.Namespace:
+    if getattr(args, "workers", 1) < 1:
+        raise InputError(f"workers={args.workers}: give 1 or more")
+    return args
 
 
 if __name__ == "__main__":

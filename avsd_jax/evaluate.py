@@ -27,6 +27,7 @@ import jax
 import numpy as np
 
 from avsd_jax import datasets, prediction_folders, protocols, score_files, scoring_jobs
+from avsd_jax.cli import run as run_command
 from avsd_jax.data import set_names
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
@@ -314,30 +315,29 @@ def default_out(predictions: Sequence[str], splits: Sequence[str], protocol: str
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     args = _parser().parse_args(argv)
+    return run_command(lambda: _evaluate_command_line(args))
+
+
+def _evaluate_command_line(args: argparse.Namespace) -> None:
     predictions, splits = args.predictions.split(","), args.split.split(",")
-    try:
-        out = Path(args.out) if args.out else default_out(predictions, splits, args.protocol)
-        record = evaluate(
-            predictions,
-            args.dataset,
-            splits,
-            data_dir=args.data_dir,
-            protocol=args.protocol,
-            out=out,
-            workers=args.workers,
-            precision=args.precision,
-            first_frame=args.first_frame,
-        )
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    out = Path(args.out) if args.out else default_out(predictions, splits, args.protocol)
+    record = evaluate(
+        predictions,
+        args.dataset,
+        splits,
+        data_dir=args.data_dir,
+        protocol=args.protocol,
+        out=out,
+        workers=args.workers,
+        precision=args.precision,
+        first_frame=args.first_frame,
+    )
     print(score_files.markdown(record).split("## How it was made")[0].strip())
     for name in record["missing"]["videos"]:
         print(f"no prediction: video {name}", file=sys.stderr)
     for name, ranges in record["missing"]["frames"].items():
         print(f"no prediction: {name}, frames {ranges} (counted from 0)", file=sys.stderr)
     print(f"\nscores: {out / 'scores.md'}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -18,12 +18,14 @@ from ml_collections import ConfigDict, config_flags
 
 from avsd_jax import datasets, report, train
 from avsd_jax.checkpoint import load_for_inference
+from avsd_jax.cli import run as run_command
 from avsd_jax.data import set_names
 from avsd_jax.errors import InputError
 from avsd_jax.experiment import scoring_store
 from avsd_jax.rows import Row, plan
 
 MODES = ("train", "eval", "train_and_eval")
+NON_FINITE = 3  # exit status after a loss that is not finite
 PACKAGED_CONFIGS = Path(__file__).parent / "configs"
 
 # What a configuration file that is wrong raises.
@@ -162,19 +164,15 @@ def main(argv: Sequence[str]) -> None:
 
 def cli(command: Callable[[Sequence[str]], None] = main) -> None:
     """Entry point of a command with these flags: a user's mistake is one line on stderr and exit status 2."""
+    sys.exit(run_command(lambda: _run_flags(command), statuses={train.NonFiniteLossError: NON_FINITE}))
+
+
+def _run_flags(command: Callable[[Sequence[str]], None]) -> int:
     try:
         app.run(command, flags_parser=parse_flags)
-    except InputError as error:
-        sys.exit(_complain(error, 2))
-    except train.NonFiniteLossError as error:
-        sys.exit(_complain(error, 3))
     except train.Preempted as stop:
         print(stop, file=sys.stderr)
-
-
-def _complain(error: Exception, status: int) -> int:
-    print(f"error: {error}", file=sys.stderr)
-    return status
+    return 0
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ from tqdm import tqdm
 
 from avsd_jax import overlay, timeline
 from avsd_jax.checkpoint import load_for_inference
+from avsd_jax.cli import run as run_command
 from avsd_jax.clip_stream import Clip, ClipStream
 from avsd_jax.errors import InputError
 from avsd_jax.experiment import clip_spec, make_forward, model_from_config
@@ -324,14 +325,5 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         raise InputError(str(error).splitlines()[0]) from error
 
 
-def cli() -> None:
-    """Entry point: a user's mistake is one line on stderr and exit status 2."""
-    try:
-        app.run(main, flags_parser=parse_flags)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-
-
 if __name__ == "__main__":
-    cli()
+    sys.exit(run_command(lambda: app.run(main, flags_parser=parse_flags)))

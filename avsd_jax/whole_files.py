@@ -1,12 +1,13 @@
 """Files that are there whole or not at all."""
 
+import contextlib
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from avsd_jax.errors import InputError
+from avsd_jax.errors import InputError, storage_error
 
 
 def make_folder(folder: Path) -> None:
@@ -14,11 +15,14 @@ def make_folder(folder: Path) -> None:
 
     Raises:
         InputError: it cannot be made.
+        StorageError: the disk is full or read-only.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{folder} cannot be made ({error.strerror}): give another folder") from error
+        raise storage_error(error, folder) or InputError(
+            f"{folder} cannot be made ({error.strerror}): give another folder"
+        ) from error
 
 
 def write(path: Path, write_to: Callable[[BinaryIO], object]) -> None:
@@ -32,6 +36,7 @@ def write(path: Path, write_to: Callable[[BinaryIO], object]) -> None:
 
     Raises:
         InputError: the place cannot be written to.
+        StorageError: the disk is full or read-only.
     """
     partial = path.with_name(f".{path.name}.partial")
     make_folder(path.parent)
@@ -40,7 +45,11 @@ def write(path: Path, write_to: Callable[[BinaryIO], object]) -> None:
             write_to(file)
         os.replace(partial, path)
     except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}): give another folder") from error
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise storage_error(error, path) or InputError(
+            f"{path} cannot be written ({error.strerror}): give another folder"
+        ) from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -31,6 +31,7 @@ from array_record.python import array_record_data_source
 from scipy.io import wavfile
 
 from avsd_jax import datasets
+from avsd_jax.cli import run as run_command
 from avsd_jax.data import fold_lists, layouts, schema
 from avsd_jax.data.build_options import BuildOptions
 from avsd_jax.data.store import VideoStore
@@ -252,4 +253,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(app.run(main))
+    sys.exit(run_command(lambda: app.run(main)))

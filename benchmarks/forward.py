@@ -15,6 +15,7 @@ import numpy as np
 from absl import app, flags
 
 from avsd_jax import models
+from avsd_jax.cli import run as run_command
 from avsd_jax.errors import InputError
 
 _CLIP = flags.DEFINE_integer("clip", 32, "Frames of the clip.")
@@ -100,7 +101,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        app.run(main)
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    sys.exit(run_command(lambda: app.run(main)))

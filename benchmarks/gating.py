@@ -18,6 +18,7 @@ import numpy as np
 from absl import app, flags, logging
 
 from avsd_jax import main as command_line
+from avsd_jax.cli import run as run_command
 from avsd_jax.errors import InputError
 
 GROUPS = ("all", "consistent", "inconsistent")
@@ -95,7 +96,4 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    try:
-        app.run(main, flags_parser=parse_flags)
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    sys.exit(run_command(lambda: app.run(main, flags_parser=parse_flags)))

@@ -21,6 +21,7 @@ from absl import app, flags
 from scipy import ndimage
 
 from avsd_jax import metrics
+from avsd_jax.cli import run as run_command
 from avsd_jax.errors import InputError
 from avsd_jax.whole_files import write_json
 
@@ -232,7 +233,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        app.run(main)
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    sys.exit(run_command(lambda: app.run(main)))

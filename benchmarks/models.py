@@ -26,6 +26,7 @@ from absl import app, flags
 from jax.extend.core import jaxprs_in_params
 
 from avsd_jax import models
+from avsd_jax.cli import run as run_command
 from avsd_jax.errors import InputError
 from avsd_jax.models import classifiers
 from avsd_jax.nn import conv2d
@@ -347,7 +348,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        app.run(main)
-    except InputError as error:
-        sys.exit(f"error: {error}")
+    sys.exit(run_command(lambda: app.run(main)))

@@ -1,0 +1,48 @@
+"""The door of every command: bad input, a full disk and Ctrl-C are one line on stderr and an exit status."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+
+from avsd_jax.errors import InputError, storage_error
+
+BAD_INPUT, FAILED = 2, 1
+
+
+def run(command: Callable[[], int | None], statuses: Mapping[type[Exception], int] | None = None) -> int:
+    """Runs a command and returns its exit status.
+
+    Args:
+        command: does the work; returns a status, or None for 0.
+        statuses: exceptions of this command that end it with one line, and their status.
+
+    Returns:
+        What `command` returned; 2 for bad input (`InputError`), 1 where the disk is full or read-only, 130 after
+        Ctrl-C, 141 where the reader of the output went away (`... | head`). Anything else is a bug and raises.
+    """
+    try:
+        status = command() or 0
+        sys.stdout.flush()
+        return status
+    except InputError as error:
+        return _complain(error, BAD_INPUT)
+    except KeyboardInterrupt:
+        return _complain("interrupted", 128 + signal.SIGINT)
+    except BrokenPipeError:
+        # The interpreter flushes stdout once more at its end, which must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + 13  # SIGPIPE, which Windows does not have
+    except Exception as error:
+        for kind, status in (statuses or {}).items():
+            if isinstance(error, kind):
+                return _complain(error, status)
+        storage = storage_error(error)
+        if storage is None:
+            raise
+        return _complain(storage, FAILED)
+
+
+def _complain(error: object, status: int) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return status
