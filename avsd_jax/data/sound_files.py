@@ -62,6 +62,21 @@ def probe(path: Path) -> Sound:
         return Sound(stream.codec_context.sample_rate, stream.codec_context.channels, seconds)
 
 
+def check_audio(path: Path, seconds: float | None = None) -> tuple[str, ...]:
+    """Decodes an audio file whole, as a build does; returns sentences (notes) about what is unusual.
+
+    Args:
+        path: an audio file, or a video file with audio.
+        seconds: duration of the video's frames, against which the audio's is held; None if unknown.
+
+    Raises:
+        MissingFile: there is no such file.
+        InputError: it is damaged, has no samples, too many that are not finite, numbers that are not plausible, or a
+            length that is not the video's.
+    """
+    raise NotImplementedError
+
+
 def _checked(path: Path) -> Path:
     path = inside.below(path.parent, path.name)
     if not path.is_file():
