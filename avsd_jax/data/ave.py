@@ -204,7 +204,7 @@ def read(folder: Path, listed: Listed, size: tuple[int, int] | None) -> schema.S
     """
     info = _probe(folder, listed.video, listed.where)
     n = media.count_frames(info.path).decoded
-    samples, rate = sound_files.read(info.path)
+    samples, rate = sound_files.read(info.path, info.duration)
     height, width = size or (info.height, info.width)
     pictures = (resize_frame(frame.image, (height, width)) for frame in media.read_frames(info.path))
     return schema.SourceVideo(
