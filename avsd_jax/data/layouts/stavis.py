@@ -16,7 +16,17 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from avsd_jax.data import density, inside, label_files, mat_files, picture_files, schema, set_names, sound_files
+from avsd_jax.data import (
+    density,
+    fixation_maps,
+    inside,
+    label_files,
+    mat_files,
+    picture_files,
+    schema,
+    set_names,
+    sound_files,
+)
 from avsd_jax.data.fold_lists import ListedVideo
 from avsd_jax.data.source import Inspection, MissingFile, Source, agreed_length
 from avsd_jax.errors import InputError
@@ -63,6 +73,7 @@ class Reader(Source):
         height, width = picture_files.frame_size(frames[0])
         plane = picture_files.grey(maps[0]).shape
         points = _all_points(fixations[:n], plane)
+        fixation_maps.check_counts(points, self.dataset, fixations[:n])
         if self.options.maps == "gaze":
             pictures = density.density_maps(points, n, plane, density.SHARE_OF_WIDTH * plane[1])
         else:
@@ -181,8 +192,7 @@ def _points(path: Path, plane: tuple[int, int]) -> Float32[np.ndarray, "n 2"]:
         raise InputError(f"{path} has no map named {_VARIABLE} (but {', '.join(variables) or 'nothing'}): restore it")
     if values.shape != plane:
         raise InputError(f"{path} has {_pixels(values.shape)}, the maps {_pixels(plane)}: restore the file")
-    y, x = np.nonzero(values > 0)
-    return np.stack([x, y], 1).astype(np.float32)
+    return fixation_maps.points(values, path)
 
 
 def _pixels(shape: tuple[int, int]) -> str:
