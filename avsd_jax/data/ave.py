@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Int8
 
 from avsd_jax import media
-from avsd_jax.data import inside, schema, sound_files
+from avsd_jax.data import inside, schema, sound_files, video_damage
 from avsd_jax.data.preprocessing.vinet import resize_frame
 from avsd_jax.data.source import Inspection, MissingFile
 from avsd_jax.errors import InputError
@@ -205,6 +205,7 @@ def read(folder: Path, listed: Listed, size: tuple[int, int] | None) -> schema.S
     info = _probe(folder, listed.video, listed.where)
     n = media.count_frames(info.path).decoded
     samples, rate = sound_files.read(info.path, info.duration)
+    video_damage.check_video(info.path)
     height, width = size or (info.height, info.width)
     pictures = (resize_frame(frame.image, (height, width)) for frame in media.read_frames(info.path))
     return schema.SourceVideo(

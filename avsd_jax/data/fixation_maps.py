@@ -66,6 +66,6 @@ def check_counts(rows: Float32[np.ndarray, "f 4"], dataset: str, paths: Sequence
     for frame, count in zip(frames.astype(int), counts, strict=True):
         if count > most:
             raise InputError(
-                f"{paths[frame]} marks {count} fixations, when the {VIEWERS[dataset]} viewers of {dataset} give {most} at most "
-                "in one frame: put the binary map of fixations there"
+                f"{paths[frame]} marks {count} fixations, more than the {most} that {VIEWERS[dataset]} viewers of "
+                f"{dataset} can give in a frame: put the binary map of fixations there"
             )

@@ -13,7 +13,7 @@ import numpy as np
 from absl import logging
 
 from avsd_jax import media
-from avsd_jax.data import density, label_files, picture_files, raw_trees, schema, sound_files
+from avsd_jax.data import density, label_files, picture_files, raw_trees, schema, sound_files, video_damage
 from avsd_jax.data.fold_lists import ListedVideo
 from avsd_jax.data.gaze import points
 from avsd_jax.data.source import Inspection, MissingFile, Source, agreed_length
@@ -43,6 +43,7 @@ class _Pictures:
         if self.path.is_dir():
             yield from picture_files.jpegs(picture_files.numbered(self.path, "img")[:num_frames], self.size)
             return
+        video_damage.check_video(self.path)
         for frame in itertools.islice(media.read_frames(self.path), num_frames):
             yield schema.encode_jpeg(frame.image)
 

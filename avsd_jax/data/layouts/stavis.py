@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from avsd_jax.data import (
+    damage,
     density,
     fixation_maps,
     inside,
@@ -166,13 +167,15 @@ class Reader(Source):
 
 
 def _supplied(maps: tuple[Path, ...], plane: tuple[int, int]) -> Iterator[UInt8[np.ndarray, "h w"]]:
+    tally = damage.Tally(len(maps), "maps")
     for path in maps:
-        image = picture_files.grey(path)
+        image = picture_files.grey(path, tally)
         if image.shape != plane:
             raise InputError(
                 f"{path} has {_pixels(image.shape)}, the maps before it {_pixels(plane)}: restore the file"
             )
         yield image
+    tally.end()
 
 
 def _all_points(paths: tuple[Path, ...], plane: tuple[int, int]) -> Float32[np.ndarray, "f 4"]:
