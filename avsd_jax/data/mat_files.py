@@ -91,7 +91,7 @@ def _check_sizes(content: bytes, path: Path) -> None:
             )
 
 
-def _full(value: np.ndarray, where: str) -> np.ndarray:
+def _full(value: np.ndarray | scipy.sparse.spmatrix, where: str) -> np.ndarray:
     """A variable as an array, also where MATLAB saved it as a sparse matrix."""
     if not scipy.sparse.issparse(value):
         return value
