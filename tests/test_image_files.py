@@ -64,6 +64,8 @@ def test_damage_between_a_jpegs_beginning_and_end_is_found(options, capfd):
     for other in (b"", b"words", good[:200]):
         with pytest.raises(InputError, match=r"img.jpg is not a picture, or a damaged one: restore the file"):
             damage.concealed(other, path)
+    with pytest.raises(InputError, match=r"img.jpg cannot be read \(No such file or directory\)"):
+        damage.check_image(path)
     assert capfd.readouterr().err == ""
 
 
@@ -80,7 +82,7 @@ def test_what_others_write_to_stderr_meanwhile_is_passed_on(capfd):
     good = jpeg()
     while thread.is_alive():
         assert damage.concealed(good, pathlib.Path("img.jpg")) is None
-    thread.join()
+    damage.concealed(good, pathlib.Path("img.jpg"))
     assert sorted(capfd.readouterr().err.split("\n")) == sorted([*lines, ""])
 
 
