@@ -138,26 +138,28 @@ def packets(path: pathlib.Path) -> list[av.Packet]:
         return [packet for packet in container.demux(video=0) if packet.size]
 
 
-def damage_packet(path: pathlib.Path, number: int) -> None:
-    """Random bytes in the place of two thirds of a packet."""
+def damage_packet(path: pathlib.Path, number: int, fill: str = "noise") -> None:
+    """Other bytes in the place of two thirds of a packet."""
     packet = packets(path)[number]
     data = bytearray(path.read_bytes())
     first, length = packet.pos + packet.size // 3, packet.size - packet.size // 3
-    data[first : first + length] = np.random.default_rng(2).integers(0, 256, length, np.uint8).tobytes()
+    noise = np.random.default_rng(2).integers(0, 256, length, np.uint8).tobytes()
+    data[first : first + length] = {"noise": noise, "zeros": bytes(length), "ones": b"\xff" * length}[fill]
     path.write_bytes(data)
 
 
+@pytest.mark.parametrize("fill", ["noise", "zeros", "ones"])
 @pytest.mark.parametrize(
     ("name", "codec", "pixels"),
     [("a.mp4", "libx264", "yuv420p"), ("a.avi", "mpeg4", "yuv420p"), ("a.avi", "mjpeg", "yuvj420p")],
 )
-def test_damage_of_a_packet_reaches_to_the_next_key_frame(tmp_path, name, codec, pixels, logged):
+def test_damage_of_a_packet_reaches_to_the_next_key_frame(tmp_path, name, codec, pixels, fill, logged):
     path = write_video(tmp_path / name, regular(40, 25), codec=codec, pixels=pixels, sound=None, size=SIZE)
     assert video_damage.look_through(path) == (40, ())
     assert video_damage.check_video(path) == ()
     keys = [number for number, packet in enumerate(packets(path)) if packet.is_keyframe]
     after = min([key for key in keys if key > 5], default=40)
-    damage_packet(path, 5)
+    damage_packet(path, 5, fill)
     total, runs = video_damage.look_through(path)
     assert total == 40
     damaged = {number for first, last in runs for number in range(first, last + 1)}
@@ -171,6 +173,21 @@ def test_damage_of_a_packet_reaches_to_the_next_key_frame(tmp_path, name, codec,
     with pytest.raises(InputError, match=rf"{name} has {len(damaged)} damaged frames of 40 .*, more than 1%: restore"):
         video_damage.check_video(path)
     assert logged == []
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+def test_zeros_in_a_packet_are_no_valid_code(tmp_path, codec, capfd):
+    path = write_video(tmp_path / "a.mp4", regular(12, 25), codec=codec, sound=None, size=SIZE)
+    assert video_damage.look_through(path) == (12, ())
+    for number in range(2, 12):
+        content = path.read_bytes()
+        packet = packets(path)[number]
+        if packet.size > 24:
+            middle = packet.pos + packet.size // 2
+            path.write_bytes(content[:middle] + bytes(8) + content[middle + 8 :])
+            assert video_damage.look_through(path)[1]
+            path.write_bytes(content)
+    capfd.readouterr()  # the encoder's chatter
 
 
 def test_few_damaged_frames_of_many_are_named(tmp_path, logged):
