@@ -5,10 +5,14 @@ A step holds the item `variables` (`params` and `batch_stats`, all that inferenc
 its folder, so a run killed at any moment leaves only whole steps.
 """
 
+import contextlib
 import json
+import logging as std_logging
 import shutil
+import sys
 import tempfile
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -103,9 +107,10 @@ class Checkpointer:
         if step in self._manager.all_steps():
             return
         try:
-            saved = self._manager.save(step, args=ocp.args.Composite(**_items(state)))
-            # Waiting costs little beside the steps between two saves, and a full disk is known at once.
-            self._manager.wait_until_finished()
+            with _failure_told_once():
+                saved = self._manager.save(step, args=ocp.args.Composite(**_items(state)))
+                # Waiting costs little beside the steps between two saves, and a full disk is known at once.
+                self._manager.wait_until_finished()
         except Exception as error:  # orbax and tensorstore raise many types
             self._remove_unfinished()
             storage = storage_error(error, self._directory)
@@ -206,6 +211,37 @@ class Checkpointer:
         """Waits and lets the folder go."""
         self.wait()
         self._manager.close()
+
+
+def _awaited(record: std_logging.LogRecord) -> bool:
+    return "exception was never retrieved" not in record.getMessage()
+
+
+@contextlib.contextmanager
+def _failure_told_once() -> Iterator[None]:
+    """Context of a save whose failure is raised: the many threads of orbax do not print it as well."""
+
+    def told_by_others(record: std_logging.LogRecord) -> bool:
+        return record.levelno < std_logging.ERROR or "orbax" not in record.pathname
+
+    def unraisable(failure: Any) -> None:
+        # Of tensorstore's writes that end after the first one failed.
+        if str(failure.exc_value) != "Event loop is closed":
+            before(failure)
+
+    logger, before = logging.get_absl_logger(), sys.unraisablehook
+    logger.addFilter(told_by_others)
+    sys.unraisablehook = unraisable
+    try:
+        yield
+    except Exception:
+        # What nobody waits for any more says so when it is collected, perhaps when the interpreter ends.
+        std_logging.getLogger("asyncio").addFilter(_awaited)
+        warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+        raise
+    finally:
+        logger.removeFilter(told_by_others)
+        sys.unraisablehook = before
 
 
 def _difference(wanted: Tree, found: Tree) -> str:

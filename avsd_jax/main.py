@@ -23,7 +23,7 @@ from avsd_jax.cli import run as run_command
 from avsd_jax.data import set_names
 from avsd_jax.errors import InputError
 from avsd_jax.experiment import scoring_store
-from avsd_jax.preemption import PREEMPTED, Preempted, sigterm_raises
+from avsd_jax.preemption import PREEMPTED, Preempted, leave_on_signals, sigterm_raises
 from avsd_jax.rows import Row, plan
 from avsd_jax.run_folder import check_processes_agree, locked
 
@@ -192,6 +192,7 @@ def stoppable(command: Callable[[], None]) -> int:
         with sigterm_raises():
             command()
     except Preempted as stop:
+        leave_on_signals(PREEMPTED)
         print(f"\n{stop}", file=sys.stderr)  # below the progress bar
         return PREEMPTED
     return 0

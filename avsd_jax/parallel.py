@@ -109,8 +109,11 @@ class PmapExecutor:
         return run
 
     def fetch_state(self, state: Any) -> Any:
-        """One copy of the state, without the executor's device axis."""
-        return jax_utils.unreplicate(state)
+        """One copy of the state, without the executor's device axis, in host memory.
+
+        One process's devices hold it: as device arrays, orbax takes it for one process's part and refuses to save it.
+        """
+        return jax.device_get(jax_utils.unreplicate(state))
 
 
 EXECUTORS = {"jit": JitExecutor, "pmap": PmapExecutor}

@@ -101,3 +101,9 @@ def sigterm_raises() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def leave_on_signals(status: int) -> None:
+    """From now on a signal to stop ends the process at once with `status`: all is saved, only its end is to come."""
+    for number in _SIGNALS:
+        signal.signal(number, lambda *_: os._exit(status))
