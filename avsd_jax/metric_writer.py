@@ -7,13 +7,14 @@ be injected in its place; clu's own writers need TensorFlow.
 import contextlib
 import json
 import os
+import socket
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.record_writer import RecordWriter
 from tensorboardX.summary import scalar
 
 from avsd_jax import whole_files
@@ -41,12 +42,15 @@ class MetricWriter:
             self._file = self._path.open("ab")
             if tensorboard:
                 # Not SummaryWriter: its thread dies on a full disk, and whoever writes then waits for it without end.
-                self._board = EventsWriter(str(directory / "events"))
+                # The name that TensorBoard looks for, and the process, because a run may start again within a second.
+                name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}"
+                self._board = RecordWriter(str(directory / name))
+                self._add_event(file_version="brain.Event:2")
                 self._add_event(session_log=SessionLog(status=SessionLog.START), step=resume_step + 1)
                 self._board.flush()
 
     def _add_event(self, **content: Any) -> None:
-        self._board.write_event(Event(wall_time=time.time(), **content))
+        self._board.write(Event(wall_time=time.time(), **content).SerializeToString())
 
     def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
         """Appends the scalars of one step."""
