@@ -259,11 +259,9 @@ def start_or_resume(config: ConfigDict, workdir: Path, model: nn.Module) -> tupl
     checkpointer = checkpoint.Checkpointer(workdir, keep=config.keep_checkpoints)
     restored = checkpointer.restore_latest(to_items(fresh))
     if restored is None:
-        logging.info("parameters:\n%s", parameter_overview.get_parameter_overview(fresh.params))
         if not all_finite(fresh):
-            raise InputError(
-                "the run starts from NaN or infinite parameters: give other folders in init and init_parts"
-            )
+            raise InputError("the run would start from NaN or infinite parameters: give another init or init_parts")
+        logging.info("parameters:\n%s", parameter_overview.get_parameter_overview(fresh.params))
         return fresh, checkpointer
     step, items = restored
     if not all_finite(items):
