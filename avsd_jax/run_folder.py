@@ -221,10 +221,14 @@ def check_can_continue(config: ConfigDict, workdir: Path) -> None:
             "or another --workdir"
         )
     if (workdir / checkpoint.CONFIG_FILE).exists():
-        _warn_of_other_rates(checkpoint.read_config(workdir), config, workdir, steps[-1])
+        total = checkpoint.read_config(workdir).get("total_steps", config.total_steps)
+        if total != config.total_steps:
+            _warn_of_other_rates(config, total, workdir, steps[-1])
 
 
-def _warn_of_other_rates(old: ConfigDict, new: ConfigDict, workdir: Path, done: int) -> None:
+def _warn_of_other_rates(new: ConfigDict, total_before: int, workdir: Path, done: int) -> None:
+    old = new.copy_and_resolve_references()
+    old.total_steps = total_before
     totals = old.total_steps, new.total_steps
     steps = np.arange(max(done - 1, 0), max(done, min(totals)))
     told = []
@@ -234,7 +238,7 @@ def _warn_of_other_rates(old: ConfigDict, new: ConfigDict, workdir: Path, done: 
         first = differ[0]
         told.append(f"learning_rate of step {steps[first] + 1} is {after[first]:.3g}, not {before[first]:.3g}")
     sides = [losses.side_schedule(c.total_steps, c.get("side_epochs", 0)) for c in (old, new)]
-    if totals[0] != totals[1] and all(sides):
+    if all(sides):
         told.append("side maps have other weights")
     if told:
         logging.warning(

@@ -41,6 +41,17 @@ def start(
     )
 
 
+def job(workdir: pathlib.Path, data_dir: pathlib.Path, *changes: list[str]) -> list[subprocess.Popen]:
+    """Starts processes of one job, each with its changes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    of_all = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": str(len(changes))}
+    return [
+        start(workdir, data_dir, *own, environment=of_all | {"JAX_PROCESS_ID": str(i)}) for i, own in enumerate(changes)
+    ]
+
+
 def finish(process: subprocess.Popen, status: int = 0) -> str:
     output, _ = process.communicate(timeout=240)
     assert process.returncode == status, output
@@ -95,21 +106,11 @@ def test_a_killed_run_ends_with_the_same_bits(
 def test_processes_of_one_job_have_one_configuration_and_stop_together(
     tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path
 ) -> None:
-    def job(*changes: list[str]) -> list[subprocess.Popen]:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            address = f"127.0.0.1:{free.getsockname()[1]}"
-        of_all = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": str(len(changes))}
-        return [
-            start(tmp_path / "run", tiny_data_dir, *c, environment=of_all | {"JAX_PROCESS_ID": str(i)})
-            for i, c in enumerate(changes)
-        ]
-
-    for process in job(["total_steps=4"], ["total_steps=4", "learning_rate=0.5"]):
+    for process in job(tmp_path / "run", tiny_data_dir, ["total_steps=4"], ["total_steps=4", "learning_rate=0.5"]):
         assert "configuration or --workdir of process 1 is not that of process 0" in finish(process, status=2)
     assert not (tmp_path / "run").exists()
     changes = ["total_steps=100000", "checkpoint_every=100000"]
-    processes = job(changes, changes)
+    processes = job(tmp_path / "run", tiny_data_dir, changes, changes)
     while not (tmp_path / "run" / "metrics.jsonl").exists():
         assert processes[0].poll() is None
         time.sleep(0.02)
@@ -125,10 +126,8 @@ def test_two_processes_equal_one(tmp_path: pathlib.Path, tiny_data_dir: pathlib.
     # Plain SGD: Adam would blow up the rounding of gradients that are almost zero.
     changes = ["total_steps=6", "optimizer='sgd'", "learning_rate=0.05"]
     finish(start(tmp_path / "one", tiny_data_dir, *changes))
-    script = [sys.executable, str(TESTS / "tiny_run.py"), str(tmp_path / "two"), str(tiny_data_dir), *changes]
-    launch = [str(TESTS.parent / "launch" / "local.sh"), "2", *script]
-    done = subprocess.run(launch, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
+    for process in job(tmp_path / "two", tiny_data_dir, changes, changes):
+        finish(process)
     assert [line["step"] for line in read_scalars(tmp_path / "two" / "metrics.jsonl")] == [1, 3, 6]
     one, two = (load_for_inference(tmp_path / name)[1] for name in ("one", "two"))
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
