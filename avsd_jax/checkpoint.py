@@ -141,6 +141,8 @@ class Checkpointer:
             try:
                 restored = self._manager.restore(step, args=args)
                 state = {name: restored[name] for name in template}
+            except MemoryError:  # says nothing of the step
+                raise
             except Exception as error:  # orbax and tensorstore raise many types for a damaged step
                 if self._is_whole(step):
                     raise self._does_not_fit(step, _first_line(error)) from error

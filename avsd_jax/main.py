@@ -9,6 +9,7 @@ import os
 import re
 import sys
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,8 @@ def main(argv: Sequence[str]) -> None:
     workdir = Path(_WORKDIR.value)
     # Rows of one comparison share most of their programs: the second one to need a program reads it from here.
     jax.config.update("jax_compilation_cache_dir", str(workdir.absolute() / "compiled"))
+    # On a full disk there is no cache; what matters says so itself.
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
     logging.set_verbosity(logging.INFO)
     record = run(_CONFIG.value, workdir, _MODE.value)
     if record:

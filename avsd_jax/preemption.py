@@ -21,8 +21,11 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _SAME_REQUEST = 0.2
 
 
-class Preempted(Exception):  # noqa: N818 - a request, not an error
-    """The run was asked to stop; its state is saved."""
+class Preempted(BaseException):
+    """The run was asked to stop; its state is saved.
+
+    Like KeyboardInterrupt it is no error: where any error is caught, such as while a damaged step is read, it passes.
+    """
 
 
 class Preemption:

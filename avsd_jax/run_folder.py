@@ -3,13 +3,11 @@
 import contextlib
 import datetime
 import hashlib
-import importlib
 import json
 import os
 import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any, TextIO
 
 import jax
@@ -128,12 +126,10 @@ def _lock_file(folder: Path) -> Iterator[None]:
 
 def _open_locked(path: Path) -> TextIO:
     """Opens the lock file, locks it and says in it who holds it."""
-    fcntl = _fcntl()
     while True:
         file = path.open("a+")
         try:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(file)
         except BlockingIOError as error:
             file.seek(0)
             holder = file.read().strip() or "another process"
@@ -141,8 +137,8 @@ def _open_locked(path: Path) -> TextIO:
             raise InputError(
                 f"{path.parent} is in use by {holder}: wait for it, stop it, or give another --workdir"
             ) from error
-        except OSError as error:
-            logging.warning("%s: the file system has no locks (%s): start no second run there", path.parent, error)
+        except (OSError, ModuleNotFoundError) as error:
+            logging.warning("%s cannot be locked (%s): start no second run there", path.parent, error)
         if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
             file.close()  # its holder removed it between our opening and locking it
             continue
@@ -160,12 +156,11 @@ def _open_locked(path: Path) -> TextIO:
         return file
 
 
-def _fcntl() -> ModuleType | None:
-    """Returns the module of file locks, which Windows does not have."""
-    try:
-        return importlib.import_module("fcntl")
-    except ModuleNotFoundError:
-        return None
+def _lock(file: TextIO) -> None:
+    """Locks an open file, or raises BlockingIOError where another process has."""
+    import fcntl  # not on Windows
+
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
