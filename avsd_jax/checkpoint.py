@@ -168,15 +168,15 @@ class Checkpointer:
         )
 
     def _is_whole(self, step: int) -> bool:
-        """Whether all that a step holds can be read, as plain arrays and without regard to a template."""
+        """Whether a step has its items, and all of them can be read as plain arrays, whatever the template."""
+        found = {name for name in _handlers() if (self.step_folder(step) / name).is_dir()}
         with ocp.CheckpointManager(self._directory, item_handlers=_handlers()) as manager:
             try:
-                found = [name for name in _handlers() if (self.step_folder(step) / name).is_dir()]
                 for name in found:
                     _read_item(manager, step, name)
             except Exception:  # orbax and tensorstore raise many types for a damaged step
                 return False
-        return bool(found)
+        return {"variables", "training"} <= found
 
     def _put_aside(self, failures: Mapping[int, str]) -> None:
         if not failures:

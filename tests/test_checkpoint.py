@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import pathlib
+import shutil
 
 import jax.numpy as jnp
 import numpy as np
@@ -69,9 +70,10 @@ def test_inference_takes_the_averaged_parameters(tmp_path: pathlib.Path) -> None
 
 # Orbax leaves a coroutine behind where a restore fails, which Python reports when it is collected.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_damaged_step_falls_back_to_the_one_before(tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize("harm", [damage, lambda step: shutil.rmtree(step / "training")])
+def test_a_damaged_step_falls_back_to_the_one_before(tmp_path: pathlib.Path, harm) -> None:
     checkpointer = saved_run(tmp_path)
-    damage(tmp_path / "checkpoints" / "3")
+    harm(tmp_path / "checkpoints" / "3")
     load_for_inference(tmp_path)
     step, state = checkpointer.restore_latest(make_state(0))
     assert step == 2
