@@ -2,9 +2,11 @@
 
 import pathlib
 import resource
+import struct
 
 import pytest
 from file_limit import file_limit
+from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from avsd_jax.errors import StorageError
 from avsd_jax.metric_writer import MetricWriter, read_scalars
@@ -57,3 +59,19 @@ def test_a_full_disk_at_the_start_keeps_the_lines_there_are(tmp_path: pathlib.Pa
         MetricWriter(tmp_path, resume_step=8)
     assert steps(tmp_path) == list(range(10))
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 20
+
+
+def test_tensorboard_events_carry_the_scalars_and_hide_what_a_resumed_run_makes_anew(tmp_path: pathlib.Path) -> None:
+    writer = MetricWriter(tmp_path, resume_step=6)
+    writer.write_scalars(7, {"loss": 0.5, "kl": 1.5})
+    writer.close()
+    (path,) = tmp_path.glob("events.out.tfevents.*")
+    data, events = path.read_bytes(), []
+    while data:  # length, its checksum, the event, its checksum
+        (length,) = struct.unpack("Q", data[:8])
+        events.append(Event.FromString(data[12 : 12 + length]))
+        data = data[16 + length :]
+    assert events[0].file_version == "brain.Event:2"
+    assert (events[1].step, events[1].session_log.status) == (7, SessionLog.START)
+    scalars = [(event.step, event.summary.value[0].tag, event.summary.value[0].simple_value) for event in events[2:]]
+    assert scalars == [(7, "loss", 0.5), (7, "kl", 1.5)]
