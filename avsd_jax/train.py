@@ -236,14 +236,24 @@ def check_finite(
     what = f"loss is {loss}" if not np.isfinite(loss) else f"NaN or infinity in the {' and the '.join(bad)}"
     ids = [f"{v}:{f}" for v, f in zip(batch["video_index"], batch["frame_index"], strict=True)]
     good = checkpointer.latest_step()
+    saved = "no checkpoint was saved before" if good is None else f"the last good checkpoint is step {good}"
     raise NonFiniteLossError(
-        f"{what} at step {step} on the clips (video:frame) {', '.join(ids)}; "
-        + (
-            "no checkpoint was saved before; lower learning_rate or set clip_norm, and give the command again"
-            if good is None
-            else f"the last good checkpoint is step {good}; lower learning_rate or set clip_norm, which makes another "
-            f"run: give another --workdir, and --config.init={checkpointer.run_folder} to start from that checkpoint"
-        )
+        f"{what} at step {step} on the clips (video:frame) {', '.join(ids)}; {saved}; "
+        + _advice(batch, None if good is None else checkpointer.run_folder)
+    )
+
+
+def _advice(batch: Mapping[str, np.ndarray], run_folder: Path | None) -> str:
+    """What to do after a step that is not finite; `run_folder` is where an earlier one was saved, if any was."""
+    damaged = [name for name, values in for_model(batch).items() if not np.isfinite(values).all()]
+    if damaged:
+        return f"the clips' {' and '.join(damaged)} hold NaN or infinity: correct the dataset"
+    advice = "lower learning_rate or set clip_norm"
+    if run_folder is None:
+        return f"{advice}, and give the command again"
+    return (
+        f"{advice}, which makes another run: give another --workdir, and --config.init={run_folder} to start from that "
+        "checkpoint"
     )
 
 

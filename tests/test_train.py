@@ -201,6 +201,9 @@ def test_every_part_of_a_state_is_guarded(part: str, tmp_path: pathlib.Path) -> 
         train.check_finite(0.5, finite | {part: 0}, 2, batch, checkpointer)
     with pytest.raises(train.NonFiniteLossError, match="loss is inf at step 2"):
         train.check_finite(float("inf"), finite, 2, batch, checkpointer)
+    batch["density"] = np.full((1, 2, 2), np.nan)
+    with pytest.raises(train.NonFiniteLossError, match="the clips' density hold NaN or infinity: correct the dataset"):
+        train.check_finite(0.5, finite | {part: 0}, 2, batch, checkpointer)
     checkpointer.close()
 
 
