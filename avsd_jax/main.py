@@ -196,7 +196,7 @@ def stoppable(command: Callable[[], None]) -> int:
             command()
     except Preempted as stop:
         leave_on_signals(PREEMPTED)
-        print(f"\n{stop}", file=sys.stderr)  # below the progress bar
+        print(stop, file=sys.stderr)
         return PREEMPTED
     return 0
 
