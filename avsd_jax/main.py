@@ -4,10 +4,12 @@ python -m avsd_jax.main --config=configs/avinet.py[:variant] --workdir=DIR [--mo
                         [--config.FIELD=VALUE ...]
 """
 
+import contextlib
 import os
 import re
 import sys
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,9 @@ from avsd_jax.cli import run as run_command
 from avsd_jax.data import set_names
 from avsd_jax.errors import InputError
 from avsd_jax.experiment import scoring_store
+from avsd_jax.preemption import PREEMPTED, Preempted, leave_on_signals, sigterm_raises
 from avsd_jax.rows import Row, plan
+from avsd_jax.run_folder import check_processes_agree, locked
 
 MODES = ("train", "eval", "train_and_eval")
 NON_FINITE = 3  # exit status after a loss that is not finite
@@ -49,6 +53,7 @@ def run(config: ConfigDict, workdir: str | Path, mode: str = "train_and_eval") -
         The report's record (see `avsd_jax.report`); empty for `mode="train"` and on all processes but the first.
     """
     workdir = Path(workdir)
+    check_processes_agree(config, workdir)
     if "scam" in config:
         raise InputError("this configuration makes maps to train on: run it by python -m avsd_jax.scam")
     rows = plan(config, workdir)
@@ -59,6 +64,12 @@ def run(config: ConfigDict, workdir: str | Path, mode: str = "train_and_eval") -
     if mode != "train":
         for row in (row for row in rows if row.label):
             scoring_store(row.config)  # fails here, and not once everything is trained
+    # Scoring alone may go on beside a training.
+    with contextlib.nullcontext() if mode == "eval" else locked(workdir):
+        return _train_and_score(config, workdir, rows, mode)
+
+
+def _train_and_score(config: ConfigDict, workdir: Path, rows: Sequence[Row], mode: str) -> dict[str, Any]:
     seconds = {}
     if mode != "eval":
         for row in (row for row in rows if row.trains):
@@ -133,6 +144,8 @@ def join_processes() -> None:
     Raises:
         InputError: there is nothing to find them by.
     """
+    # Its own handler of SIGTERM knows neither Ctrl-C nor a second request; see `preemption`.
+    jax.config.update("jax_enable_preemption_service", False)
     try:
         if "JAX_NUM_PROCESSES" in os.environ:
             jax.distributed.initialize(
@@ -155,6 +168,8 @@ def main(argv: Sequence[str]) -> None:
     workdir = Path(_WORKDIR.value)
     # Rows of one comparison share most of their programs: the second one to need a program reads it from here.
     jax.config.update("jax_compilation_cache_dir", str(workdir.absolute() / "compiled"))
+    # On a full disk there is no cache; what matters says so itself.
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
     logging.set_verbosity(logging.INFO)
     record = run(_CONFIG.value, workdir, _MODE.value)
     if record:
@@ -163,15 +178,26 @@ def main(argv: Sequence[str]) -> None:
 
 
 def cli(command: Callable[[Sequence[str]], None] = main) -> None:
-    """Entry point of a command with these flags: a user's mistake is one line on stderr and exit status 2."""
+    """Entry point of a command with these flags: a user's mistake is one line on stderr and exit status 2.
+
+    A run that was asked to stop and has saved its state ends with status 75, so that `main && next` does not go on.
+    """
     sys.exit(run_command(lambda: _run_flags(command), statuses={train.NonFiniteLossError: NON_FINITE}))
 
 
 def _run_flags(command: Callable[[Sequence[str]], None]) -> int:
+    return stoppable(lambda: app.run(command, flags_parser=parse_flags))
+
+
+def stoppable(command: Callable[[], None]) -> int:
+    """Runs a command that trains; returns 0, or 75 where it was asked to stop and has saved what there was to save."""
     try:
-        app.run(command, flags_parser=parse_flags)
-    except train.Preempted as stop:
+        with sigterm_raises():
+            command()
+    except Preempted as stop:
+        leave_on_signals(PREEMPTED)
         print(stop, file=sys.stderr)
+        return PREEMPTED
     return 0
 
 

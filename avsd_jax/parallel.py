@@ -87,7 +87,8 @@ class PmapExecutor:
     axis_name: str | None = AXIS
 
     def __init__(self, mesh: Mesh):
-        self._devices = [d for d in mesh.devices.flat if d.process_index == jax.process_index()]
+        self._all = list(mesh.devices.flat)  # the sums go over those of every process
+        self._devices = [d for d in self._all if d.process_index == jax.process_index()]
 
     def place_state(self, state: Any) -> Any:
         """Copies the state to every local device, with a leading device axis."""
@@ -100,17 +101,28 @@ class PmapExecutor:
 
     def compile(self, step: Step) -> Step:
         """The compiled step; metrics come back from the first device (they are the same on all)."""
-        compiled = jax.pmap(step, axis_name=AXIS, donate_argnums=0, devices=self._devices)
+        compiled = jax.pmap(step, axis_name=AXIS, donate_argnums=0, devices=self._all)
 
         def run(state: Any, batch: Mapping[str, Any]) -> tuple[Any, Any]:
             state, metrics = compiled(state, batch)
-            return state, jax_utils.unreplicate(metrics)
+            return state, _first(metrics)
 
         return run
 
     def fetch_state(self, state: Any) -> Any:
-        """One copy of the state, without the executor's device axis."""
-        return jax_utils.unreplicate(state)
+        """One copy of the state, without the executor's device axis, in host memory.
+
+        One process's devices hold it: as device arrays, orbax takes it for one process's part and refuses to save it.
+        """
+        return _first(state)
+
+
+def _first(tree: Any) -> Any:
+    """What the first local device has of a tree with a leading device axis, without that axis, in host memory.
+
+    `flax.jax_utils.unreplicate` keeps the axis where one device of several is used.
+    """
+    return jax.tree.map(lambda x: np.asarray(x.addressable_shards[0].data).reshape(x.shape[1:]), tree)
 
 
 EXECUTORS = {"jit": JitExecutor, "pmap": PmapExecutor}

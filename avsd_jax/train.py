@@ -1,9 +1,9 @@
 """Training and evaluation of one model: read top to bottom."""
 
-import json
+import contextlib
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from absl import logging
 from clu import parameter_overview
 from flax import linen as nn
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from avsd_jax import checkpoint, losses, whole_files
+from avsd_jax import checkpoint, losses
 from avsd_jax.data import pipeline
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
@@ -31,23 +32,23 @@ from avsd_jax.experiment import (
     scoring_store,
     training_store,
 )
-from avsd_jax.metric_writer import MetricWriter, NoWriter
+from avsd_jax.metric_writer import LogWindow, MetricWriter, NoWriter
 from avsd_jax.optimizer import make_optimizer, make_schedule
 from avsd_jax.parallel import check_batch_size, make_executor, make_mesh
-from avsd_jax.preemption import Preemption
-from avsd_jax.train_state import TrainState, create_state, from_items, make_train_step, to_items
+from avsd_jax.preemption import Preempted, Preemption
+from avsd_jax.run_folder import MAY_CHANGE, check_can_continue, check_processes_agree, check_same_run, locked
+from avsd_jax.target_warnings import DensityWatch, warn_of_labels
+from avsd_jax.train_state import TrainState, all_finite, create_state, from_items, make_train_step, to_items
 
 # What a step or an evaluation reads; the rest of a batch (ids, masks) stays on the host.
 MODEL_KEYS = ("video", "audio", "avc_frames", "avc_audio", "avc_label", "density", "fixations", "tags")
 
 
-class Preempted(Exception):  # noqa: N818 - a request, not an error
-    """The run was asked to stop; its state is saved."""
-
-
 class NonFiniteLossError(RuntimeError):
-    """The loss became NaN or infinite; the message names the step, the batch and the last good checkpoint."""
+    """The loss or what a step made became NaN or infinite; the message names step, batch and last good checkpoint."""
 
+
+__all__ = ["MAY_CHANGE", "NonFiniteLossError", "Preempted", "check_same_run", "evaluate", "provenance", "train"]
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Data
@@ -106,9 +107,10 @@ def train(
         writer: takes `write_scalars(step, scalars)` and `close()`; `metrics.jsonl` and TensorBoard by default.
 
     Raises:
-        InputError: data that is not prepared, an unknown name, or a workdir of another configuration.
-        NonFiniteLossError: the loss became NaN or infinite.
-        Preempted: SIGTERM came; the state is saved.
+        InputError: data that is not prepared, an unknown name, or a workdir of another configuration or in use.
+        NonFiniteLossError: the loss, the gradients or the new state became NaN or infinite; nothing of it is saved.
+        Preempted: SIGTERM or Ctrl-C came; the state is saved.
+        StorageError: the disk is full or read-only; what was saved before stays whole.
     """
     workdir = Path(workdir)
     mesh = make_mesh() if mesh is None else mesh
@@ -118,7 +120,22 @@ def train(
     store = training_store(config) if store is None else store
     training_batches(config, store, 0)  # fails here, before the long start, where the data does not fit
 
-    check_same_run(config, workdir)
+    check_processes_agree(config, workdir)
+    with locked(workdir):
+        return _train_locked(config, workdir, store, executor, model, optimizer, writer)
+
+
+def _train_locked(
+    config: ConfigDict,
+    workdir: Path,
+    store: VideoStore,
+    executor: Any,
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    writer: Any,
+) -> TrainState:
+    """The part of `train` that has the folder for itself."""
+    check_can_continue(config, workdir)
     state, checkpointer = start_or_resume(config, workdir, model)
     if jax.process_index() == 0:  # not earlier: what no model can be made of must not hold the folder
         checkpoint.write_config(workdir, config)
@@ -126,6 +143,7 @@ def train(
     if start_step >= config.total_steps:
         checkpointer.close()
         return state
+    warn_of_labels(config, store)
 
     if writer is None:
         first = jax.process_index() == 0
@@ -142,11 +160,10 @@ def train(
     )
     state = executor.place_state(state)
     step_fn = executor.compile(step_fn)
-    try:
-        state = run_steps(config, store, state, step_fn, executor, checkpointer, writer)
-    finally:
-        checkpointer.close()
-        writer.close()
+    with Preemption() as preemption, contextlib.ExitStack() as stack:
+        stack.callback(writer.close)
+        stack.callback(checkpointer.close)
+        state = run_steps(config, store, state, step_fn, executor, checkpointer, writer, preemption)
     return executor.fetch_state(state)
 
 
@@ -158,8 +175,9 @@ def run_steps(
     executor: Any,
     checkpointer: Any,
     writer: Any,
+    preemption: Preemption,
 ) -> TrainState:
-    """The loop: feed, step, look at the loss, log, save."""
+    """The loop: feed, step, look at what came out, log, save."""
     start_step = int(executor.fetch_state(state).step)
     schedule, batches = make_schedule(config), training_batches(config, store, start_step)
     bar = tqdm(
@@ -170,13 +188,15 @@ def run_steps(
         mininterval=1.0,
         disable=jax.process_index() != 0,
     )
-    sums, since = LogWindow(), time.monotonic()
-    with Preemption() as preemption, bar:
+    sums, since, densities = LogWindow(), time.monotonic(), DensityWatch(store.name)
+    with bar:
         for step in range(start_step + 1, config.total_steps + 1):
             batch = next(batches)
             state, metrics = step_fn(state, executor.place_batch(for_model(batch)))
+            finite = jax.device_get(metrics.pop("finite"))
             metrics = {k: float(v) for k, v in metrics.items()}
-            check_finite(metrics["loss"], step, batch, checkpointer)
+            check_finite(metrics["loss"], finite, step, batch, checkpointer)
+            densities.add(batch, metrics, last=step == config.total_steps)
             sums.add(metrics)
             bar.update()
             if step == start_step + 1:
@@ -190,92 +210,77 @@ def run_steps(
                 writer.write_scalars(step, means | speed | {"learning_rate": float(schedule(step - 1))})
                 bar.set_postfix(loss=f"{means['loss']:.3f}")
                 sums, since = LogWindow(), time.monotonic()
-            stop = preemption.reached(step)
+            stop = preemption.reached()
             if stop or step % config.checkpoint_every == 0 or step == config.total_steps:
                 checkpointer.save(step, to_items(executor.fetch_state(state)))
-            if stop and step < config.total_steps:
+            if stop or (step == config.total_steps and preemption.reached()):  # perhaps while it was saved
                 raise Preempted(f"stopped after step {step} as asked; the same command continues from there")
     return state
 
 
-class LogWindow:
-    """Means of scalars between two lines of the log."""
+def check_finite(
+    loss: float, finite: Mapping[str, Any], step: int, batch: Mapping[str, np.ndarray], checkpointer: Any
+) -> None:
+    """Raises NonFiniteLossError on NaN or infinity, before the state of that step can be saved.
 
-    def __init__(self) -> None:
-        self.count = 0
-        self._sums: dict[str, float] = {}
-
-    def add(self, scalars: Mapping[str, float]) -> None:
-        """Adds one step's scalars."""
-        self.count += 1
-        for name, value in scalars.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
-
-    def means(self) -> dict[str, float]:
-        """Mean of each scalar over the steps added."""
-        return {name: value / self.count for name, value in self._sums.items()}
-
-
-def check_finite(loss: float, step: int, batch: Mapping[str, np.ndarray], checkpointer: Any) -> None:
-    """Raises NonFiniteLossError on NaN or infinity, before the state of that step can be saved."""
-    if np.isfinite(loss):
+    Args:
+        loss: of the step.
+        finite: for the gradients and each part of the new state whether all of it is finite.
+        step: number of updates done.
+        batch: what the step was made on.
+        checkpointer: says what was saved before.
+    """
+    bad = [name for name, good in finite.items() if not good]
+    if np.isfinite(loss) and not bad:
         return
-    checkpointer.wait()
+    what = f"loss is {loss}" if not np.isfinite(loss) else f"NaN or infinity in the {' and the '.join(bad)}"
     ids = [f"{v}:{f}" for v, f in zip(batch["video_index"], batch["frame_index"], strict=True)]
     good = checkpointer.latest_step()
+    saved = "no checkpoint was saved before" if good is None else f"the last good checkpoint is step {good}"
     raise NonFiniteLossError(
-        f"loss is {loss} at step {step} on the clips (video:frame) {', '.join(ids)}; "
-        + (f"the last good checkpoint is step {good}" if good is not None else "no checkpoint was saved before")
-        + "; lower learning_rate or set clip_norm"
+        f"{what} at step {step} on the clips (video:frame) {', '.join(ids)}; {saved}; "
+        + _advice(batch, None if good is None else checkpointer.run_folder)
+    )
+
+
+def _advice(batch: Mapping[str, np.ndarray], run_folder: Path | None) -> str:
+    """What to do after a step that is not finite; `run_folder` is where an earlier one was saved, if any was."""
+    damaged = [name for name, values in for_model(batch).items() if not np.isfinite(values).all()]
+    if damaged:
+        return f"the clips' {' and '.join(damaged)} hold NaN or infinity: correct the dataset"
+    advice = "lower learning_rate or set clip_norm"
+    if run_folder is None:
+        return f"{advice}, and give the command again"
+    return (
+        f"{advice}, which makes another run: give another --workdir, and --config.init={run_folder} to start from that "
+        "checkpoint"
     )
 
 
 def start_or_resume(config: ConfigDict, workdir: Path, model: nn.Module) -> tuple[TrainState, checkpoint.Checkpointer]:
-    """The state to continue from; see `train` for the order of what is tried."""
+    """The state to continue from, in host memory; see `train` for the order of what is tried.
+
+    Raises:
+        InputError: what the run would start from is not finite, or no saved step can be used.
+    """
     fresh = create_state(initial_variables(config, model), make_optimizer(config), bool(config.ema_decay))
-    whole_files.make_folder(workdir)
+    # As NumPy arrays a step comes back on any number of devices; the executor places it.
+    fresh = jax.tree.map(np.asarray, fresh)
     checkpointer = checkpoint.Checkpointer(workdir, keep=config.keep_checkpoints)
     restored = checkpointer.restore_latest(to_items(fresh))
     if restored is None:
+        if not all_finite(fresh):
+            raise InputError("the run would start from NaN or infinite parameters: give another init or init_parts")
         logging.info("parameters:\n%s", parameter_overview.get_parameter_overview(fresh.params))
         return fresh, checkpointer
     step, items = restored
+    if not all_finite(items):
+        raise InputError(
+            f"step {step} of {workdir} holds NaN or infinite values: remove {checkpointer.step_folder(step)}, and the "
+            "run resumes from the step before"
+        )
     logging.info("resuming at step %d", step)
     return from_items(items), checkpointer
-
-
-# A run may be continued with these changed; anything else in its record makes it another run.
-MAY_CHANGE = (
-    "total_steps",
-    "log_every",
-    "checkpoint_every",
-    "keep_checkpoints",
-    "tensorboard",
-    "data_dir",
-    "data_threads",
-    "executor",
-    "rows",
-    "row_changes",
-    "eval_stride",
-    "eval_batch_size",
-    "audit",
-    "smooth_sigma",
-    "test_split",
-)
-
-
-def check_same_run(config: ConfigDict, workdir: Path, may_change: Sequence[str] = MAY_CHANGE) -> None:
-    """Raises InputError where `workdir` holds a run whose record differs in what decides its numbers."""
-    if not (workdir / checkpoint.CONFIG_FILE).exists():
-        return
-    old = checkpoint.read_config(workdir).to_dict()
-    new = json.loads(config.to_json())
-    changed = [k for k in sorted(set(old) | set(new)) if k not in may_change and old.get(k) != new.get(k)]
-    if changed:
-        raise InputError(
-            f"{workdir} holds a run with {changed[0]}={old.get(changed[0])!r}, now {new.get(changed[0])!r}: "
-            "use another --workdir"
-        )
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 from flax import struct
+from jaxtyping import Array, Bool
 
 from avsd_jax import losses
 from avsd_jax.parallel import sum_over_devices
@@ -78,6 +79,12 @@ def cast_floats(tree: Any, dtype: Any) -> Any:
     return jax.tree.map(lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree)
 
 
+def all_finite(tree: Any) -> Bool[Array, ""]:
+    """Whether no floating leaf of a tree holds a NaN or an infinity."""
+    leaves = [jnp.isfinite(x).all() for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
+    return jnp.stack(leaves).all() if leaves else jnp.array(True)
+
+
 def share_of_mean(values: jax.Array, weights: jax.Array, axis_name: str | None) -> jax.Array:
     """What this device's examples add to the weighted mean over the whole batch; 0 where no example counts.
 
@@ -97,8 +104,11 @@ def make_train_step(
     axis_name: str | None = None,
     compute_dtype: Any = jnp.float32,
     ema_decay: float = 0.0,
-) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, jax.Array]]]:
+) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Any]]]:
     """Builds `step(state, batch) -> (state, metrics)`: one update on the loss of eq. 3.
+
+    `metrics` holds scalars by name, and under `finite` for the gradients and each part of the new state whether all of
+    it is finite: norms cannot say so, which overflow earlier.
 
     Args:
         model: takes `(batch, train=True)` and returns the output dictionary.
@@ -135,7 +145,7 @@ def make_train_step(
             shares["avc_accuracy"] = share_of_mean(hits, batch["avc_label"] >= 0, axis_name)
         return loss, (shares | {"loss": loss}, updates["batch_stats"])
 
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Any]]:
         grads, (metrics, batch_stats) = jax.grad(loss_fn, has_aux=True)(state.params, state, batch)
         grads, metrics = sum_over_devices((grads, metrics), axis_name)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
@@ -145,6 +155,9 @@ def make_train_step(
             ema = optax.incremental_update(params, ema, 1.0 - ema_decay)
         norms = {"l2_grads": grads, "l2_params": params, "l2_updates": updates}
         metrics |= {name: optax.tree.norm(tree) for name, tree in norms.items()}
+        parts = {"gradients": grads, "parameters": params, "batch statistics": batch_stats}
+        parts |= {"optimizer state": opt_state, "averaged parameters": ema}
+        metrics["finite"] = {name: all_finite(tree) for name, tree in parts.items()}
         return TrainState(state.step + 1, params, batch_stats, opt_state, ema), metrics
 
     return step

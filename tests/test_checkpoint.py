@@ -1,14 +1,25 @@
 """What is saved comes back, from damage too, and nothing half-written is taken for whole."""
 
+import contextlib
 import gc
 import pathlib
+import shutil
 
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
+from file_limit import file_limit
 
-from avsd_jax.checkpoint import Checkpointer, load_for_inference, read_config, save_variables, write_config
-from avsd_jax.errors import InputError
+from avsd_jax.checkpoint import (
+    Checkpointer,
+    load_for_inference,
+    read_config,
+    save_variables,
+    saved_steps,
+    write_config,
+)
+from avsd_jax.errors import InputError, StorageError
 
 VARIABLES = {
     "params": {"conv": {"kernel": np.arange(12.0, dtype=np.float32).reshape(3, 4)}},
@@ -59,9 +70,10 @@ def test_inference_takes_the_averaged_parameters(tmp_path: pathlib.Path) -> None
 
 # Orbax leaves a coroutine behind where a restore fails, which Python reports when it is collected.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_damaged_step_falls_back_to_the_one_before(tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize("harm", [damage, lambda step: shutil.rmtree(step / "training")])
+def test_a_damaged_step_falls_back_to_the_one_before(tmp_path: pathlib.Path, harm) -> None:
     checkpointer = saved_run(tmp_path)
-    damage(tmp_path / "checkpoints" / "3")
+    harm(tmp_path / "checkpoints" / "3")
     load_for_inference(tmp_path)
     step, state = checkpointer.restore_latest(make_state(0))
     assert step == 2
@@ -77,12 +89,41 @@ def test_a_damaged_step_falls_back_to_the_one_before(tmp_path: pathlib.Path) -> 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_state_of_another_shape_is_one_clear_error_and_costs_nothing(tmp_path: pathlib.Path) -> None:
     checkpointer = saved_run(tmp_path)
-    other = make_state(0)
+    other, wider = make_state(0), make_state(0)
     other["variables"] = {"params": {"conv": {"kernel": np.zeros((5, 5), np.float32)}}, "batch_stats": {}}
-    with pytest.raises(InputError, match="fits this configuration"):
-        checkpointer.restore_latest(other)
+    wider["variables"] = VARIABLES | {"params": {"conv": {"kernel": np.zeros((3, 5), np.float32)}}}
+    for state in (other, wider, make_state(0) | {"ema": {"params": VARIABLES["params"]}}):
+        with pytest.raises(InputError, match="fits this configuration"):
+            checkpointer.restore_latest(state)
     assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir()) == ["1", "2", "3"]
     gc.collect()
+
+
+def test_a_full_disk_is_said_once_at_that_save_and_what_was_whole_stays(tmp_path: pathlib.Path, capfd) -> None:
+    checkpointer = saved_run(tmp_path, 2)
+    large = make_state(3)
+    large["variables"] = {"params": {"kernel": np.random.default_rng(0).normal(size=(64, 64))}, "batch_stats": {}}
+    with file_limit(2000), pytest.raises(StorageError, match=r"checkpoints cannot be written \(File too large\)"):
+        checkpointer.save(3, large)
+    with contextlib.suppress(Exception):
+        checkpointer.close()
+    gc.collect()
+    assert capfd.readouterr().err == ""
+    assert [p.name for p in sorted((tmp_path / "checkpoints").iterdir())] == ["1", "2"]
+    again = Checkpointer(tmp_path)
+    assert again.restore_latest(make_state(0))[0] == 2
+    again.save(3, make_state(3))
+    assert saved_steps(tmp_path) == [1, 2, 3]
+    again.close()
+
+
+def test_what_a_killed_save_left_is_no_step_and_is_removed(tmp_path: pathlib.Path) -> None:
+    saved_run(tmp_path, 1).close()
+    left = tmp_path / "checkpoints" / f"2{ocp.utils.TMP_DIR_SUFFIX}"
+    left.mkdir()
+    assert saved_steps(tmp_path) == [1]
+    Checkpointer(tmp_path).close()
+    assert not left.exists()
 
 
 def test_a_folder_that_is_no_run(tmp_path: pathlib.Path) -> None:

@@ -4,14 +4,18 @@ import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 
 import pytest
 from ml_collections import ConfigDict
+from test_run_folder import HOLD
 from tiny_run import add_extra_models, tiny_config
 
-from avsd_jax import main
+from avsd_jax import main, train
+from avsd_jax.errors import InputError
+from avsd_jax.run_folder import LOCK_FILE
 
 ROOT = pathlib.Path(__file__).parent.parent
 ROWS = {
@@ -61,3 +65,37 @@ def test_bad_command_lines_are_one_clear_error(tmp_path: pathlib.Path, arguments
     assert "Traceback" not in done.stderr
     assert re.search(message, last), last
     assert not list(tmp_path.rglob("*.json"))
+
+
+def test_a_run_that_was_stopped_ends_with_75(capsys: pytest.CaptureFixture) -> None:
+    handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+
+    def stopped() -> None:
+        raise train.Preempted("stopped after step 3 as asked; the same command continues from there")
+
+    try:
+        assert main.stoppable(stopped) == 75
+        assert main.stoppable(lambda: signal.raise_signal(signal.SIGTERM)) == 75
+    finally:
+        for number, handler in zip((signal.SIGTERM, signal.SIGINT), handlers, strict=True):
+            signal.signal(number, handler)
+    assert "stopped after step 3 as asked" in capsys.readouterr().err
+    assert main.stoppable(lambda: None) == 0
+
+
+def test_a_second_run_in_a_folder_is_refused_and_scoring_is_not(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(main, "scoring_store", lambda config: None)
+    monkeypatch.setattr(main, "_train_and_score", lambda config, workdir, rows, mode: {"mode": mode})
+    add_extra_models()
+    config = tiny_config("data")
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path / LOCK_FILE)], stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(InputError, match="in use by process 7"):
+            main.run(config, tmp_path)
+        assert main.run(config, tmp_path, "eval") == {"mode": "eval"}
+        other.kill()
+    assert main.run(config, tmp_path, "train") == {"mode": "train"}

@@ -1,14 +1,17 @@
 """Both executors give the one-device result, BatchNorm and unevenly spread labels included."""
 
+import pathlib
+
 import jax
 import numpy as np
 import optax
 import pytest
 from extra_models import tiny
 
+from avsd_jax.checkpoint import Checkpointer
 from avsd_jax.errors import InputError
 from avsd_jax.parallel import check_batch_size, make_executor, make_mesh
-from avsd_jax.train_state import create_state, make_train_step
+from avsd_jax.train_state import create_state, from_items, make_train_step, to_items
 
 LOSS = {"rho": 0.5, "cc_weight": 0.1, "sim_weight": 0.1, "nss_weight": 0.0}
 
@@ -50,6 +53,29 @@ def test_eight_devices_equal_one(name: str) -> None:
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(many), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
     assert len(set(losses)) == 5
+
+
+def test_a_step_saved_on_some_devices_comes_back_on_any_number(tmp_path: pathlib.Path) -> None:
+    params = {"dense": {"kernel": np.arange(6, dtype=np.float32).reshape(2, 3)}}
+    state = create_state({"params": params, "batch_stats": {}}, optax.adam(1e-3), keep_ema=True)
+    template = jax.tree.map(np.asarray, to_items(state))
+    executors = {n: [make_executor(e, make_mesh(jax.devices()[:n])) for e in ("jit", "pmap")] for n in (1, 2, 4, 8)}
+    checkpointer = Checkpointer(tmp_path, keep=2)
+    for step, executor in enumerate((e for pair in executors.values() for e in pair), start=1):
+        moved = jax.tree.map(lambda x, step=step: x + x.dtype.type(step), state)
+        checkpointer.save(step, to_items(executor.fetch_state(executor.place_state(moved))))
+        found, items = checkpointer.restore_latest(template)
+        assert found == step
+        for devices, (jit, _) in executors.items():
+            placed = jit.place_state(from_items(items))
+            for there, here in zip(jax.tree.leaves(moved), jax.tree.leaves(placed), strict=True):
+                np.testing.assert_array_equal(there, here)
+                assert len(here.sharding.device_set) == devices
+    # JAX arrays in the template say where the state is to lie.
+    _, items = checkpointer.restore_latest(to_items(executors[4][0].place_state(state)))
+    assert all(len(x.sharding.device_set) == 4 for x in jax.tree.leaves(items))
+    checkpointer.close()
+    assert not list(tmp_path.glob("unreadable*"))
 
 
 def test_a_batch_that_does_not_split_is_refused() -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ import pytest
 from tiny_run import TESTS, add_extra_models, tiny_config
 
 from avsd_jax import train
-from avsd_jax.checkpoint import load_for_inference
+from avsd_jax.checkpoint import Checkpointer, load_for_inference, saved_steps
 from avsd_jax.errors import InputError
 from avsd_jax.metric_writer import read_scalars
 
@@ -26,11 +27,13 @@ def _extra_models() -> None:
     add_extra_models()
 
 
-def start(workdir: pathlib.Path, data_dir: pathlib.Path, *changes: str) -> subprocess.Popen:
+def start(
+    workdir: pathlib.Path, data_dir: pathlib.Path, *changes: str, environment: dict[str, str] | None = None
+) -> subprocess.Popen:
     command = [sys.executable, str(TESTS / "tiny_run.py"), str(workdir), str(data_dir), *changes]
     return subprocess.Popen(
         command,
-        env=ENVIRONMENT,
+        env=ENVIRONMENT | (environment or {}),
         cwd=TESTS.parent,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -38,9 +41,20 @@ def start(workdir: pathlib.Path, data_dir: pathlib.Path, *changes: str) -> subpr
     )
 
 
-def finish(process: subprocess.Popen) -> str:
+def job(workdir: pathlib.Path, data_dir: pathlib.Path, *changes: list[str]) -> list[subprocess.Popen]:
+    """Starts processes of one job, each with its changes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    of_all = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": str(len(changes))}
+    return [
+        start(workdir, data_dir, *own, environment=of_all | {"JAX_PROCESS_ID": str(i)}) for i, own in enumerate(changes)
+    ]
+
+
+def finish(process: subprocess.Popen, status: int = 0) -> str:
     output, _ = process.communicate(timeout=240)
-    assert process.returncode == 0, output
+    assert process.returncode == status, output
     return output
 
 
@@ -89,14 +103,31 @@ def test_a_killed_run_ends_with_the_same_bits(
 
 
 @pytest.mark.slow
+def test_processes_of_one_job_have_one_configuration_and_stop_together(
+    tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path
+) -> None:
+    for process in job(tmp_path / "run", tiny_data_dir, ["total_steps=4"], ["total_steps=4", "learning_rate=0.5"]):
+        assert "configuration or --workdir of process 1 is not that of process 0" in finish(process, status=2)
+    assert not (tmp_path / "run").exists()
+    changes = ["total_steps=100000", "checkpoint_every=100000"]
+    processes = job(tmp_path / "run", tiny_data_dir, changes, changes)
+    while not (tmp_path / "run" / "metrics.jsonl").exists():
+        assert processes[0].poll() is None
+        time.sleep(0.02)
+    assert "is in use by process" in finish(start(tmp_path / "run", tiny_data_dir, *changes), status=2)
+    processes[1].send_signal(signal.SIGINT)
+    for process in processes:
+        assert "as asked; the same command continues" in finish(process, status=75)
+    assert len(saved_steps(tmp_path / "run")) == 1
+
+
+@pytest.mark.slow
 def test_two_processes_equal_one(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path) -> None:
     # Plain SGD: Adam would blow up the rounding of gradients that are almost zero.
     changes = ["total_steps=6", "optimizer='sgd'", "learning_rate=0.05"]
     finish(start(tmp_path / "one", tiny_data_dir, *changes))
-    script = [sys.executable, str(TESTS / "tiny_run.py"), str(tmp_path / "two"), str(tiny_data_dir), *changes]
-    launch = [str(TESTS.parent / "launch" / "local.sh"), "2", *script]
-    done = subprocess.run(launch, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
+    for process in job(tmp_path / "two", tiny_data_dir, changes, changes):
+        finish(process)
     assert [line["step"] for line in read_scalars(tmp_path / "two" / "metrics.jsonl")] == [1, 3, 6]
     one, two = (load_for_inference(tmp_path / name)[1] for name in ("one", "two"))
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
@@ -112,7 +143,7 @@ def test_sigterm_saves_and_exits_cleanly(
         assert time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
-    assert "the same command continues from there" in finish(process)
+    assert "the same command continues from there" in finish(process, status=75)
     saved = [int(p.name) for p in (tmp_path / "checkpoints").iterdir()]
     assert len(saved) == 1
     assert saved[0] < 40
@@ -138,11 +169,57 @@ def test_options_of_the_step(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path
     assert list(tmp_path.glob("events.out.tfevents*"))
 
 
-def test_a_non_finite_loss_names_step_clips_and_checkpoint(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path) -> None:
-    config = tiny_config(tiny_data_dir, total_steps=5, checkpoint_every=1, learning_rate=1e38, optimizer="sgd")
-    with pytest.raises(train.NonFiniteLossError, match=r"at step \d+ on the clips .* good checkpoint is step \d+"):
-        train.train(config, tmp_path)
+def test_nothing_that_is_not_finite_is_saved_and_the_advice_can_be_followed(
+    tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path
+) -> None:
+    def run(**changes: object) -> None:
+        train.train(tiny_config(tiny_data_dir, checkpoint_every=1, warmup_steps=0, **changes), tmp_path)
+
+    advice = "NaN or infinity in the parameters at step 1 .* no checkpoint was saved before; lower learning_rate"
+    with pytest.raises(train.NonFiniteLossError, match=advice):
+        run(total_steps=1, learning_rate=float("inf"))
+    assert saved_steps(tmp_path) == []
+    # The changed command may have the folder, in which no step was saved.
+    advice = r"at step \d+ on the clips .* good checkpoint is step \d+; .* another --workdir, and --config.init="
+    with pytest.raises(train.NonFiniteLossError, match=advice):
+        run(total_steps=5, learning_rate=1e38, optimizer="sgd")
+    assert saved_steps(tmp_path)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(load_for_inference(tmp_path)[1]))
+    with pytest.raises(InputError, match="use another --workdir"):
+        run(total_steps=5, learning_rate=1e-3, optimizer="sgd")
+
+
+@pytest.mark.parametrize(
+    "part", ["gradients", "parameters", "batch statistics", "optimizer state", "averaged parameters"]
+)
+def test_every_part_of_a_state_is_guarded(part: str, tmp_path: pathlib.Path) -> None:
+    finite = dict.fromkeys(("gradients", "parameters", "batch statistics", "optimizer state", "averaged parameters"), 1)
+    batch = {"video_index": np.array([3]), "frame_index": np.array([7])}
+    checkpointer = Checkpointer(tmp_path)
+    train.check_finite(0.5, finite, 2, batch, checkpointer)
+    with pytest.raises(train.NonFiniteLossError, match=f"NaN or infinity in the {part} at step 2 on .* 3:7; no check"):
+        train.check_finite(0.5, finite | {part: 0}, 2, batch, checkpointer)
+    with pytest.raises(train.NonFiniteLossError, match="loss is inf at step 2"):
+        train.check_finite(float("inf"), finite, 2, batch, checkpointer)
+    batch["density"] = np.full((1, 2, 2), np.nan)
+    with pytest.raises(train.NonFiniteLossError, match="the clips' density hold NaN or infinity: correct the dataset"):
+        train.check_finite(0.5, finite | {part: 0}, 2, batch, checkpointer)
+    checkpointer.close()
+
+
+def test_a_saved_step_that_is_not_finite_is_named(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train, "initial_variables", lambda *_: {"params": {"w": np.ones(2)}, "batch_stats": {}})
+    config = tiny_config("data", optimizer="sgd")
+    model = train.model_from_config(config)
+    state, checkpointer = train.start_or_resume(config, tmp_path, model)
+    items = jax.tree.map(np.copy, train.to_items(state))
+    items["variables"]["params"]["w"][1] = np.nan
+    checkpointer.save(4, items)
+    with pytest.raises(InputError, match="step 4 of .* holds NaN .* remove .*checkpoints/4"):
+        train.start_or_resume(config, tmp_path, model)
+    monkeypatch.setattr(train, "initial_variables", lambda *_: {"params": {"w": np.full(2, np.inf)}})
+    with pytest.raises(InputError, match="would start from NaN or infinite parameters"):
+        train.start_or_resume(config, tmp_path / "new", model)
 
 
 def test_bad_input_is_one_clear_error(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path) -> None:

@@ -78,17 +78,22 @@ def train_avinet(
     return read_scalars(pathlib.Path(workdir) / "metrics.jsonl")
 
 
+def main(workdir: str, data_dir: str, *changes: str) -> int:
+    """Trains as the arguments say; the status is the command's."""
+    add_extra_models()
+    from avsd_jax import cli, main, train
+
+    def command() -> None:
+        if "JAX_NUM_PROCESSES" in os.environ:
+            main.join_processes()
+        given = dict(argument.split("=", 1) for argument in changes)
+        train.train(tiny_config(data_dir, **{k: ast.literal_eval(v) for k, v in given.items()}), workdir)
+
+    status = cli.run(lambda: main.stoppable(command), statuses={train.NonFiniteLossError: main.NON_FINITE})
+    assert "tensorflow" not in sys.modules, "training imported TensorFlow"
+    return status
+
+
 if __name__ == "__main__":
     flags.FLAGS.mark_as_parsed()
-    add_extra_models()
-    from avsd_jax import main, train
-
-    if "JAX_NUM_PROCESSES" in os.environ:
-        main.join_processes()
-    given = dict(argument.split("=", 1) for argument in sys.argv[3:])
-    config = tiny_config(sys.argv[2], **{k: ast.literal_eval(v) for k, v in given.items()})
-    try:
-        train.train(config, sys.argv[1])
-    except train.Preempted as stop:
-        print(stop, flush=True)
-    assert "tensorflow" not in sys.modules, "training imported TensorFlow"
+    sys.exit(main(*sys.argv[1:]))

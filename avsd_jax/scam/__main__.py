@@ -11,6 +11,7 @@ from absl import flags, logging
 
 from avsd_jax import main
 from avsd_jax.errors import InputError
+from avsd_jax.run_folder import locked
 from avsd_jax.scam import stages
 
 
@@ -25,7 +26,8 @@ def run(argv: Sequence[str]) -> None:
         raise InputError("the configuration has no section scam: give --config=configs/scam.py")
     jax.config.update("jax_compilation_cache_dir", str(workdir.absolute() / "compiled"))
     logging.set_verbosity(logging.INFO)
-    record = stages.run(config, workdir)
+    with locked(workdir):
+        record = stages.run(config, workdir)
     print("classifier   best tag is one of the video's   confidence")
     for name, values in record["classifiers"].items():
         print(f"{name:<12} {values['agrees']:30.1%}   {values['confidence']:10.2f}")

@@ -1,0 +1,63 @@
+"""What a run would learn nothing from, said once: densities that are zero everywhere, clips without a label."""
+
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+from absl import logging
+from ml_collections import ConfigDict
+
+from avsd_jax.data.store import VideoStore
+
+# Single clips may have an empty target; after so many it is no chance.
+_CLIPS = 100
+_MAP_TERMS = {"kl", "bce"}
+
+
+def warn_of_labels(config: ConfigDict, store: VideoStore) -> None:
+    """Logs a warning where the model reads labels of consistency and no frame of the videos has one."""
+    gate = config.model.get("gate", "classifier" if "classifier" in config.model else "")
+    if gate not in ("labels", "classifier") or any(
+        label >= 0 for video in store.videos for _, label in video.label_runs
+    ):
+        return
+    by_labels = gate == "labels" or config.model.get("train_gate") == "labels"
+    without = "every clip is left to vision alone" if by_labels else "the classifier is not trained"
+    logging.warning(
+        "%s: no frame has a label of audio-visual consistency (all are -1): with gate=%s %s. Add labels "
+        "(python -m avsd_jax.avc_labels) and build the dataset again",
+        store.name,
+        gate,
+        without,
+    )
+
+
+class DensityWatch:
+    """Logs one warning where no clip of a run so far had a density above zero."""
+
+    def __init__(self, name: str):
+        self._name = name  # of the videos
+        self._clips = 0
+        self._done = jax.process_index() != 0
+
+    def add(self, batch: Mapping[str, np.ndarray], metrics: Mapping[str, float], last: bool) -> None:
+        """Looks at the batch of one step.
+
+        Args:
+            batch: with `density` [B, H, W].
+            metrics: the step's scalars, which say whether maps are trained.
+            last: whether the run ends here.
+        """
+        if self._done:
+            return
+        self._clips += len(batch["density"])
+        if not _MAP_TERMS & metrics.keys() or batch["density"].any():
+            self._done = True
+        elif last or self._clips >= _CLIPS:
+            self._done = True
+            logging.warning(
+                "%s: the density of all %d clips so far is zero everywhere: the map learns nothing. Look at the "
+                "dataset's maps, or at target_maps",
+                self._name,
+                self._clips,
+            )
