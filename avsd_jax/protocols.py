@@ -110,6 +110,10 @@ class Protocol:
         steps += [f"a JPEG of quality {self.jpeg_quality}"] * bool(self.jpeg_quality)
         return "arrays, " + (", ".join(steps) or "as they are")
 
+    def keeps_ranks(self, size: tuple[int, int], truth: tuple[int, int]) -> bool:
+        """Whether maps of a size (height, width) reach the metrics pixel by pixel, in the same order of values."""
+        return size == truth and not self.blur_sigma and not self.smooth_sigma
+
     def joins_by_mean(self, dataset: str) -> bool:
         """Whether the splits of a dataset (`name` or `name/config`) are averaged rather than pooled."""
         return dataset.partition("/")[0].lower() in self.mean_of_splits

@@ -16,6 +16,8 @@ from jaxtyping import Array, Bool, Float, Num, UInt8
 from avsd_jax import metrics
 from avsd_jax.data.store import VideoStore
 from avsd_jax.evaluators.ground_truth import GroundTruth
+from avsd_jax.metrics.maps import over_maps
+from avsd_jax.metrics.ranks import is_levels, take
 from avsd_jax.protocols import NATIVE, Protocol, encode, to_ground_truth
 
 # Pixels of ground truth scored by one call: enough to hide the call, little enough to hold at 1080p.
@@ -83,6 +85,7 @@ class Scorer:
         if not row.stored:
             index = self.store.videos[row.video]
             values = encode(values, (index.height, index.width), self.protocol)
+        values = _as_levels(values)
         if values.dtype not in (np.uint8, np.uint16, np.float64):
             values = values.astype(np.float32)
         if values is row.values:
@@ -126,12 +129,48 @@ class Scorer:
         return [{name: float(v[i]) for name, v in columns.items()} for i in range(len(chunk))]
 
 
+def _as_levels(values: Num[np.ndarray, "h w"]) -> Num[np.ndarray, "h w"]:
+    """The levels of a picture that was stored as other numbers; a map that is no picture stays as it is.
+
+    A picture of 8 bits is known by its values, all of which are k or, correctly rounded, k / 255 (of 16 bits:
+    k / 65535), so that its scores do not hang on the kind of file.
+    """
+    if values.dtype in (np.uint8, np.uint16) or values.dtype.kind not in "iuf" or not values.size:
+        return values
+    scales = ((1, np.uint8), (255, np.uint8), (65535, np.uint16))
+    for scale, dtype in scales if values.dtype.kind == "f" else scales[:1]:
+        # A few values first: they tell nearly every other map.
+        if _are_levels(values.ravel()[:64], scale, dtype) and _are_levels(values, scale, dtype):
+            return np.rint(values * np.float64(scale)).astype(dtype)
+    return values
+
+
+def _are_levels(values: Num[np.ndarray, "..."], scale: int, dtype: type) -> bool:
+    highest = np.iinfo(dtype).max / scale
+    if not (values.min() >= 0 and values.max() <= highest):
+        return False
+    levels = np.rint(values * np.float64(scale))
+    if values.dtype.kind == "f":
+        levels = levels.astype(values.dtype) / values.dtype.type(scale)
+    return np.array_equal(levels, values)
+
+
 def _as_unit(values: Num[Array, "*b h w"], double: bool) -> Float[Array, "*b h w"]:
-    """Levels of a picture as numbers in [0, 1]; numbers as they are."""
-    dtype = jnp.float64 if double else jnp.float32
+    """Levels of a picture as numbers in [0, 1]; numbers as they are.
+
+    The quotients are looked up: XLA multiplies by the reciprocal of a constant, which is wrong in the last place at 24
+    of 256 levels and moves levels over the thresholds of the s-AUC.
+    """
+    dtype = np.float64 if double else np.float32
     if jnp.issubdtype(values.dtype, jnp.integer):
-        return values.astype(dtype) / jnp.iinfo(values.dtype).max
+        return take(jnp.asarray(_quotients(np.iinfo(values.dtype).max, dtype)), values.astype(jnp.int32))
     return values.astype(dtype)
+
+
+@functools.cache
+def _quotients(highest: int, dtype: type) -> Float[np.ndarray, " levels"]:
+    """Each level over the highest, correctly rounded."""
+    return np.arange(highest + 1, dtype=dtype) / dtype(highest)
 
 
 @functools.partial(jax.jit, static_argnames=("protocol", "double", "max_fixations"))
@@ -145,13 +184,28 @@ def _score_maps(
     double: bool,
     max_fixations: int,
 ) -> dict[str, Float[Array, "b"]]:
-    prediction = _as_unit(values, double)
-    native = to_ground_truth(prediction, density.shape[1:], protocol)
-    truth = density.astype(native.dtype) / 255
-    scores = metrics.score(native, truth, fixations, pool, max_fixations, names=protocol.metrics)
+    """All metrics of a batch of maps, each brought to its truth and scored while it is in the cache."""
+    of_one = functools.partial(_score_map, protocol=protocol, double=double, max_fixations=max_fixations)
+    return over_maps(of_one, values, density, fixations, pool)
+
+
+def _score_map(
+    values: Num[Array, "h w"],
+    density: UInt8[Array, "H W"],
+    fixations: Bool[Array, "H W"],
+    pool: Bool[Array, "H W"],
+    *,
+    protocol: Protocol,
+    double: bool,
+    max_fixations: int,
+) -> dict[str, Float[Array, ""]]:
+    native = to_ground_truth(_as_unit(values, double), density.shape, protocol)
+    levels = values if is_levels(values) and protocol.keeps_ranks(values.shape, density.shape) else None
+    names = protocol.metrics
+    scores = metrics.score(native, _as_unit(density, double), fixations, pool, max_fixations, names, levels)
     if "s-AUC" in scores and protocol.s_auc_bins != 11:
         scores["s-AUC"] = metrics.s_auc(native, fixations, pool, bins=protocol.s_auc_bins, max_fixations=max_fixations)
     if protocol.empty_density == "nan":
-        empty = density.max(axis=(1, 2)) == 0
+        empty = density.max() == 0
         scores = {name: jnp.where(empty, jnp.nan, value) for name, value in scores.items()}
     return scores
