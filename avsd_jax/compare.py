@@ -2,8 +2,8 @@
 
 `A_DIR` and `B_DIR` are folders that `python -m avsd_jax.evaluate` wrote, of two models on the same frames by the same
 protocol. For every metric and group of frames: the mean difference A - B over the same frames, its 95 % interval by
-bootstrap over videos, and how many videos favour which. Most published gaps lie within such intervals. `--out` gets
-`compare.json` and `compare.md`.
+bootstrap over videos, the p-value of an exact sign-flip test over videos, and how many videos favour which. Most
+published gaps lie within such intervals. `--out` gets `compare.json` and `compare.md`.
 """
 
 import argparse
@@ -14,13 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from avsd_jax import score_files
+from avsd_jax import score_files, significance
 from avsd_jax.cli import run as run_command
 from avsd_jax.errors import InputError
 from avsd_jax.evaluators.paired import paired_differences
 from avsd_jax.evaluators.summary import Frames
 from avsd_jax.score_files import GROUP_TITLES, Evaluation, arrow, bracketed, number, table
 from avsd_jax.whole_files import write_json, write_text
+
+_NAMES = {"a": "A", "b": "B"}
 
 
 def compare(a: Evaluation, b: Evaluation, *, common_frames: bool = False) -> dict[str, Any]:
@@ -35,9 +37,10 @@ def compare(a: Evaluation, b: Evaluation, *, common_frames: bool = False) -> dic
         average that the protocol reports ("video", "frame") what `paired.paired_differences` says.
 
     Raises:
-        InputError: protocol, dataset or frames differ; the message names the difference.
+        InputError: protocol, precision, dataset, ground truth or frames differ; the message names the difference.
     """
     _check_same(a, b)
+    _check_ground_truth(a, b)
     rows_a, rows_b = ({key: i for i, key in enumerate(e.keys)} for e in (a, b))
     common = [key for key in a.keys if key in rows_b]
     only_a, only_b = len(rows_a) - len(common), len(rows_b) - len(common)
@@ -71,12 +74,44 @@ def compare(a: Evaluation, b: Evaluation, *, common_frames: bool = False) -> dic
 def _check_same(a: Evaluation, b: Evaluation) -> None:
     for part, mend in (("protocol", "--protocol"), ("dataset", "--dataset and --split")):
         ours, theirs = a.record[part], b.record[part]
+        # Of two builds with the same ground truth the rest, such as the frames, decides no score.
+        ignored = ("digest", "options") if part == "dataset" else ()
         for key in [*ours, *(key for key in theirs if key not in ours)]:
-            if ours.get(key) != theirs.get(key):
+            if key not in ignored and ours.get(key) != theirs.get(key):
                 raise InputError(
                     f"{a.folder} and {b.folder} differ in {part} {key} ({ours.get(key)!r} and {theirs.get(key)!r}): "
                     f"score both with the same {mend}"
                 )
+    if a.record.get("precision") != b.record.get("precision"):
+        raise InputError(
+            f"{a.folder} and {b.folder} differ in precision ({a.record.get('precision')!r} and "
+            f"{b.record.get('precision')!r}): score both with the same --precision"
+        )
+
+
+def _check_ground_truth(a: Evaluation, b: Evaluation) -> None:
+    """Sees to it that the videos which both scored had the same density maps and fixations.
+
+    Raises:
+        InputError: they had not, or one of the evaluations does not say.
+    """
+    ours, theirs = (e.record.get("ground_truth") for e in (a, b))
+    if (ours is None) != (theirs is None):
+        older = a if ours is None else b
+        raise InputError(
+            f"{older.folder} does not say what ground truth it was scored against: run python -m avsd_jax.evaluate "
+            "on it again"
+        )
+    if ours is None or theirs is None:
+        return
+    differing = [video for video, digest in ours["videos"].items() if theirs["videos"].get(video, digest) != digest]
+    if differing:
+        builds = [e.record["dataset"].get("digest", "?")[:12] for e in (a, b)]
+        raise InputError(
+            f"{a.folder} and {b.folder} differ in ground truth, of {len(differing)} videos, such as {differing[0]!r} "
+            f"(builds {builds[0]} and {builds[1]} of {a.record['dataset']['name']}): score both on one build of the "
+            "dataset"
+        )
 
 
 def _select(evaluation: Evaluation, rows: Sequence[int], videos: Sequence[str]) -> Frames:
@@ -101,7 +136,8 @@ def markdown(record: Mapping[str, Any]) -> str:
     sections = [
         f"# A against B: {dataset['name']} {', '.join(dataset['splits'])}, protocol `{record['protocol']['name']}`\n",
         f"- A: `{record['a']}`\n- B: `{record['b']}`\n- {frames['common']} frames"
-        f"{left_out if frames['only_a'] or frames['only_b'] else ''}\n",
+        f"{left_out if frames['only_a'] or frames['only_b'] else ''}; each line says how many have the score in both "
+        "and are compared\n",
     ]
     for average in (average for average in titles if average in record):
         sections.append(f"## Differences, {titles[average]}\n")
@@ -112,7 +148,8 @@ def markdown(record: Mapping[str, Any]) -> str:
     method = record[next(average for average in titles if average in record)]
     sections.append(
         f"In brackets: {100 * method['level']:.0f} % intervals, {method['method']} ({method['resamples']} draws, seed "
-        f"{method['seed']}). A verdict is given where the interval excludes zero. Arrows point to better values."
+        f"{method['seed']}). p: {method['test']['method']}, corrected for the metrics of a table (Holm); a verdict is "
+        f"given where it is at most {method['test']['level']}. Arrows point to better values."
         f"{score_files.few(method['groups']['all'][record['protocol']['metrics'][0]]['videos'].values())}\n"
     )
     return "\n".join(sections)
@@ -120,17 +157,38 @@ def markdown(record: Mapping[str, Any]) -> str:
 
 def _differences(metrics: Mapping[str, Mapping[str, Any]]) -> str:
     entries = list(metrics.values())
-    verdicts = {"a": "**A**", "b": "**B**", None: "within the noise"}
     return table(
         {
             "": [arrow(metric) for metric in metrics],
             "A": [number(entry["a"]) for entry in entries],
             "B": [number(entry["b"]) for entry in entries],
             "A - B": [bracketed(entry["difference"], entry["interval"], "+") for entry in entries],
-            "better": ["one video" if entry["interval"] is None else verdicts[entry["better"]] for entry in entries],
+            "p": [p_value(entry["p_holm"]) for entry in entries],
+            "better": [verdict(entry, len(entries)) for entry in entries],
             "videos for A : B": [f"{entry['videos']['a']} : {entry['videos']['b']}" for entry in entries],
+            "frames": [str(entry["frames"]) for entry in entries],
         }
     )
+
+
+def p_value(p: float | None) -> str:
+    """A p-value in a cell."""
+    return "-" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def verdict(entry: Mapping[str, Any], metrics: int, names: Mapping[str, str] = _NAMES) -> str:
+    """What a comparison says in a cell: the better one's name, or why there is none.
+
+    Args:
+        entry: of one metric, as `paired_differences` gives it.
+        metrics: how many are tested together.
+        names: of the two.
+    """
+    if entry["better"] is not None:
+        return f"**{names[entry['better']]}**"
+    videos = sum(entry["videos"].values())
+    few = videos < 2 or metrics * significance.smallest_p(videos) > significance.LEVEL
+    return "one video" if videos == 1 else f"{videos} videos: too few" if few else "within the noise"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -26,9 +26,10 @@ from urllib.parse import quote
 import jax
 import numpy as np
 
-from avsd_jax import datasets, prediction_folders, protocols, score_files, scoring_jobs
+from avsd_jax import datasets, earlier_scores, prediction_folders, protocols, score_files, scoring_jobs
 from avsd_jax.cli import run as run_command
 from avsd_jax.data import set_names
+from avsd_jax.data.dataset_digest import dataset_digest
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 from avsd_jax.evaluators.summary import Frames, summarise
@@ -38,6 +39,7 @@ from avsd_jax.scoring_jobs import Job, code, digest
 from avsd_jax.whole_files import make_folder
 
 PRECISIONS = ("float64", "float32")
+_LONGEST_NAME = 200  # file systems allow 255 bytes
 
 
 @dataclass(frozen=True)
@@ -71,14 +73,15 @@ def evaluate(
         data_dir: folder of prepared datasets.
         protocol: how to score, or the name of one of `protocols.PROTOCOLS`.
         out: folder to write to; made if missing. Finished videos in it are not scored again, unless something that
-            decides their scores has changed.
+            decides their scores has changed. Scores of something else in it are refused, not overwritten.
         workers: processes; 1 scores in this one.
         precision: "float64" or "float32".
         first_frame: 0 or 1, for plain numbered files whose counting cannot be told.
         progress: show a bar on stderr.
 
     Returns:
-        What `scores.json` holds: `dataset`, `predictions` (folder, split, layout, encoding, ...), `protocol`,
+        What `scores.json` holds: `dataset` (with the build's digest and options), `ground_truth` (digests by video of
+        what the predictions were scored against), `predictions` (folder, split, layout, encoding, ...), `protocol`,
         `precision`, `join`, `coverage` (frames scored, missing, unscored, beyond), `missing` (videos, frames by video),
         what `evaluators.summary.summarise` says, `versions` and `seconds`.
 
@@ -93,6 +96,8 @@ def evaluate(
         raise InputError(f"unknown precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
     if workers < 1:
         raise InputError(f"workers={workers}: give 1 or more")
+    earlier_scores.check_same(out, dataset, splits, predictions, protocol.name)
+    earlier_scores.set_aside(out)
     parts = _open(predictions, dataset, splits, data_dir, first_frame)
     source = _dataset_record(dataset, splits, data_dir)
     jobs = {
@@ -105,7 +110,14 @@ def evaluate(
     results = {key: done[job.target] for key, job in jobs.items()}
     rows = [row for part in parts for row in _rows(part, results, protocol)]
     record = {
-        "dataset": {"name": dataset, "version": source["version"], "splits": list(splits)},
+        "dataset": {
+            "name": dataset,
+            "version": source["version"],
+            "splits": list(splits),
+            "digest": source["digest"],
+            "options": source["settings"],
+        },
+        "ground_truth": _ground_truth(results, several=len(parts) > 1),
         "predictions": [_part_record(part, protocol) for part in parts],
         **_summary(rows, dataset, list(splits), protocol),
         "precision": precision,
@@ -115,6 +127,7 @@ def evaluate(
         "seconds": round(time.monotonic() - started, 3),
     }
     score_files.write(out, record, rows)
+    earlier_scores.forget(out)
     return record
 
 
@@ -164,12 +177,14 @@ def _open(
 
 def _dataset_record(dataset: str, splits: Sequence[str], data_dir: str | Path) -> dict[str, Any]:
     """What tells one build of a dataset from another."""
-    info = datasets.open_builder(dataset, data_dir).info
+    builder = datasets.open_builder(dataset, data_dir)
+    info = builder.info
     files = [Path(path) for split in splits for path in info.splits[split].filepaths]
     return {
         "name": dataset,
         "version": str(info.version),
-        "settings": info.metadata["settings"],
+        "settings": dict(info.metadata["settings"]),
+        "digest": dataset_digest(str(builder.data_path)),
         "files": [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files],
     }
 
@@ -257,6 +272,12 @@ def _summary(
     }
 
 
+def _ground_truth(results: Mapping[tuple[str, str], Mapping[str, Any]], several: bool) -> dict[str, Any]:
+    """Digests of what was scored against: of each video with predictions, and of all of them together."""
+    videos = {f"{split}/{video}" if several else video: r["ground_truth"] for (split, video), r in results.items()}
+    return {"digest": digest(videos), "videos": videos}
+
+
 def _coverage(rows: Sequence[Mapping[str, Any]], results: Mapping[Any, Mapping[str, Any]]) -> dict[str, int]:
     counts = {status: sum(row["status"] == status for row in rows) for status in ("scored", "missing", "unscored")}
     return counts | {"beyond": sum(result["beyond"] for result in results.values())}
@@ -306,10 +327,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def default_out(predictions: Sequence[str], splits: Sequence[str], protocol: str) -> Path:
-    """Where results go without `--out`: beside the (first) folder of predictions."""
-    first = Path(predictions[0]).absolute()
-    return first.with_name("-".join([first.name, "scores", protocol, *map(quote, splits)]))
+def default_out(predictions: Sequence[str], dataset: str, splits: Sequence[str], protocol: str) -> Path:
+    """Where results go without `--out`: beside the (first) folder of predictions, named after all that was scored."""
+    folders = [Path(folder).absolute() for folder in predictions]
+    names = [folder.name for folder in folders]
+    if len(set(names)) < len(names):  # as in fold1/maps,fold2/maps
+        names = [f"{folder.parent.name}.{folder.name}" for folder in folders]
+    parts = ["+".join(names), "scores", dataset.replace("/", "."), protocol, "+".join(map(quote, splits))]
+    name = "-".join(parts)
+    if len(name.encode()) > _LONGEST_NAME:
+        name = f"{names[0][:60]}-scores-{digest(parts)[:16]}"
+    return folders[0].with_name(name)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -320,10 +348,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _evaluate_command_line(args: argparse.Namespace) -> None:
     predictions, splits = args.predictions.split(","), args.split.split(",")
-    out = Path(args.out) if args.out else default_out(predictions, splits, args.protocol)
+    dataset = _dataset_name(args.dataset)
+    out = Path(args.out) if args.out else default_out(predictions, dataset, splits, args.protocol)
     record = evaluate(
         predictions,
-        args.dataset,
+        dataset,
         splits,
         data_dir=args.data_dir,
         protocol=args.protocol,

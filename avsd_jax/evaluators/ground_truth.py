@@ -1,10 +1,13 @@
 """What people looked at, as the metrics want it: maps of fixated pixels and each frame's shuffle pool."""
 
+import hashlib
+
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from avsd_jax.data.store import VideoStore
 from avsd_jax.metrics import fixation_map
+from avsd_jax.metrics.fixations import nearest_pixels
 
 
 class GroundTruth:
@@ -13,10 +16,28 @@ class GroundTruth:
     def __init__(self, store: VideoStore):
         self.store = store
         self._unions: dict[int, np.ndarray] = {}
+        self._density_sums: dict[tuple[int, int], bytes] = {}
 
     def density(self, video: int, frame: int) -> UInt8[np.ndarray, "h w"]:
         """The 8-bit density map."""
-        return self.store.density(video, frame)
+        density = self.store.density(video, frame)
+        if (video, frame) not in self._density_sums:
+            self._density_sums[video, frame] = hashlib.sha256(np.ascontiguousarray(density)).digest()
+        return density
+
+    def digest(self, video: int) -> str:
+        """A digest of all that scores of a video's frames depend on: its density maps and its fixated pixels.
+
+        Frames whose density was read before are not read again.
+        """
+        index = self.store.videos[video]
+        content = hashlib.sha256(f"{index.num_frames} {index.map_height} {index.map_width}".encode())
+        for frame in range(index.num_frames):
+            if (video, frame) not in self._density_sums:
+                self.density(video, frame)
+            content.update(self._density_sums[video, frame])
+            content.update(np.unique(nearest_pixels(self.store.fixations(video, frame)), axis=0).tobytes())
+        return content.hexdigest()[:32]
 
     def fixations(self, video: int, frame: int) -> Bool[np.ndarray, "h w"]:
         """True at the pixels that somebody fixates in the frame."""

@@ -73,6 +73,10 @@ class Scorer:
         if chunk:
             yield from zip(chunk, self._score(chunk), strict=True)
 
+    def truth_digest(self, video: int) -> str:
+        """A digest of the ground truth of a video; see `GroundTruth.digest`."""
+        return self._truth.digest(video)
+
     def scored_map(self, row: Predicted) -> Float[np.ndarray, "H W"]:
         """The map as the metrics see it, at the size of its ground truth."""
         with jax.enable_x64(self._double or jax.config.jax_enable_x64):
