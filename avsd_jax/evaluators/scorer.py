@@ -120,7 +120,7 @@ class Scorer:
         fixations = stack(self._truth.fixations(*w) for w in where)
         most = max(32, int(fixations.sum(axis=(1, 2)).max()))
         with jax.enable_x64(self._double or jax.config.jax_enable_x64):
-            values = _score_maps(
+            values = score_maps(
                 stack(row.values for row in chunk),
                 stack(self._truth.density(*w) for w in where),
                 fixations,
@@ -178,7 +178,7 @@ def _quotients(highest: int, dtype: type) -> Float[np.ndarray, " levels"]:
 
 
 @functools.partial(jax.jit, static_argnames=("protocol", "double", "max_fixations"))
-def _score_maps(
+def score_maps(
     values: Num[Array, "b h w"],
     density: UInt8[Array, "b H W"],
     fixations: Bool[Array, "b H W"],
