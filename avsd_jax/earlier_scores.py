@@ -38,7 +38,7 @@ def check_same(
         "dataset": there["dataset"] == dataset,
         "splits": there["splits"] == list(splits),
         "predictions": given in (there["predictions"], deeper),
-        "protocol": there["protocol"].partition(",")[0] == protocol.partition(",")[0],
+        "protocol": _base(there["protocol"]) == _base(protocol),
     }
     for what, agrees in same.items():
         if not agrees:
@@ -46,6 +46,11 @@ def check_same(
             raise InputError(
                 f"{out} holds the scores of another evaluation ({what} {value}): give another --out, or remove it"
             )
+
+
+def _base(protocol: str) -> str:
+    """A protocol's name without what was said about frames that have no score: the same evaluation, counted again."""
+    return ", ".join(part for part in protocol.split(", ") if not part.startswith("undefined="))
 
 
 def set_aside(out: Path) -> None:

@@ -26,7 +26,7 @@ from urllib.parse import quote
 import jax
 import numpy as np
 
-from avsd_jax import datasets, earlier_scores, prediction_folders, protocols, score_files, scoring_jobs
+from avsd_jax import datasets, earlier_scores, extra_metrics, prediction_folders, protocols, score_files, scoring_jobs
 from avsd_jax.cli import run as run_command
 from avsd_jax.data import set_names
 from avsd_jax.data.dataset_digest import dataset_digest
@@ -62,6 +62,8 @@ def evaluate(
     workers: int = 1,
     precision: str = "float64",
     first_frame: int | None = None,
+    metrics: str | Sequence[str] | None = None,
+    pool: str | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Scores folders of predictions and writes the result.
@@ -77,6 +79,8 @@ def evaluate(
         workers: processes; 1 scores in this one.
         precision: "float64" or "float32".
         first_frame: 0 or 1, for plain numbered files whose counting cannot be told.
+        metrics: other metrics than the protocol's, see `extra_metrics.with_metrics`.
+        pool: other negatives of the s-AUC than the protocol's, see `Protocol.pool`.
         progress: show a bar on stderr.
 
     Returns:
@@ -92,6 +96,7 @@ def evaluate(
     started = time.monotonic()
     dataset, out = _dataset_name(dataset), Path(out)
     protocol = protocols.get(protocol) if isinstance(protocol, str) else protocol
+    protocol = extra_metrics.with_pool(extra_metrics.with_metrics(protocol, metrics), pool)
     if precision not in PRECISIONS:
         raise InputError(f"unknown precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
     if workers < 1:
@@ -320,6 +325,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--split", default="test", metavar="NAME[,NAME...]", help="splits to score (default: test)")
     parser.add_argument("--data_dir", default=datasets.DEFAULT_DATA_DIR, help="folder of prepared datasets")
     parser.add_argument("--protocol", default="native", help=f"one of {', '.join(protocols.PROTOCOLS)}")
+    parser.add_argument(
+        "--metrics",
+        metavar="NAME[,NAME...]",
+        help=f"of {', '.join(protocols.ALL_METRICS)}; all; or +NAME,... to add (default: the protocol's)",
+    )
+    parser.add_argument("--pool", choices=protocols.POOLS, help="negatives of the s-AUC (default: the protocol's)")
     parser.add_argument("--out", help="folder to write to (default: beside the predictions, named after them)")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)")
     parser.add_argument("--precision", default="float64", choices=PRECISIONS, help="of the computation")
@@ -346,10 +357,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_command(lambda: _evaluate_command_line(args))
 
 
+def _shown(args: argparse.Namespace) -> str:
+    """The protocol in a folder's name."""
+    return args.protocol + (f"+pool={args.pool}" if args.pool else "")
+
+
 def _evaluate_command_line(args: argparse.Namespace) -> None:
     predictions, splits = args.predictions.split(","), args.split.split(",")
     dataset = _dataset_name(args.dataset)
-    out = Path(args.out) if args.out else default_out(predictions, dataset, splits, args.protocol)
+    out = Path(args.out) if args.out else default_out(predictions, dataset, splits, _shown(args))
     record = evaluate(
         predictions,
         dataset,
@@ -360,6 +376,8 @@ def _evaluate_command_line(args: argparse.Namespace) -> None:
         workers=args.workers,
         precision=args.precision,
         first_frame=args.first_frame,
+        metrics=args.metrics,
+        pool=args.pool,
     )
     print(score_files.markdown(record).split("## How it was made")[0].strip())
     for name in record["missing"]["videos"]:

@@ -38,6 +38,7 @@ _DECIDING = (
     "evaluators/ground_truth.py",
     "data/preprocessing/vinet.py",
     "protocols.py",
+    "extra_metrics.py",
     "prediction_folders.py",
     "scoring_jobs.py",
 )

@@ -15,7 +15,7 @@ class GroundTruth:
 
     def __init__(self, store: VideoStore):
         self.store = store
-        self._unions: dict[int, np.ndarray] = {}
+        self._unions: dict[tuple[int, str], np.ndarray] = {}
         self._density_sums: dict[tuple[int, int], bytes] = {}
 
     def density(self, video: int, frame: int) -> UInt8[np.ndarray, "h w"]:
@@ -43,13 +43,28 @@ class GroundTruth:
         """True at the pixels that somebody fixates in the frame."""
         return self._rasterise(video, self.store.fixations(video, frame))
 
-    def pool(self, video: int, frame: int) -> Bool[np.ndarray, "h w"]:
-        """Negatives of the shuffled AUC: pixels fixated in other frames of the video, but not in this one."""
-        if video not in self._unions:
-            count = self.store.videos[video].num_frames
-            points = np.concatenate([self.store.fixations(video, i) for i in range(count)])
-            self._unions[video] = self._rasterise(video, points)
-        return self._unions[video] & ~self.fixations(video, frame)
+    def pool(self, video: int, frame: int, kind: str = "same_video") -> Bool[np.ndarray, "h w"]:
+        """Negatives of the shuffled AUC: pixels fixated in other frames, but not in this one.
+
+        Args:
+            video, frame: which frame.
+            kind: as `Protocol.pool`: of the same video, or of all others.
+        """
+        if (video, kind) not in self._unions:
+            others = [other for other in range(len(self.store.videos)) if other != video]
+            points = [self._points(v, video) for v in ([video] if kind == "same_video" else others)]
+            self._unions[video, kind] = self._rasterise(video, np.concatenate([np.zeros((0, 2), np.float32), *points]))
+        return self._unions[video, kind] & ~self.fixations(video, frame)
+
+    def _points(self, video: int, plane: int) -> Float[np.ndarray, "n 2"]:
+        """All fixations of a video, in pixels of another video's plane."""
+        count = self.store.videos[video].num_frames
+        points = np.concatenate([self.store.fixations(video, i) for i in range(count)])
+        if video == plane:
+            return points
+        own, other = self.store.videos[video], self.store.videos[plane]
+        scale = np.array([other.map_width / own.map_width, other.map_height / own.map_height], np.float32)
+        return (points + np.float32(0.5)) * scale - np.float32(0.5)
 
     def _rasterise(self, video: int, points: Float[np.ndarray, "n 2"]) -> Bool[np.ndarray, "h w"]:
         index = self.store.videos[video]

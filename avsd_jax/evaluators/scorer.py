@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Num, UInt8
 from avsd_jax import metrics
 from avsd_jax.data.store import VideoStore
 from avsd_jax.evaluators.ground_truth import GroundTruth
+from avsd_jax.extra_metrics import extra_scores
 from avsd_jax.metrics.maps import over_maps
 from avsd_jax.metrics.ranks import is_levels, take
 from avsd_jax.protocols import NATIVE, Protocol, encode, to_ground_truth
@@ -124,7 +125,7 @@ class Scorer:
                 stack(row.values for row in chunk),
                 stack(self._truth.density(*w) for w in where),
                 fixations,
-                stack(self._truth.pool(*w) for w in where),
+                stack(self._truth.pool(*w, self.protocol.pool) for w in where),
                 protocol=self.protocol,
                 double=self._double,
                 max_fixations=1 << (most - 1).bit_length(),
@@ -205,8 +206,10 @@ def _score_map(
 ) -> dict[str, Float[Array, ""]]:
     native = to_ground_truth(_as_unit(values, double), density.shape, protocol)
     levels = values if is_levels(values) and protocol.keeps_ranks(values.shape, density.shape) else None
-    names = protocol.metrics
-    scores = metrics.score(native, _as_unit(density, double), fixations, pool, max_fixations, names, levels)
+    names = tuple(name for name in protocol.metrics if name in metrics.METRICS)
+    truth = _as_unit(density, double)
+    scores = metrics.score(native, truth, fixations, pool, max_fixations, names, levels)
+    scores |= extra_scores(protocol.metrics, native, truth, fixations)
     if "s-AUC" in scores and protocol.s_auc_bins != 11:
         scores["s-AUC"] = metrics.s_auc(native, fixations, pool, bins=protocol.s_auc_bins, max_fixations=max_fixations)
     if protocol.empty_density == "nan":
