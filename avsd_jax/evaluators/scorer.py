@@ -152,7 +152,9 @@ def _as_levels(values: Num[np.ndarray, "h w"]) -> Num[np.ndarray, "h w"]:
 
 def _are_levels(values: Num[np.ndarray, "..."], scale: int, dtype: type) -> bool:
     highest = np.iinfo(dtype).max / scale
-    if not (values.min() >= 0 and values.max() <= highest):
+    low, high = values.min(), values.max()
+    # A map of one value is no picture; a NaN is no level.
+    if not (low >= 0 and high <= highest) or (values.ndim > 1 and low == high):
         return False
     levels = np.rint(values * np.float64(scale))
     if values.dtype.kind == "f":
