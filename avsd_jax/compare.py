@@ -1,9 +1,10 @@
-"""Compares two evaluations frame by frame: python -m avsd_jax.compare A_DIR B_DIR [--out=DIR] [--common_frames]
+"""Compares evaluations frame by frame: python -m avsd_jax.compare A_DIR B_DIR [C_DIR ...] [--out=DIR] [--common_frames]
 
 `A_DIR` and `B_DIR` are folders that `python -m avsd_jax.evaluate` wrote, of two models on the same frames by the same
 protocol. For every metric and group of frames: the mean difference A - B over the same frames, its 95 % interval by
-bootstrap over videos, and how many videos favour which. Most published gaps lie within such intervals. `--out` gets
-`compare.json` and `compare.md`.
+bootstrap over videos, the p-value of an exact sign-flip test over videos, and how many videos favour which. Most
+published gaps lie within such intervals. `--out` gets `compare.json` and `compare.md`. Of three models and more it
+makes one table and tests every pair; see `compare_many`.
 """
 
 import argparse
@@ -12,15 +13,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from avsd_jax import score_files
+from avsd_jax import compare_many, same_frames, score_files, significance
 from avsd_jax.cli import run as run_command
 from avsd_jax.errors import InputError
 from avsd_jax.evaluators.paired import paired_differences
-from avsd_jax.evaluators.summary import Frames
-from avsd_jax.score_files import GROUP_TITLES, Evaluation, arrow, bracketed, number, table
+from avsd_jax.score_files import GROUP_TITLES, Evaluation, arrow, bracketed, number, p_value, table
 from avsd_jax.whole_files import write_json, write_text
+
+_NAMES = {"a": "A", "b": "B"}
 
 
 def compare(a: Evaluation, b: Evaluation, *, common_frames: bool = False) -> dict[str, Any]:
@@ -35,62 +35,18 @@ def compare(a: Evaluation, b: Evaluation, *, common_frames: bool = False) -> dic
         average that the protocol reports ("video", "frame") what `paired.paired_differences` says.
 
     Raises:
-        InputError: protocol, dataset or frames differ; the message names the difference.
+        InputError: protocol, precision, dataset, ground truth or frames differ; the message names the difference.
     """
-    _check_same(a, b)
-    rows_a, rows_b = ({key: i for i, key in enumerate(e.keys)} for e in (a, b))
-    common = [key for key in a.keys if key in rows_b]
-    only_a, only_b = len(rows_a) - len(common), len(rows_b) - len(common)
-    if (only_a or only_b) and not common_frames:
-        example = next(key for key in (*a.keys, *b.keys) if (key in rows_a) != (key in rows_b))
-        raise InputError(
-            f"the two scored different frames: {only_a} only in {a.folder}, {only_b} only in {b.folder} (such as "
-            f"{'/'.join(map(str, example))}): --common_frames compares the {len(common)} that both have"
-        )
-    if not common:
-        raise InputError(f"{a.folder} and {b.folder} have no frame in common: score the same videos")
-    videos = sorted({video for _, video, _ in common})
-    frames = [_select(e, [rows[key] for key in common], videos) for e, rows in ((a, rows_a), (b, rows_b))]
-    differing = np.flatnonzero(frames[0].label != frames[1].label)
-    if len(differing):
-        raise InputError(
-            f"the two have different labels, first at {'/'.join(map(str, common[differing[0]]))}: score both on one "
-            "build of the dataset"
-        )
+    frames, common, (only_a, only_b) = same_frames.align([a, b], common_frames)
     by_split = a.record["join"].startswith("mean")
     return {
         "a": str(a.folder),
         "b": str(b.folder),
         "dataset": a.record["dataset"],
         "protocol": a.record["protocol"],
-        "frames": {"common": len(common), "only_a": only_a, "only_b": only_b},
+        "frames": {"common": common, "only_a": only_a, "only_b": only_b},
         **{average: paired_differences(*frames, average, by_split) for average in a.record["protocol"]["averages"]},
     }
-
-
-def _check_same(a: Evaluation, b: Evaluation) -> None:
-    for part, mend in (("protocol", "--protocol"), ("dataset", "--dataset and --split")):
-        ours, theirs = a.record[part], b.record[part]
-        for key in [*ours, *(key for key in theirs if key not in ours)]:
-            if ours.get(key) != theirs.get(key):
-                raise InputError(
-                    f"{a.folder} and {b.folder} differ in {part} {key} ({ours.get(key)!r} and {theirs.get(key)!r}): "
-                    f"score both with the same {mend}"
-                )
-
-
-def _select(evaluation: Evaluation, rows: Sequence[int], videos: Sequence[str]) -> Frames:
-    """The given rows, with videos numbered by their place in `videos`."""
-    frames, place = evaluation.frames, {video: i for i, video in enumerate(videos)}
-    splits = evaluation.record["dataset"]["splits"]
-    keys = [evaluation.keys[row] for row in rows]
-    return Frames(
-        part=np.array([splits.index(split) for split, _, _ in keys], int),
-        video=np.array([place[video] for _, video, _ in keys], int),
-        frame=frames.frame[rows],
-        label=frames.label[rows],
-        scores={metric: values[rows] for metric, values in frames.scores.items()},
-    )
 
 
 def markdown(record: Mapping[str, Any]) -> str:
@@ -101,7 +57,8 @@ def markdown(record: Mapping[str, Any]) -> str:
     sections = [
         f"# A against B: {dataset['name']} {', '.join(dataset['splits'])}, protocol `{record['protocol']['name']}`\n",
         f"- A: `{record['a']}`\n- B: `{record['b']}`\n- {frames['common']} frames"
-        f"{left_out if frames['only_a'] or frames['only_b'] else ''}\n",
+        f"{left_out if frames['only_a'] or frames['only_b'] else ''}; each line says how many have the score in both "
+        "and are compared\n",
     ]
     for average in (average for average in titles if average in record):
         sections.append(f"## Differences, {titles[average]}\n")
@@ -112,7 +69,8 @@ def markdown(record: Mapping[str, Any]) -> str:
     method = record[next(average for average in titles if average in record)]
     sections.append(
         f"In brackets: {100 * method['level']:.0f} % intervals, {method['method']} ({method['resamples']} draws, seed "
-        f"{method['seed']}). A verdict is given where the interval excludes zero. Arrows point to better values."
+        f"{method['seed']}). p: {method['test']['method']}, corrected for the metrics of a table (Holm); a verdict is "
+        f"given where it is at most {method['test']['level']}. Arrows point to better values."
         f"{score_files.few(method['groups']['all'][record['protocol']['metrics'][0]]['videos'].values())}\n"
     )
     return "\n".join(sections)
@@ -120,37 +78,75 @@ def markdown(record: Mapping[str, Any]) -> str:
 
 def _differences(metrics: Mapping[str, Mapping[str, Any]]) -> str:
     entries = list(metrics.values())
-    verdicts = {"a": "**A**", "b": "**B**", None: "within the noise"}
     return table(
         {
             "": [arrow(metric) for metric in metrics],
             "A": [number(entry["a"]) for entry in entries],
             "B": [number(entry["b"]) for entry in entries],
             "A - B": [bracketed(entry["difference"], entry["interval"], "+") for entry in entries],
-            "better": ["one video" if entry["interval"] is None else verdicts[entry["better"]] for entry in entries],
+            "p": [p_value(entry["p_holm"]) for entry in entries],
+            "better": [verdict(entry, len(entries)) for entry in entries],
             "videos for A : B": [f"{entry['videos']['a']} : {entry['videos']['b']}" for entry in entries],
+            "frames": [str(entry["frames"]) for entry in entries],
         }
     )
 
 
+def verdict(entry: Mapping[str, Any], metrics: int, names: Mapping[str, str] = _NAMES) -> str:
+    """What a comparison says in a cell: the better one's name, or why there is none.
+
+    Args:
+        entry: of one metric, as `paired_differences` gives it.
+        metrics: how many are tested together.
+        names: of the two.
+    """
+    if entry["better"] is not None:
+        return f"**{names[entry['better']]}**"
+    videos = sum(entry["videos"].values())
+    few = videos < 2 or metrics * significance.smallest_p(videos) > significance.LEVEL
+    return "one video" if videos == 1 else f"{videos} videos: too few" if few else "within the noise"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m avsd_jax.compare", description="Compares two evaluations.")
+    parser = argparse.ArgumentParser(prog="python -m avsd_jax.compare", description="Compares evaluations.")
     parser.add_argument("a", help="folder that python -m avsd_jax.evaluate wrote")
     parser.add_argument("b", help="another one, of the same frames")
-    parser.add_argument("--out", help="folder for compare.json and compare.md (default: only print)")
-    parser.add_argument("--common_frames", action="store_true", help="compare the frames that both scored")
+    parser.add_argument("more", nargs="*", help="further ones: all are set side by side, and every pair is tested")
+    parser.add_argument("--names", help="of the models, joined by commas (default: their folders' names)")
+    parser.add_argument("--out", help="folder for compare.json, .md; of several also .csv, .tex (default: print)")
+    parser.add_argument("--common_frames", action="store_true", help="compare the frames that all scored")
     args = parser.parse_args(argv)
     return run_command(lambda: _compare_command_line(args))
 
 
 def _compare_command_line(args: argparse.Namespace) -> None:
-    a, b = (score_files.load(folder) for folder in (args.a, args.b))
-    record = compare(a, b, common_frames=args.common_frames)
+    evaluations = [score_files.load(folder) for folder in (args.a, args.b, *args.more)]
+    if args.more or args.names:
+        several = compare_many.compare_many(evaluations, _names(args), common_frames=args.common_frames)
+        if args.out:
+            compare_many.write(Path(args.out), several)
+        print(compare_many.markdown(several).strip())
+        return
+    record = compare(*evaluations, common_frames=args.common_frames)
     if args.out:
         write_text(Path(args.out) / "compare.md", markdown(record))
         write_json(Path(args.out) / "compare.json", record)
     print(markdown(record).strip())
+
+
+def _names(args: argparse.Namespace) -> list[str]:
+    """A name for each model, all different."""
+    folders = [Path(folder).absolute() for folder in (args.a, args.b, *args.more)]
+    if args.names:
+        names = args.names.split(",")
+    else:
+        names = [folder.name for folder in folders]
+        if len(set(names)) < len(names):
+            names = [f"{folder.parent.name}/{folder.name}" for folder in folders]
+    if len(names) != len(folders) or len(set(names)) < len(names) or not all(names):
+        raise InputError(f"names {', '.join(names)} for {len(folders)} folders: give --names, each one once")
+    return names
 
 
 if __name__ == "__main__":

@@ -26,9 +26,10 @@ from urllib.parse import quote
 import jax
 import numpy as np
 
-from avsd_jax import datasets, prediction_folders, protocols, score_files, scoring_jobs
+from avsd_jax import datasets, earlier_scores, extra_metrics, prediction_folders, protocols, score_files, scoring_jobs
 from avsd_jax.cli import run as run_command
 from avsd_jax.data import set_names
+from avsd_jax.data.dataset_digest import dataset_digest
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 from avsd_jax.evaluators.summary import Frames, summarise
@@ -38,6 +39,7 @@ from avsd_jax.scoring_jobs import Job, code, digest
 from avsd_jax.whole_files import make_folder
 
 PRECISIONS = ("float64", "float32")
+_LONGEST_NAME = 200  # file systems allow 255 bytes
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ def evaluate(
     workers: int = 1,
     precision: str = "float64",
     first_frame: int | None = None,
+    metrics: str | Sequence[str] | None = None,
+    pool: str | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Scores folders of predictions and writes the result.
@@ -71,14 +75,17 @@ def evaluate(
         data_dir: folder of prepared datasets.
         protocol: how to score, or the name of one of `protocols.PROTOCOLS`.
         out: folder to write to; made if missing. Finished videos in it are not scored again, unless something that
-            decides their scores has changed.
+            decides their scores has changed. Scores of something else in it are refused, not overwritten.
         workers: processes; 1 scores in this one.
         precision: "float64" or "float32".
         first_frame: 0 or 1, for plain numbered files whose counting cannot be told.
+        metrics: other metrics than the protocol's, see `extra_metrics.with_metrics`.
+        pool: other negatives of the s-AUC than the protocol's, see `Protocol.pool`.
         progress: show a bar on stderr.
 
     Returns:
-        What `scores.json` holds: `dataset`, `predictions` (folder, split, layout, encoding, ...), `protocol`,
+        What `scores.json` holds: `dataset` (with the build's digest and options), `ground_truth` (digests by video of
+        what the predictions were scored against), `predictions` (folder, split, layout, encoding, ...), `protocol`,
         `precision`, `join`, `coverage` (frames scored, missing, unscored, beyond), `missing` (videos, frames by video),
         what `evaluators.summary.summarise` says, `versions` and `seconds`.
 
@@ -89,10 +96,13 @@ def evaluate(
     started = time.monotonic()
     dataset, out = _dataset_name(dataset), Path(out)
     protocol = protocols.get(protocol) if isinstance(protocol, str) else protocol
+    protocol = extra_metrics.with_pool(extra_metrics.with_metrics(protocol, metrics), pool)
     if precision not in PRECISIONS:
         raise InputError(f"unknown precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
     if workers < 1:
         raise InputError(f"workers={workers}: give 1 or more")
+    earlier_scores.check_same(out, dataset, splits, predictions, protocol.name)
+    earlier_scores.set_aside(out)
     parts = _open(predictions, dataset, splits, data_dir, first_frame)
     source = _dataset_record(dataset, splits, data_dir)
     jobs = {
@@ -105,7 +115,14 @@ def evaluate(
     results = {key: done[job.target] for key, job in jobs.items()}
     rows = [row for part in parts for row in _rows(part, results, protocol)]
     record = {
-        "dataset": {"name": dataset, "version": source["version"], "splits": list(splits)},
+        "dataset": {
+            "name": dataset,
+            "version": source["version"],
+            "splits": list(splits),
+            "digest": source["digest"],
+            "options": source["settings"],
+        },
+        "ground_truth": _ground_truth(results, several=len(parts) > 1),
         "predictions": [_part_record(part, protocol) for part in parts],
         **_summary(rows, dataset, list(splits), protocol),
         "precision": precision,
@@ -115,6 +132,7 @@ def evaluate(
         "seconds": round(time.monotonic() - started, 3),
     }
     score_files.write(out, record, rows)
+    earlier_scores.forget(out)
     return record
 
 
@@ -164,12 +182,14 @@ def _open(
 
 def _dataset_record(dataset: str, splits: Sequence[str], data_dir: str | Path) -> dict[str, Any]:
     """What tells one build of a dataset from another."""
-    info = datasets.open_builder(dataset, data_dir).info
+    builder = datasets.open_builder(dataset, data_dir)
+    info = builder.info
     files = [Path(path) for split in splits for path in info.splits[split].filepaths]
     return {
         "name": dataset,
         "version": str(info.version),
-        "settings": info.metadata["settings"],
+        "settings": dict(info.metadata["settings"]),
+        "digest": dataset_digest(str(builder.data_path)),
         "files": [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files],
     }
 
@@ -257,6 +277,12 @@ def _summary(
     }
 
 
+def _ground_truth(results: Mapping[tuple[str, str], Mapping[str, Any]], several: bool) -> dict[str, Any]:
+    """Digests of what was scored against: of each video with predictions, and of all of them together."""
+    videos = {f"{split}/{video}" if several else video: r["ground_truth"] for (split, video), r in results.items()}
+    return {"digest": digest(videos), "videos": videos}
+
+
 def _coverage(rows: Sequence[Mapping[str, Any]], results: Mapping[Any, Mapping[str, Any]]) -> dict[str, int]:
     counts = {status: sum(row["status"] == status for row in rows) for status in ("scored", "missing", "unscored")}
     return counts | {"beyond": sum(result["beyond"] for result in results.values())}
@@ -299,6 +325,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--split", default="test", metavar="NAME[,NAME...]", help="splits to score (default: test)")
     parser.add_argument("--data_dir", default=datasets.DEFAULT_DATA_DIR, help="folder of prepared datasets")
     parser.add_argument("--protocol", default="native", help=f"one of {', '.join(protocols.PROTOCOLS)}")
+    parser.add_argument(
+        "--metrics",
+        metavar="NAME[,NAME...]",
+        help=f"of {', '.join(protocols.ALL_METRICS)}; all; or +NAME,... to add (default: the protocol's)",
+    )
+    parser.add_argument("--pool", choices=protocols.POOLS, help="negatives of the s-AUC (default: the protocol's)")
     parser.add_argument("--out", help="folder to write to (default: beside the predictions, named after them)")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)")
     parser.add_argument("--precision", default="float64", choices=PRECISIONS, help="of the computation")
@@ -306,10 +338,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def default_out(predictions: Sequence[str], splits: Sequence[str], protocol: str) -> Path:
-    """Where results go without `--out`: beside the (first) folder of predictions."""
-    first = Path(predictions[0]).absolute()
-    return first.with_name("-".join([first.name, "scores", protocol, *map(quote, splits)]))
+def default_out(predictions: Sequence[str], dataset: str, splits: Sequence[str], protocol: str) -> Path:
+    """Where results go without `--out`: beside the (first) folder of predictions, named after all that was scored."""
+    folders = [Path(folder).absolute() for folder in predictions]
+    names = [folder.name for folder in folders]
+    if len(set(names)) < len(names):  # as in fold1/maps,fold2/maps
+        names = [f"{folder.parent.name}.{folder.name}" for folder in folders]
+    parts = ["+".join(names), "scores", dataset.replace("/", "."), protocol, "+".join(map(quote, splits))]
+    name = "-".join(parts)
+    if len(name.encode()) > _LONGEST_NAME:
+        name = f"{names[0][:60]}-scores-{digest(parts)[:16]}"
+    return folders[0].with_name(name)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -318,12 +357,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return run_command(lambda: _evaluate_command_line(args))
 
 
+def _shown(args: argparse.Namespace) -> str:
+    """The protocol in a folder's name."""
+    return args.protocol + (f"+pool={args.pool}" if args.pool else "")
+
+
 def _evaluate_command_line(args: argparse.Namespace) -> None:
     predictions, splits = args.predictions.split(","), args.split.split(",")
-    out = Path(args.out) if args.out else default_out(predictions, splits, args.protocol)
+    dataset = _dataset_name(args.dataset)
+    out = Path(args.out) if args.out else default_out(predictions, dataset, splits, _shown(args))
     record = evaluate(
         predictions,
-        args.dataset,
+        dataset,
         splits,
         data_dir=args.data_dir,
         protocol=args.protocol,
@@ -331,6 +376,8 @@ def _evaluate_command_line(args: argparse.Namespace) -> None:
         workers=args.workers,
         precision=args.precision,
         first_frame=args.first_frame,
+        metrics=args.metrics,
+        pool=args.pool,
     )
     print(score_files.markdown(record).split("## How it was made")[0].strip())
     for name in record["missing"]["videos"]:

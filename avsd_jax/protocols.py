@@ -32,6 +32,11 @@ TABLE_METRICS = ("CC", "SIM", "NSS", "AUC-J", "s-AUC")
 """The five metrics of the published tables, in the order in which their code computes them."""
 
 
+ALL_METRICS = (*METRICS, "AUC-B", "IG", "IG-pysaliency", "EMD")
+"""All that can be asked for: AUC-Borji, the information gain over a centred Gaussian in both conventions, and the earth
+mover's distance beside those that protocols compute by themselves."""
+
+
 @dataclass(frozen=True)
 class Protocol:
     """The choices that make a score; each is one field, none is hidden in code.
@@ -51,8 +56,9 @@ class Protocol:
         smooth_sigma: standard deviation, in the ground truth's pixels, of a blur after that; 0: none.
         clip: whether the resized map is clipped to the range that it had before (a cubic overshoots).
         constant: a constant map: "nan", no score at all; "metrics", what each metric says of it.
-        pool: negatives of the s-AUC. The one choice is "same_video": the pixels fixated at any time of the video
-            without those fixated in the frame.
+        pool: negatives of the s-AUC, without the pixels fixated in the frame: "same_video", the pixels fixated at any
+            time of the video; "other_videos", those fixated at any time of the split's other videos, whose planes are
+            stretched to this one's.
         s_auc_bins: 11 for the published binned statistic, None for exact ranks.
         empty_density: a frame whose density is zero everywhere: "metrics", SIM (and KL) count it as 0, as the MATLAB
             code does; "nan", it has no score.
@@ -99,7 +105,7 @@ class Protocol:
         plain = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
         return plain | {
             "resize": f"MATLAB bicubic to the density's size{clipped}",
-            "s_auc": f"{bins}, negatives: the same video's other fixations, whole pool",
+            "s_auc": f"{bins}, negatives: {POOLS[self.pool]}, whole pool",
             "average": "; and ".join(_AVERAGES[average] for average in self.averages),
         }
 
@@ -109,6 +115,10 @@ class Protocol:
         steps += [f"rounded {self.rounding} to 8 bits"] * (self.rounding != "none")
         steps += [f"a JPEG of quality {self.jpeg_quality}"] * bool(self.jpeg_quality)
         return "arrays, " + (", ".join(steps) or "as they are")
+
+    def keeps_ranks(self, size: tuple[int, int], truth: tuple[int, int]) -> bool:
+        """Whether maps of a size (height, width) reach the metrics pixel by pixel, in the same order of values."""
+        return size == truth and not self.blur_sigma and not self.smooth_sigma
 
     def joins_by_mean(self, dataset: str) -> bool:
         """Whether the splits of a dataset (`name` or `name/config`) are averaged rather than pooled."""
@@ -167,12 +177,16 @@ _AVERAGES = {
     "video": "frame -> video (NaN dropped) -> dataset (unweighted mean over videos)",
     "frame": "over all frames (NaN dropped)",
 }
+POOLS = {
+    "same_video": "the same video's other fixations",
+    "other_videos": "the other videos' fixations, stretched to the same size",
+}
 _CHOICES: Mapping[str, tuple[Any, ...]] = {
-    "metrics": METRICS,
+    "metrics": ALL_METRICS,
     "rounding": tuple(ROUNDINGS),
     "kernel": tuple(KERNELS),
     "constant": ("nan", "metrics"),
-    "pool": ("same_video",),
+    "pool": tuple(POOLS),
     "empty_density": ("metrics", "nan"),
     "missing": ("dropped", "zero"),
     "nan": ("dropped",),

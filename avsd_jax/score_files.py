@@ -144,6 +144,11 @@ def bracketed(value: float | None, interval: Sequence[float] | None, sign: str =
     return f"{number(value, sign)} [{number(interval[0], sign)}, {number(interval[1], sign)}]"
 
 
+def p_value(p: float | None) -> str:
+    """A p-value in a cell."""
+    return "-" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def few(videos: Iterable[int]) -> str:
     """A caution where the number of videos, in parts, is small."""
     return " **So few videos make intervals that are too narrow.**" if sum(videos) < _FEW_VIDEOS else ""

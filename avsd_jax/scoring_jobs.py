@@ -10,6 +10,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ _DECIDING = (
     "evaluators/ground_truth.py",
     "data/preprocessing/vinet.py",
     "protocols.py",
+    "extra_metrics.py",
     "prediction_folders.py",
     "scoring_jobs.py",
 )
@@ -94,6 +96,9 @@ def run(jobs: Sequence[Job], workers: int, progress: bool) -> dict[Path, dict[st
     Raises:
         InputError: see `score_video`; or a worker process died.
     """
+    for folder in {job.target.parent for job in jobs}:
+        for partial in folder.glob(".*.partial"):  # of a run that was killed while it wrote
+            partial.unlink(missing_ok=True)
     done = {job.target: result for job in jobs if (result := _finished(job)) is not None}
     left = sorted((job for job in jobs if job.target not in done), key=lambda job: -job.frames)
     total = sum(job.frames for job in jobs)
@@ -127,6 +132,10 @@ def _in_processes(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, dict
         try:
             for future in concurrent.futures.as_completed(futures):
                 yield futures[future], future.result()
+        except KeyboardInterrupt:
+            for child in multiprocessing.active_children():  # else they would finish their videos first
+                child.terminate()
+            raise
         except BrokenProcessPool as error:
             raise InputError(
                 "a worker process died, perhaps for lack of memory: run the command again with fewer --workers"
@@ -137,6 +146,7 @@ def _in_processes(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, dict
 
 def _start_worker() -> None:
     end_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent says so, and ends its workers
     # A process per core, each with one thread; several processes cannot share an accelerator.
     os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_multi_thread_eigen=false"
     jax.config.update("jax_platforms", "cpu")
@@ -148,7 +158,7 @@ def score_video(job: Job) -> dict[str, Any]:
 
     Returns:
         `fingerprint`; `frames`: numbers of the frames scored; `scores`: metric -> value per frame, None where there is
-        none; `beyond`: predictions past the video's end.
+        none; `beyond`: predictions past the video's end; `ground_truth`: a digest of it.
 
     Raises:
         InputError: a prediction is damaged or not finite, or a frame has two.
@@ -176,6 +186,7 @@ def score_video(job: Job) -> dict[str, Any]:
         "fingerprint": job.fingerprint,
         "video": video.id,
         "beyond": skipped[0],
+        "ground_truth": scorer.truth_digest(job.video),
         "frames": [frame for frame, _ in scored],
         "scores": {m: [None if np.isnan(v[m]) else v[m] for _, v in scored] for m in job.protocol.metrics},
     }

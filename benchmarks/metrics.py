@@ -2,12 +2,16 @@
 
     python -m benchmarks.metrics [--map_height=360] [--map_width=640] [--map_batch=64] [--rounds=5] [--times_json=FILE]
 
-Float32 maps, 30 and 300 fixations, a shuffle pool of some 3000 pixels; the metrics of published tables, one by one
-and as a row. Ours are timed on a batch and on a single map, compiled. The implementations take turns, so that what
-else the machine does falls on all of them alike; the shortest time per map is shown, and how many times ours in a
-batch goes into the others'. Before timing, their values are compared.
+Maps with 30 and 300 fixations, a shuffle pool of some 3000 pixels; the metrics of published tables, one by one and as a
+row. `evaluate` is what `avsd_jax.evaluate` runs by default: float64, a batch of maps of the ground truth's size, as
+8-bit pictures and as arrays. The metrics' functions alone are timed in float32, on a batch and on a single map,
+compiled. The implementations take turns, so that what else the machine does falls on all of them alike; the shortest
+time per map is shown, and how many times that of `evaluate`, arrays, goes into the others'. Before timing, their values
+are compared.
 """
 
+import dataclasses
+import functools
 import sys
 import time
 import warnings
@@ -20,9 +24,10 @@ import numpy as np
 from absl import app, flags
 from scipy import ndimage
 
-from avsd_jax import metrics
+from avsd_jax import metrics, protocols
 from avsd_jax.cli import run as run_command
 from avsd_jax.errors import InputError
+from avsd_jax.evaluators.scorer import score_maps
 from avsd_jax.whole_files import write_json
 
 _HEIGHT = flags.DEFINE_integer("map_height", 360, "Height of a map.", lower_bound=16)
@@ -32,7 +37,8 @@ _ROUNDS = flags.DEFINE_integer("rounds", 5, "Timed runs of each implementation."
 _JSON = flags.DEFINE_string("times_json", None, "Also write the milliseconds to this file.")
 
 ROW = ("AUC-J", "SIM", "s-AUC", "CC", "NSS")
-COLUMNS = ("ours, batch", "ours, one map", "pysaliency", "NumPy")
+EVALUATE = {"evaluate, 8 bits": np.uint8, "evaluate, arrays": np.float32}
+COLUMNS = (*EVALUATE, "ours, batch", "ours, one map", "pysaliency", "NumPy")
 FIXATIONS = (30, 300)
 POOL = 3000
 # Maps that those run on which take one map at a time.
@@ -74,6 +80,23 @@ def ours(maps: Maps, names: Sequence[str]) -> Callable[[], np.ndarray]:
         return np.stack([found[name] for name in names])
 
     return run
+
+
+def evaluate_runs(maps: Maps, names: Sequence[str]) -> dict[str, tuple[Callable[[], np.ndarray], int]]:
+    """Column -> what `avsd_jax.evaluate` does to a batch by default, in float64, and how many maps that scores."""
+    bound = 1 << (int(maps.fixations.sum(axis=(1, 2)).max()) - 1).bit_length()
+    protocol = dataclasses.replace(protocols.NATIVE, metrics=tuple(names))
+    density = np.round(maps.density * 255).astype(np.uint8)
+
+    def run(values: np.ndarray) -> np.ndarray:
+        with jax.enable_x64(True):
+            found = score_maps(
+                values, density, maps.fixations, maps.pool, protocol=protocol, double=True, max_fixations=bound
+            )
+            return np.stack([found[name] for name in names])
+
+    given = {np.uint8: np.round(maps.pred * 255).astype(np.uint8), np.float32: maps.pred}
+    return {column: (functools.partial(run, given[kind]), len(maps.pred)) for column, kind in EVALUATE.items()}
 
 
 def numpy_score(name: str, x: np.ndarray, density: np.ndarray, hit: np.ndarray, pool: np.ndarray) -> float:
@@ -185,6 +208,21 @@ def check(runs: dict[str, tuple[Callable[[], Any], int]], names: Sequence[str]) 
                 np.testing.assert_allclose(a[: len(b)], b, **limit)
 
 
+def checked_evaluate_runs(maps: Maps, names: Sequence[str]) -> dict[str, tuple[Callable[[], np.ndarray], int]]:
+    """`evaluate_runs`, after their values were compared with those of plain NumPy in float64."""
+    runs = evaluate_runs(maps, names)
+    density = np.round(maps.density[0] * 255).astype(float) / 255
+    for column, (run, _) in runs.items():
+        found = run()[:, 0]
+        x = np.round(maps.pred[0] * 255).astype(float) / 255 if EVALUATE[column] is np.uint8 else maps.pred[0]
+        for name, value in zip(names, found, strict=True):
+            # NumPy's s-AUC here is of float32, in which thresholds lie elsewhere.
+            if name != "s-AUC":
+                expected = numpy_score(name, x, density, maps.fixations[0], maps.pool[0])
+                np.testing.assert_allclose(value, expected, rtol=1e-9, err_msg=f"{name}, {column}")
+    return runs
+
+
 def measure(runs: dict[str, tuple[Callable[[], Any], int]], rounds: int) -> dict[str, float]:
     """The shortest milliseconds per map of each column."""
     best = dict.fromkeys(runs, float("inf"))
@@ -201,13 +239,13 @@ def measure(runs: dict[str, tuple[Callable[[], Any], int]], rounds: int) -> dict
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Milliseconds per map as a markdown table."""
-    head = ["metric", "fixations", *COLUMNS, "pysaliency / ours", "NumPy / ours"]
+    base = "evaluate, arrays" if "evaluate, arrays" in rows[0]["ms"] else "ours, batch"
+    head = ["metric", "fixations", *COLUMNS, f"pysaliency / {base}", f"NumPy / {base}"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for row in rows:
         times = row["ms"]
         cells = [f"{times[c]:.3f}" if c in times else "" for c in COLUMNS]
-        ours = times["ours, batch"]
-        cells += [f"{times[c] / ours:.1f}" if c in times else "" for c in ("pysaliency", "NumPy")]
+        cells += [f"{times[c] / times[base]:.1f}" if c in times else "" for c in ("pysaliency", "NumPy")]
         lines.append(f"| {row['metric']} | {row['fixations']} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -223,6 +261,7 @@ def main(argv: Sequence[str]) -> None:
         for label, names in [*((name, (name,)) for name in ROW), ("row of five", ROW)]:
             runs = runs_of(maps, names, prepared)
             check(runs, names)
+            runs |= checked_evaluate_runs(maps, names)
             rows.append({"metric": label, "fixations": number, "ms": measure(runs, _ROUNDS.value)})
     print(f"ms per map {_HEIGHT.value}x{_WIDTH.value}, batch of {_BATCH.value}, {jax.devices()[0].device_kind}")
     print(table(rows))

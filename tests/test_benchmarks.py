@@ -58,6 +58,10 @@ def test_metrics_are_timed_only_where_all_agree() -> None:
     metrics_benchmark.check(runs, metrics_benchmark.ROW)
     times = metrics_benchmark.measure(runs, rounds=1)
     assert set(times) == {"ours, batch", "ours, one map", "NumPy"}
+    evaluate = metrics_benchmark.checked_evaluate_runs(maps, ("AUC-J", "CC"))
+    assert {name: run().dtype for name, (run, _) in evaluate.items()} == dict.fromkeys(
+        metrics_benchmark.EVALUATE, np.dtype(np.float64)
+    )
     lines = metrics_benchmark.table([{"metric": "row of five", "fixations": 30, "ms": times}]).splitlines()
     assert lines[2].startswith("| row of five | 30 | ")
     wrong = runs | {"NumPy": (lambda: np.asarray(runs["NumPy"][0]()) + 0.01, 1)}

@@ -102,10 +102,12 @@ def test_a_small_but_steady_gap_is_found() -> None:
     assert found["CC"]["difference"] == pytest.approx(np.mean(expected))
     low, high = found["CC"]["interval"]
     assert 0 < low < np.mean(expected) < high < 0.2
-    assert (found["CC"]["better"], found["CC"]["videos"]) == ("a", {"a": 5, "b": 0, "even": 0})
+    # Five videos that all agree are one of 32 patterns of signs on either side: no verdict at 5 %.
+    assert (found["CC"]["better"], found["CC"]["videos"]) == (None, {"a": 5, "b": 0, "even": 0})
+    assert (found["CC"]["p"], found["CC"]["p_holm"]) == (2 / 32, 4 / 32)
     # Of KL a lower value is better.
     assert found["KL"]["difference"] == pytest.approx(-np.mean(expected))
-    assert (found["KL"]["better"], found["KL"]["videos"]) == ("a", {"a": 5, "b": 0, "even": 0})
+    assert (found["KL"]["better"], found["KL"]["videos"]) == (None, {"a": 5, "b": 0, "even": 0})
     assert found["CC"]["frames"] == sum(LENGTHS) - 2
     # The intervals of the two alone overlap widely: pairing is what finds it.
     alone = [summarise(x, list("abcde"), PROTOCOL)["intervals"]["scores"]["all"]["CC"] for x in (a, b)]
@@ -138,6 +140,7 @@ def save(folder: Path, frames: Frames, drop: int = 0, **changes: Any) -> Path:
         "coverage": {"scored": 37, "missing": 0, "unscored": 0, "beyond": 0},
         "missing": {"videos": [], "frames": {}},
         "versions": {},
+        "ground_truth": {"videos": {"a": "1", "b": "2"}},
         "seconds": 1.0,
     } | changes
     rows = [
@@ -164,7 +167,10 @@ def test_the_command_compares_two_folders(tmp_path: Path, capsys: pytest.Capture
     assert page.strip() == printed.strip()
     entry = expected["all"]["CC"]
     assert f"| CC ↑ | {entry['a']:.3f} | {entry['b']:.3f} | {entry['difference']:+.3f} [" in page
-    assert "| **A** | 5 : 0 |" in page
+    assert f"| 0.125 | 5 videos: too few | 5 : 0 | {sum(LENGTHS) - 2} |" in page
+    assert compare.verdict(entry | {"better": "b"}, 2) == "**B**"
+    eight = entry | {"videos": {"a": 4, "b": 3, "even": 1}}
+    assert [compare.verdict(eight, metrics) for metrics in (6, 7)] == ["within the noise", "8 videos: too few"]
     assert "### Consistent (AVC = 1)" in page
     assert "too narrow" in page
 
@@ -178,6 +184,12 @@ def test_what_differs_is_refused_by_name(tmp_path: Path, capsys: pytest.CaptureF
             "differ in dataset version ('1.0.0' and '2.0.0')",
         ),
         "frames": ({"drop": 3}, "3 only in"),
+        "precision": ({"precision": "float32"}, "differ in precision ('float64' and 'float32')"),
+        "older": ({"ground_truth": None}, "older does not say what ground truth it was scored against"),
+        "truth": (
+            {"ground_truth": {"videos": {"a": "1", "b": "3"}}},
+            "differ in ground truth, of 1 videos, such as 'b'",
+        ),
     }
     for name, (changes, message) in others.items():
         b = save(tmp_path / name, made_up(2), **changes)

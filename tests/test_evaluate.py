@@ -79,16 +79,25 @@ def test_the_readme_command_scores_a_folder_of_pngs(
     places = {"my_maps": str(folder), "sounding_shapes": TINY, "data": str(tiny_data_dir)}
     arguments = [f"{flag}={places[value]}" for flag, value in (word.split("=") for word in shlex.split(command))]
     assert evaluate.main([*arguments, "--workers=1"]) == 0
-    out = tmp_path / "my_maps-scores-native-test"
+    out = tmp_path / "my_maps-scores-sounding_shapes.tiny-native-test"
     assert f"scores: {out / 'scores.md'}" in capsys.readouterr().out
     assert {p.name for p in out.iterdir()} == {"scores.json", "scores.csv", "scores.md", "videos"}
-    assert str(out.name) in section.replace("\n", " ")
+    assert out.name.replace(".tiny", "") in section.replace("\n", " ")
 
 
-def test_record(scored: tuple[Path, dict[str, Any]], maps: Path, store: VideoStore) -> None:
+def test_record(scored: tuple[Path, dict[str, Any]], maps: Path, store: VideoStore, tiny_data_dir: Path) -> None:
     out, record = scored
     assert json.loads((out / "scores.json").read_text()) == json.loads(json.dumps(record, allow_nan=False))
-    assert record["dataset"] == {"name": TINY, "version": "1.1.0", "splits": ["test"]}
+    options = json.loads(next(tiny_data_dir.rglob("metadata.json")).read_text())["settings"]
+    digest = record["dataset"]["digest"]
+    assert {k: v for k, v in record["dataset"].items() if k != "digest"} == {
+        "name": TINY,
+        "version": "1.1.0",
+        "splits": ["test"],
+        "options": options,
+    }
+    assert re.fullmatch("[0-9a-f]{64}", digest)
+    assert record["ground_truth"]["videos"].keys() == record["videos"].keys()
     assert record["predictions"] == [
         {"folder": str(maps), "split": "test", "layout": "numbered", "encoding": "pictures as they are"}
         | {"first_frame": 0, "unused": []}

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.stats import rankdata
 
 GROUPS = {"all": None, "consistent": 1, "inconsistent": 0}
 """Group names, and the label that a frame of the group has; unlabelled frames (-1) are in `all` only."""
@@ -56,6 +55,9 @@ def classifier_scores(
 
 def rank_auc(score: Float[np.ndarray, " n"], truth: Bool[np.ndarray, " n"]) -> float | None:
     """P(score of a true one > score of a false one) + P(tie) / 2; None where either kind is missing."""
+    # Imported where it is used: scipy.stats takes a second or more, and only classifiers are ranked.
+    from scipy.stats import rankdata
+
     positives, negatives = int(truth.sum()), int((~truth).sum())
     if not positives or not negatives:
         return None

@@ -1,10 +1,13 @@
 """What people looked at, as the metrics want it: maps of fixated pixels and each frame's shuffle pool."""
 
+import hashlib
+
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from avsd_jax.data.store import VideoStore
 from avsd_jax.metrics import fixation_map
+from avsd_jax.metrics.fixations import nearest_pixels
 
 
 class GroundTruth:
@@ -12,23 +15,56 @@ class GroundTruth:
 
     def __init__(self, store: VideoStore):
         self.store = store
-        self._unions: dict[int, np.ndarray] = {}
+        self._unions: dict[tuple[int, str], np.ndarray] = {}
+        self._density_sums: dict[tuple[int, int], bytes] = {}
 
     def density(self, video: int, frame: int) -> UInt8[np.ndarray, "h w"]:
         """The 8-bit density map."""
-        return self.store.density(video, frame)
+        density = self.store.density(video, frame)
+        if (video, frame) not in self._density_sums:
+            self._density_sums[video, frame] = hashlib.sha256(np.ascontiguousarray(density)).digest()
+        return density
+
+    def digest(self, video: int) -> str:
+        """A digest of all that scores of a video's frames depend on: its density maps and its fixated pixels.
+
+        Frames whose density was read before are not read again.
+        """
+        index = self.store.videos[video]
+        content = hashlib.sha256(f"{index.num_frames} {index.map_height} {index.map_width}".encode())
+        for frame in range(index.num_frames):
+            if (video, frame) not in self._density_sums:
+                self.density(video, frame)
+            content.update(self._density_sums[video, frame])
+            content.update(np.unique(nearest_pixels(self.store.fixations(video, frame)), axis=0).tobytes())
+        return content.hexdigest()[:32]
 
     def fixations(self, video: int, frame: int) -> Bool[np.ndarray, "h w"]:
         """True at the pixels that somebody fixates in the frame."""
         return self._rasterise(video, self.store.fixations(video, frame))
 
-    def pool(self, video: int, frame: int) -> Bool[np.ndarray, "h w"]:
-        """Negatives of the shuffled AUC: pixels fixated in other frames of the video, but not in this one."""
-        if video not in self._unions:
-            count = self.store.videos[video].num_frames
-            points = np.concatenate([self.store.fixations(video, i) for i in range(count)])
-            self._unions[video] = self._rasterise(video, points)
-        return self._unions[video] & ~self.fixations(video, frame)
+    def pool(self, video: int, frame: int, kind: str = "same_video") -> Bool[np.ndarray, "h w"]:
+        """Negatives of the shuffled AUC: pixels fixated in other frames, but not in this one.
+
+        Args:
+            video, frame: which frame.
+            kind: as `Protocol.pool`: of the same video, or of all others.
+        """
+        if (video, kind) not in self._unions:
+            others = [other for other in range(len(self.store.videos)) if other != video]
+            points = [self._points(v, video) for v in ([video] if kind == "same_video" else others)]
+            self._unions[video, kind] = self._rasterise(video, np.concatenate([np.zeros((0, 2), np.float32), *points]))
+        return self._unions[video, kind] & ~self.fixations(video, frame)
+
+    def _points(self, video: int, plane: int) -> Float[np.ndarray, "n 2"]:
+        """All fixations of a video, in pixels of another video's plane."""
+        count = self.store.videos[video].num_frames
+        points = np.concatenate([self.store.fixations(video, i) for i in range(count)])
+        if video == plane:
+            return points
+        own, other = self.store.videos[video], self.store.videos[plane]
+        scale = np.array([other.map_width / own.map_width, other.map_height / own.map_height], np.float32)
+        return (points + np.float32(0.5)) * scale - np.float32(0.5)
 
     def _rasterise(self, video: int, points: Float[np.ndarray, "n 2"]) -> Bool[np.ndarray, "h w"]:
         index = self.store.videos[video]

@@ -16,6 +16,9 @@ from jaxtyping import Array, Bool, Float, Num, UInt8
 from avsd_jax import metrics
 from avsd_jax.data.store import VideoStore
 from avsd_jax.evaluators.ground_truth import GroundTruth
+from avsd_jax.extra_metrics import extra_scores
+from avsd_jax.metrics.maps import over_maps
+from avsd_jax.metrics.ranks import is_levels, take
 from avsd_jax.protocols import NATIVE, Protocol, encode, to_ground_truth
 
 # Pixels of ground truth scored by one call: enough to hide the call, little enough to hold at 1080p.
@@ -71,6 +74,10 @@ class Scorer:
         if chunk:
             yield from zip(chunk, self._score(chunk), strict=True)
 
+    def truth_digest(self, video: int) -> str:
+        """A digest of the ground truth of a video; see `GroundTruth.digest`."""
+        return self._truth.digest(video)
+
     def scored_map(self, row: Predicted) -> Float[np.ndarray, "H W"]:
         """The map as the metrics see it, at the size of its ground truth."""
         with jax.enable_x64(self._double or jax.config.jax_enable_x64):
@@ -83,6 +90,7 @@ class Scorer:
         if not row.stored:
             index = self.store.videos[row.video]
             values = encode(values, (index.height, index.width), self.protocol)
+        values = _as_levels(values)
         if values.dtype not in (np.uint8, np.uint16, np.float64):
             values = values.astype(np.float32)
         if values is row.values:
@@ -113,11 +121,11 @@ class Scorer:
         fixations = stack(self._truth.fixations(*w) for w in where)
         most = max(32, int(fixations.sum(axis=(1, 2)).max()))
         with jax.enable_x64(self._double or jax.config.jax_enable_x64):
-            values = _score_maps(
+            values = score_maps(
                 stack(row.values for row in chunk),
                 stack(self._truth.density(*w) for w in where),
                 fixations,
-                stack(self._truth.pool(*w) for w in where),
+                stack(self._truth.pool(*w, self.protocol.pool) for w in where),
                 protocol=self.protocol,
                 double=self._double,
                 max_fixations=1 << (most - 1).bit_length(),
@@ -126,16 +134,54 @@ class Scorer:
         return [{name: float(v[i]) for name, v in columns.items()} for i in range(len(chunk))]
 
 
+def _as_levels(values: Num[np.ndarray, "h w"]) -> Num[np.ndarray, "h w"]:
+    """The levels of a picture that was stored as other numbers; a map that is no picture stays as it is.
+
+    A picture of 8 bits is known by its values, all of which are k or, correctly rounded, k / 255 (of 16 bits:
+    k / 65535), so that its scores do not hang on the kind of file.
+    """
+    if values.dtype in (np.uint8, np.uint16) or values.dtype.kind not in "iuf" or not values.size:
+        return values
+    scales = ((1, np.uint8), (255, np.uint8), (65535, np.uint16))
+    for scale, dtype in scales if values.dtype.kind == "f" else scales[:1]:
+        # A few values first: they tell nearly every other map.
+        if _are_levels(values.ravel()[:64], scale, dtype) and _are_levels(values, scale, dtype):
+            return np.rint(values * np.float64(scale)).astype(dtype)
+    return values
+
+
+def _are_levels(values: Num[np.ndarray, "..."], scale: int, dtype: type) -> bool:
+    highest = np.iinfo(dtype).max / scale
+    low, high = values.min(), values.max()
+    # A map of one value is no picture; a NaN is no level.
+    if not (low >= 0 and high <= highest) or (values.ndim > 1 and low == high):
+        return False
+    levels = np.rint(values * np.float64(scale))
+    if values.dtype.kind == "f":
+        levels = levels.astype(values.dtype) / values.dtype.type(scale)
+    return np.array_equal(levels, values)
+
+
 def _as_unit(values: Num[Array, "*b h w"], double: bool) -> Float[Array, "*b h w"]:
-    """Levels of a picture as numbers in [0, 1]; numbers as they are."""
-    dtype = jnp.float64 if double else jnp.float32
+    """Levels of a picture as numbers in [0, 1]; numbers as they are.
+
+    The quotients are looked up: XLA multiplies by the reciprocal of a constant, which is wrong in the last place at 24
+    of 256 levels and moves levels over the thresholds of the s-AUC.
+    """
+    dtype = np.float64 if double else np.float32
     if jnp.issubdtype(values.dtype, jnp.integer):
-        return values.astype(dtype) / jnp.iinfo(values.dtype).max
+        return take(jnp.asarray(_quotients(np.iinfo(values.dtype).max, dtype)), values.astype(jnp.int32))
     return values.astype(dtype)
 
 
+@functools.cache
+def _quotients(highest: int, dtype: type) -> Float[np.ndarray, " levels"]:
+    """Each level over the highest, correctly rounded."""
+    return np.arange(highest + 1, dtype=dtype) / dtype(highest)
+
+
 @functools.partial(jax.jit, static_argnames=("protocol", "double", "max_fixations"))
-def _score_maps(
+def score_maps(
     values: Num[Array, "b h w"],
     density: UInt8[Array, "b H W"],
     fixations: Bool[Array, "b H W"],
@@ -145,13 +191,30 @@ def _score_maps(
     double: bool,
     max_fixations: int,
 ) -> dict[str, Float[Array, "b"]]:
-    prediction = _as_unit(values, double)
-    native = to_ground_truth(prediction, density.shape[1:], protocol)
-    truth = density.astype(native.dtype) / 255
-    scores = metrics.score(native, truth, fixations, pool, max_fixations, names=protocol.metrics)
+    """All metrics of a batch of maps, each brought to its truth and scored while it is in the cache."""
+    of_one = functools.partial(_score_map, protocol=protocol, double=double, max_fixations=max_fixations)
+    return over_maps(of_one, values, density, fixations, pool)
+
+
+def _score_map(
+    values: Num[Array, "h w"],
+    density: UInt8[Array, "H W"],
+    fixations: Bool[Array, "H W"],
+    pool: Bool[Array, "H W"],
+    *,
+    protocol: Protocol,
+    double: bool,
+    max_fixations: int,
+) -> dict[str, Float[Array, ""]]:
+    native = to_ground_truth(_as_unit(values, double), density.shape, protocol)
+    levels = values if is_levels(values) and protocol.keeps_ranks(values.shape, density.shape) else None
+    names = tuple(name for name in protocol.metrics if name in metrics.METRICS)
+    truth = _as_unit(density, double)
+    scores = metrics.score(native, truth, fixations, pool, max_fixations, names, levels)
+    scores |= extra_scores(protocol.metrics, native, truth, fixations)
     if "s-AUC" in scores and protocol.s_auc_bins != 11:
         scores["s-AUC"] = metrics.s_auc(native, fixations, pool, bins=protocol.s_auc_bins, max_fixations=max_fixations)
     if protocol.empty_density == "nan":
-        empty = density.max(axis=(1, 2)) == 0
+        empty = density.max() == 0
         scores = {name: jnp.where(empty, jnp.nan, value) for name, value in scores.items()}
     return scores

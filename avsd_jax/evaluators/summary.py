@@ -75,6 +75,20 @@ class Table:
         """Mean over the frames of each video; NaN where there is none."""
         return np.divide(self.sums, self.counts, out=np.full(self.sums.shape, np.nan), where=self.counts > 0)
 
+    def videos(self) -> Bool[np.ndarray, " v"]:
+        """Which videos have the score in any split."""
+        return (self.counts > 0).any(axis=0)
+
+    def parts(self, average: str, by_split: bool) -> Float[np.ndarray, " v"]:
+        """What each video adds to `mean`: the parts add up to it. A video of several splits is one."""
+        present = self.counts > 0
+        values, sizes = (np.nan_to_num(self.video_means()), present) if average == "video" else (self.sums, self.counts)
+        size = sizes.sum(axis=1, keepdims=True).astype(float)
+        splits = max(1, (size > 0).sum()) if by_split else 1
+        size = size if by_split else size.sum(axis=0, keepdims=True)
+        shares = np.divide(values, size, out=np.zeros(values.shape), where=size > 0)
+        return shares.sum(axis=0) / splits
+
     def mean(
         self, average: str, by_split: bool, weights: Float[np.ndarray, "b v"] | None = None
     ) -> Float[np.ndarray, " b"]:
@@ -102,7 +116,7 @@ class Table:
         None where fewer than two videos have the score. Every table draws from a generator of its own, so that no
         interval depends on which others are asked for.
         """
-        present = np.flatnonzero((self.counts > 0).any(axis=0))
+        present = np.flatnonzero(self.videos())
         if len(present) < 2:
             return None
         draws = np.random.default_rng(seed).multinomial(
@@ -132,7 +146,8 @@ def summarise(
         by_split: whether the splits' means are averaged, rather than their videos pooled.
 
     Returns:
-        `counts`: videos and frames by group, and unlabelled frames (they are in the group `all` only);
+        `counts`: videos (each once, however many splits have it) and frames by group, and unlabelled frames (they are
+        in the group `all` only);
         `scores[group][metric]`: mean over videos of the mean over a video's frames;
         `frame_scores[group][metric]`: mean over all frames; each of the two where the protocol reports it;
         `intervals`: how they were made, and for `scores` and `frame_scores` [low, high];
@@ -162,9 +177,8 @@ def summarise(
 
 
 def _counts(frames: Frames, groups: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    keys = np.stack([frames.part, frames.video], axis=1)
     return {
-        "videos": {group: len(np.unique(keys[rows], axis=0)) for group, rows in groups.items()},
+        "videos": {group: len(np.unique(frames.video[rows])) for group, rows in groups.items()},
         "frames": {group: int(rows.sum()) for group, rows in groups.items()},
         "unlabelled": int((frames.label < 0).sum()),
     }

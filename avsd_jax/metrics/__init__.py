@@ -17,13 +17,14 @@ from avsd_jax.metrics.distribution import cc, kl, sim
 from avsd_jax.metrics.fixations import fixation_map
 from avsd_jax.metrics.location import information_gain, nss
 from avsd_jax.metrics.suite import METRICS, score
-from avsd_jax.metrics.transport import emd
+from avsd_jax.metrics.transport import check_emd, emd
 
 __all__ = [
     "METRICS",
     "auc_borji",
     "auc_judd",
     "cc",
+    "check_emd",
     "emd",
     "fixation_map",
     "information_gain",

@@ -6,9 +6,16 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Num
+from jaxtyping import Array, Bool, Float, Int, Num
 
 from avsd_jax.errors import InputError
+
+
+def nearest_pixels(points: Float[np.ndarray, "n 2"]) -> Int[np.ndarray, "m 2"]:
+    """Returns the whole (x, y) nearest to each point that is finite, rounded as `fixation_map` does."""
+    points = points[np.isfinite(points).all(axis=1)]
+    floor = np.floor(points)
+    return (floor + (points - floor >= 0.5)).astype(np.int64)
 
 
 @functools.partial(jax.jit, static_argnames="size")

@@ -133,14 +133,14 @@ def pysaliency_density(x: Float[Array, "*b h w"], floor: float = 0.0) -> Float[A
 
 
 def centred(x: Float[Array, "*b h w"]) -> Float[Array, "*b h w"]:
-    """Subtracts each map's mean, twice: the second pass removes the rounding of a long float32 sum."""
+    """Subtracts each map's mean, in float32 twice: the second pass removes the rounding of a long sum."""
     pixels = x.shape[-2] * x.shape[-1]
-    for _ in range(2):
+    for _ in range(1 if x.dtype == jnp.float64 else 2):
         x = x - per_map(total(x) / pixels)
     return x
 
 
-def over_maps(function: Callable[..., Any], *maps: Shaped[Array, "*b h w"]) -> Any:
+def over_maps(function: Callable[..., Any], *maps: Shaped[Array, "*b _ _"]) -> Any:
     """Applies a function of single maps `[H, W]`, which returns scalars, to every map of a batch.
 
     One at a time on a CPU, where a map that stays in the cache is some five times faster; all at once on an

@@ -3,7 +3,7 @@
 Areas under ROC curves are sums of these. Sorting the map is slow in XLA on a CPU and reading a table is slower
 than comparing, so: few marked values are compared with every pixel; more are looked up in a table of equal
 ranges of value, whose few ambiguous entries are compared after; where one range holds many marked values, and
-where there are very many, a binary search serves.
+where there are very many, a binary search serves. Levels of a picture need no comparison: a table has them all.
 """
 
 from collections.abc import Callable
@@ -11,12 +11,14 @@ from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Shaped, UInt32
+from jaxtyping import Array, Bool, Float, Int, Num, Shaped, UInt, UInt32
 
 from avsd_jax.metrics.maps import chunk_sums, count
 
-# Up to this bound every marked value is compared with every pixel.
+# Up to this bound every marked value is compared with every pixel; float64 takes too long for that.
 COMPARED = 64
+# Pixels that share a range with a marked value are listed and compared alone, if they are at most so many.
+LISTED = 8192
 # Ranges of value in the table, and how many values the fullest may hold before a binary search is faster.
 RANGES = 16384
 FULLEST = 6
@@ -31,7 +33,7 @@ T = TypeVar("T")
 
 
 def rank_statistic(
-    x: Float[Array, "h w"],
+    x: Num[Array, "h w"],
     positive: Bool[Array, "h w"],
     negative: Bool[Array, "h w"],
     max_positives: int | None,
@@ -41,28 +43,51 @@ def rank_statistic(
     NaN without positives or negatives, with more positives than the bound (if any) and where the map is not
     finite.
     """
-    n, m = count(positive), count(negative)
-    wins = wins_over(x, positive, n, max_positives)
+    n = count(positive)
+    return rank_statistic_of(x, wins_over(x, positive, n, max_positives), n, negative, max_positives)
+
+
+def rank_statistic_of(
+    x: Num[Array, "h w"],
+    wins: Int[Array, "h w"],
+    n: Int[Array, ""],
+    negative: Bool[Array, "h w"],
+    max_positives: int | None,
+) -> Float[Array, ""]:
+    """`rank_statistic` where the wins over each pixel and the number of positives are known."""
+    dtype, m = score_dtype(x), count(negative)
     # Products instead of a choice: XLA would branch on it at every pixel. Sums of short runs are exact and
     # cannot overflow; the last sum may round.
-    doubled = chunk_sums(wins * negative).astype(x.dtype).sum()
-    value = doubled / 2 / n.astype(x.dtype) / m.astype(x.dtype)
+    doubled = chunk_sums(wins * negative).astype(dtype).sum()
+    value = doubled / 2 / n.astype(dtype) / m.astype(dtype)
     bounded = True if max_positives is None else n <= max_positives
-    defined = (n > 0) & (m > 0) & bounded & jnp.isfinite(x.max() - x.min())
-    return jnp.where(defined, value, jnp.nan)
+    finite = True if is_levels(x) else jnp.isfinite(x.max() - x.min())
+    return jnp.where((n > 0) & (m > 0) & bounded & finite, value, jnp.nan)
+
+
+def is_levels(x: Num[Array, "..."]) -> bool:
+    """Whether a map holds a picture's levels, of 8 or 16 bits."""
+    return x.dtype in (jnp.uint8, jnp.uint16)
+
+
+def score_dtype(x: Num[Array, "..."]) -> jnp.dtype:
+    """The type of a score: levels are ranked exactly, and scored in the best precision that is switched on."""
+    return jnp.result_type(float) if is_levels(x) else x.dtype
 
 
 def wins_over(
-    x: Float[Array, "h w"], marked: Bool[Array, "h w"], n: Int[Array, ""], bound: int | None
+    x: Num[Array, "h w"], marked: Bool[Array, "h w"], n: Int[Array, ""], bound: int | None
 ) -> Int[Array, "h w"]:
     """For each pixel twice the number of marked values above it, plus the number of those equal to it.
 
     Args:
-        x: a finite map.
+        x: a finite map, or levels.
         marked: which pixels' values count.
         n: the number of marked pixels.
         bound: at least `n` (else the counts are meaningless); None: any number.
     """
+    if is_levels(x):
+        return _by_level(x, marked, n)
     return few_or_many(
         n, bound, x.size, lambda few: _wins_of_few(x, marked, n, few), lambda: _wins_of_many(x, marked, n)
     )
@@ -140,7 +165,7 @@ def _wins_of_few(
     at = positions(packed(marked), bound)
     known, at = at < x.size, jnp.minimum(at, x.size - 1)
     values = take(x.ravel(), at)
-    if bound <= COMPARED:
+    if bound <= COMPARED and x.dtype != jnp.float64:
         return _by_comparing(x, jnp.where(known, values, -jnp.inf))
     low, high = x.min(), x.max()
     scale = jnp.where(high > low, RANGES / (high - low), 0)
@@ -149,10 +174,18 @@ def _wins_of_few(
     own = jnp.where(known, take(ranges.ravel(), at), RANGES)
     ascending = jnp.sort(jnp.where(known, values, jnp.inf))
     held = jnp.zeros(RANGES, jnp.int32).at[own].add(1, mode="drop")
-    return jax.lax.cond(
-        held.max() <= FULLEST,
-        lambda: _by_table(x, ranges, ascending, held, n),
-        lambda: _by_search(x, ascending, n),
+
+    def of_all() -> Int[Array, "h w"]:
+        return jax.lax.cond(
+            held.max() <= FULLEST,
+            lambda: _by_table(x, ranges, ascending, held, n),
+            lambda: _by_search(x, ascending, n),
+        )
+
+    shared = packed(take(held > 0, ranges))
+    listed = jax.lax.population_count(shared).astype(jnp.int32).sum()
+    return few_or_many(
+        listed, None, x.size, lambda most: _by_list(x, ranges, shared, most, ascending, held, n), of_all, LISTED
     )
 
 
@@ -166,6 +199,46 @@ def _by_comparing(x: Float[Array, "h w"], values: Float[Array, "n"]) -> Int[Arra
     for value in values:
         wins += (value > x).astype(jnp.int32) + (value >= x).astype(jnp.int32)
     return wins
+
+
+def _by_level(x: UInt[Array, "h w"], marked: Bool[Array, "h w"], n: Int[Array, ""]) -> Int[Array, "h w"]:
+    """Looks each level up in a table of all there are."""
+    levels, size = x.astype(jnp.int32), jnp.iinfo(x.dtype).max + 1
+
+    def count_by_level(own: Int[Array, "p"]) -> Int[Array, "levels"]:
+        return jnp.zeros(size, jnp.int32).at[own].add(1, mode="drop")
+
+    def of_few(most: int) -> Int[Array, "levels"]:
+        at = positions(packed(marked), most)
+        return count_by_level(jnp.where(at < x.size, take(levels.ravel(), jnp.minimum(at, x.size - 1)), size))
+
+    held = few_or_many(n, None, x.size, of_few, lambda: count_by_level(jnp.where(marked, levels, size).ravel()))
+    return take(2 * (n - jnp.cumsum(held)) + held, levels)
+
+
+def _by_list(
+    x: Float[Array, "h w"],
+    ranges: Int[Array, "h w"],
+    shared: UInt32[Array, "words"],
+    most: int,
+    ascending: Float[Array, "n"],
+    held: Int[Array, "r"],
+    n: Int[Array, ""],
+) -> Int[Array, "h w"]:
+    """As `_by_table`, with comparisons at the listed pixels alone: at most `most`, flagged in `shared`."""
+    ends = jnp.cumsum(held)
+    at = positions(shared, most)
+    known, inside = at < x.size, jnp.minimum(at, x.size - 1)
+    values, own = take(x.ravel(), inside), take(ranges.ravel(), inside)
+    first, number = take(ends - held, own), take(held, own)
+
+    def compare(j: Int[Array, ""], wins: Int[Array, "l"]) -> Int[Array, "l"]:
+        value = jnp.where(j < number, take(ascending, jnp.minimum(first + j, ascending.size - 1)), -jnp.inf)
+        return wins + (value > values) + (value >= values)
+
+    wins = jax.lax.fori_loop(0, held.max(), compare, jnp.zeros(most, jnp.int32))
+    base = take(2 * (n - ends), ranges).ravel()
+    return base.at[jnp.where(known, at, x.size)].add(wins, mode="drop").reshape(x.shape)
 
 
 def _by_table(

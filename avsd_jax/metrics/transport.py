@@ -7,7 +7,7 @@ import warnings
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, UInt32
 
 from avsd_jax.errors import InputError
 from avsd_jax.metrics.maps import Maps, Scores, as_float, check_shapes, per_map, total
@@ -49,8 +49,29 @@ def emd(pred: Maps, density: Maps, shrink: int = 32) -> Scores:
     of_density = [bicubic_matrix(old, new, 1 / shrink) for old, new in zip(pred.shape[-2:], size, strict=True)]
     of_pred = [bicubic_matrix(old, new) for old, new in zip(pred.shape[-2:], size, strict=True)]
     surplus = _sum_to_one(apply_matrices(pred, *of_pred)) - _sum_to_one(apply_matrices(density, *of_density))
+    if surplus.dtype == jnp.float64:
+        # As words: where float64 is switched on by `jax.enable_x64` alone, callbacks would get float32.
+        words = jax.lax.bitcast_convert_type(surplus, jnp.uint32)
+        result = jax.ShapeDtypeStruct((*surplus.shape[:-2], 2), jnp.uint32)
+        found = jax.pure_callback(_distances_of_words, result, words, vmap_method="broadcast_all")
+        return jax.lax.bitcast_convert_type(found, jnp.float64)
     result = jax.ShapeDtypeStruct(surplus.shape[:-2], surplus.dtype)
     return jax.pure_callback(_distances, result, surplus, vmap_method="broadcast_all")
+
+
+def _distances_of_words(words: UInt32[Array | np.ndarray, "*b h w 2"]) -> UInt32[np.ndarray, "*b 2"]:
+    """`_distances` of float64 numbers that come, and go, as two words each."""
+    found = _distances(np.ascontiguousarray(words).view(np.float64)[..., 0])
+    return np.ascontiguousarray(found[..., None]).view(np.uint32)
+
+
+def check_emd() -> None:
+    """Sees to it that the package which `emd` needs is there.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    _pot()
 
 
 def _sum_to_one(x: Float[Array, "*b h w"]) -> Float[Array, "*b h w"]:
