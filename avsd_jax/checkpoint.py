@@ -7,7 +7,6 @@ its folder, so a run killed at any moment leaves only whole steps.
 
 import json
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 from ml_collections import ConfigDict
 
+from avsd_jax import staging
 from avsd_jax.errors import InputError
 
 Tree = Mapping[str, Any]
@@ -149,24 +149,16 @@ def save_variables(directory: str | Path, config: ConfigDict | Mapping[str, Any]
         variables: `{"params": ..., "batch_stats": ...}`.
 
     Raises:
-        InputError: `directory` holds something already.
+        InputError: `directory` holds something already, or cannot be written to.
+        StorageError: the disk is full or read-only.
     """
-    directory = Path(directory).absolute()
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise InputError(f"{directory} is not empty: give a new folder, or remove it first")
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
-    try:
-        write_config(temporary, config)
-        checkpointer = Checkpointer(temporary)
-        checkpointer.save(0, {"variables": dict(variables)})
-        checkpointer.close()
-        temporary.chmod(0o755)
-        if directory.exists():
-            directory.rmdir()
-        temporary.rename(directory)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with staging.new_folder(directory) as folder:
+        write_config(folder, config)
+        checkpointer = Checkpointer(folder)
+        try:
+            checkpointer.save(0, {"variables": dict(variables)})
+        finally:
+            checkpointer.close()
 
 
 def _read_item(manager: ocp.CheckpointManager, step: int, item: str) -> Tree:

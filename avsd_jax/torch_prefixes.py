@@ -1,0 +1,230 @@
+"""Where in a checkpoint a network's weights are, whatever the training script wrapped them in.
+
+Scripts nest state dicts ("state_dict", "ema", ...) and put prefixes before keys ("module.", "model.", "net.", any
+attribute of a Lightning module). No list of them is kept: the nesting and prefix are those under which most keys of
+the network's layout are found. Only the names that PyTorch's own wrappers insert, also in the middle of a key, are known.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from flax import traverse_util
+
+from avsd_jax.errors import InputError
+from avsd_jax.torch_layouts import NAMES, Layout, candidates, checkpoint_key
+
+# DataParallel and EMA copies, torch.compile, FSDP, activation checkpointing, DeepSpeed.
+_INSERTED = {
+    "module",
+    "_orig_mod",
+    "_fsdp_wrapped_module",
+    "_fpw_module",
+    "_checkpoint_wrapped_module",
+    "_forward_module",
+}
+
+# A file may nest dictionaries so deep; more is a loop.
+_MAX_DEPTH = 8
+
+# Below this share of a network's keys a prefix is chance: ResNets have a "conv1.weight" in every block.
+_LIKELY, _POSSIBLE = 0.5, 0.2
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One array of a checkpoint.
+
+    Attributes:
+        home: path of the dictionary that holds it, "" for the outermost.
+        key: its path in the file, dots between the parts.
+        array: anything that has a shape.
+    """
+
+    home: str
+    key: str
+    array: Any
+
+    @functools.cached_property
+    def bare(self) -> str:
+        """The key without what PyTorch's wrappers insert."""
+        return ".".join(part for part in self.key.split(".") if part not in _INSERTED)
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """The arrays of one network.
+
+    Attributes:
+        arrays: {key in the network's layout: array}.
+        prefix: where they are in the file, for messages; "" for its outermost keys without a prefix.
+        left_out: keys of the same dictionary that are no part of it.
+    """
+
+    arrays: dict[str, Any]
+    prefix: str
+    left_out: tuple[str, ...]
+
+
+def entries(content: Any, home: str = "", depth: int = 0) -> Iterator[Entry]:
+    """Yields all arrays in nested dictionaries and sequences that lie under keys of text."""
+    if isinstance(content, Mapping):
+        items = [(key, value) for key, value in content.items() if isinstance(key, str)]
+    elif isinstance(content, list | tuple):
+        items = [(str(index), value) for index, value in enumerate(content) if not hasattr(value, "shape")]
+    else:
+        return
+    for key, value in items:
+        path = f"{home}.{key}" if home else key
+        if hasattr(value, "shape") and hasattr(value, "dtype"):
+            yield Entry(home, path, value)
+        elif depth < _MAX_DEPTH:
+            yield from entries(value, path, depth + 1)
+
+
+def find_part(name: str, found: Sequence[Entry], weights: str | None = None) -> Part:
+    """Finds a network's arrays among those of a file.
+
+    Args:
+        name: one of `avsd_jax.torch_layouts.NAMES`.
+        found: the file's arrays.
+        weights: which of several copies: its path in the file, "." for the outermost keys; None where there is one.
+
+    Returns:
+        The network's part. Nothing is said of whether it is complete.
+
+    Raises:
+        InputError: unknown name; several copies with different values; one key twice with different values; the
+            file is of a larger network, of which this is a part.
+    """
+    votes, wanted = _best_votes(name, found)
+    share = {prefix: len(keys) / len(wanted) for prefix, keys in votes.items()}
+    best = min(votes, key=lambda prefix: (-len(votes[prefix]), len(prefix)), default="")
+    if share.get(best, 0) < _POSSIBLE:
+        return _unlikely(found)
+    copies = [p for p in votes if share[p] >= _LIKELY and len(votes[p]) == len(votes[best])] or [best]
+    labels = {prefix: _label(votes[prefix]) for prefix in sorted(copies, key=len)}
+    if weights is not None:
+        chosen = [prefix for prefix, label in labels.items() if _is_within(label, weights.strip(".") or ".")]
+        if not chosen:
+            raise InputError(f"--weights={weights}: the checkpoint holds {name} under {_listed(labels.values())}")
+        best = chosen[0]
+    elif not _are_equal([votes[prefix] for prefix in labels]):
+        raise InputError(
+            f"the checkpoint holds {name} {len(labels)} times, with different weights, under "
+            f"{_listed(labels.values())}: choose with --weights=PATH"
+        )
+    else:
+        best = next(iter(labels))
+    others = [prefix for prefix in labels if prefix != best and prefix.startswith(best)]
+    homes = {entry.home for entry in votes[best].values()}
+    beside = [e for e in found if e.home in homes and not e.bare.startswith(tuple(others or ["\0"]))]
+    inside = [e for e in beside if e.bare.startswith(best)]
+    left_out = tuple(e.key for e in beside if not e.bare.startswith(best) and not _is_copy(e, labels))
+    if weights is None and any(np.shape(e.array) for e in beside if e.key in left_out):
+        _refuse_larger(name, found, len(votes[best]))
+    return Part(_by_bare_key(inside, best), labels[best], left_out)
+
+
+def _best_votes(name: str, found: Sequence[Entry]) -> tuple[dict[str, dict[str, Entry]], frozenset[str]]:
+    """The prefixes under which keys of the network are found, {prefix: {key: entry}}, and the network's keys."""
+    results = []
+    for layout in candidates(name, [entry.bare for entry in found]):
+        wanted, votes = _default_keys(layout), {}
+        for entry in found:
+            for cut in _cuts(entry.bare):
+                if entry.bare[cut:] in wanted:
+                    votes.setdefault(entry.bare[:cut], {}).setdefault(entry.bare[cut:], entry)
+        results.append((max(map(len, votes.values()), default=0) / len(wanted), votes, wanted))
+    _, votes, wanted = max(results, key=lambda result: result[0])
+    return votes, wanted
+
+
+def _cuts(key: str) -> Iterator[int]:
+    """Yields where a key may be cut into prefix and rest."""
+    yield 0
+    for index, character in enumerate(key):
+        if character == ".":
+            yield index + 1
+
+
+@functools.cache
+def _default_keys(layout: Layout) -> frozenset[str]:
+    """The keys of a network with default options: those of its variants differ little."""
+    paths = traverse_util.flatten_dict(layout.variables(layout.options({}), {}))
+    return frozenset(checkpoint_key(path, layout) for path in paths)
+
+
+def _unlikely(found: Sequence[Entry]) -> Part:
+    """The dictionary with most arrays, where nothing fits: what is wrong with it is said by whoever reads it."""
+    homes = [entry.home for entry in found]
+    home = max(dict.fromkeys(homes), key=homes.count, default="")
+    inside = [entry for entry in found if entry.home == home]
+    prefix = ".".join(part for part in home.split(".") if part not in _INSERTED)
+    return Part(_by_bare_key(inside, f"{prefix}." if prefix else ""), home, ())
+
+
+def _label(votes: Mapping[str, Entry]) -> str:
+    """A prefix as the file has it; "." where it has none."""
+    key, entry = next(iter(votes.items()))
+    parts, missing = entry.key.split("."), key.count(".") + 1
+    while missing:
+        missing -= parts.pop() not in _INSERTED
+    return ".".join(parts) or "."
+
+
+def _is_within(label: str, path: str) -> bool:
+    return label == path or label.startswith(f"{path}.")
+
+
+def _listed(labels: Any) -> str:
+    return ", ".join(repr(label) for label in labels)
+
+
+def _are_equal(copies: Sequence[Mapping[str, Entry]]) -> bool:
+    first, *others = copies
+    return all(
+        other.keys() == first.keys() and all(_is_equal(entry, first[key]) for key, entry in other.items())
+        for other in others
+    )
+
+
+def _is_equal(one: Entry, other: Entry) -> bool:
+    if one.array is other.array:
+        return True
+    if np.shape(one.array) != np.shape(other.array):
+        return False
+    a, b = np.asarray(one.array), np.asarray(other.array)
+    return a.dtype == b.dtype and np.ascontiguousarray(a).tobytes() == np.ascontiguousarray(b).tobytes()
+
+
+def _is_copy(entry: Entry, labels: Mapping[str, str]) -> bool:
+    return any(prefix and entry.bare.startswith(prefix) for prefix in labels)
+
+
+def _by_bare_key(inside: Sequence[Entry], prefix: str) -> dict[str, Any]:
+    held: dict[str, Entry] = {}
+    for entry in inside:
+        key = entry.bare.removeprefix(prefix)
+        if key in held and not _is_equal(entry, held[key]):
+            raise InputError(
+                f"the checkpoint has both {held[key].key!r} and {entry.key!r}, with different values: remove one"
+            )
+        held.setdefault(key, entry)
+    return {key: entry.array for key, entry in held.items()}
+
+
+def _refuse_larger(name: str, found: Sequence[Entry], matched: int) -> None:
+    """Refuses a file that is whole a network of which `name` is a part.
+
+    Raises:
+        InputError: it is.
+    """
+    for other in NAMES:
+        if other != name:
+            votes, wanted = _best_votes(other, found)
+            most = max(map(len, votes.values()), default=0)
+            if most > matched and most >= 0.9 * len(wanted):
+                raise InputError(f"the checkpoint is of {other}, of which {name} is a part: give --model={other}")
