@@ -2,7 +2,7 @@
 
 Scripts nest state dicts ("state_dict", "ema", ...) and put prefixes before keys ("module.", "model.", "net.", any
 attribute of a Lightning module). No list of them is kept: the nesting and prefix are those under which most keys of
-the network's layout are found. Only the names that PyTorch's own wrappers insert, also in the middle of a key, are known.
+the network's layout are found. Only the names that PyTorch's own wrappers insert, also within a key, are known.
 """
 
 import dataclasses
