@@ -29,8 +29,9 @@ _PYTORCH = "give the PyTorch checkpoint that it was made from"
 _AGAIN = "download it again"
 _ARCHIVED = re.compile(r"\.(pt|pth|pkl|bin|ckpt|tar|safetensors|h5|onnx|npz)$", re.IGNORECASE)
 
-# The number that PyTorch before 1.6 puts first.
+# The number that PyTorch before 1.6 puts first, and what a file of its own begins with.
 _TORCH_PICKLE = b"l\xfc\x9cF\xf9 j\xa8P\x19"
+_TORCH_START = b"\x80\x02\x8a\n" + _TORCH_PICKLE
 
 # How many bytes are looked at, and where a tar names itself.
 _HEAD, _TAR = 4096, 257
@@ -53,7 +54,9 @@ def foreign(path: Path) -> str | None:
         return _zip(path)
     if head[_TAR : _TAR + 5] == b"ustar" or _is_old_tar(path, head):
         return _tar(path)
-    return _binary(path, head, tail) or _text(head)
+    if not head or _TORCH_PICKLE in head[:32] or _TORCH_START.startswith(head):
+        return None
+    return _binary(path, head, tail) or _text(head) or f"begins with {head[:8]!r}, as no checkpoint does: {_AGAIN}"
 
 
 def _binary(path: Path, head: bytes, tail: bytes) -> str | None:
@@ -66,12 +69,12 @@ def _binary(path: Path, head: bytes, tail: bytes) -> str | None:
         return f"is an ONNX model: {_PYTORCH}"
     if head[:1] in (b"\x04", b"\x03") and b"V 1" in head[:24]:
         return "is a file of Torch 7 (Lua): give a checkpoint of PyTorch"
-    if re.match(rb"\x80[\x02-\x05]", head) and _TORCH_PICKLE not in head[:32]:
+    if re.match(rb"\x80[\x02-\x05]", head):
         return (
             "is a Python pickle that torch.save did not write, and opening it could run code: load it where it is "
             "trusted and save the weights with torch.save"
         )
-    return f"holds zeros where it should begin: {_AGAIN}" if head and not any(head) else None
+    return None if any(head) else f"holds zeros where it should begin: {_AGAIN}"
 
 
 def _text(head: bytes) -> str | None:

@@ -44,9 +44,9 @@ _HARMLESS = (
     "fractions.Fraction",
     "uuid.UUID",
     "torch.torch_version.TorchVersion",
-    "builtins.frozenset",
-    "builtins.range",
-    "builtins.slice",
+    # As what a defaultdict makes its values with, too.
+    *(f"builtins.{name}" for name in ("bool", "bytes", "dict", "float", "frozenset", "int", "list", "range")),
+    *(f"builtins.{name}" for name in ("slice", "str", "tuple")),
 )
 
 
@@ -187,16 +187,23 @@ def _classes(path: Path, is_zip: bool) -> set[str]:
 def _globals(file: BinaryIO) -> set[str]:
     from torch._weights_only_unpickler import IMPORT_MAPPING, NAME_MAPPING
 
-    found, strings = set(), []
+    found: set[str] = set()
+    pushed: list[str | None] = []
+    memo: dict[int, str | None] = {}
     for opcode, argument, _ in pickletools.genops(file):
-        if "UNICODE" in opcode.name:
-            strings.append(argument)
         if opcode.name == "GLOBAL":
             module, name = argument.split(" ", 1)
             module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
             found.add(f"{module}.{name}")
-        elif opcode.name == "STACK_GLOBAL" and len(strings) >= 2:
-            found.add(".".join(strings[-2:]))
+        elif opcode.name == "STACK_GLOBAL":
+            found.add(".".join(map(str, pushed[-2:])))
+        # Names come from the memo the second time.
+        if opcode.name == "MEMOIZE" or opcode.name.endswith("PUT"):
+            memo[len(memo) if argument is None else argument] = pushed[-1] if pushed else None
+        elif opcode.name.endswith("GET"):
+            pushed.append(memo.get(argument))
+        else:
+            pushed.append(argument if "UNICODE" in opcode.name else None)
     return found
 
 
@@ -221,7 +228,7 @@ def _failure(error: Exception) -> str:
     if "legacy .tar format" in text:
         return "is a file of PyTorch before 0.1.10: load it with an old PyTorch and save its state_dict() anew"
     if "Unsupported operand" in text:
-        return "was saved with another pickle protocol, or is damaged: save it with torch.save's own protocol"
+        return "was saved with another pickle protocol, or is damaged: save it without the argument pickle_protocol"
     if "Unsupported" in text or "Can only" in text or "Trying to" in text:
         return f"holds more than tensors ({text[:160]}), and opening it could run code: save its state_dict() alone"
     return f"cannot be read as a PyTorch checkpoint ({text[:120] or type(error).__name__}): download it again"

@@ -99,33 +99,53 @@ def find_part(name: str, found: Sequence[Entry], weights: str | None = None) -> 
         InputError: unknown name; several copies with different values; one key twice with different values; the
             file is of a larger network, of which this is a part.
     """
-    votes, wanted = _best_votes(name, found)
+    chosen = found if weights is None else _chosen(found, weights)
+    votes, wanted = _best_votes(name, chosen)
     share = {prefix: len(keys) / len(wanted) for prefix, keys in votes.items()}
     best = min(votes, key=lambda prefix: (-len(votes[prefix]), len(prefix)), default="")
     if share.get(best, 0) < _POSSIBLE:
+        if weights is not None:
+            raise InputError(f"--weights={weights}: the checkpoint holds no {name} there: give the path of its weights")
         return _unlikely(found)
     copies = [p for p in votes if share[p] >= _LIKELY and len(votes[p]) == len(votes[best])] or [best]
     labels = {prefix: _label(votes[prefix]) for prefix in sorted(copies, key=len)}
-    if weights is not None:
-        chosen = [prefix for prefix, label in labels.items() if _is_within(label, weights.strip(".") or ".")]
-        if not chosen:
-            raise InputError(f"--weights={weights}: the checkpoint holds {name} under {_listed(labels.values())}")
-        best = chosen[0]
-    elif not _are_equal([votes[prefix] for prefix in labels]):
+    best = next(iter(labels))
+    if not (weights == "." and labels[best] == ".") and not _are_equal([votes[prefix] for prefix in labels]):
         raise InputError(
             f"the checkpoint holds {name} {len(labels)} times, with different weights, under "
-            f"{_listed(labels.values())}: choose with --weights=PATH"
+            f"{', '.join(map(repr, labels.values()))}: choose with --weights=PATH"
         )
-    else:
-        best = next(iter(labels))
-    others = [prefix for prefix in labels if prefix != best and prefix.startswith(best)]
-    homes = {entry.home for entry in votes[best].values()}
-    beside = [e for e in found if e.home in homes and not e.bare.startswith(tuple(others or ["\0"]))]
-    inside = [e for e in beside if e.bare.startswith(best)]
-    left_out = tuple(e.key for e in beside if not e.bare.startswith(best) and not _is_copy(e, labels))
-    if weights is None and any(np.shape(e.array) for e in beside if e.key in left_out):
-        _refuse_larger(name, found, len(votes[best]))
-    return Part(_by_bare_key(inside, best), labels[best], left_out)
+    inside, left_out = _divided(chosen, votes[best], best, labels)
+    if any(np.shape(entry.array) for entry in left_out):
+        _refuse_larger(name, chosen, len(votes[best]))
+    return Part(_by_bare_key(inside, best), labels[best], tuple(e.key for e in left_out if np.shape(e.array)))
+
+
+def _chosen(found: Sequence[Entry], weights: str) -> list[Entry]:
+    """The arrays under a path of the file; "." for those that no wrapper of PyTorch's has moved."""
+    if weights == ".":
+        return [entry for entry in found if entry.key.partition(".")[0] not in _INSERTED]
+    return [entry for entry in found if entry.key.startswith(f"{weights.rstrip('.')}.")]
+
+
+def _divided(
+    found: Sequence[Entry], votes: Mapping[str, Entry], best: str, labels: Mapping[str, str]
+) -> tuple[list[Entry], list[Entry]]:
+    """The arrays of the dictionaries that hold the network: those under its prefix, and those beside it.
+
+    Other copies of the network are in neither.
+    """
+    homes = {entry.home for entry in votes.values()}
+    copies = tuple(prefix for prefix in labels if prefix and prefix != best)
+    path = "" if labels[best] == "." or len({_label({k: e}) for k, e in votes.items()}) > 1 else f"{labels[best]}."
+    inside, beside = [], []
+    for entry in found:
+        if entry.home not in homes or entry.bare.startswith(copies):
+            continue
+        known = entry.bare.startswith(best) and entry.bare.removeprefix(best) in votes
+        is_inside = known or (entry.bare.startswith(best) and entry.key.startswith(path))
+        (inside if is_inside else beside).append(entry)
+    return inside, beside
 
 
 def _best_votes(name: str, found: Sequence[Entry]) -> tuple[dict[str, dict[str, Entry]], frozenset[str]]:
@@ -175,14 +195,6 @@ def _label(votes: Mapping[str, Entry]) -> str:
     return ".".join(parts) or "."
 
 
-def _is_within(label: str, path: str) -> bool:
-    return label == path or label.startswith(f"{path}.")
-
-
-def _listed(labels: Any) -> str:
-    return ", ".join(repr(label) for label in labels)
-
-
 def _are_equal(copies: Sequence[Mapping[str, Entry]]) -> bool:
     first, *others = copies
     return all(
@@ -200,17 +212,14 @@ def _is_equal(one: Entry, other: Entry) -> bool:
     return a.dtype == b.dtype and np.ascontiguousarray(a).tobytes() == np.ascontiguousarray(b).tobytes()
 
 
-def _is_copy(entry: Entry, labels: Mapping[str, str]) -> bool:
-    return any(prefix and entry.bare.startswith(prefix) for prefix in labels)
-
-
 def _by_bare_key(inside: Sequence[Entry], prefix: str) -> dict[str, Any]:
     held: dict[str, Entry] = {}
     for entry in inside:
         key = entry.bare.removeprefix(prefix)
         if key in held and not _is_equal(entry, held[key]):
             raise InputError(
-                f"the checkpoint has both {held[key].key!r} and {entry.key!r}, with different values: remove one"
+                f"the checkpoint has both {held[key].key!r} and {entry.key!r}, with different values: "
+                "choose with --weights=PATH, the part of the path before the network's own keys"
             )
         held.setdefault(key, entry)
     return {key: entry.array for key, entry in held.items()}
