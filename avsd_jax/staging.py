@@ -11,6 +11,7 @@ import secrets
 import shutil
 import signal
 import stat
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -171,4 +172,5 @@ def _stops_on_sigterm() -> Iterator[None]:
 
 
 def _exit(signum: int, frame: FrameType | None) -> None:
+    print(f"error: stopped by {signal.Signals(signum).name}", file=sys.stderr)
     raise SystemExit(128 + signum)
