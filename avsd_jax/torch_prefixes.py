@@ -32,6 +32,9 @@ _MAX_DEPTH = 8
 # Below this share of a network's keys a prefix is chance: ResNets have a "conv1.weight" in every block.
 _LIKELY, _POSSIBLE = 0.5, 0.2
 
+# So many arrays beside a network, against its own, may be a larger network's: a loss or a metric has fewer.
+_SOME = 0.05
+
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
@@ -116,9 +119,10 @@ def find_part(name: str, found: Sequence[Entry], weights: str | None = None) -> 
             f"{', '.join(map(repr, labels.values()))}: choose with --weights=PATH"
         )
     inside, left_out = _divided(chosen, votes[best], best, labels)
-    if any(np.shape(entry.array) for entry in left_out):
+    beside = tuple(entry.key for entry in left_out if np.shape(entry.array))
+    if len(beside) > _SOME * len(votes[best]):
         _refuse_larger(name, chosen, len(votes[best]))
-    return Part(_by_bare_key(inside, best), labels[best], tuple(e.key for e in left_out if np.shape(e.array)))
+    return Part(_by_bare_key(inside, best), labels[best], beside)
 
 
 def _chosen(found: Sequence[Entry], weights: str) -> list[Entry]:
