@@ -142,12 +142,13 @@ def _divided(
     homes = {entry.home for entry in votes.values()}
     copies = tuple(prefix for prefix in labels if prefix and prefix != best)
     path = "" if labels[best] == "." or len({_label({k: e}) for k, e in votes.items()}) > 1 else f"{labels[best]}."
+    held = {entry.bare for entry in found if entry.home in homes and entry.key.startswith(path)}
     inside, beside = [], []
     for entry in found:
         if entry.home not in homes or entry.bare.startswith(copies):
             continue
-        known = entry.bare.startswith(best) and entry.bare.removeprefix(best) in votes
-        is_inside = known or (entry.bare.startswith(best) and entry.key.startswith(path))
+        # A key without the wrapper that all others have is beside, unless it is there with it too.
+        is_inside = entry.bare.startswith(best) and (entry.bare in held or entry.key.startswith(path))
         (inside if is_inside else beside).append(entry)
     return inside, beside
 
