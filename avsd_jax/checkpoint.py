@@ -10,7 +10,6 @@ import json
 import logging as std_logging
 import shutil
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,7 +22,7 @@ from absl import logging
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
-from avsd_jax import whole_files
+from avsd_jax import staging, whole_files
 from avsd_jax.errors import InputError, storage_error
 
 Tree = Mapping[str, Any]
@@ -260,6 +259,27 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Turns off what Orbax logs and TensorStore's threads print of writes that fail.
+
+    Those threads end some time after the failure, so that their hook stays where the block raises.
+    """
+    verbosity, hook = logging.get_verbosity(), sys.unraisablehook
+
+    def ignore_closed_loops(unraisable: Any) -> None:
+        if not isinstance(unraisable.exc_value, RuntimeError):
+            hook(unraisable)
+
+    logging.set_verbosity(logging.FATAL)
+    sys.unraisablehook = ignore_closed_loops
+    try:
+        yield
+        sys.unraisablehook = hook
+    finally:
+        logging.set_verbosity(verbosity)
+
+
 def save_variables(directory: str | Path, config: ConfigDict | Mapping[str, Any], variables: Tree) -> None:
     """Writes a model folder that `load_for_inference` reads: step 0 and the configuration.
 
@@ -269,24 +289,17 @@ def save_variables(directory: str | Path, config: ConfigDict | Mapping[str, Any]
         variables: `{"params": ..., "batch_stats": ...}`.
 
     Raises:
-        InputError: `directory` holds something already.
+        InputError: `directory` holds something already, or cannot be written to.
+        StorageError: the disk is full or read-only.
     """
-    directory = Path(directory).absolute()
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise InputError(f"{directory} is not empty: give a new folder, or remove it first")
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
-    try:
-        write_config(temporary, config)
-        checkpointer = Checkpointer(temporary)
-        checkpointer.save(0, {"variables": dict(variables)})
-        checkpointer.close()
-        temporary.chmod(0o755)
-        if directory.exists():
-            directory.rmdir()
-        temporary.rename(directory)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    # Orbax reports a full disk with hundreds of lines; what it raises says the same.
+    with staging.new_folder(directory) as folder, _quiet():
+        write_config(folder, config)
+        checkpointer = Checkpointer(folder)
+        try:
+            checkpointer.save(0, {"variables": dict(variables)})
+        finally:
+            checkpointer.close()
 
 
 def _read_item(manager: ocp.CheckpointManager, step: int, item: str) -> Tree:

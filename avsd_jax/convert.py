@@ -2,13 +2,13 @@
 
     python -m avsd_jax.convert --model=avinet --checkpoint=AViNet.pt --out=DIR
 
-Reading a `.pt` file needs PyTorch (`pip install "avsd-jax[convert]"`). Only tensors are read: a file that
-would run code when opened is refused. DIR then serves `python -m avsd_jax.predict --checkpoint=DIR` and
-`--config.init=DIR`.
+Reading a `.pt` file needs PyTorch (`pip install "avsd-jax[convert]"`), a `.safetensors` file does not. Only
+tensors are read: a file that would run code when opened is refused. The weights are found under whatever keys and
+prefixes the training script put them; `--weights=PATH` chooses where there are several. DIR then serves
+`python -m avsd_jax.predict --checkpoint=DIR` and `--config.init=DIR`.
 """
 
 import dataclasses
-import pickle
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,12 +17,14 @@ from typing import Any
 import numpy as np
 from absl import flags
 
+from avsd_jax import file_kinds, safetensors_files, staging, torch_files
 from avsd_jax.by_name import available, load_module
 from avsd_jax.checkpoint import save_variables
 from avsd_jax.cli import run as run_command
 from avsd_jax.errors import InputError
-from avsd_jax.torch_import import options, to_variables
+from avsd_jax.torch_import import options, part_options, part_variables
 from avsd_jax.torch_layouts import NAMES
+from avsd_jax.torch_prefixes import Part, entries, find_part
 
 # How the clips of a family's published models were prepared, for prediction.
 _FEEDING = {
@@ -31,45 +33,69 @@ _FEEDING = {
     "stanet": {"frame_size": [356, 356], "sampler": "centred", "preprocessing": "stanet"},
 }
 
-# Keys under which training scripts put the weights, beside optimiser state and the like.
-_WRAPPERS = ("state_dict", "model_state_dict", "model")
+# Keys under which `read_state_dict`, which knows no network, looks for the weights.
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "ema", "module")
 
 # Fields of a model that are not the network's but of where it runs.
 _NOT_RECORDED = ("parent", "name", "lowering", "axis_name")
 
 
-def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
-    """Reads the tensors of a PyTorch checkpoint, executing nothing that is in it.
+class _Stored:
+    """An array that is made only when it is asked for; its shape is known before."""
+
+    def __init__(self, key: str, tensor: Any):
+        self._key, self._tensor = key, tensor
+        self.shape, self.dtype = tuple(tensor.shape), tensor.dtype
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        array = torch_files.as_array(self._key, self._tensor)
+        return array if dtype is None else array.astype(dtype)
+
+
+def read_content(path: str | Path) -> Any:
+    """Reads a checkpoint file, executing nothing that is in it.
 
     Args:
-        path: a `.pt` or `.pth` file, of PyTorch 1.5 and older too, that holds a state dict, bare or under
-            "state_dict", "model_state_dict" or "model".
+        path: what `torch.save` wrote, of PyTorch 1.5 and older too, or a safetensors file.
 
     Returns:
-        `{key: array}`; floating-point tensors as float32.
+        The content: nested dictionaries, tensors and plain values.
 
     Raises:
-        InputError: PyTorch is not installed, the file cannot be read, or it holds no state dict.
+        InputError: PyTorch is not installed where it is needed, the file is something else, damaged, or holds
+            objects that only their own code can read.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"no checkpoint {path}: give the path of a .pt file")
     try:
-        import torch
-    except ImportError as error:
-        raise InputError('reading a PyTorch checkpoint needs PyTorch: pip install "avsd-jax[convert]"') from error
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"{path} is no plain checkpoint: it is damaged or holds more than tensors, and opening such a "
-            "file could run code; save its state_dict() alone"
-        ) from error
-    except Exception as error:  # torch raises many types for what is no checkpoint
-        raise InputError(f"{path} cannot be read as a PyTorch checkpoint: download it again") from error
-    entries = unwrap(content, path).items()
-    tensors = {k: v.detach().to_dense() for k, v in entries if isinstance(k, str) and isinstance(v, torch.Tensor)}
-    return {k: (v.float() if v.is_floating_point() else v).numpy() for k, v in tensors.items()}
+        if path.is_dir():
+            raise InputError(f"{path} {file_kinds.folder(path)}")
+        if not path.is_file():
+            raise InputError(f"no checkpoint {path}: give the path of a .pt file")
+        if safetensors_files.is_safetensors(path):
+            return safetensors_files.read(path)
+        foreign = file_kinds.foreign(path)
+        if foreign:
+            raise InputError(f"{path} {foreign}")
+        return torch_files.read(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error}): give another file") from error
+
+
+def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
+    """Reads the tensors of a checkpoint, executing nothing that is in it.
+
+    Args:
+        path: a file as `read_content` takes it, that holds a state dict, bare or under a key such as "state_dict".
+
+    Returns:
+        `{key: array}`; floating-point tensors as float32, unless they are float64.
+
+    Raises:
+        InputError: the file cannot be read (`read_content`), or it holds no state dict.
+    """
+    items = unwrap(read_content(path), path).items()
+    tensors = {k: v for k, v in items if isinstance(k, str) and hasattr(v, "shape") and hasattr(v, "dtype")}
+    return {key: torch_files.as_array(key, tensor) for key, tensor in tensors.items()}
 
 
 def unwrap(content: Any, path: str | Path = "the checkpoint") -> Mapping[str, Any]:
@@ -83,15 +109,39 @@ def unwrap(content: Any, path: str | Path = "the checkpoint") -> Mapping[str, An
             content = content[wrapper]
     if isinstance(content, Mapping) and any(hasattr(v, "shape") for v in content.values()):
         return content
-    raise InputError(
-        f"{path} holds no state dict, neither bare nor under {', '.join(map(repr, _WRAPPERS))}: "
-        "save the model's state_dict()"
-    )
+    raise _no_state_dict(path)
+
+
+def _no_state_dict(path: str | Path) -> InputError:
+    return InputError(f"{path} holds no state dict, neither bare nor under a key: save the model's state_dict()")
+
+
+def read_part(name: str, path: str | Path, weights: str | None = None) -> Part:
+    """Reads a network's weights from a checkpoint file, wherever they are in it.
+
+    Args:
+        name: one of `avsd_jax.torch_layouts.NAMES`.
+        path: a file as `read_content` takes it.
+        weights: which of several copies, as `torch_prefixes.find_part` takes it.
+
+    Returns:
+        The arrays under the layout's keys.
+
+    Raises:
+        InputError: the file cannot be read, holds no arrays, or it is not clear which are meant.
+    """
+    found = [dataclasses.replace(entry, array=_Stored(entry.key, entry.array)) for entry in entries(read_content(path))]
+    if not found:
+        raise _no_state_dict(path)
+    return find_part(name, found, weights)
 
 
 def model_options(name: str, state: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Every option of the model that fits a checkpoint, those left at their defaults included."""
-    found = options(name, state)
+    return _with_defaults(name, options(name, state))
+
+
+def _with_defaults(name: str, found: dict[str, Any]) -> dict[str, Any]:
     if name not in available("avsd_jax.models"):
         return found
     fields = dataclasses.fields(load_module("avsd_jax.models", name, "model").Model)
@@ -106,23 +156,31 @@ def record(name: str, model: Mapping[str, Any], source: str) -> dict[str, Any]:
     return built | feeding | {"frame_step": 1, "samples_per_video": 1}
 
 
-def convert(name: str, checkpoint: str | Path, out: str | Path) -> Path:
+def convert(name: str, checkpoint: str | Path, out: str | Path, weights: str | None = None) -> Path:
     """Converts a checkpoint file to a model folder.
 
     Args:
         name: one of `avsd_jax.torch_layouts.NAMES`.
-        checkpoint: PyTorch file.
+        checkpoint: file of PyTorch or safetensors.
         out: new or empty folder; it appears whole or not at all.
+        weights: path within the file to the weights ("ema", "state_dict.student"), where it holds several; "."
+            for those that have none.
 
     Returns:
         `out`.
 
     Raises:
-        InputError: the file cannot be read, is not of this network, or the folder is not empty.
+        InputError: the file cannot be read, is not of this network, or the folder cannot be made.
+        StorageError: the disk is full or read-only.
     """
-    state = read_state_dict(checkpoint)
-    variables = to_variables(name, state)
-    save_variables(out, record(name, model_options(name, state), Path(checkpoint).name), variables)
+    staging.check_target(out)
+    part = read_part(name, checkpoint, weights)
+    if part.left_out:
+        shown = ", ".join(part.left_out[:3]) + (", ..." if len(part.left_out) > 3 else "")
+        print(f"note: {len(part.left_out)} arrays beside {part.prefix!r} are left out ({shown})", file=sys.stderr)
+    variables = part_variables(name, part.arrays)
+    model = _with_defaults(name, part_options(name, part.arrays))
+    save_variables(out, record(name, model, Path(checkpoint).name), variables)
     return Path(out)
 
 
@@ -130,8 +188,11 @@ def flag_values() -> flags.FlagValues:
     """The flags; a set of their own, as other command lines of this package have flags of the same names."""
     values = flags.FlagValues()
     flags.DEFINE_enum("model", None, NAMES, "Network of the checkpoint.", flag_values=values)
-    flags.DEFINE_string("checkpoint", None, "PyTorch file to read.", flag_values=values)
+    flags.DEFINE_string("checkpoint", None, "File of PyTorch or safetensors to read.", flag_values=values)
     flags.DEFINE_string("out", None, "New or empty folder to write.", flag_values=values)
+    flags.DEFINE_string(
+        "weights", None, "Path within the file where it holds several copies; '.': outermost.", flag_values=values
+    )
     return values
 
 
@@ -163,7 +224,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _convert_command_line(values: flags.FlagValues) -> None:
-    print(f"wrote {convert(values.model, values.checkpoint, values.out)}")
+    print(f"wrote {convert(values.model, values.checkpoint, values.out, values.weights)}")
 
 
 if __name__ == "__main__":

@@ -15,28 +15,37 @@ import numpy as np
 from flax import traverse_util
 
 from avsd_jax.errors import InputError
-from avsd_jax.torch_layouts import Layout, find
+from avsd_jax.torch_layouts import Layout, checkpoint_key, find
+from avsd_jax.torch_layouts._layout import Path
+from avsd_jax.torch_prefixes import entries, find_part
 
-Path = tuple[str, ...]
 
-
-def to_variables(name: str, state_dict: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def to_variables(name: str, state_dict: Mapping[str, Any]) -> dict[str, Any]:
     """Converts a checkpoint in the official layout.
 
     Args:
         name: what the checkpoint is of: a model of `avsd_jax.models` or a classifier of
             `avsd_jax.models.classifiers` that has published weights. Variants (ViNet's clip lengths and
             numbers of skips, AViNet's fusions) are recognised; `options` tells them.
-        state_dict: {key: array}; keys may start with "module.", "num_batches_tracked" entries may be absent.
+        state_dict: {key: array}; keys may have any prefix ("module.", "_orig_mod.", "model.", ...),
+            "num_batches_tracked" entries may be absent.
 
     Returns:
         {"params": ..., "batch_stats": ...}, float32, for `models.create(name, **options(name, state_dict))`.
         l3net's two classes are swapped: ours is 1 = consistent, the published 0 = corresponds.
 
     Raises:
-        InputError: unknown name, missing or unknown key, or wrong shape; the message names it.
+        InputError: unknown name, missing or unknown key, wrong shape, or values that are no weights; the message
+            names it.
     """
-    arrays = {key.removeprefix("module."): array for key, array in state_dict.items()}
+    return part_variables(name, find_part(name, list(entries(state_dict))).arrays)
+
+
+def part_variables(name: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """As `to_variables`, for arrays under the layout's own keys (`avsd_jax.torch_prefixes.find_part`).
+
+    The values need a shape at once and are made arrays one by one, once all keys and shapes are right.
+    """
     shapes = {key: tuple(np.shape(array)) for key, array in arrays.items()}
     layout = find(name, shapes)
     expected = traverse_util.flatten_dict(layout.variables(layout.options(shapes), shapes))
@@ -50,13 +59,16 @@ def to_variables(name: str, state_dict: Mapping[str, np.ndarray]) -> dict[str, A
         # A 1-D kernel is stored as a picture of one column or of one row.
         row = (*wanted[:2], 1, wanted[2]) if len(leaf.shape) == 3 and len(wanted) == 4 else wanted
         if shapes[key] not in (wanted, row):
-            raise InputError(f"{key!r} has shape {shapes[key]} where {name} needs {wanted}: give another checkpoint")
+            fix = "give another checkpoint"
+            if sorted(shapes[key]) == sorted(wanted):
+                fix = "its axes have another order, as in TensorFlow's files; give one that PyTorch saved"
+            raise InputError(f"{key!r} has shape {shapes[key]} where {name} needs {wanted}: {fix}")
     for key in sorted(shapes.keys() - set(keys.values())):
         if not re.search(layout.unused, key) and not key.endswith("num_batches_tracked"):
             raise InputError(f"the checkpoint has {key!r}, which {name} does not know: give a checkpoint of {name}")
 
     def convert(path: Path) -> jax.Array:
-        array = np.asarray(arrays[keys[path]], np.float32)
+        array = _weights(keys[path], arrays[keys[path]], path[-1] == "var")
         if keys[path] in layout.swapped:
             array = array[::-1]
         transposed = _is_transposed(keys[path], layout)
@@ -66,27 +78,48 @@ def to_variables(name: str, state_dict: Mapping[str, np.ndarray]) -> dict[str, A
     return {"params": tree["params"], "batch_stats": tree.get("batch_stats", {})}
 
 
-def options(name: str, state_dict: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def options(name: str, state_dict: Mapping[str, Any]) -> dict[str, Any]:
     """Options of the model that a checkpoint is of, as `models.create` takes them; {} for the default.
 
     Raises:
         InputError: unknown name.
     """
-    shapes = {key.removeprefix("module."): np.shape(array) for key, array in state_dict.items()}
+    return part_options(name, find_part(name, list(entries(state_dict))).arrays)
+
+
+def part_options(name: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """As `options`, for arrays under the layout's own keys."""
+    shapes = {key: tuple(np.shape(array)) for key, array in arrays.items()}
     return find(name, shapes).options(shapes)
 
 
 # ---------------------------------------------------------------- one variable
 
 
-def checkpoint_key(path: Path, layout: Layout) -> str:
-    """The checkpoint's key of a variable: params/base1_0/conv_s/kernel is base1.0.conv_s.weight."""
-    *modules, leaf = path[1:]
-    leaf = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}.get(leaf, leaf)
-    key = ".".join([*(re.sub(r"_(\d+)$", r".\1", module) for module in modules), leaf])
-    for pattern, replacement in layout.rename:
-        key = re.sub(pattern, replacement, key)
-    return key
+def _weights(key: str, array: Any, is_variance: bool) -> np.ndarray:
+    """An array of a checkpoint as float32.
+
+    Raises:
+        InputError: it holds other numbers than real ones, values that are NaN, infinite or too large for float32,
+            or a negative variance.
+    """
+    values = np.asarray(array)
+    if not jnp.issubdtype(values.dtype, jnp.floating):
+        raise InputError(
+            f"{key!r} holds {values.dtype} numbers where weights are floating-point: give the checkpoint as it was "
+            "trained, not a quantised or converted one"
+        )
+    with np.errstate(over="ignore", invalid="ignore"):
+        weights = values.astype(np.float32)
+    wrong = weights.size - np.count_nonzero(np.isfinite(weights))
+    if wrong:
+        raise InputError(
+            f"{key!r} has {wrong} of {weights.size} values that are NaN or infinite: the training diverged or half "
+            "precision overflowed; give an earlier checkpoint or one saved in single precision"
+        )
+    if is_variance and weights.size and weights.min() < 0:
+        raise InputError(f"{key!r} has negative variances: the checkpoint is damaged; download it again")
+    return weights
 
 
 def _is_transposed(key: str, layout: Layout) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from drawn import flat_shapes
 from ml_collections import ConfigDict
+from test_checkpoint_files import safetensors
 
 from avsd_jax import convert
 from avsd_jax.checkpoint import load_for_inference
@@ -194,3 +195,24 @@ def test_command_line():
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "--checkpoint" in shown
     assert "--model=avinet" in shown
+
+
+def test_copies_are_chosen_on_the_command_line_and_the_target_is_checked_first(tmp_path, capsys, soundnet):
+    other = {key: array + 1 if array.dtype == np.float32 else array for key, array in soundnet.items()}
+    checkpoint = tmp_path / "x.safetensors"
+    content = {
+        f"{part}.{key}": a for part, state in {"net": soundnet, "ema": other}.items() for key, a in state.items()
+    }
+    checkpoint.write_bytes(safetensors({key: np.asarray(array) for key, array in content.items()}))
+    arguments = ["--model=soundnet8", f"--checkpoint={checkpoint}"]
+    assert _run(*arguments, f"--out={tmp_path / 'out'}") == 2
+    assert "2 times, with different weights, under 'net', 'ema': choose with --weights=PATH" in capsys.readouterr().err
+    assert _run(*arguments, f"--out={tmp_path / 'out'}", "--weights=ema") == 0
+    held = load_for_inference(tmp_path / "out")[1]["params"]["conv1"]["bias"]
+    np.testing.assert_array_equal(held, other["conv1.bias"])
+    for out in (checkpoint, checkpoint / "below", tmp_path):
+        assert _run("--model=soundnet8", "--checkpoint=nowhere", f"--out={out}") == 2
+        error = capsys.readouterr().err
+        assert str(out) in error
+        assert error.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "x.safetensors"]

@@ -121,3 +121,41 @@ def test_missing_unknown_and_misshapen_entries_are_named(soundnet):
 def test_unknown_name_lists_those_there_are():
     with pytest.raises(InputError, match="'i3d': choose one of avinet, l3net, .*, vinet"):
         to_variables("i3d", {})
+
+
+def test_what_is_no_weight_is_named(soundnet):
+    def with_conv2(change, key="conv2.weight"):
+        return {**soundnet, key: change(soundnet[key])}
+
+    def put(value, dtype=np.float32):
+        def change(array):
+            array = array.astype(dtype)
+            array.flat[7] = value
+            return array
+
+        return change
+
+    for value in (np.nan, np.inf, -np.inf):
+        with pytest.raises(InputError, match=r"'conv2\.weight' has 1 of 16384 values that are NaN or infinite"):
+            to_variables("soundnet8", with_conv2(put(value)))
+    for overflowed in (put(1e300, np.float64), lambda a: (a * 65504).astype(np.float16) * np.float16(1e4)):
+        with (
+            pytest.raises(InputError, match=r"'conv2\.weight' has \d+ of 16384 values that are NaN or infinite"),
+            np.errstate(over="ignore"),
+        ):
+            to_variables("soundnet8", with_conv2(overflowed))
+    for dtype in (np.int8, np.int64, np.bool_, np.complex64):
+        with pytest.raises(InputError, match=rf"'conv2\.weight' holds {np.dtype(dtype)} numbers where weights are"):
+            to_variables("soundnet8", with_conv2(lambda a, dtype=dtype: a.astype(dtype)))
+    with pytest.raises(InputError, match=r"'batchnorm3\.running_var' has negative variances"):
+        to_variables("soundnet8", with_conv2(np.negative, "batchnorm3.running_var"))
+    with pytest.raises(InputError, match=r"'conv2\.weight' has shape .*: its axes have another order"):
+        to_variables("soundnet8", with_conv2(lambda a: np.moveaxis(a, (0, 1), (1, 0))))
+
+
+def test_any_prefix_gives_the_same_variables_and_options(shared, soundnet):
+    expected = to_variables("soundnet8", soundnet)
+    wrapped = {f"net._orig_mod.module.{key}": array for key, array in soundnet.items()}
+    assert jax.tree.all(jax.tree.map(np.array_equal, to_variables("soundnet8", wrapped), expected))
+    avinet = golden.state_dict(shared, "vinet/avinet_transformer", 0)
+    assert options("avinet", {f"model.{key}": array for key, array in avinet.items()}) == {"fusion": "transformer"}

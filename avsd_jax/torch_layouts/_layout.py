@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 Shapes = Mapping[str, tuple[int, ...]]
+Path = tuple[str, ...]
 Renames = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
 
 
@@ -41,3 +42,13 @@ class Layout:
     unused: str = r"$^"
     transposed: str = r"$^"
     swapped: tuple[str, ...] = ()
+
+
+def checkpoint_key(path: Path, layout: Layout) -> str:
+    """The checkpoint's key of a variable: params/base1_0/conv_s/kernel is base1.0.conv_s.weight."""
+    *modules, leaf = path[1:]
+    leaf = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}.get(leaf, leaf)
+    key = ".".join([*(re.sub(r"_(\d+)$", r".\1", module) for module in modules), leaf])
+    for pattern, replacement in layout.rename:
+        key = re.sub(pattern, replacement, key)
+    return key
