@@ -21,9 +21,9 @@ import numpy as np
 from jaxtyping import Int8
 
 from avsd_jax import media
-from avsd_jax.data import inside, schema, sound_files
+from avsd_jax.data import inside, plausible, schema, sound_files, video_files
 from avsd_jax.data.preprocessing.vinet import resize_frame
-from avsd_jax.data.source import Inspection, MissingFile
+from avsd_jax.data.source import Findings, Inspection, MissingFile, agreed_length, read_through, shortest
 from avsd_jax.errors import InputError
 
 # In the order of STANet's official loaders.
@@ -203,7 +203,8 @@ def read(folder: Path, listed: Listed, size: tuple[int, int] | None) -> schema.S
         InputError: it is damaged.
     """
     info = _probe(folder, listed.video, listed.where)
-    n = media.count_frames(info.path).decoded
+    stated, decoded = media.count_frames(info.path)
+    n = agreed_length(f"{info.path}", {"frames stated": stated, "frames": decoded})
     samples, rate = sound_files.read(info.path)
     height, width = size or (info.height, info.width)
     pictures = (resize_frame(frame.image, (height, width)) for frame in media.read_frames(info.path))
@@ -232,20 +233,38 @@ def inspect(folder: Path, video: str, listed: Listed | None) -> Inspection:
         video: its name.
         listed: what the lists say of it; None if it is in none.
     """
-    notes = [] if listed else ["in no list: left out"]
-    try:
+    findings = Findings(notes=[] if listed else ["in no list: left out"])
+    info, sound, n = None, None, 0
+    with findings.caught():
         info = _probe(folder, video, listed.where if listed else "in no list")
+        stated, there = video_files.count_packets(info.path)
+        n, remark = shortest(f"{info.path}", {"frames stated": stated, "frames": there})
         sound = sound_files.probe(info.path)
-    except InputError as error:
-        return Inspection(num_frames=0, counts={}, problems=(str(error),) if listed else (), notes=tuple(notes))
+        findings.notes += [*([remark] if remark else []), *sound_files.notes(sound, info.duration)]
     return Inspection(
-        num_frames=info.num_frames or 0,
-        counts={"frames": info.num_frames or 0},
-        sample_rate=sound.sample_rate,
-        channels=sound.channels,
-        size=(info.width, info.height),
-        notes=(*notes, *sound_files.notes(sound, info.duration)),
+        num_frames=0 if findings.problems else n,
+        counts={"frames": n} if n else {},
+        sample_rate=sound and sound.sample_rate,
+        channels=sound.channels if sound else 0,
+        size=info and (info.width, info.height),
+        problems=tuple(findings.problems),
+        missing=tuple(findings.missing),
+        labelled=0 if findings.problems or listed is None else n,
+        notes=tuple(findings.notes),
     )
+
+
+def examine(folder: Path, video: str, listed: Listed | None, thorough: bool = False) -> Inspection:
+    """What would stop a build of a video, and what not.
+
+    Args:
+        folder: as `find` found it.
+        video: its name.
+        listed: what the lists say of it; None if it is in none.
+        thorough: also read the whole video as a build does, which decodes its frames.
+    """
+    found = inspect(folder, video, listed)
+    return read_through(found, lambda: read(folder, listed, None)) if thorough and listed else found
 
 
 def _probe(folder: Path, video: str, where: str) -> media.VideoInfo:
@@ -254,6 +273,8 @@ def _probe(folder: Path, video: str, where: str) -> media.VideoInfo:
     if not path.is_file():
         raise MissingFile(f"{path} is missing ({where}): put it there, {mend}")
     info = media.probe(path)
+    video_files.check_whole(path)
+    plausible.checked_size((info.height, info.width), path)
     if info.sound is None:
         raise MissingFile(f"{path} has no sound track ({where}): put one with sound there, {mend}")
     return info

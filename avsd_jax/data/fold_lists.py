@@ -23,7 +23,7 @@ from pathlib import Path
 
 from absl import logging
 
-from avsd_jax.data import inside, set_names
+from avsd_jax.data import inside, plausible, set_names
 from avsd_jax.data.fold_checksums import CANONICAL, differing
 from avsd_jax.errors import InputError
 
@@ -80,13 +80,14 @@ class FoldLists:
     oddities: tuple[str, ...]
 
 
-def read(manual_dir: str | Path, dataset: str, known: Iterable[str] = ()) -> FoldLists:
+def read(manual_dir: str | Path, dataset: str, known: Iterable[str] = (), log: bool = True) -> FoldLists:
     """Reads the lists of a set; logs differences from the published ones as warnings, and oddities.
 
     Args:
         manual_dir: root of the user's tree; nothing outside of it is read.
         dataset: the set's key, such as "diem".
         known: names of videos that are there (such as folders of frames): they help to name what a list lacks.
+        log: False if whoever asks reports the differences and oddities.
 
     Raises:
         InputError: no such set; a list is missing, twice there, a link or malformed; or one names a video twice, in
@@ -108,9 +109,9 @@ def read(manual_dir: str | Path, dataset: str, known: Iterable[str] = ()) -> Fol
         tuple(itertools.chain.from_iterable(_differences(dataset, split, lists[split], others) for split in lists)),
         tuple(_oddities(dataset, names, videos)),
     )
-    for sentence in result.differences:
+    for sentence in result.differences if log else ():
         logging.warning("%s", sentence)
-    for sentence in result.oddities:
+    for sentence in result.oddities if log else ():
         logging.info("%s", sentence)
     return result
 
@@ -203,6 +204,8 @@ def _listed(where: str, dataset: str, name: str, num_frames: int | None, rate: s
         fps = math.nan
     if not 0 < fps < math.inf:
         raise InputError(f"{where}: {rate!r} is not a number of frames per second: mend the line")
+    plausible.checked(fps, "frames per second", where)
+    plausible.checked(1 if num_frames is None else num_frames, "frames", where)
     return ListedVideo(set_names.video_id(dataset, inside.checked_name(name, where)), num_frames, fps)
 
 
