@@ -333,7 +333,7 @@ FAULTS = {
     "scdl_maps_missing": Fault(SCDL, remove(f"{_C_NOTES}/maps"), "clip2/maps is missing"),
     # DIEM's archives
     "film_empty": Fault(DIEM, empty(_D_FILM), f"{DIEM_VIDEOS[1]}.mp4"),
-    "film_cut": Fault(DIEM, cut(_D_FILM, 0.6), f"{DIEM_VIDEOS[1]}.mp4 cannot be read as a video"),
+    "film_cut": Fault(DIEM, cut(_D_FILM, 0.6), f"{DIEM_VIDEOS[1]}.mp4"),
     "film_missing": Fault(DIEM, remove(_D_FILM), f"{DIEM_VIDEOS[1]} of diem has no video file"),
     "film_audio_missing": Fault(DIEM, remove(_D_WAV), f"{DIEM_VIDEOS[1]}.wav is missing"),
     "gaze_empty": Fault(DIEM, empty(_D_GAZE), "diem4s04b.asc_news_video_64x48.txt is empty"),

@@ -47,7 +47,7 @@ def test_check_and_build_agree(name: str, whole: dict, tmp_path: pathlib.Path, c
         return
     assert fault.said in "\n".join([*problems, checked.err])
     assert fault.said in error
-    assert "\nerror: " in f"\n{error}"
+    assert error.count("error: ") == 1
     assert "Traceback" not in error
     left = [path.name for path in (tmp_path / "data").rglob("*") if path.is_file()]
     assert set(left) <= {".build_lock", "metadata.json"}, "what TFDS notes of the config, and no record"

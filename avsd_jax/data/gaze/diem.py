@@ -142,7 +142,8 @@ def _read_table(path: Path) -> Float[np.ndarray, "n 9"]:
     if table.shape[1] != _COLUMNS:
         raise InputError(f"{path} has {table.shape[1]} columns and not {_COLUMNS}: restore it")
     wrong = {
-        "frames that are not whole numbers in ascending order from 1": table[0, 0] < 1
+        "frames that are not whole numbers in ascending order from 1": not np.isfinite(table[:, 0]).all()
+        or table[0, 0] < 1
         or (np.diff(table[:, 0]) <= 0).any()
         or (table[:, 0] % 1 != 0).any(),
         "events other than -1, 0, 1 and 2": not np.isin(table[:, [4, 8]], _EVENTS).all(),
