@@ -63,7 +63,7 @@ def write_tree(root: Path, tree: str) -> None:
 
 def _write_lists(root: Path, dataset: str, tree: str, videos: tuple[str, ...]) -> None:
     folder = root / stavis_files.FOLDERS.get(tree, stavis_files.FOLDERS[STAVIS])[3]
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for number in ("",) if dataset == "diem" else ("_1", "_2", "_3"):
         for part, listed in (("train", videos[:2]), ("test", videos[2:])):
             text = "".join(f"{video} {FRAMES} {30 if dataset == 'diem' else 25}\n" for video in listed)

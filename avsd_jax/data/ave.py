@@ -205,7 +205,7 @@ def read(folder: Path, listed: Listed, size: tuple[int, int] | None) -> schema.S
     info = _probe(folder, listed.video, listed.where)
     stated, decoded = media.count_frames(info.path)
     n = agreed_length(f"{info.path}", {"frames stated": stated, "frames": decoded})
-    samples, rate = sound_files.read(info.path)
+    samples, rate = sound_files.read(info.path, n / info.fps)
     height, width = size or (info.height, info.width)
     pictures = (resize_frame(frame.image, (height, width)) for frame in media.read_frames(info.path))
     return schema.SourceVideo(
@@ -240,7 +240,7 @@ def inspect(folder: Path, video: str, listed: Listed | None) -> Inspection:
         stated, there = video_files.count_packets(info.path)
         n, remark = shortest(f"{info.path}", {"frames stated": stated, "frames": there})
         sound = sound_files.probe(info.path)
-        findings.notes += [*([remark] if remark else []), *sound_files.notes(sound, info.duration)]
+        findings.notes += [*([remark] if remark else []), *sound_files.notes(sound, n / info.fps)]
     return Inspection(
         num_frames=0 if findings.problems else n,
         counts={"frames": n} if n else {},

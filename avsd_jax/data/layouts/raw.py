@@ -74,7 +74,7 @@ class Reader(Source):
         for note in _notes(gaze, pictures, listed):
             logging.warning("%s: %s", name, note)
         logging.info("%s: %d points of %d viewers; left out: %s", name, len(gaze.rows), len(gaze.viewers), gaze.dropped)
-        samples, rate = sound_files.read(self._sound(video, pictures.path))
+        samples, rate = sound_files.read(self._sound(video, pictures.path), n / pictures.fps)
         maps = density.density_maps(gaze.rows, n, gaze.plane, density.sigma_of(self.dataset, gaze.plane[1]))
         return schema.SourceVideo(
             video_id=video,

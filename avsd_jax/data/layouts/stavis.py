@@ -70,7 +70,7 @@ class Reader(Source):
             raise InputError(f"{video} of {self.dataset} is in no fold list, which would tell its rate: add it there")
         counts = {"list": listed.num_frames, "frames": len(frames), "maps": len(maps), "fixMaps": len(fixations)}
         n = agreed_length(f"{self.dataset}, {video}", counts)
-        samples, rate = sound_files.read(self._sound(video))
+        samples, rate = sound_files.read(self._sound(video), n / listed.fps)
         height, width = picture_files.frame_size(frames[0])
         plane = picture_files.grey(maps[0]).shape
         points = _all_points(fixations[:n], plane)
