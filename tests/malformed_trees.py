@@ -122,6 +122,17 @@ def flip(path: str, share: float, count: int = 40) -> Callable[[Path], object]:
     return edit(path, change_bytes)
 
 
+def damaged_packets(path: str) -> Callable[[Path], object]:
+    """Zeroes the second half of a film's packets, of which the index stays whole; the encoder's words come first."""
+
+    def change_bytes(data: bytes) -> bytes:
+        start, end = data.index(b"mdat") + 4, data.rindex(b"moov") - 4
+        at = start + (end - start) // 2
+        return data[:at] + bytes(end - at) + data[end:]
+
+    return edit(path, change_bytes)
+
+
 def remove(path: str) -> Callable[[Path], object]:
     """Removes a file or folder."""
     return lambda root: shutil.rmtree(root / path) if (root / path).is_dir() else (root / path).unlink()
@@ -263,7 +274,13 @@ FAULTS = {
     "folder_of_frames_missing": Fault(STAVIS, remove(_FRAMES), f"{_V} is missing"),
     "folder_not_utf8": Fault(STAVIS, named_in_latin_1("video_frames/AVAD"), r"not UTF-8, 'caf\udce9'"),
     "file_of_no_concern": Fault(STAVIS, write(f"{_FRAMES}/Thumbs.db", "x"), None),
+    "frame_damaged_inside": Fault(
+        STAVIS, flip(f"{_FRAMES}/img_00003.jpg", 0.7), "img_00003.jpg is damaged inside", deep=True
+    ),
     # maps and fixations
+    "map_damaged_inside": Fault(
+        STAVIS, flip(f"{_NOTES}/maps/eyeMap_00004.jpg", 0.7), "eyeMap_00004.jpg is damaged inside", deep=True
+    ),
     "map_empty": Fault(STAVIS, empty(f"{_NOTES}/maps/eyeMap_00004.jpg"), "eyeMap_00004.jpg is empty"),
     "map_cut": Fault(STAVIS, cut(f"{_NOTES}/maps/eyeMap_00004.jpg", 0.7), "eyeMap_00004.jpg is cut short"),
     "map_of_other_size": Fault(
@@ -297,11 +314,21 @@ FAULTS = {
     "fixations_struct": Fault(
         STAVIS, mat(f"{_NOTES}/fixMap_00005.mat", "eyeMap", {"x": 1, "y": 2}), "a struct of 1x1 with fields x, y"
     ),
+    "fixations_everywhere": Fault(
+        STAVIS, mat(f"{_NOTES}/fixMap_00005.mat", "eyeMap", _ONES), "fixMap_00005.mat marks 3072 of 3072 pixels"
+    ),
     # audio
     "audio_empty": Fault(STAVIS, empty(_WAV), f"{_V}.wav"),
     "audio_is_text": Fault(STAVIS, write(_WAV, "no sound"), f"{_V}.wav cannot be read as sound"),
     "audio_missing": Fault(STAVIS, remove(_WAV), f"{_V}.wav is missing"),
     "audio_is_a_folder": Fault(STAVIS, as_folder(_WAV), f"{_V}.wav is missing"),
+    "audio_without_samples": Fault(STAVIS, wav(_WAV, np.zeros(0, np.int16)), f"{_V}.wav has no audio samples"),
+    "audio_ten_times_too_long": Fault(STAVIS, wav(_WAV, np.zeros(70_560, np.int16)), f"{_V}.wav has 3.20 s of audio"),
+    "audio_a_quarter": Fault(STAVIS, wav(_WAV, np.zeros(1764, np.int16)), f"{_V}.wav has 0.08 s of audio"),
+    "audio_cut": Fault(STAVIS, cut(_WAV, 0.3), f"{_V}.wav has 0."),
+    "audio_of_nan": Fault(STAVIS, wav(_WAV, np.full(7056, np.nan, np.float32)), f"{_V}.wav has 7056 of 7056 samples"),
+    "audio_of_1_hz": Fault(STAVIS, wav_rate(_WAV, 1), f"{_V}.wav says 1 samples per second"),
+    "audio_of_2_ghz": Fault(STAVIS, wav_rate(_WAV, 2_000_000_000), f"{_V}.wav says 2000000000 samples per second"),
     # lists
     "list_missing": Fault(STAVIS, remove(_TRAIN), "lacks the fold list AVAD_list_train_1_fps.txt"),
     "list_empty": Fault(STAVIS, empty(_TRAIN), "names no video of avad"),
@@ -345,6 +372,10 @@ FAULTS = {
     "gaze_is_a_folder": Fault(DIEM, as_folder(_D_GAZE), None),
     "gaze_missing": Fault(DIEM, remove(f"{_D}/event_data"), "event_data has no file diem<session>s<subject>"),
     "diem_folder_not_utf8": Fault(DIEM, named_in_latin_1("DIEM"), r"not UTF-8, 'caf\udce9'"),
+    "film_damaged_inside": Fault(DIEM, damaged_packets(_D_FILM), DIEM_VIDEOS[1], deep=True),
+    "gaze_of_another_video": Fault(
+        DIEM, rename(_D_GAZE, "diem4s04b.asc_sport_64x48.txt"), "is gaze on another video, sport_64x48"
+    ),
     # Coutrot's archives
     "clip_cut": Fault(COUTROT, cut(_AVI, 0.5), "clip2: the numbers of frames differ"),
     "clip_missing": Fault(COUTROT, remove(_AVI), "clip2 of coutrot2 has no video file"),

@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 from array_record.python import array_record_module
-from malformed_trees import COUTROT, DATASETS, NTUA, STAVIS, flip, write_tree
+from malformed_trees import COUTROT, DATASETS, NTUA, STAVIS, damaged_packets, write_tree
 
 from avsd_jax import datasets, whole_folders
 from avsd_jax.data import schema
@@ -139,9 +139,7 @@ def test_all_that_reading_shows_is_said_at_once(tmp_path: pathlib.Path, capsys: 
     write_tree(tmp_path / "manual", NTUA)
     broken = [f"SumMe_ETMD/video/{video}.mp4" for video in ("CHI_1_color", "LOR_1_color")]
     for film in broken:
-        data = (tmp_path / "manual" / film).read_bytes()
-        start, end = data.index(b"mdat") + 4, data.rindex(b"moov") - 4
-        flip(film, (start + (end - start) // 2) / len(data), (end - start) // 2)(tmp_path / "manual")
+        damaged_packets(film)(tmp_path / "manual")
     assert build(tmp_path, dataset=DATASETS[NTUA]) == 2
     error = capsys.readouterr().err
     assert "error: 2 problems with etmd:" in error

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Int8
 
 from avsd_jax import media
-from avsd_jax.data import inside, plausible, schema, sound_files, video_files
+from avsd_jax.data import inside, plausible, schema, sound_files, video_damage, video_files
 from avsd_jax.data.preprocessing.vinet import resize_frame
 from avsd_jax.data.source import Findings, Inspection, MissingFile, agreed_length, read_through, shortest
 from avsd_jax.errors import InputError
@@ -206,6 +206,7 @@ def read(folder: Path, listed: Listed, size: tuple[int, int] | None) -> schema.S
     stated, decoded = media.count_frames(info.path)
     n = agreed_length(f"{info.path}", {"frames stated": stated, "frames": decoded})
     samples, rate = sound_files.read(info.path, n / info.fps)
+    video_damage.check_video(info.path)
     height, width = size or (info.height, info.width)
     pictures = (resize_frame(frame.image, (height, width)) for frame in media.read_frames(info.path))
     return schema.SourceVideo(

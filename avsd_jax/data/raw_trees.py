@@ -85,7 +85,7 @@ class Diem(Tree):
         """A text file per viewer."""
         folder = inside.below(_set_folder(self.root, self.dataset), video, "event_data")
         return diem.read(
-            diem.viewer_files(folder),
+            diem.viewer_files(folder, video),
             diem.native_size(video) or plane,
             eye=options.eye,
             placement=options.placement,

@@ -23,7 +23,7 @@ EYES = ("both", "left", "right")
 PLACEMENTS = ("centre", "corner")
 
 _SCREEN = (960, 1280)  # height, width
-_VIEWER = re.compile(r"(diem\d+s\d+[A-Za-z]*)\.asc(?:_.*)?\.txt")
+_VIEWER = re.compile(r"(?:(?P<before>.+)_)?(?P<viewer>diem\d+s\d+[A-Za-z]*)\.asc(?:_(?P<after>.*))?\.txt")
 _SIZE = re.compile(r".*_(\d+)x(\d+)")
 _COLUMNS = 9
 # Column of x; y and, after the dilation, the event follow it.
@@ -42,19 +42,30 @@ def native_size(video: str) -> tuple[int, int] | None:
     return plausible.checked_size((int(match[2]), int(match[1])), f"the name {video}") if match else None
 
 
-def viewer_files(folder: Path) -> dict[str, Path]:
+def viewer_files(folder: Path, video: str | None = None) -> dict[str, Path]:
     """The files of a video's viewers, by their stems, such as `diem4s04b`: numbers repeat across sessions.
+
+    Args:
+        folder: where they are.
+        video: whose they are; None if that is not known.
 
     Raises:
         NoGaze: the folder has none.
-        InputError: it has a link in the place of one; or a stem is there twice.
+        InputError: it has a link in the place of one; a stem is there twice; or a file's name names another video.
     """
     found: dict[str, Path] = {}
     for name in inside.file_names(folder):
         if match := _VIEWER.fullmatch(name):
-            if match[1] in found:
-                raise InputError(f"{found[match[1]]} and {folder / name} are of the same viewer: keep one of them")
-            found[match[1]] = inside.below(folder, name)
+            named = [part for part in (match["before"], match["after"]) if part]
+            others = [part for part in named if video is not None and part.casefold() != video.casefold()]
+            if others:
+                raise InputError(
+                    f"{folder / name} is gaze on another video, {others[0]}, than {video}: move it to that one's folder"
+                )
+            viewer = match["viewer"]
+            if viewer in found:
+                raise InputError(f"{found[viewer]} and {folder / name} are of the same viewer: keep one of them")
+            found[viewer] = inside.below(folder, name)
     if not found:
         raise points.NoGaze(
             f"{folder} has no file diem<session>s<subject>.asc_<video>.txt: unpack the owner's archive there"

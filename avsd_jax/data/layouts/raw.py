@@ -22,6 +22,7 @@ from avsd_jax.data import (
     raw_trees,
     schema,
     sound_files,
+    video_damage,
     video_files,
 )
 from avsd_jax.data.fold_lists import ListedVideo
@@ -52,6 +53,7 @@ class _Pictures:
         if self.path.is_dir():
             yield from picture_files.jpegs(picture_files.numbered(self.path, "img")[:num_frames], self.size)
             return
+        video_damage.check_video(self.path)
         for frame in itertools.islice(media.read_frames(self.path), num_frames):
             yield schema.encode_jpeg(frame.image)
 

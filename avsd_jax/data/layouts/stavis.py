@@ -17,7 +17,9 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from avsd_jax.data import (
+    damage,
     density,
+    fixation_maps,
     inside,
     label_files,
     mat_files,
@@ -73,7 +75,7 @@ class Reader(Source):
         samples, rate = sound_files.read(self._sound(video), n / listed.fps)
         height, width = picture_files.frame_size(frames[0])
         plane = picture_files.grey(maps[0]).shape
-        points = _all_points(fixations[:n], plane)
+        points = self._checked_points(fixations[:n], plane)
         if self.options.maps == "gaze":
             pictures = density.density_maps(points, n, plane, density.SHARE_OF_WIDTH * plane[1])
         else:
@@ -114,7 +116,7 @@ class Reader(Source):
         rendered = self.options.maps == "gaze"  # then no map but the first is read, for the size
         plane = picture_headers.look(maps[:1] if rendered else maps, "maps", findings)
         if plane:
-            findings.each(fixations, lambda path: _points(path, plane))
+            findings.each(fixations, lambda path: self._checked_points((path,), plane))
         empty = []
         with findings.caught():
             if not findings.problems and not rendered:
@@ -136,6 +138,12 @@ class Reader(Source):
             missing=tuple(findings.missing),
             notes=tuple(findings.notes),
         )
+
+    def _checked_points(self, paths: tuple[Path, ...], plane: tuple[int, int]) -> Float32[np.ndarray, "f 4"]:
+        """As `_all_points`, if the set's viewers can have given as many."""
+        points = _all_points(paths, plane)
+        fixation_maps.check_counts(points, self.dataset, paths)
+        return points
 
     def _set_folder(self, kind: str) -> Path:
         """The set's folder of a kind, under whichever name."""
@@ -180,13 +188,15 @@ class Reader(Source):
 
 
 def _supplied(maps: tuple[Path, ...], plane: tuple[int, int]) -> Iterator[UInt8[np.ndarray, "h w"]]:
+    tally = damage.Tally(len(maps), "maps")
     for path in maps:
-        image = picture_files.grey(path)
+        image = picture_files.grey(path, tally)
         if image.shape != plane:
             raise InputError(
                 f"{path} has {_pixels(image.shape)}, the maps before it {_pixels(plane)}: restore the file"
             )
         yield image
+    tally.end()
 
 
 def _all_points(paths: tuple[Path, ...], plane: tuple[int, int]) -> Float32[np.ndarray, "f 4"]:
@@ -211,8 +221,7 @@ def _points(path: Path, plane: tuple[int, int]) -> Float32[np.ndarray, "n 2"]:
         )
     if values.shape != plane:
         raise InputError(f"{path} has {_pixels(values.shape)}, the maps {_pixels(plane)}: restore the file")
-    y, x = np.nonzero(values > 0)
-    return np.stack([x, y], 1).astype(np.float32)
+    return fixation_maps.points(values, path)
 
 
 def _pixels(shape: tuple[int, int]) -> str:
