@@ -311,6 +311,15 @@ FAULTS = {
         mat(f"{_NOTES}/fixMap_00005.mat", "eyeMap", np.array([[_ONES, 1, "x"]], object)),
         "fixMap_00005.mat holds a cell array of 1x3 as eyeMap",
     ),
+    "fixations_of_a_huge_cell": Fault(
+        STAVIS,
+        lambda root: (
+            mat(f"{_NOTES}/fixMap_00005.mat", "eyeMap", np.array([[1, 2]], object))(root),
+            # The sides, behind the file's header, the variable's tag and its class.
+            edit(f"{_NOTES}/fixMap_00005.mat", lambda d: d[:160] + struct.pack("<ii", 40_000, 40_000) + d[168:])(root),
+        ),
+        "fixMap_00005.mat states a variable of 40000x40000",
+    ),
     "fixations_struct": Fault(
         STAVIS, mat(f"{_NOTES}/fixMap_00005.mat", "eyeMap", {"x": 1, "y": 2}), "a struct of 1x1 with fields x, y"
     ),

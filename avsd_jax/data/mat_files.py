@@ -5,6 +5,8 @@ Nothing is squeezed, because scipy's `simplify_cells` turns the array [2, n, 1] 
 
 import functools
 import io
+import math
+import struct
 import warnings
 import zlib
 from collections.abc import Mapping
@@ -12,20 +14,32 @@ from pathlib import Path
 
 import numpy as np
 import scipy.io
+import scipy.sparse
 
 from avsd_jax.errors import InputError
+
+# All gaze on SumMe and ETMD together is 0.03 GB in less than 10 million numbers.
+_MOST_BYTES = 1 << 30
+_MOST_ELEMENTS = 100_000_000
+# Of the format (MAT-File Level 5): bytes before the first element, where its byte order stands, and kinds of elements.
+_HEADER_BYTES, _BYTE_ORDER = 128, slice(126, 128)
+_MATRIX, _COMPRESSED = 14, 15
+# Where in a matrix the sizes of its axes begin, behind three tags and the flags.
+_AXES = 32
+_MOST_AXES = 8
 
 
 def load(path: Path) -> dict[str, np.ndarray]:
     """The variables of a MATLAB file (before version 7.3), by name.
 
     Raises:
-        InputError: it cannot be read, is damaged, or is of version 7.3.
+        InputError: it cannot be read, is damaged, is of version 7.3, or states a size that is not plausible.
     """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): put it there, readable") from error
+    _check_sizes(content, path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # such as scipy's "duplicate variable name": one would hide the other
@@ -47,7 +61,43 @@ def load(path: Path) -> dict[str, np.ndarray]:
         raise InputError(f"{path} is not a readable .mat file ({error}): restore or save it again") from error
     except (zlib.error, scipy.io.matlab.MatReadError) as error:
         raise InputError(f"{path} is a damaged .mat file ({error}): restore or save it again") from error
-    return {name: value for name, value in variables.items() if not name.startswith("__")}
+    return {name: _full(value, f"{path}: {name}") for name, value in variables.items() if not name.startswith("__")}
+
+
+def _check_sizes(content: bytes, path: Path) -> None:
+    """Refuses variables that state more than any dataset has, before scipy asks for the memory."""
+    order = {b"IM": "<", b"MI": ">"}.get(content[_BYTE_ORDER])
+    at = _HEADER_BYTES
+    # Level 4, which has no such header, is read from what there is.
+    while order and at + 8 <= len(content):
+        kind, length = struct.unpack_from(f"{order}II", content, at)
+        start = content[at : at + _AXES + 4 * _MOST_AXES]
+        if kind == _COMPRESSED:
+            try:
+                start = zlib.decompressobj().decompress(content[at + 8 : at + 8 + length], _AXES + 4 * _MOST_AXES)
+            except zlib.error:  # which scipy reports
+                return
+        at += 8 + length
+        if len(start) < _AXES:
+            continue
+        kind, stated = struct.unpack_from(f"{order}II", start)
+        (axes_bytes,) = struct.unpack_from(f"{order}I", start, _AXES - 4)
+        axes = min(axes_bytes // 4, _MOST_AXES, (len(start) - _AXES) // 4)
+        shape = struct.unpack_from(f"{order}{axes}i", start, _AXES)
+        if kind == _MATRIX and (stated > _MOST_BYTES or math.prod(map(abs, shape)) > _MOST_ELEMENTS):
+            raise InputError(
+                f"{path} states a variable of {'x'.join(map(str, shape))} elements and {stated} bytes, more than any "
+                "recording has: restore or save it again"
+            )
+
+
+def _full(value: np.ndarray | scipy.sparse.spmatrix, where: str) -> np.ndarray:
+    """A variable as an array, also where MATLAB saved it as a sparse matrix."""
+    if not scipy.sparse.issparse(value):
+        return value
+    if math.prod(value.shape) > _MOST_ELEMENTS:
+        raise InputError(f"{where} is a sparse matrix of {value.shape[0]}x{value.shape[1]}: save it in its true size")
+    return value.toarray()
 
 
 def load_cached(path: Path) -> dict[str, np.ndarray]:

@@ -1,5 +1,7 @@
-"""A cheap look at numbered pictures: their headers and ends, not what lies between, which only decoding tells."""
+"""A cheap look at numbered pictures: their sizes and whether they are whole; what lies between only decoding tells."""
 
+import io
+import struct
 from pathlib import Path
 
 from PIL import Image
@@ -8,43 +10,30 @@ from avsd_jax.data import picture_files, plausible
 from avsd_jax.data.source import Findings
 from avsd_jax.errors import InputError
 
-_JPEG, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
-_TAIL = 64  # some writers fill up behind the end of a JPEG file
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def size(path: Path) -> tuple[int, int]:
-    """Size (height, width) of a picture, from its header; of a PNG file the checksums are compared, too.
+    """Size (height, width) of a picture; of a JPEG file the header and the end are looked at, of PNG all checksums.
 
     Raises:
         InputError: it cannot be read, is a link, empty, cut short or no picture, or has an implausible size.
     """
-    if path.is_symlink():
-        raise InputError(f"{path} is a link, which is not followed: put the files themselves there")
+    data = picture_files.read_bytes(path)
+    if not data:
+        raise InputError(f"{path} is empty: it is not a picture; restore the file")
+    if not data.startswith(_PNG):
+        return picture_files.frame_size(path)
     try:
-        length = path.stat().st_size
-        if not length:
-            raise InputError(f"{path} is empty: it is not a picture; restore the file")
-        with path.open("rb") as file:
-            if file.read(len(_JPEG)) == _JPEG:
-                file.seek(max(0, length - _TAIL))
-                if _JPEG_END not in file.read():
-                    raise InputError(f"{path} is cut short: restore the file")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): put it there, readable") from error
-    return plausible.checked_size(_size(path), path)
-
-
-def _size(path: Path) -> tuple[int, int]:
-    try:
-        with Image.open(path) as image:
-            if image.format == "PNG":
-                image.verify()
+        with Image.open(io.BytesIO(data)) as image:
+            plausible.checked_size(image.size[::-1], path)
+            image.verify()
             return image.size[::-1]
-    except Image.UnidentifiedImageError:
-        return picture_files.frame_size(path)  # what OpenCV reads and Pillow does not, or the words for what is wrong
+    except InputError:
+        raise
     except Image.DecompressionBombError as error:
         raise InputError(f"{path} has a header that cannot be true ({error}): restore the file") from error
-    except (OSError, SyntaxError, ValueError) as error:  # as Pillow raises them on damaged files
+    except (OSError, SyntaxError, ValueError, struct.error) as error:  # as Pillow raises them on damaged files
         raise InputError(f"{path} is a damaged picture ({error}): restore the file") from error
 
 
