@@ -12,6 +12,7 @@ which of its videos are in which split. A video with several events has the tags
 """
 
 import itertools
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -65,6 +66,7 @@ PUBLISHED = {"train": 3339, "val": 402, "test": 402}
 
 _FILMS = "AVE"
 _HEADER = "Category&VideoID&"
+_TIME = re.compile(r"[0-9]{1,6}")
 _FORM = "category&video&quality&start&end"
 
 
@@ -167,7 +169,7 @@ def _lines(path: Path) -> Iterator[tuple[str, str, Event]]:
     for number, line in entries:
         where = f"{path}, line {number}"
         fields = [field.strip() for field in line.split("&")]
-        if len(fields) != 5 or not all(time.isascii() and time.isdigit() for time in fields[3:]):
+        if len(fields) != 5 or not all(map(_TIME.fullmatch, fields[3:])):
             raise InputError(f"{where}: {line!r} is not {_FORM}, with times in whole seconds: mend the line")
         category, video, _, start, end = fields
         if int(start) >= int(end):

@@ -31,6 +31,7 @@ FOLDERS = ("fold_lists", "fold_list")
 PARTS = ("train", "test")
 NUMBERS = ("1", "2", "3")
 
+_COUNT = re.compile(r"\d{1,15}")
 _GASP_COLUMNS = ["video_id", "fps", "scene_type", "dataset"]
 _GASP_SETS = {"diem": "diem", "coutrot1": "coutrot1", "coutrotdb1": "coutrot1", "coutrotdatabase1": "coutrot1"}
 _GASP_SETS |= {name.replace("1", "2"): key.replace("1", "2") for name, key in _GASP_SETS.items()}
@@ -175,7 +176,7 @@ def _read_stavis(path: Path, text: str, dataset: str) -> list[ListedVideo]:
     for number, line in enumerate(text.splitlines(), 1):
         if fields := line.split():
             where = f"{path}, line {number}"
-            if len(fields) != 3 or not (fields[1].isdecimal() and int(fields[1]) > 0):
+            if len(fields) != 3 or not (_COUNT.fullmatch(fields[1]) and int(fields[1]) > 0):
                 raise InputError(f"{where}: {line.strip()!r} is not `<video> <frames> <fps>`: write it like that")
             videos.append(_listed(where, dataset, fields[0], int(fields[1]), fields[2]))
     return videos

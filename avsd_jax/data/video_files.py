@@ -25,10 +25,11 @@ def count_packets(path: Path) -> media.FrameCount:
         count = 0
         try:
             for packet in container.demux(stream):
-                count += packet.size > 0
+                count += packet.size > 0 and not packet.is_discard
         except av.error.FFmpegError:  # the file breaks off: what came before it is there
             pass
-        return media.FrameCount(stream.frames or None, count)
+        # More packets than frames are halves of frames, and nothing that is missing.
+        return media.FrameCount(stream.frames or None, min(count, stream.frames or count))
 
 
 def check_whole(path: Path) -> None:

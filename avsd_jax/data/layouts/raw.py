@@ -97,12 +97,10 @@ class Reader(Source):
 
     def inspect(self, video: str, listed: ListedVideo | None) -> Inspection:
         """As documented there; frames are counted as the video file states them, and as it has packets for them."""
-        findings, counts = Findings(), {}
+        findings, counts, n = Findings(), {}, 0
         pictures = gaze = sound = None
         with findings.caught():
             pictures = self._pictures(video, exact=False)
-            if pictures.path.is_dir():
-                picture_headers.look(picture_files.numbered(pictures.path, "img"), "frames", findings)
         with findings.caught():
             if pictures:
                 gaze = self._gaze(video, pictures)
@@ -112,13 +110,17 @@ class Reader(Source):
                 gaze = gaze.first(n)
                 findings.notes += [*([remark] if remark else []), *_notes(gaze, pictures, listed)]
         with findings.caught():
+            if pictures and pictures.path.is_dir():
+                frames = picture_files.numbered(pictures.path, "img")
+                picture_headers.look(frames[: n or None], "frames", findings)
+        with findings.caught():
             if pictures:
                 sound = sound_files.probe(self._sound(video, pictures.path))
-                findings.notes += sound_files.notes(sound, gaze and gaze.num_frames / pictures.fps)
+                findings.notes += sound_files.notes(sound, n / pictures.fps if n else None)
         if listed is None:
             findings.notes.append("in no fold list: left out")
         return Inspection(
-            num_frames=0 if findings.problems or gaze is None else gaze.num_frames,
+            num_frames=0 if findings.problems else n,
             counts=counts,
             sample_rate=sound and sound.sample_rate,
             channels=sound.channels if sound else 0,
