@@ -133,15 +133,13 @@ def _decoded(data: bytes) -> tuple[np.ndarray | None, str]:
             stderr = os.dup(2)
         except OSError:  # a process without the stream
             return _imdecode(data), ""
-        os.dup2(scratch, 2)
+        os.dup2(scratch.descriptor, 2)
         try:
             image = _imdecode(data)
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
-        words = os.pread(scratch, os.fstat(scratch).st_size, 0)
-        os.ftruncate(scratch, 0)
-        os.lseek(scratch, 0, os.SEEK_SET)
+        words = scratch.new()
     warnings, others = [], []
     for line in words.decode(errors="replace").splitlines(keepends=True):
         (warnings if line.startswith((*_WARNINGS, "libpng")) else others).append(line)
@@ -158,11 +156,27 @@ def _imdecode(data: bytes) -> np.ndarray | None:
         return None
 
 
+class _Scratch:
+    """A file in memory, or without a name, for as long as the process lives.
+
+    It is never emptied: another thread's line that was under way when the stream was given back comes with the next.
+    """
+
+    def __init__(self):
+        if hasattr(os, "memfd_create"):
+            self.descriptor = os.memfd_create("libjpeg")
+        else:
+            self.descriptor, name = tempfile.mkstemp()
+            os.unlink(name)
+        self._seen = 0
+
+    def new(self) -> bytes:
+        """What was written since this was last asked."""
+        words = os.pread(self.descriptor, os.fstat(self.descriptor).st_size - self._seen, self._seen)
+        self._seen += len(words)
+        return words
+
+
 @functools.cache
-def _scratch() -> int:
-    """A file in memory, or without a name, for as long as the process lives."""
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create("libjpeg")
-    descriptor, name = tempfile.mkstemp()
-    os.unlink(name)
-    return descriptor
+def _scratch() -> _Scratch:
+    return _Scratch()

@@ -11,6 +11,10 @@ from avsd_jax.errors import InputError
 # How far, as a share of width or height, the median of gaze may lie from the middle before it looks misplaced. People
 # look at the middle; a DIEM video of 720x576 read without its offset is 0.39 and 0.33 off.
 _MEDIAN_TOLERANCE = 0.2
+# Of MATLAB's arrays: rows for a frame and viewer (two or three are known), and viewers (72 are the most). An array with
+# its axes in another order has more.
+_MOST_ROWS = 16
+_MOST_VIEWERS = 1000
 
 
 class NoGaze(InputError):
@@ -126,7 +130,8 @@ def from_array(value: np.ndarray, where: str) -> Float[np.ndarray, "v n 2"]:
     """
     if value.ndim == 2:
         value = value[..., None]
-    if value.dtype.kind not in "fiu" or value.ndim != 3 or value.shape[0] < 2 or not value.size:
+    fits = value.dtype.kind in "fiu" and value.ndim == 3 and value.size and 2 <= value.shape[0] <= _MOST_ROWS
+    if not fits or value.shape[2] > _MOST_VIEWERS:
         raise InputError(
             f"{where} is {value.dtype.name} {list(value.shape)} and not numbers [2 or more, frames, viewers]: restore "
             "the file"
