@@ -259,27 +259,6 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Turns off what Orbax logs and TensorStore's threads print of writes that fail.
-
-    Those threads end some time after the failure, so that their hook stays where the block raises.
-    """
-    verbosity, hook = logging.get_verbosity(), sys.unraisablehook
-
-    def ignore_closed_loops(unraisable: Any) -> None:
-        if not isinstance(unraisable.exc_value, RuntimeError):
-            hook(unraisable)
-
-    logging.set_verbosity(logging.FATAL)
-    sys.unraisablehook = ignore_closed_loops
-    try:
-        yield
-        sys.unraisablehook = hook
-    finally:
-        logging.set_verbosity(verbosity)
-
-
 def save_variables(directory: str | Path, config: ConfigDict | Mapping[str, Any], variables: Tree) -> None:
     """Writes a model folder that `load_for_inference` reads: step 0 and the configuration.
 
@@ -292,8 +271,7 @@ def save_variables(directory: str | Path, config: ConfigDict | Mapping[str, Any]
         InputError: `directory` holds something already, or cannot be written to.
         StorageError: the disk is full or read-only.
     """
-    # Orbax reports a full disk with hundreds of lines; what it raises says the same.
-    with staging.new_folder(directory) as folder, _quiet():
+    with staging.new_folder(directory) as folder:
         write_config(folder, config)
         checkpointer = Checkpointer(folder)
         try:

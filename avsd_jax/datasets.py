@@ -26,15 +26,19 @@ from etils import epath
 from google.protobuf.json_format import ParseError
 
 import datasets_tfds
-from avsd_jax import whole_files
+from avsd_jax import whole_files, whole_folders
+from avsd_jax.cli import BAD_INPUT
 from avsd_jax.cli import run as run_command
-from avsd_jax.data import set_names
-from avsd_jax.errors import InputError
+from avsd_jax.data import inside, set_names
+from avsd_jax.data.dataset_digest import abbreviated, dataset_digest
+from avsd_jax.dataset_check import Report, refuse
+from avsd_jax.errors import InputError, storage_error
 from avsd_jax.worker_processes import one_thread_each
 from datasets_tfds.base import VideoDatasetBuilder
 
 DEFAULT_DATA_DIR = "data"
 _INCOMPLETE = "incomplete."  # how TFDS names the folder of a build in progress
+_ASIDE = "replaced"  # where a build is for a moment that another one replaces
 
 
 def names() -> list[str]:
@@ -115,12 +119,14 @@ def build(
     overwrite: bool = False,
     num_workers: int = 1,
     beam_options: Sequence[str] | None = None,
+    report: Report | None = None,
 ) -> bool:
     """Builds a dataset, unless it is there already.
 
-    The files grow in a folder beside the final one, which is renamed at the end: a build that is killed
-    leaves nothing that looks complete, and the next one clears it away. One process builds at a time; others
-    wait for it. While it runs, the progress over videos is shown in place of TFDS's own bars.
+    The files grow in a folder beside the final one, which is renamed at the end: a build that fails or is killed
+    leaves nothing that looks complete, and what was there before as it was; the next one clears the rest away. One
+    process builds at a time; others wait for it. While it runs, the progress over videos is shown in place of TFDS's
+    own bars.
 
     Args:
         name: `name` or `name/config`.
@@ -130,32 +136,67 @@ def build(
         overwrite: build again what is there; the old files stay until the new ones are complete.
         num_workers: processes that make videos.
         beam_options: flags for Apache Beam, which makes the videos then, such as ["--runner=FlinkRunner"].
+        report: what a check of `manual_dir` has just found; None to look now.
 
     Returns:
         False if the dataset was there already.
 
     Raises:
-        InputError: no such dataset or config; the source files are wrong; or what is there is damaged or was
-            built with other settings (`overwrite` mends it).
+        InputError: no such dataset or config; the source files are wrong, and the message says all that was found;
+            or what is there is damaged or was built with other settings (`overwrite` mends it).
+        StorageError: the disk is full or read-only.
     """
+    _check_names(data_dir, manual_dir)
     builder = load_builder(name, data_dir)
-    builder.num_workers, builder.skip_missing = num_workers, skip_missing
-    folder = Path(builder.data_path).parent
+    target = Path(builder.data_path)
+    folder = target.parent
     with _lock(folder):
+        whole_folders.restore(target, folder / _ASIDE)
         if _is_prepared(builder) and not overwrite:
             open_builder(name, data_dir)  # another process may have built it while this one waited
             return False
         for stale in folder.glob(f"{_INCOMPLETE}*"):
             shutil.rmtree(stale)
         tfds.disable_progress_bar()
-        # Replaces what is there: the old build, or the rest of one whose removal was interrupted.
-        config = tfds.download.DownloadConfig(download_mode=tfds.GenerateMode.REUSE_CACHE_IF_EXISTS)
+        config = tfds.download.DownloadConfig()
         config.manual_dir = manual_dir and epath.Path(manual_dir).expanduser()
         config.beam_options = _pipeline_options(beam_options)
-        # TFDS announces downloads, of which there are none.
-        with contextlib.redirect_stdout(io.StringIO()), one_thread_each():
-            builder.download_and_prepare(download_config=config)
+        with _place(name, data_dir, target) as place:
+            fresh = load_builder(name, place)
+            fresh.num_workers, fresh.skip_missing, fresh.report = num_workers, skip_missing, report
+            # TFDS announces downloads, of which there are none.
+            with contextlib.redirect_stdout(io.StringIO()), one_thread_each():
+                fresh.download_and_prepare(download_config=config)
     return True
+
+
+@contextlib.contextmanager
+def _place(name: str, data_dir: str | Path, target: Path) -> Iterator[str | Path]:
+    """The data folder to build in: where something is already, another one, from which the new build takes its place.
+
+    TFDS removes what is there before it reads anything.
+    """
+    if not target.exists():
+        yield data_dir
+        return
+    place = target.parent / f"{_INCOMPLETE}new"
+    try:
+        yield place
+        whole_folders.exchange(Path(load_builder(name, place).data_path), target, target.parent / _ASIDE)
+    except OSError as error:
+        full = storage_error(error, target.parent)
+        if full is None:
+            raise
+        raise full from error
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _check_names(*folders: str | Path | None) -> None:
+    """Refuses folders whose names cannot be printed, nor read by FFmpeg."""
+    for folder in folders:
+        if folder is not None and not inside.is_text(str(folder)):
+            raise InputError(f"the folder {str(folder)!r} has a name that is not UTF-8: rename it")
 
 
 def _pipeline_options(flags: Sequence[str] | None) -> Any:
@@ -216,7 +257,14 @@ def _how_to_build(dataset: str, data_dir: str | Path) -> str:
 def _lock(folder: Path) -> Iterator[None]:
     """Holds the folder's build lock, which the system lets go when its process dies."""
     whole_files.make_folder(folder)
-    with open(folder / ".build_lock", "w") as file:
+    lock = folder / ".build_lock"
+    try:
+        lock.touch()
+    except OSError as error:
+        raise storage_error(error, folder) or InputError(
+            f"{folder} cannot be written to ({error.strerror}): give another folder"
+        ) from error
+    with lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -237,6 +285,14 @@ def _summary(builder: VideoDatasetBuilder) -> str:
     return f"{'; '.join(parts)}{left_out}{layout}; {sum(files.values()) / 1e6:.1f} MB in {builder.data_path}"
 
 
+def _digest(builder: VideoDatasetBuilder) -> str:
+    """The beginning of the digest, by which two people see that they have the same."""
+    try:
+        return abbreviated(dataset_digest(Path(builder.data_path)))
+    except InputError as error:
+        return f"unknown ({error})"
+
+
 def _left_out(builder: VideoDatasetBuilder) -> dict[str, str]:
     """Why videos were left out, by video."""
     return builder.info.metadata.get("left_out", {})
@@ -247,9 +303,11 @@ def _build_command_line(args: argparse.Namespace) -> int:
     beam_options = args.beam_pipeline_options
     if beam_options is not None:
         options["beam_options"] = [f"--{option}" for option in beam_options.split(",") if option]
-    for name in set_names.members(args.dataset):
+    wanted = set_names.members(args.dataset)
+    reports = _checked_before(wanted, args)
+    for name in wanted:
         start = time.monotonic()
-        built = build(name, args.data_dir, num_workers=args.workers, **options)
+        built = build(name, args.data_dir, num_workers=args.workers, report=reports.get(name), **options)
         builder = load_builder(name, args.data_dir)
         if built:
             print(f"built {name} in {time.monotonic() - start:.0f} s: {_summary(builder)}")
@@ -260,29 +318,54 @@ def _build_command_line(args: argparse.Namespace) -> int:
     return 0
 
 
+def _checked_before(wanted: Sequence[str], args: argparse.Namespace) -> dict[str, Report]:
+    """What a check finds of each of several datasets that are going to be built, so that none is built in vain.
+
+    Raises:
+        InputError: something is wrong with one of them; the message gives all that was found.
+    """
+    if len(wanted) == 1 or args.manual_dir is None:
+        return {}
+    _check_names(args.manual_dir, args.data_dir)
+    reports, problems = {}, []
+    for name in wanted:
+        builder = load_builder(name, args.data_dir)
+        if _is_of_files(name.partition("/")[0]) and (args.overwrite or not _is_prepared(builder)):
+            try:
+                reports[name] = builder.check(args.manual_dir, args.workers)
+                problems += reports[name].stops(args.skip_missing)
+            except InputError as error:
+                problems.append(str(error))
+    refuse(", ".join(wanted), problems)
+    return reports
+
+
 def _check_command_line(args: argparse.Namespace) -> int:
     wanted = set_names.members(args.dataset) if args.dataset else filter(_is_of_files, names())
-    status, reports = 0, 0
+    _check_names(args.manual_dir, args.data_dir)
+    wrong, reports = False, 0
     for name in wanted:
         builder = load_builder(name, args.data_dir)
         try:
-            report = builder.check(args.manual_dir, args.workers)
+            report = builder.check(args.manual_dir, args.workers, args.thorough)
         except InputError as error:
             if args.dataset:
                 raise
             print(f"{name}: {error}")
             continue
-        print("\n".join(report.lines()))
+        print("\n".join(report.lines(args.skip_missing)))
         reports += 1
-        status = status or int(bool(report.problems))
-    return status if reports else 2
+        wrong = wrong or bool(report.stops(args.skip_missing))
+    # As a build would end.
+    return BAD_INPUT if wrong or not reports else 0
 
 
 def _list_command_line(args: argparse.Namespace) -> int:
     for name in names():
         named = [config.name for config in load_builder(name, args.data_dir).BUILDER_CONFIGS]
         # Options are names of their own, known by what was built with them.
-        folders = sorted(path.parent.parent for path in Path(args.data_dir, name).glob("*/*/dataset_info.json"))
+        built = Path(args.data_dir, name).glob("*/*/dataset_info.json")
+        folders = sorted(path.parent.parent for path in built if path.parent.name != _ASIDE)
         for config in dict.fromkeys([*named, *(folder.name for folder in folders)]):
             builder = load_builder(f"{name}/{config}", args.data_dir)
             if not _is_prepared(builder):
@@ -290,31 +373,35 @@ def _list_command_line(args: argparse.Namespace) -> int:
             elif problem := _problem(builder):
                 state = f"{problem}: build it again with --overwrite"
             else:
-                state = _summary(builder)
+                state = f"{_summary(builder)}; digest {_digest(builder)}"
             print(f"{name}/{config}: {builder.builder_config.description} [{state}]")
     return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status: 0, 1 where a check found problems, 2 on bad input."""
+    """The command line; returns the exit status: 0, 1 where the disk is full, 2 on bad input.
+
+    A check ends as a build of the same files would.
+    """
     parser = argparse.ArgumentParser(prog="python -m avsd_jax.datasets", description="Builds and lists datasets.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     building = commands.add_parser("build", help="prepare a dataset")
     building.add_argument("--dataset", required=True, help="NAME or NAME/OPTIONS; several joined by commas; six")
     building.add_argument("--overwrite", action="store_true", help="build again what is already there")
     building.add_argument("--manual_dir", help="root of the tree of your source files")
-    building.add_argument(
-        "--skip_missing", action="store_true", help="leave out videos that lack a file, and list them"
-    )
     building.add_argument("--beam_pipeline_options", help="flags for Apache Beam, as for `tfds build`: runner=...,...")
     building.set_defaults(run=_build_command_line)
     checking = commands.add_parser("check", help="report on source files before a build; changes nothing")
     checking.add_argument("--dataset", help="as for build (default: all that are there)")
     checking.add_argument("--manual_dir", required=True, help="root of the tree of your source files")
+    checking.add_argument("--thorough", action="store_true", help="decode everything, as a build does; takes as long")
     checking.set_defaults(run=_check_command_line)
     listing = commands.add_parser("list", help="show what can be built and what is there")
     listing.set_defaults(run=_list_command_line)
     for command in (building, checking):
+        command.add_argument(
+            "--skip_missing", action="store_true", help="leave out videos that lack a file, and list them"
+        )
         command.add_argument(
             "--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)"
         )

@@ -16,7 +16,7 @@ import json
 import multiprocessing
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +24,17 @@ import tensorflow_datasets as tfds
 from absl import logging
 from array_record.python import array_record_module
 from etils import epath
+from tensorflow_datasets.proto import tf_example_pb2
 from tqdm import tqdm
 
 from avsd_jax import whole_files
 from avsd_jax.data import schema
 from avsd_jax.data.source import MissingFile
-from avsd_jax.dataset_check import Report
-from avsd_jax.errors import InputError
+from avsd_jax.dataset_check import Report, empty_splits, refuse
+from avsd_jax.errors import InputError, storage_error
 from avsd_jax.worker_processes import end_with_parent
 
 ReadVideo = Callable[[], schema.SourceVideo]
-
-_ERROR = "error"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,11 +57,19 @@ class Contents:
 
 @dataclasses.dataclass(frozen=True)
 class Written:
-    """A video's index entry and the sizes of its records in bytes; or, where it was left out, why."""
+    """A video's index entry and the sizes of its records in bytes; or, where it could not be written, why.
+
+    Attributes:
+        index: the entry.
+        sizes: of its records.
+        problem: what is wrong with the video's files.
+        missing: whether that is a missing file.
+    """
 
     index: dict[str, Any] | None = None
     sizes: tuple[int, ...] = ()
-    left_out: str = ""
+    problem: str = ""
+    missing: bool = False
 
 
 class VideoDatasetBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registration=True):
@@ -81,6 +88,7 @@ class VideoDatasetBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_regi
         LICENSE: its terms.
         num_workers: processes that read videos; 1 reads them in this process. Beam goes before it.
         skip_missing: leave out a video that lacks a file, instead of stopping.
+        report: what `check` found of the files that are going to be built; None if nobody has looked yet.
     """
 
     CITATION = ""
@@ -99,6 +107,7 @@ class VideoDatasetBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_regi
         super().__init__(data_dir=data_dir, config=config, version=version, file_format=file_format)
         self.num_workers = 1
         self.skip_missing = False
+        self.report: Report | None = None
 
     @abc.abstractmethod
     def contents(self, manual_dir: Path | None) -> Contents:
@@ -111,12 +120,13 @@ class VideoDatasetBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_regi
             InputError: the source files are not there or contradict each other.
         """
 
-    def check(self, manual_dir: str | Path, num_workers: int = 1) -> Report:
-        """A look at the user's source files before a build; changes nothing.
+    def check(self, manual_dir: str | Path, num_workers: int = 1, thorough: bool = False) -> Report:
+        """A look at the user's source files before a build; changes nothing. A build begins with the same.
 
         Args:
             manual_dir: where they are.
             num_workers: processes that look at videos.
+            thorough: also read all videos as a build does, which decodes all pictures.
 
         Raises:
             InputError: nothing of the set is there, or it is made of no files.
@@ -159,17 +169,20 @@ class VideoDatasetBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_regi
         gigabyte, and know no splits that share videos.
         """
         del dl_manager  # nothing is downloaded
-        manual_dir = download_config.manual_dir
-        contents = self.contents(Path(manual_dir) if manual_dir else None)
+        manual_dir = download_config.manual_dir and Path(download_config.manual_dir)
+        left_out = self._examine(manual_dir)
+        contents = self.contents(manual_dir)
         folder = Path(self.data_path)
-        files = {name: folder / f"video.{number}" for number, name in enumerate(contents.videos)}
-        write = _write_or_skip if self.skip_missing else write_video
-        jobs = [
-            functools.partial(write, contents.videos[name], path, self.chunk_frames) for name, path in files.items()
-        ]
+        names = [name for name in contents.videos if name not in left_out]
+        files = {name: folder / f"video.{number}" for number, name in enumerate(names)}
+        jobs = [functools.partial(_attempt, contents.videos[name], files[name], self.chunk_frames) for name in names]
         results = tqdm(self._run(jobs, folder, download_config), desc=self.name, total=len(jobs), unit="video")
         written = dict(zip(files, results, strict=True))
-        left_out = {name: result.left_out for name, result in written.items() if result.left_out}
+        skipped = {name: result for name, result in written.items() if self.skip_missing and result.missing}
+        left_out |= {name: result.problem for name, result in skipped.items()}
+        # All of them, so that one look at the message is enough.
+        problems = (result.problem for name, result in written.items() if name not in left_out and result.problem)
+        refuse(self.name, list(dict.fromkeys(problems)))
         splits = {split: [name for name in names if name not in left_out] for split, names in contents.splits.items()}
         self._check_splits(splits, left_out)
         self.info.set_splits(
@@ -180,9 +193,8 @@ class VideoDatasetBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_regi
                 ]
             )
         )
-        for name, path in files.items():
-            if name not in left_out:
-                path.unlink()
+        for path in files.values():
+            path.unlink(missing_ok=True)  # one that was left out has none
         metadata = {
             "splits": {
                 split: [_entry(written[name], name in contents.silent.get(split, ())) for name in names]
@@ -194,6 +206,18 @@ class VideoDatasetBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_regi
             "notes": dict(contents.notes),
         }
         self.info.metadata.update(json.loads(json.dumps(metadata)))
+
+    def _examine(self, manual_dir: Path | None) -> dict[str, str]:
+        """Looks at the user's files before any is read; returns the videos to leave out, and why.
+
+        Raises:
+            InputError: there is something wrong with the files; the message gives all that was found.
+        """
+        if manual_dir is None or type(self).check is VideoDatasetBuilder.check:
+            return {}  # made of no files, or `contents` says that they are needed
+        report = self.report or self.check(manual_dir, self.num_workers)
+        report.refuse(self.skip_missing)
+        return report.left_out() if self.skip_missing else {}
 
     def _run(
         self, jobs: Sequence[Callable[[], Written]], folder: Path, config: tfds.download.DownloadConfig
@@ -212,10 +236,8 @@ class VideoDatasetBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_regi
     def _check_splits(self, splits: Mapping[str, Sequence[str]], left_out: Mapping[str, str]) -> None:
         for name, why in left_out.items():
             logging.warning("%s: %s is left out: %s", self.name, name, why)
-        empty = [split for split, names in splits.items() if not names]
-        if empty:
-            why = f" ({next(iter(left_out.values()))})" if left_out else ""
-            raise InputError(f"no video of {self.name} is left in {', '.join(empty)}{why}: complete the files")
+        if problem := empty_splits(self.name, splits, left_out):
+            raise InputError(problem)
 
     def _link(self, split: str, files: Sequence[Path], written: Sequence[Written]) -> tfds.core.SplitInfo:
         """The split's files, one per video."""
@@ -242,26 +264,44 @@ def _entry(video: Written, silent: bool) -> dict[str, Any]:
 
 
 def write_video(read: ReadVideo, path: Path, chunk_frames: int) -> Written:
-    """Writes a video's records to a file of its own, as they come."""
+    """Writes a video's records to a file of its own, as they come.
+
+    Raises:
+        InputError: the video's source files are wrong.
+        StorageError: the disk is full or read-only.
+    """
     video = read()
     index = schema.index_of(video, chunk_frames)
-    features = schema.features()
     sizes = []
-    # Groups of one record, so that reading a record decompresses no other.
-    with contextlib.closing(array_record_module.ArrayRecordWriter(os.fspath(path), "group_size:1")) as writer:
-        for record in schema.encode(video, chunk_frames):
-            data = features.serialize_example(record)
-            writer.write(data)
-            sizes.append(len(data))
+    try:
+        # Groups of one record, so that reading a record decompresses no other.
+        with contextlib.closing(array_record_module.ArrayRecordWriter(os.fspath(path), "group_size:1")) as writer:
+            for data in _serialised(schema.encode(video, chunk_frames)):
+                writer.write(data)
+                sizes.append(len(data))
+    except RuntimeError as error:
+        full = storage_error(error, path)
+        if full is None:
+            raise
+        raise full from error
     return Written(index.to_json(), tuple(sizes))
 
 
-def _write_or_skip(read: ReadVideo, path: Path, chunk_frames: int) -> Written:
-    """As `write_video`; a video that lacks a file is left out."""
+def _serialised(records: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
+    """Records as TFDS writes them, but with their features in one order: it leaves the order to chance."""
+    features = schema.features()
+    for record in records:
+        example = tf_example_pb2.Example.FromString(features.serialize_example(record))
+        yield example.SerializeToString(deterministic=True)
+
+
+def _attempt(read: ReadVideo, path: Path, chunk_frames: int) -> Written:
+    """As `write_video`; what is wrong with the video is in the result, so that the others are tried, too."""
     try:
         return write_video(read, path, chunk_frames)
-    except MissingFile as error:
-        return Written(left_out=str(error))
+    except InputError as error:
+        path.unlink(missing_ok=True)
+        return Written(problem=str(error), missing=isinstance(error, MissingFile))
 
 
 def _call(job: Callable[[], Written]) -> Written:
@@ -290,15 +330,8 @@ def _run_on_beam(
     for note in notes:
         result = json.loads(note.read_text())
         note.unlink()
-        if _ERROR in result:
-            raise InputError(result[_ERROR])
         yield Written(**result)
 
 
 def _call_and_note(job: Callable[[], Written], note: Path) -> None:
-    # An engine would try again what fails, and wrap the error in its own.
-    try:
-        result = dataclasses.asdict(job())
-    except InputError as error:
-        result = {_ERROR: str(error)}
-    whole_files.write_json(note, result)
+    whole_files.write_json(note, dataclasses.asdict(job()))

@@ -115,9 +115,9 @@ class EyeTrackingBuilder(VideoDatasetBuilder, skip_registration=True):
             },
         )
 
-    def check(self, manual_dir: str | Path, num_workers: int = 1) -> dataset_check.Report:
+    def check(self, manual_dir: str | Path, num_workers: int = 1, thorough: bool = False) -> dataset_check.Report:
         """As in the base."""
-        return dataset_check.check(manual_dir, self.name, self.builder_config.options, num_workers)
+        return dataset_check.check(manual_dir, self.name, self.builder_config.options, num_workers, thorough)
 
     @property
     def about(self) -> str:

@@ -10,7 +10,7 @@ from absl import logging
 
 from avsd_jax import avc_labels, whole_files
 from avsd_jax.data import label_files
-from avsd_jax.errors import InputError
+from avsd_jax.errors import InputError, StorageError
 
 VIDEO = "CHI_1_color"
 FRAMES, FPS = 60, 25.0
@@ -309,7 +309,7 @@ def test_a_failing_write_leaves_the_old_file(root, monkeypatch: pytest.MonkeyPat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(whole_files.os, "replace", full)
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(StorageError, match="cannot be written"):
         label_files.write(output(root), 1 - LABELS)
     np.testing.assert_array_equal(label_files.read(output(root)), LABELS)
     assert list(label_files.files(root, "etmd")) == [VIDEO]

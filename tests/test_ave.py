@@ -220,12 +220,12 @@ def test_check_and_list_know_it(
     folder = copy_of(download / "AVE_Dataset", tmp_path / "manual")
     (folder / f"AVE/{PAN}.mp4").rename(folder / "AVE/other.mp4")
     append(folder / "trainSet.txt", "Tuba&x&good&0&1")
-    assert datasets.main([*check, f"--manual_dir={folder}"]) == 1
+    assert datasets.main([*check, f"--manual_dir={folder}"]) == 2
     out = capsys.readouterr().out
     assert "ave: layout AVE_Dataset; 4 videos, of which 0 are listed" in out
     assert "trainSet.txt, line 3: 'Tuba' is no category of AVE" in out
     write_lists(folder)
-    assert datasets.main([*check, "--dataset=ave", f"--manual_dir={folder}"]) == 1
+    assert datasets.main([*check, "--dataset=ave", f"--manual_dir={folder}"]) == 2
     out = capsys.readouterr().out
     assert f"  problem: {PAN}: " in out
     assert "  note: in no list: left out (other)" in out.splitlines()

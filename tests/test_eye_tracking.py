@@ -218,7 +218,7 @@ def test_check_reports_and_changes_nothing(small: pathlib.Path, capsys: pytest.C
     write_lists(root, "etmd")
     write_labels(root, "etmd", "ETMD")
     before = files_below(root)
-    assert datasets.main(["check", "--workers=1", f"--manual_dir={root}", f"--data_dir={small}/data"]) == 1
+    assert datasets.main(["check", "--workers=1", f"--manual_dir={root}", f"--data_dir={small}/data"]) == 2
     out = capsys.readouterr().out
     for line in (
         "summe: layout stavis; 3 videos, of which 3 are listed and 3 complete",

@@ -102,6 +102,9 @@ def test_sound_is_mono_at_a_rate_that_fits(rate: int, channels: int, length: int
 def test_silence_is_sound(root: pathlib.Path):
     write_wav(path(root, "sound", f"{VIDEO}.wav"), 0.4, 22_050, 1, silent=True)
     assert not read(root).audio.any()
+    write_wav(path(root, "sound", f"{VIDEO}.wav"), 0, 22_050, 1)
+    with pytest.raises(InputError, match=f"{VIDEO}.wav has no audio samples"):
+        read(root)
 
 
 @pytest.mark.parametrize(("listed", "used"), [(10, 10), (11, 11), (12, 12), (14, 12), (None, 12), (9, 0), (15, 0)])

@@ -12,6 +12,7 @@ which of its videos are in which split. A video with several events has the tags
 """
 
 import itertools
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,9 +22,9 @@ import numpy as np
 from jaxtyping import Int8
 
 from avsd_jax import media
-from avsd_jax.data import inside, schema, sound_files, video_damage
+from avsd_jax.data import inside, plausible, schema, sound_files, video_damage, video_files
 from avsd_jax.data.preprocessing.vinet import resize_frame
-from avsd_jax.data.source import Inspection, MissingFile
+from avsd_jax.data.source import Findings, Inspection, MissingFile, agreed_length, read_through, shortest
 from avsd_jax.errors import InputError
 
 # In the order of STANet's official loaders.
@@ -65,6 +66,7 @@ PUBLISHED = {"train": 3339, "val": 402, "test": 402}
 
 _FILMS = "AVE"
 _HEADER = "Category&VideoID&"
+_TIME = re.compile(r"[0-9]{1,6}")
 _FORM = "category&video&quality&start&end"
 
 
@@ -167,7 +169,7 @@ def _lines(path: Path) -> Iterator[tuple[str, str, Event]]:
     for number, line in entries:
         where = f"{path}, line {number}"
         fields = [field.strip() for field in line.split("&")]
-        if len(fields) != 5 or not all(time.isascii() and time.isdigit() for time in fields[3:]):
+        if len(fields) != 5 or not all(map(_TIME.fullmatch, fields[3:])):
             raise InputError(f"{where}: {line!r} is not {_FORM}, with times in whole seconds: mend the line")
         category, video, _, start, end = fields
         if int(start) >= int(end):
@@ -203,8 +205,9 @@ def read(folder: Path, listed: Listed, size: tuple[int, int] | None) -> schema.S
         InputError: it is damaged.
     """
     info = _probe(folder, listed.video, listed.where)
-    n = media.count_frames(info.path).decoded
-    samples, rate = sound_files.read(info.path, info.duration)
+    stated, decoded = media.count_frames(info.path)
+    n = agreed_length(f"{info.path}", {"frames stated": stated, "frames": decoded})
+    samples, rate = sound_files.read(info.path, n / info.fps)
     video_damage.check_video(info.path)
     height, width = size or (info.height, info.width)
     pictures = (resize_frame(frame.image, (height, width)) for frame in media.read_frames(info.path))
@@ -233,20 +236,38 @@ def inspect(folder: Path, video: str, listed: Listed | None) -> Inspection:
         video: its name.
         listed: what the lists say of it; None if it is in none.
     """
-    notes = [] if listed else ["in no list: left out"]
-    try:
+    findings = Findings(notes=[] if listed else ["in no list: left out"])
+    info, sound, n = None, None, 0
+    with findings.caught():
         info = _probe(folder, video, listed.where if listed else "in no list")
+        stated, there = video_files.count_packets(info.path)
+        n, remark = shortest(f"{info.path}", {"frames stated": stated, "frames": there})
         sound = sound_files.probe(info.path)
-    except InputError as error:
-        return Inspection(num_frames=0, counts={}, problems=(str(error),) if listed else (), notes=tuple(notes))
+        findings.notes += [*([remark] if remark else []), *sound_files.notes(sound, n / info.fps)]
     return Inspection(
-        num_frames=info.num_frames or 0,
-        counts={"frames": info.num_frames or 0},
-        sample_rate=sound.sample_rate,
-        channels=sound.channels,
-        size=(info.width, info.height),
-        notes=(*notes, *sound_files.notes(sound, info.duration)),
+        num_frames=0 if findings.problems else n,
+        counts={"frames": n} if n else {},
+        sample_rate=sound and sound.sample_rate,
+        channels=sound.channels if sound else 0,
+        size=info and (info.width, info.height),
+        problems=tuple(findings.problems),
+        missing=tuple(findings.missing),
+        labelled=0 if findings.problems or listed is None else n,
+        notes=tuple(findings.notes),
     )
+
+
+def examine(folder: Path, video: str, listed: Listed | None, thorough: bool = False) -> Inspection:
+    """What would stop a build of a video, and what not.
+
+    Args:
+        folder: as `find` found it.
+        video: its name.
+        listed: what the lists say of it; None if it is in none.
+        thorough: also read the whole video as a build does, which decodes its frames.
+    """
+    found = inspect(folder, video, listed)
+    return read_through(found, lambda: read(folder, listed, None)) if thorough and listed else found
 
 
 def _probe(folder: Path, video: str, where: str) -> media.VideoInfo:
@@ -255,6 +276,8 @@ def _probe(folder: Path, video: str, where: str) -> media.VideoInfo:
     if not path.is_file():
         raise MissingFile(f"{path} is missing ({where}): put it there, {mend}")
     info = media.probe(path)
+    video_files.check_whole(path)
+    plausible.checked_size((info.height, info.width), path)
     if info.sound is None:
         raise MissingFile(f"{path} has no sound track ({where}): put one with sound there, {mend}")
     return info

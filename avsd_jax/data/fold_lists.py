@@ -23,7 +23,7 @@ from pathlib import Path
 
 from absl import logging
 
-from avsd_jax.data import inside, set_names
+from avsd_jax.data import inside, plausible, set_names
 from avsd_jax.data.fold_checksums import CANONICAL, differing
 from avsd_jax.errors import InputError
 
@@ -31,6 +31,7 @@ FOLDERS = ("fold_lists", "fold_list")
 PARTS = ("train", "test")
 NUMBERS = ("1", "2", "3")
 
+_COUNT = re.compile(r"\d{1,15}")
 _GASP_COLUMNS = ["video_id", "fps", "scene_type", "dataset"]
 _GASP_SETS = {"diem": "diem", "coutrot1": "coutrot1", "coutrotdb1": "coutrot1", "coutrotdatabase1": "coutrot1"}
 _GASP_SETS |= {name.replace("1", "2"): key.replace("1", "2") for name, key in _GASP_SETS.items()}
@@ -80,13 +81,14 @@ class FoldLists:
     oddities: tuple[str, ...]
 
 
-def read(manual_dir: str | Path, dataset: str, known: Iterable[str] = ()) -> FoldLists:
+def read(manual_dir: str | Path, dataset: str, known: Iterable[str] = (), log: bool = True) -> FoldLists:
     """Reads the lists of a set; logs differences from the published ones as warnings, and oddities.
 
     Args:
         manual_dir: root of the user's tree; nothing outside of it is read.
         dataset: the set's key, such as "diem".
         known: names of videos that are there (such as folders of frames): they help to name what a list lacks.
+        log: False if whoever asks reports the differences and oddities.
 
     Raises:
         InputError: no such set; a list is missing, twice there, a link or malformed; or one names a video twice, in
@@ -108,9 +110,9 @@ def read(manual_dir: str | Path, dataset: str, known: Iterable[str] = ()) -> Fol
         tuple(itertools.chain.from_iterable(_differences(dataset, split, lists[split], others) for split in lists)),
         tuple(_oddities(dataset, names, videos)),
     )
-    for sentence in result.differences:
+    for sentence in result.differences if log else ():
         logging.warning("%s", sentence)
-    for sentence in result.oddities:
+    for sentence in result.oddities if log else ():
         logging.info("%s", sentence)
     return result
 
@@ -174,7 +176,7 @@ def _read_stavis(path: Path, text: str, dataset: str) -> list[ListedVideo]:
     for number, line in enumerate(text.splitlines(), 1):
         if fields := line.split():
             where = f"{path}, line {number}"
-            if len(fields) != 3 or not (fields[1].isdecimal() and int(fields[1]) > 0):
+            if len(fields) != 3 or not (_COUNT.fullmatch(fields[1]) and int(fields[1]) > 0):
                 raise InputError(f"{where}: {line.strip()!r} is not `<video> <frames> <fps>`: write it like that")
             videos.append(_listed(where, dataset, fields[0], int(fields[1]), fields[2]))
     return videos
@@ -203,6 +205,8 @@ def _listed(where: str, dataset: str, name: str, num_frames: int | None, rate: s
         fps = math.nan
     if not 0 < fps < math.inf:
         raise InputError(f"{where}: {rate!r} is not a number of frames per second: mend the line")
+    plausible.checked(fps, "frames per second", where)
+    plausible.checked(1 if num_frames is None else num_frames, "frames", where)
     return ListedVideo(set_names.video_id(dataset, inside.checked_name(name, where)), num_frames, fps)
 
 

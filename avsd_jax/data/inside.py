@@ -44,7 +44,7 @@ def file_names(folder: Path) -> list[str]:
     followed: `below` refuses it by name, which says more than its absence.
 
     Raises:
-        InputError: the folder cannot be listed.
+        InputError: the folder cannot be listed, or has a name that is not UTF-8.
     """
     return sorted(e.name for e in _entries(folder) if e.is_symlink() or e.is_file())
 
@@ -59,7 +59,15 @@ def _entries(folder: Path) -> list[os.DirEntry]:
         entries = list(os.scandir(folder)) if folder.is_dir() else []
     except OSError as error:
         raise InputError(f"{folder} cannot be read ({error.strerror}): mend its permissions") from error
+    for entry in entries:
+        if not is_text(entry.name):
+            raise InputError(f"{folder} has a file or folder whose name is not UTF-8, {entry.name!r}: rename it")
     return [entry for entry in entries if not entry.name.startswith(".")]
+
+
+def is_text(name: str) -> bool:
+    """Whether a name is UTF-8: others can be neither printed nor put into a dataset's record."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def read_text(path: Path) -> str:

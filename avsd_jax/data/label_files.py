@@ -92,26 +92,27 @@ def files(manual_dir: str | Path, dataset: str) -> dict[str, Path]:
     return found
 
 
-def load(manual_dir: str | Path, dataset: str, video: str, num_frames: int) -> Int8[np.ndarray, " n"]:
+def load(manual_dir: str | Path, dataset: str, video: str, num_frames: int | None) -> Int8[np.ndarray, " n"]:
     """The labels of a video's frames, n = `num_frames`; all -1 if it has none.
 
     Args:
         manual_dir: root of the user's tree.
         dataset: the set's key.
         video: its name, as the fold lists spell it.
-        num_frames: of the video as it will be used.
+        num_frames: of the video as it will be used; None where that is not known: the labels are as the file has them.
 
     Raises:
         InputError: the file is wrong or does not fit the video (`fit`), or there is only one in another form.
     """
     path = files(manual_dir, dataset).get(video)
     if path is not None:
-        return fit(read(path), num_frames, str(path))
+        labels = read(path)
+        return labels if num_frames is None else fit(labels, num_frames, str(path))
     where = folder(manual_dir, dataset)
-    for name in inside.file_names(where) if where else ():
+    for name in (*inside.file_names(where), *inside.folder_names(where)) if where else ():
         if set_names.video_id(dataset, Path(name).stem) == video:
             raise InputError(f"{where / name} is not a label file {video}.csv: bring it into that form with {CONVERT}")
-    return np.full(num_frames, UNLABELLED, np.int8)
+    return np.full(num_frames or 0, UNLABELLED, np.int8)
 
 
 def fit(labels: Int8[np.ndarray, " n"], num_frames: int, name: str) -> Int8[np.ndarray, " m"]:

@@ -133,3 +133,12 @@ def fields(value: np.ndarray, where: str) -> Mapping[str, np.ndarray]:
         raise InputError(f"{where} is {value.dtype.kind} {list(value.shape)} and not one struct: restore the file")
     record = value.reshape(-1)[0]
     return {name: record[name] for name in names}
+
+
+def described(value: np.ndarray) -> str:
+    """What a variable is, in MATLAB's words, such as "a cell array of 1x3" or "numbers of 48x64x2"."""
+    shape = "x".join(map(str, value.shape))
+    if value.dtype.names:
+        return f"a struct of {shape} with fields {', '.join(value.dtype.names)}"
+    kinds = {"O": "a cell array", "U": "text", "S": "text", "c": "complex numbers"}
+    return f"{kinds.get(value.dtype.kind, 'numbers')} of {shape}"

@@ -50,8 +50,10 @@ class Tree(abc.ABC):
         """The file for a video's sound, there or not; None if its sound is with its pictures."""
 
     @abc.abstractmethod
-    def gaze(self, video: str, plane: tuple[int, int], options: BuildOptions) -> points.Gaze:
+    def gaze(self, video: str, plane: tuple[int, int], options: BuildOptions, longest: int) -> points.Gaze:
         """Gaze on a video of (height, width) `plane`, as the owner's file has the size where it differs.
+
+        A viewer's file of more than `longest` frames is refused by its name; who asks compares other lengths.
 
         Raises:
             MissingFile: a file is not there.
@@ -79,7 +81,7 @@ class Diem(Tree):
         """A .wav file."""
         return inside.below(_set_folder(self.root, self.dataset), video, "audio", f"{video}.wav")
 
-    def gaze(self, video: str, plane: tuple[int, int], options: BuildOptions) -> points.Gaze:
+    def gaze(self, video: str, plane: tuple[int, int], options: BuildOptions, longest: int) -> points.Gaze:
         """A text file per viewer."""
         folder = inside.below(_set_folder(self.root, self.dataset), video, "event_data")
         return diem.read(
@@ -88,6 +90,7 @@ class Diem(Tree):
             eye=options.eye,
             placement=options.placement,
             offset=(options.offset_x, options.offset_y),
+            longest=longest,
         )
 
 
@@ -109,8 +112,9 @@ class Coutrot(Tree):
     def sound(self, video: str) -> None:
         """None: the clips have it."""
 
-    def gaze(self, video: str, plane: tuple[int, int], options: BuildOptions) -> points.Gaze:
+    def gaze(self, video: str, plane: tuple[int, int], options: BuildOptions, longest: int) -> points.Gaze:
         """One MATLAB file for all clips."""
+        del longest  # all viewers of a clip are in one array
         name = f"coutrot_database{self.dataset[-1]}.mat"
         found = [inside.below(f, n) for f in self._folders() for n in inside.file_names(f) if n.lower() == name]
         if len(found) != 1:
@@ -138,8 +142,9 @@ class Ntua(Tree):
         """A .wav file."""
         return inside.below(self._base(), "audio_mono", f"{video}.wav")
 
-    def gaze(self, video: str, plane: tuple[int, int], options: BuildOptions) -> points.Gaze:
+    def gaze(self, video: str, plane: tuple[int, int], options: BuildOptions, longest: int) -> points.Gaze:
         """One MATLAB file for both sets."""
+        del longest  # all viewers of a video are in one array
         path = inside.below(self._base(), "eyetracking", "all_videos.mat")
         if not path.is_file():
             raise MissingFile(f"{path} is missing: put the owner's file there")

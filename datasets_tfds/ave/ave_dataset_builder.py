@@ -89,27 +89,28 @@ class Builder(VideoDatasetBuilder):
             notes={"layout": ave.FOLDER, "oddities": lists.oddities},
         )
 
-    def check(self, manual_dir: str | Path, num_workers: int = 1) -> dataset_check.Report:
+    def check(self, manual_dir: str | Path, num_workers: int = 1, thorough: bool = False) -> dataset_check.Report:
         """As in the base."""
         folder = ave.find(manual_dir)
-        listed, oddities, problems = {}, (), []
+        listed, splits, oddities, problems, there = {}, {}, (), [], ()
         try:
+            there = ave.films(folder)
             lists = ave.read_lists(folder)
-            listed, oddities = lists.videos, lists.oddities
+            listed, splits, oddities = lists.videos, lists.splits, lists.oddities
         except InputError as error:
             problems.append(str(error))
-        names = sorted({*listed, *ave.films(folder)})
-        found = dataset_check.look_at(
-            {video: functools.partial(ave.inspect, folder, video, listed.get(video)) for video in names}, num_workers
-        )
+        looks = {
+            video: functools.partial(ave.examine, folder, video, listed.get(video), thorough)
+            for video in sorted({*listed, *there})
+        }
         return dataset_check.Report(
             dataset=self.name,
             layout=ave.FOLDER,
             listed=dict.fromkeys(listed),
-            videos=found,
-            labelled={video: found[video].num_frames for video in listed},
-            problems=(*problems, *dataset_check.problems_of(found)),
-            notes=(*oddities, *dataset_check.notes_of(found)),
+            videos=dataset_check.look_at(looks, num_workers),
+            splits=splits,
+            problems=tuple(problems),
+            notes=oddities,
             watched=False,
         )
 

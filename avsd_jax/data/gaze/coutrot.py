@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from avsd_jax.data import mat_files, set_names
+from avsd_jax.data import mat_files, plausible, set_names
 from avsd_jax.data.gaze import points
 from avsd_jax.errors import InputError
 
@@ -103,7 +103,11 @@ def _clip(value: np.ndarray, where: str) -> tuple[Float[np.ndarray, "v n 2"], tu
         raise InputError(f"{where} has no field data: put the owner's file there")
     info: Mapping[str, np.ndarray] = mat_files.fields(fields["info"], f"{where}.info") if "info" in fields else {}
     sides = [info[name] for name in ("vidheight", "vidwidth") if name in info]
-    if not all(side.size == 1 and side.dtype.kind in "fiu" and side.item() >= 1 for side in sides):
+    if not all(side.size == 1 and side.dtype.kind in "fiu" for side in sides):
         raise InputError(f"{where}.info has a size that is no number: put the owner's file there")
-    size = (int(sides[0].item()), int(sides[1].item())) if len(sides) == 2 else None
+    size = None
+    if len(sides) == 2:
+        quantities = zip(sides, ("pixels high", "pixels wide"), strict=True)
+        height, width = (plausible.checked(side.item(), quantity, f"{where}.info") for side, quantity in quantities)
+        size = (int(height), int(width))
     return points.from_array(fields["data"], f"{where}.data"), size

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from avsd_jax.data import inside
+from avsd_jax.data import inside, plausible
 from avsd_jax.data.gaze import points
 from avsd_jax.errors import InputError
 
@@ -33,9 +33,13 @@ _FIXATION = 1
 
 
 def native_size(video: str) -> tuple[int, int] | None:
-    """(height, width) in which a video was shown, which ends its name, as in `..._1280x720`; None if it does not."""
+    """(height, width) in which a video was shown, which ends its name, as in `..._1280x720`; None if it does not.
+
+    Raises:
+        InputError: it cannot be true.
+    """
     match = _SIZE.fullmatch(video)
-    return (int(match[2]), int(match[1])) if match else None
+    return plausible.checked_size((int(match[2]), int(match[1])), f"the name {video}") if match else None
 
 
 def viewer_files(folder: Path, video: str | None = None) -> dict[str, Path]:
@@ -76,6 +80,7 @@ def read(
     eye: str = "both",
     placement: str = "centre",
     offset: tuple[float, float] = (0.0, 0.0),
+    longest: int | None = None,
 ) -> points.Gaze:
     """Gaze on a video.
 
@@ -85,13 +90,16 @@ def read(
         eye: "left", "right", or "both" for the mean of the two where both fixate.
         placement: as for `placed`.
         offset: as for `placed`.
+        longest: number of frames that a recording may have; None if the video's length is not known.
 
     Raises:
-        InputError: an unknown option; or a file that is not as described, which the message names.
+        InputError: an unknown option; or a file that is not as described or too long, which the message names.
     """
     if eye not in EYES:
         raise InputError(f"unknown eye {eye!r}: choose one of {', '.join(EYES)}")
     tables = {name: _read_table(path) for name, path in files.items()}
+    for name, table in tables.items():
+        _check_length(files[name], table[-1, 0], longest)
     num_frames = max(int(table[-1, 0]) for table in tables.values())
     positions = np.full((len(tables), num_frames, 2), np.nan)
     fixating = np.ones((len(tables), num_frames), bool)
@@ -101,6 +109,15 @@ def read(
         positions[viewer, frames] = np.mean([table[:, c : c + 2] for c in columns], axis=0)
         fixating[viewer, frames] = np.all([table[:, c + 3] == _FIXATION for c in columns], axis=0)
     return points.collect(placed(positions, plane, placement, offset), fixating, tuple(tables), plane)
+
+
+def _check_length(path: Path, frames: float, longest: int | None) -> None:
+    plausible.checked(frames, "frames", path)
+    if longest is not None and frames > longest:
+        raise InputError(
+            f"{path} goes on to frame {frames:.0f}, when a recording of this video has at most {longest} frames: put "
+            "the owner's file there, or complete the video"
+        )
 
 
 def placed(
@@ -136,7 +153,8 @@ def _read_table(path: Path) -> Float[np.ndarray, "n 9"]:
     if table.shape[1] != _COLUMNS:
         raise InputError(f"{path} has {table.shape[1]} columns and not {_COLUMNS}: restore it")
     wrong = {
-        "frames that are not whole numbers in ascending order from 1": table[0, 0] < 1
+        "frames that are not whole numbers in ascending order from 1": not np.isfinite(table[:, 0]).all()
+        or table[0, 0] < 1
         or (np.diff(table[:, 0]) <= 0).any()
         or (table[:, 0] % 1 != 0).any(),
         "events other than -1, 0, 1 and 2": not np.isin(table[:, [4, 8]], _EVENTS).all(),

@@ -13,11 +13,21 @@ import numpy as np
 from absl import logging
 
 from avsd_jax import media
-from avsd_jax.data import density, label_files, picture_files, raw_trees, schema, sound_files, video_damage
+from avsd_jax.data import (
+    density,
+    label_files,
+    picture_files,
+    picture_headers,
+    plausible,
+    raw_trees,
+    schema,
+    sound_files,
+    video_damage,
+    video_files,
+)
 from avsd_jax.data.fold_lists import ListedVideo
 from avsd_jax.data.gaze import points
-from avsd_jax.data.source import Inspection, MissingFile, Source, agreed_length
-from avsd_jax.errors import InputError
+from avsd_jax.data.source import Findings, Inspection, MissingFile, Source, agreed_length, shortest
 
 looked_for = raw_trees.looked_for
 
@@ -59,7 +69,7 @@ class Reader(Source):
         """As documented there; the video is decoded once more, to count its frames before they are read."""
         name = f"{self.dataset}, {video}"
         pictures = self._pictures(video, exact=True)
-        gaze = self._gaze(video, pictures.size)
+        gaze = self._gaze(video, pictures)
         counts = {"list": listed and listed.num_frames, **pictures.counts, "gaze": gaze.num_frames}
         n = agreed_length(name, counts)
         gaze = gaze.first(n)
@@ -86,36 +96,40 @@ class Reader(Source):
         )
 
     def inspect(self, video: str, listed: ListedVideo | None) -> Inspection:
-        """As documented there; frames are counted as the video file states them."""
-        problems, notes, counts = [], [], {}
+        """As documented there; frames are counted as the video file states them, and as it has packets for them."""
+        findings, counts, n = Findings(), {}, 0
         pictures = gaze = sound = None
-        try:
+        with findings.caught():
             pictures = self._pictures(video, exact=False)
-            gaze = self._gaze(video, pictures.size)
-            counts = {"list": listed and listed.num_frames, **pictures.counts, "gaze": gaze.num_frames}
-            counts = {kind: count for kind, count in counts.items() if count is not None}
-            gaze = gaze.first(agreed_length(f"{self.dataset}, {video}", counts))
-            notes += _notes(gaze, pictures, listed)
-        except InputError as error:
-            problems.append(str(error))
-        try:
+        with findings.caught():
+            if pictures:
+                gaze = self._gaze(video, pictures)
+                counts = {"list": listed and listed.num_frames, **pictures.counts, "gaze": gaze.num_frames}
+                counts = {kind: count for kind, count in counts.items() if count is not None}
+                n, remark = shortest(f"{self.dataset}, {video}", counts)
+                gaze = gaze.first(n)
+                findings.notes += [*([remark] if remark else []), *_notes(gaze, pictures, listed)]
+        with findings.caught():
+            if pictures and pictures.path.is_dir():
+                frames = picture_files.numbered(pictures.path, "img")
+                picture_headers.look(frames[: n or None], "frames", findings)
+        with findings.caught():
             if pictures:
                 sound = sound_files.probe(self._sound(video, pictures.path))
-                notes += sound_files.notes(sound, gaze and gaze.num_frames / pictures.fps)
-        except InputError as error:
-            problems.append(str(error))
+                findings.notes += sound_files.notes(sound, n / pictures.fps if n else None)
         if listed is None:
-            notes.append("in no fold list: left out")
+            findings.notes.append("in no fold list: left out")
         return Inspection(
-            num_frames=0 if problems or gaze is None else gaze.num_frames,
+            num_frames=0 if findings.problems else n,
             counts=counts,
             sample_rate=sound and sound.sample_rate,
             channels=sound.channels if sound else 0,
             size=pictures and pictures.size[::-1],
             empty_maps=tuple(_empty_frames(gaze)) if gaze else (),
             dropped_points=gaze.dropped.outside if gaze else 0,
-            problems=tuple(problems),
-            notes=tuple(notes),
+            problems=tuple(findings.problems),
+            missing=tuple(findings.missing),
+            notes=tuple(findings.notes),
         )
 
     @property
@@ -128,17 +142,19 @@ class Reader(Source):
             raise MissingFile(f"{video} of {self.dataset} has no video file below {self.root}: unpack it there")
         if path.is_dir():
             files = picture_files.numbered(path, "img")
-            return _Pictures(path, picture_files.frame_size(files[0]), _FRAMES_FPS, {"frames": len(files)})
+            return _Pictures(path, picture_headers.size(files[0]), _FRAMES_FPS, {"frames": len(files)})
         info = media.probe(path)
-        counts: dict[str, int | None] = {"frames": info.num_frames}
-        if exact:
-            stated, decoded = media.count_frames(path)
-            counts = {"frames stated": stated, "frames": decoded}
-        return _Pictures(path, (info.height, info.width), info.fps, counts)
+        video_files.check_whole(path)
+        size = plausible.checked_size((info.height, info.width), path)
+        # A file that breaks off has fewer packets than it states frames.
+        stated, there = media.count_frames(path) if exact else video_files.count_packets(path)
+        counts = {"frames": there} if stated == there else {"frames stated": stated, "frames": there}
+        return _Pictures(path, size, info.fps, counts)
 
-    def _gaze(self, video: str, size: tuple[int, int]) -> points.Gaze:
+    def _gaze(self, video: str, pictures: _Pictures) -> points.Gaze:
+        longest = max(filter(None, pictures.counts.values())) + label_files.TOLERANCE
         try:
-            return self._tree.gaze(video, size, self.options)
+            return self._tree.gaze(video, pictures.size, self.options, longest)
         except points.NoGaze as error:
             raise MissingFile(str(error)) from error
 

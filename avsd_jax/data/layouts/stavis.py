@@ -9,7 +9,7 @@
 A binary map says where somebody looked, not who: viewers are unknown, and two in one pixel are one point.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -24,15 +24,17 @@ from avsd_jax.data import (
     label_files,
     mat_files,
     picture_files,
+    picture_headers,
     schema,
     set_names,
     sound_files,
 )
 from avsd_jax.data.fold_lists import ListedVideo
-from avsd_jax.data.source import Inspection, MissingFile, Source, agreed_length
+from avsd_jax.data.source import Findings, Inspection, MissingFile, Source, agreed_length, shortest
 from avsd_jax.errors import InputError
 
 _VARIABLE = "eyeMap"
+KINDS = ("frames", "maps", "fixMaps")
 FOLDERS = {"frames": "video_frames", "sound": "video_audio", "annotations": "annotations"}
 
 
@@ -73,8 +75,7 @@ class Reader(Source):
         samples, rate = sound_files.read(self._sound(video), n / listed.fps)
         height, width = picture_files.frame_size(frames[0])
         plane = picture_files.grey(maps[0]).shape
-        points = _all_points(fixations[:n], plane)
-        fixation_maps.check_counts(points, self.dataset, fixations[:n])
+        points = self._checked_points(fixations[:n], plane)
         if self.options.maps == "gaze":
             pictures = density.density_maps(points, n, plane, density.SHARE_OF_WIDTH * plane[1])
         else:
@@ -97,38 +98,52 @@ class Reader(Source):
         )
 
     def inspect(self, video: str, listed: ListedVideo | None) -> Inspection:
-        """As documented there; of the fixation maps only the first is opened."""
-        problems, notes, counts, empty = [], [], {}, ()
-        size, n = None, 0
-        try:
-            frames, maps, fixations = self._files(video)
-            if listed is not None and listed.num_frames is not None:
-                counts["list"] = listed.num_frames
-            counts |= {"frames": len(frames), "maps": len(maps), "fixMaps": len(fixations)}
-            n = agreed_length(f"{self.dataset}, {video}", counts)
-            size = picture_files.frame_size(frames[0])[::-1]
-            _points(fixations[0], picture_files.grey(maps[0]).shape)
-            empty = tuple(i for i, path in enumerate(maps[:n], 1) if picture_files.is_empty(path))
-        except InputError as error:
-            problems.append(str(error))
+        """As documented there; all files are opened, and of the pictures the headers read."""
+        findings = Findings()
+        files: dict[str, tuple[Path, ...]] = {}
+        for kind, number in self._kinds(video).items():
+            with findings.caught():
+                files[kind] = number()
+        counts = {"list": listed.num_frames} if listed and listed.num_frames is not None else {}
+        counts |= {kind: len(paths) for kind, paths in files.items()}
+        n = 0
+        with findings.caught():
+            if len(files) == len(KINDS):
+                n, remark = shortest(f"{self.dataset}, {video}", counts)
+                findings.notes += [remark] if remark else []
+        frames, maps, fixations = (files.get(kind, ())[: n or None] for kind in KINDS)
+        size = picture_headers.look(frames, "frames", findings)
+        rendered = self.options.maps == "gaze"  # then no map but the first is read, for the size
+        plane = picture_headers.look(maps[:1] if rendered else maps, "maps", findings)
+        if plane:
+            findings.each(fixations, lambda path: self._checked_points((path,), plane))
+        empty = []
+        with findings.caught():
+            if not findings.problems and not rendered:
+                empty = [number for number, path in enumerate(maps, 1) if picture_files.is_empty(path)]
         sound = None
-        try:
+        with findings.caught():
             sound = sound_files.probe(self._sound(video))
-            notes.extend(sound_files.notes(sound, n / listed.fps if listed and n else None))
-        except InputError as error:
-            problems.append(str(error))
+            findings.notes += sound_files.notes(sound, n / listed.fps if listed and n else None)
         if listed is None:
-            notes.append("in no fold list: left out")
+            findings.notes.append("in no fold list: left out")
         return Inspection(
-            num_frames=0 if problems else n,
+            num_frames=0 if findings.problems else n,
             counts=counts,
             sample_rate=sound and sound.sample_rate,
             channels=sound.channels if sound else 0,
-            size=size,
-            empty_maps=empty,
-            problems=tuple(problems),
-            notes=tuple(notes),
+            size=size and size[::-1],
+            empty_maps=tuple(empty),
+            problems=tuple(findings.problems),
+            missing=tuple(findings.missing),
+            notes=tuple(findings.notes),
         )
+
+    def _checked_points(self, paths: tuple[Path, ...], plane: tuple[int, int]) -> Float32[np.ndarray, "f 4"]:
+        """As `_all_points`, if the set's viewers can have given as many."""
+        points = _all_points(paths, plane)
+        fixation_maps.check_counts(points, self.dataset, paths)
+        return points
 
     def _set_folder(self, kind: str) -> Path:
         """The set's folder of a kind, under whichever name."""
@@ -146,14 +161,20 @@ class Reader(Source):
         candidates = [inside.below(folder, name) for name in set_names.spellings(self.dataset, video)]
         return next((path for path in candidates if path.is_dir()), candidates[0])
 
-    def _files(self, video: str) -> tuple[tuple[Path, ...], tuple[Path, ...], tuple[Path, ...]]:
+    def _kinds(self, video: str) -> dict[str, Callable[[], tuple[Path, ...]]]:
+        """How to list a video's files of each of `KINDS`."""
+        return {
+            "frames": lambda: picture_files.numbered(self._video_folder("frames", video), "img"),
+            "maps": lambda: picture_files.numbered(inside.below(self._annotations(video), "maps"), "eyeMap"),
+            "fixMaps": lambda: picture_files.numbered(self._annotations(video), "fixMap", r"\.mat"),
+        }
+
+    def _files(self, video: str) -> tuple[tuple[Path, ...], ...]:
         """Frames, maps and fixation maps of a video."""
-        annotations = self._video_folder("annotations", video)
-        return (
-            picture_files.numbered(self._video_folder("frames", video), "img"),
-            picture_files.numbered(inside.below(annotations, "maps"), "eyeMap"),
-            picture_files.numbered(annotations, "fixMap", r"\.mat"),
-        )
+        return tuple(number() for number in self._kinds(video).values())
+
+    def _annotations(self, video: str) -> Path:
+        return self._video_folder("annotations", video)
 
     def _sound(self, video: str) -> Path:
         """The video's sound, in a folder of its own or, as some copies have it, beside the others."""
@@ -191,8 +212,13 @@ def _points(path: Path, plane: tuple[int, int]) -> Float32[np.ndarray, "n 2"]:
     """Points (x, y) of a binary map, which must have the size `plane` = (height, width)."""
     variables = mat_files.load(inside.below(path.parent, path.name))
     values = variables.get(_VARIABLE)
-    if values is None or values.dtype.kind not in "buif" or values.ndim != 2:
+    if values is None:
         raise InputError(f"{path} has no map named {_VARIABLE} (but {', '.join(variables) or 'nothing'}): restore it")
+    if values.dtype.kind not in "buif" or values.ndim != 2:
+        raise InputError(
+            f"{path} holds {mat_files.described(values)} as {_VARIABLE}, where a map of numbers [height, width] is "
+            "wanted: save one map per file"
+        )
     if values.shape != plane:
         raise InputError(f"{path} has {_pixels(values.shape)}, the maps {_pixels(plane)}: restore the file")
     return fixation_maps.points(values, path)
