@@ -5,7 +5,6 @@ must, so memory does not grow with the length of a file. Times are seconds after
 by `avsd_jax.media_sound`, whose functions are here, too.
 """
 
-import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,7 +14,6 @@ from typing import NamedTuple
 import av
 import numpy as np
 
-from avsd_jax.errors import InputError
 from avsd_jax.media_clock import Clock
 from avsd_jax.media_container import FrameReader, SoundInfo, open_media, sound_info, sound_stream, video_stream
 from avsd_jax.media_sound import SoundWindow, no_frame, read_audio, read_sound
@@ -35,7 +33,6 @@ __all__ = [
     "read_sound",
     "sound_info",
     "sound_stream",
-    "survey",
 ]
 
 _NOMINAL_FPS = 25.0
@@ -56,6 +53,8 @@ class VideoInfo:
         pixel_aspect: width of a displayed pixel over its height.
         start: the first frame's time on the container's clock, in seconds: zero of all other times.
         sound: the sound track, or None.
+        sound_as_stored: whether the sound can be copied packet by packet: its stamps and samples are in order. None
+            where nobody looked (`avsd_jax.media_survey` does).
     """
 
     path: Path
@@ -68,6 +67,7 @@ class VideoInfo:
     pixel_aspect: Fraction
     start: float
     sound: SoundInfo | None
+    sound_as_stored: bool | None = None
 
 
 class Frame(NamedTuple):
@@ -82,7 +82,7 @@ def _stated_fps(stream: av.VideoStream) -> float | None:
     return next((float(r) for r in (stream.average_rate, stream.guessed_rate, stream.base_rate) if r and r > 0), None)
 
 
-class _Packets(NamedTuple):
+class Packets(NamedTuple):
     """What the packets of a file say: frames of video, seconds from the first to the last, and the clock at the end."""
 
     frames: int
@@ -94,12 +94,13 @@ class _Packets(NamedTuple):
         intervals = self.frames - 1
         if intervals < 1 or self.seconds <= 0:
             return stated if stated and stated < 1000 else _NOMINAL_FPS
-        if stated and abs(stated * self.seconds - intervals) <= max(0.5, 0.001 * intervals):
+        # Where two fields of a picture come as two packets, there are twice as many.
+        if stated and any(abs(k * stated * self.seconds - intervals) <= max(0.5, 0.01 * intervals) for k in (1, 2)):
             return stated
         return intervals / self.seconds
 
 
-def _packets(path: Path) -> _Packets:
+def scan_packets(path: Path) -> Packets:
     """Reads all packets of a file, without decoding them."""
     with open_media(path) as container:
         reader = FrameReader(container, video_stream(container, path))
@@ -110,7 +111,7 @@ def _packets(path: Path) -> _Packets:
             if stamp is not None:
                 time = float(stamp * packet.time_base)
                 first, last = (time, time) if first is None else (min(first, time), max(last, time))
-        return _Packets(frames, last - (first or 0.0), reader.clock)
+        return Packets(frames, last - (first or 0.0), reader.clock)
 
 
 def probe(path: str | Path) -> VideoInfo:
@@ -137,7 +138,7 @@ def probe(path: str | Path) -> VideoInfo:
             width, height, aspect = height, width, 1 / aspect
         sound = sound_stream(container)
         counted = stream.frames and stated
-        packets = None if counted else _packets(path)
+        packets = None if counted else scan_packets(path)
         return VideoInfo(
             path=path,
             codec=stream.codec_context.name,

@@ -37,6 +37,9 @@ class Block(NamedTuple):
     begins: bool
 
 
+_Stamped = tuple[av.AudioFrame, float | None]
+
+
 class Blocks:
     """The decoded sound of a file, block by block, each at its place on the frames' clock.
 
@@ -72,7 +75,7 @@ class Blocks:
             source, expected = kind, time + frame.samples / frame.sample_rate
             current = following
 
-    def _stamped(self) -> Iterator[tuple[av.AudioFrame, float | None]]:
+    def _stamped(self) -> Iterator[_Stamped]:
         """Yields frames with their stamps on the frames' clock; None for one that does not increase."""
         last = None
         for frame in self._reader:

@@ -13,7 +13,8 @@
     timeline.json          per frame: time, probability of audio-visual consistency, gate
     timeline.png           that probability as a curve
 
-when all of them are whole; files of the same names are replaced.
+when all of them are whole. The folder is of one video: another prediction of the same one replaces the earlier whole,
+one of another video is refused. docs/prediction.md says more.
 
 Every frame has a map. With --stride=k every k-th frame is predicted: between two predictions the map goes
 linearly from one to the other, and probability and gate keep the earlier one's value. Frames are taken at the
@@ -41,8 +42,9 @@ from avsd_jax.clip_stream import Clip, ClipStream
 from avsd_jax.errors import InputError
 from avsd_jax.experiment import clip_spec, make_forward, model_from_config
 from avsd_jax.media import VideoInfo, probe, read_frames
+from avsd_jax.media_survey import survey
 from avsd_jax.media_writer import VideoWriter
-from avsd_jax.prediction_files import MAP_WRITERS, Staging
+from avsd_jax.prediction_files import MAP_WRITERS, Staging, check_folder, overlay_name
 
 # The classifier's hard decision: argmax of two logits.
 THRESHOLD = 0.5
@@ -159,14 +161,19 @@ class Predictor:
             progress: show a progress bar on stderr.
 
         Raises:
-            InputError: the video cannot be read, `out` cannot be written to, or an option is unknown.
+            InputError: the video cannot be read, `out` cannot be written to or holds another video's prediction, or
+                an option is unknown.
+            StorageError: the disk is full or read-only.
         """
         if maps not in MAP_WRITERS:
             raise InputError(f"unknown kind of maps {maps!r}: choose one of {', '.join(MAP_WRITERS)}")
         if stride < 1:
             raise InputError(f"stride={stride}: give a whole number from 1 on")
-        info = probe(video)
+        check_folder(Path(out), Path(video).name)
+        info, remarks = survey(video)
         clips = ClipStream(info, self.spec, stride)
+        for remark in remarks:
+            clips.note(remark)
         self._remark(info, clips, stride)
         with Staging(Path(out)) as staging:
             count = self._write(info, clips, staging.folder, maps, stride, progress)
@@ -189,7 +196,7 @@ class Predictor:
         prepare = self.spec.preparation
         curve = timeline.Curve()
         map_writer = MAP_WRITERS[maps](folder / "maps")
-        film_path = folder / f"{info.path.stem}_overlay.mp4"
+        film_path = folder / overlay_name(folder, info.path.stem)
         record_path = folder / "timeline.json"
         count = 0
         with (
@@ -307,7 +314,9 @@ def main(argv: Sequence[str]) -> None:
     logging.get_absl_handler().setFormatter(None)
     # A terminated run cleans up as an interrupted one does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    probe(argv[1])  # fails here, before the model is loaded
+    # Both fail here, before the model is loaded.
+    probe(argv[1])
+    check_folder(Path(_OUT.value), Path(argv[1]).name)
     predictor = Predictor(_CHECKPOINT.value, _BATCH_SIZE.value)
     result = predictor.run(argv[1], _OUT.value, maps=_MAPS.value, stride=_STRIDE.value)
     print(f"{result.num_frames} frames: {next(p for p in result.files if p.suffix == '.mp4')}")
