@@ -79,8 +79,9 @@ class VideoWriter:
     """Writes frames to an mp4 (H.264, yuv420p) together with the sound of the video they were made from.
 
     Used as a context manager. The file appears under its name only when the block ends well: until then it
-    has a temporary name beside it, and an error removes it. Sound is copied as it is where mp4 takes its
-    codec and its stamps are in order, else decoded, placed by its stamps and encoded as AAC. Odd sizes are padded to even ones by repeating the last row or column.
+    has a temporary name beside it, and an error removes it. Sound is copied as it is where mp4 takes its codec
+    and its stamps are in order, else decoded, placed by its stamps and encoded as AAC. Odd sizes are padded to
+    even ones by repeating the last row or column.
 
     Args:
         path: the file to write; one that exists is replaced.

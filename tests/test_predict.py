@@ -27,6 +27,7 @@ from avsd_jax.errors import InputError
 from avsd_jax.experiment import example_batch, model_from_config
 from avsd_jax.media import probe, read_audio, read_frames
 from avsd_jax.models.classifiers._inputs import Inputs
+from avsd_jax.prediction_files import Staging
 
 AAC_FRAME = 1024
 L3 = Inputs(num_frames=1, frame_rate=None, frame_size=32, sample_rate=16_000, audio_seconds=1.0)
@@ -125,8 +126,8 @@ def clips_from_memory(path: Path, spec: ClipSpec, stride: int) -> list[dict[str,
 
 @pytest.mark.parametrize(
     ("count", "stride", "frame_step", "inputs"),
-    [(3, 1, 1, L3), (11, 1, 1, AVID), (40, 1, 1, L3), (40, 1, 2, AVID), (60, 25, 1, AVID)],
-    ids=["shorter than a clip", "shorter than two", "plain", "frame step", "stride beyond the buffer"],
+    [(3, 1, 1, L3), (11, 1, 1, AVID), (40, 1, 1, L3), (40, 1, 2, AVID), (60, 25, 1, AVID), (60, 25, 1, L3)],
+    ids=["shorter than a clip", "shorter than two", "plain", "frame step", "stride beyond the buffer", "skipping"],
 )
 def test_clips_are_those_of_evaluation(tmp_path: Path, count: int, stride: int, frame_step: int, inputs: Inputs):
     path = write_video(tmp_path / "video.mp4", regular(count, 25), size=(48, 80))
@@ -296,15 +297,38 @@ def test_an_error_leaves_nothing_behind(predictor: predict.Predictor, tmp_path: 
         predictor.run(path, path, progress=False)
 
 
-def test_files_of_the_same_names_only_are_replaced(predictor: predict.Predictor, tmp_path: Path):
-    path = write_video(tmp_path / "video.mp4", regular(3))
-    out = tmp_path / "out"
-    (out / "maps").mkdir(parents=True)
-    for name in ("notes.txt", "timeline.json", "maps/000000.png", "maps/mine.png"):
-        (out / name).write_text("old")
+def test_a_folder_is_of_one_video_and_replaced_whole(predictor: predict.Predictor, tmp_path: Path):
+    out, path = tmp_path / "out", write_video(tmp_path / "video.mp4", regular(5))
     predictor.run(path, out, progress=False)
-    kept = {p.name for p in out.rglob("*") if p.is_file() and p.stat().st_size == 3}
-    assert kept == {"notes.txt", "mine.png"}
+    for name in ("notes.txt", "maps/mine.png"):
+        (out / name).write_text("old")
+    write_video(path, regular(3))
+    predictor.run(path, out, progress=False)
+    maps = {"maps/000000.png", "maps/000001.png", "maps/000002.png"}
+    others = {"timeline.json", "timeline.png", "video_overlay.mp4", "notes.txt", "maps/mine.png"}
+    assert {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()} == maps | others
+    predictor.run(path, out, maps="none", progress=False)
+    assert [p.name for p in (out / "maps").iterdir()] == ["mine.png"]
+    with pytest.raises(InputError, match="holds the prediction of video.mp4: give another --out"):
+        predictor.run(write_video(tmp_path / "other.mp4", regular(2)), out, progress=False)
+    (out / "timeline.json").unlink()
+    (out / "maps/000000.png").write_text("whose?")
+    with pytest.raises(InputError, match="holds maps of an unknown video: give another --out"):
+        predictor.run(path, out, progress=False)
+
+
+def test_leftovers_of_killed_runs_go_and_those_of_live_ones_stay(predictor: predict.Predictor, tmp_path: Path):
+    path, out = write_video(tmp_path / "video.mp4", regular(2)), tmp_path / "out"
+    killed = f"import os; from avsd_jax.prediction_files import Staging; Staging({str(out)!r}).__enter__(); os._exit(9)"
+    killed = killed.replace("Staging(", "Staging(__import__('pathlib').Path(").replace(").__enter__", ")).__enter__")
+    subprocess.run([sys.executable, "-c", killed], check=False)
+    (out / ".predict-older").mkdir()
+    assert len(list(out.glob(".predict-*"))) == 2
+    with Staging(out) as other:
+        assert [p.name for p in out.iterdir()] == [other.folder.parent.name]
+        predictor.run(path, out, progress=False)
+        assert other.folder.is_dir()
+    assert not list(out.glob(".*"))
 
 
 @pytest.mark.parametrize(
