@@ -18,8 +18,13 @@ HOLE_SECONDS_OF_STREAMS = 10.0
 HOLE_SECONDS = 300.0
 # Stamps that fall by less are out of order or rounded: what decodes them copes.
 _FALL_SECONDS = 0.1
-# Video or audio alone may fall by this much, and its stamps are followed.
-_ONE_SIDED_SECONDS = 10.0
+# Video or audio alone may fall by this much, and its stamps are followed: a recorder set its clock right.
+_ONE_SIDED_SECONDS = 1.0
+# Of two joined parts the second may begin this much before the end of a stream of the first.
+_OVERLAP_SECONDS = 10.0
+# A leap that may be one of few wrong stamps: the packets after it tell.
+_LEAP_SECONDS = 1.0
+_WRONG_STAMPS = 4
 # Packets read ahead to tell a jump from a single wrong stamp.
 _LOOK_AHEAD = 200
 
@@ -36,6 +41,7 @@ class _Track:
 
     def __init__(self, epoch: _Epoch):
         self.epoch = epoch
+        self.first: float | None = None
         self.last: float | None = None
         self.expected = 0.0
         self._step = 0.0
@@ -44,6 +50,7 @@ class _Track:
         """Takes a packet at `time` that lasts `duration`, 0 where that is unknown."""
         if self.last is not None and 0 < time - self.last < 1:
             self._step = time - self.last
+        self.first = time if self.first is None else self.first
         self.last, self.expected = time, time + (duration or self._step)
 
 
@@ -84,19 +91,25 @@ class Clock:
     def _set_stamps(self, packet: av.Packet) -> None:
         time = _time(packet)
         track = self._tracks[packet.stream_index]
+        # A last frame before a hole lasts as long as the hole in files that store durations.
+        duration = _duration(packet)
+        duration = duration if duration <= self._limit else 0.0
         if time is None:
-            track.expected += _duration(packet)
+            track.expected += duration
             return
         if track.last is None:
             self._start(track, time)
-        elif not self._fits(track, time + track.epoch.offset):
-            if self._is_alone(packet, track, time):
+        else:
+            now = time + track.epoch.offset
+            leaps = now - track.expected > _LEAP_SECONDS or not self._fits(track, now)
+            if leaps and self._is_wrong(packet, track, time):
                 packet.pts = packet.dts = None
-                track.expected += _duration(packet)
+                track.expected += duration
                 return
-            self._jump(packet, track, time)
+            if not self._fits(track, now):
+                self._jump(packet, track, time)
         offset = track.epoch.offset
-        track.advance(time + offset, _duration(packet))
+        track.advance(time + offset, duration)
         if offset:
             ticks = round(offset / packet.time_base)
             packet.pts = None if packet.pts is None else packet.pts + ticks
@@ -115,7 +128,7 @@ class Clock:
             return
         track.epoch = other.epoch
         if abs(time + track.epoch.offset - other.expected) > self._limit:
-            self._begin(track, other.expected - time, other.expected)
+            self._begin(track, other.first - time, other.first)
 
     def _begin(self, track: _Track, offset: float, at: float) -> None:
         self.jumps += 1
@@ -133,7 +146,7 @@ class Clock:
             if self._fits(track, time + other.epoch.offset):
                 track.epoch = other.epoch
                 return
-            if 0 < short <= _ONE_SIDED_SECONDS:
+            if 0 < short <= _OVERLAP_SECONDS:
                 track.epoch = other.epoch
                 track.epoch.offset += short
                 return
@@ -143,14 +156,15 @@ class Clock:
             return
         self._begin(track, track.expected - time, track.expected)
 
-    def _is_alone(self, packet: av.Packet, track: _Track, time: float) -> bool:
-        """Whether only this packet's stamp is wrong: the stream's next one goes on as if it were not."""
-        for following in self._following(packet.stream_index):
+    def _is_wrong(self, packet: av.Packet, track: _Track, time: float) -> bool:
+        """Whether a packet's stamp is wrong: one of the stream's next goes on where the stream was before it."""
+        step = _duration(packet)
+        for count, following in enumerate(itertools.islice(self._following(packet.stream_index), _WRONG_STAMPS), 1):
             after = _time(following)
-            if after is None:
-                continue
-            then = after + track.epoch.offset
-            return self._fits(track, then) and abs(then - track.expected) < abs(after - time - _duration(packet))
+            if after is not None:
+                from_before = after + track.epoch.offset - track.expected - count * step
+                if abs(from_before) < abs(after - time - count * step):
+                    return True
         return False
 
     def _goes_on(self, packet: av.Packet, other: _Track) -> bool:

@@ -119,6 +119,7 @@ class FrameReader:
 
     Attributes:
         clock: what was done to the file's stamps so far.
+        damaged: number of packets so far that could not be decoded.
 
     Args:
         container: the file.
@@ -128,6 +129,7 @@ class FrameReader:
     def __init__(self, container: av.container.InputContainer, stream: av.stream.Stream):
         streams = {each.index: each for each in (_best_video(container), sound_stream(container), stream) if each}
         self.clock = Clock(container, list(streams.values()))
+        self.damaged = 0
         self._stream = stream
         self._decode = _decoder(container, stream).decode
 
@@ -146,4 +148,5 @@ class FrameReader:
         try:
             return self._decode(packet)
         except av.error.FFmpegError:
+            self.damaged += 1
             return []

@@ -6,7 +6,7 @@ drops samples wherever the two differ by more than `TOLERANCE_SECONDS`, so that 
 
 import itertools
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +19,12 @@ from avsd_jax.media_container import FrameReader, open_media, sound_stream, vide
 
 # Stamps are rounded, to milliseconds in many files: smaller differences are not followed.
 TOLERANCE_SECONDS = 0.015
+# For this long the stamps after a block must differ as its own does: shorter than that they are jitter.
+_LASTING_SECONDS = 0.2
+_LASTING_BLOCKS = 64
 _FLOATS = ("flt", "fltp", "dbl", "dblp")
+# PyAV 18 reads beyond a planar frame's memory from this number of channels on: such frames are packed first.
+_TOO_MANY_PLANES = 8
 
 
 class Block(NamedTuple):
@@ -37,7 +42,8 @@ class Block(NamedTuple):
     begins: bool
 
 
-_Stamped = tuple[av.AudioFrame, float | None]
+def _seconds(frame: av.AudioFrame) -> float:
+    return frame.samples / frame.sample_rate
 
 
 class Blocks:
@@ -60,58 +66,77 @@ class Blocks:
         self.samples = self.replaced = self.unstamped = self.runs = 0
 
     def __iter__(self) -> Iterator[Block]:
-        source, expected = None, 0.0
-        stamped = self._stamped()
-        current = next(stamped, None)
-        while current is not None:
-            following = next(stamped, None)
-            frame, stamp = current
+        source, expected, last = None, 0.0, None
+        frames = iter(self._reader)
+        ahead: deque[av.AudioFrame] = deque()
+        while True:
+            self._read_ahead(frames, ahead)
+            if not ahead:
+                return
+            frame = ahead.popleft()
+            stamp = self._stamp(frame)
+            increases = stamp is not None and (last is None or stamp > last)
+            self.unstamped += not increases
+            last = last if stamp is None else stamp
             kind = (frame.format.name, frame.layout.name, frame.sample_rate)
-            time = self._place(current, following, expected) if source is not None else stamp or 0.0
+            if source is None:
+                time = stamp or 0.0
+            else:
+                time = self._place(frame, stamp, ahead, expected) if increases else expected
             begins = kind != source or time != expected
             self.samples += frame.samples
             self.runs += begins
             yield Block(self._finite(frame), time, begins)
-            source, expected = kind, time + frame.samples / frame.sample_rate
-            current = following
-
-    def _stamped(self) -> Iterator[_Stamped]:
-        """Yields frames with their stamps on the frames' clock; None for one that does not increase."""
-        last = None
-        for frame in self._reader:
-            if not frame.samples or not frame.sample_rate:
-                continue
-            stamp = None if frame.time is None else frame.time - self._origin
-            increases = stamp is not None and (last is None or stamp > last)
-            last = last if stamp is None else stamp
-            self.unstamped += not increases
-            yield frame, stamp if increases else None
+            source, expected = kind, time + _seconds(frame)
 
     @staticmethod
-    def _place(
-        current: tuple[av.AudioFrame, float | None],
-        following: tuple[av.AudioFrame, float | None] | None,
-        expected: float,
-    ) -> float:
-        """Where a block goes that is expected at `expected`: a difference counts that the next block has, too."""
-        frame, stamp = current
-        apart = 0.0 if stamp is None else stamp - expected
-        if following is not None and following[1] is not None:
-            then = following[1] - expected - frame.samples / frame.sample_rate
-            apart = min(apart, then, key=abs) if apart * then > 0 else 0.0
+    def _read_ahead(frames: Iterator[av.AudioFrame], ahead: deque[av.AudioFrame]) -> None:
+        """Reads until a block, and enough after it to see whether a difference lasts, are there."""
+        seconds = sum(map(_seconds, itertools.islice(ahead, 1, None)))
+        while len(ahead) < 2 or (seconds < _LASTING_SECONDS and len(ahead) < _LASTING_BLOCKS):
+            frame = next(frames, None)
+            if frame is None:
+                return
+            if frame.samples and frame.sample_rate:
+                seconds += _seconds(frame) if ahead else 0.0
+                ahead.append(frame)
+
+    def _stamp(self, frame: av.AudioFrame) -> float | None:
+        return None if frame.time is None else frame.time - self._origin
+
+    def _place(self, frame: av.AudioFrame, stamp: float, ahead: Iterable[av.AudioFrame], expected: float) -> float:
+        """Where a block goes that is expected at `expected`: a difference counts as far as it lasts."""
+        apart, after = stamp - expected, expected + _seconds(frame)
+        if abs(apart) <= TOLERANCE_SECONDS:
+            return expected
+        for following in ahead:
+            then = self._stamp(following)
+            if then is not None:
+                apart = min(apart, then - after, key=abs) if apart * (then - after) > 0 else 0.0
+            after += _seconds(following)
         return expected + apart if abs(apart) > TOLERANCE_SECONDS else expected
 
     def _finite(self, frame: av.AudioFrame) -> av.AudioFrame:
         """The frame; samples that are not finite are silent, and those beyond [-1, 1] are cut as players cut them."""
         if frame.format.name not in _FLOATS:
             return frame
+        frame = _packed(frame)
         values = frame.to_ndarray()
         if np.abs(values).max() <= 1:  # false where there is a NaN
             return frame
         wrong = ~np.isfinite(values)
-        self.replaced += int(np.count_nonzero(wrong.any(0) if frame.format.is_planar else wrong))
+        channels = wrong if frame.format.is_planar else wrong.reshape(-1, frame.layout.nb_channels).T
+        self.replaced += int(np.count_nonzero(channels.any(0)))
         values = np.where(wrong, 0, np.clip(values, -1, 1)).astype(values.dtype)
         return _like(frame, values, frame.format.name, frame.layout.name)
+
+
+def _packed(frame: av.AudioFrame) -> av.AudioFrame:
+    """The frame with its channels side by side, where NumPy cannot have them one by one."""
+    if not frame.format.is_planar or frame.layout.nb_channels < _TOO_MANY_PLANES:
+        return frame
+    (packed,) = av.AudioResampler(format=frame.format.packed.name).resample(frame)
+    return packed
 
 
 def _like(frame: av.AudioFrame, values: np.ndarray, form: str, layout: str) -> av.AudioFrame:
@@ -135,11 +160,11 @@ class _Resampler:
     def push(self, frame: av.AudioFrame) -> Iterator[Float32[np.ndarray, "channels s"]]:
         frames = [frame]
         if self._layout is not None and frame.layout.name.endswith(" channels"):
-            self._mixer = self._mixer or av.AudioResampler(format="fltp")
+            self._mixer = self._mixer or av.AudioResampler(format="flt")
             mixed = (each for each in self._mixer.resample(frame) if each is not None)
-            frames = [_like(each, each.to_ndarray().mean(0, keepdims=True), "fltp", "mono") for each in mixed]
+            frames = [_like(each, _samples(each).mean(0, keepdims=True), "fltp", "mono") for each in mixed]
         if self._resampler is None:
-            self._resampler = av.AudioResampler(format="fltp", layout=self._layout, rate=self._rate)
+            self._resampler = av.AudioResampler(format="flt", layout=self._layout, rate=self._rate)
         for each in frames:
             yield from self._through(each)
 
@@ -151,7 +176,12 @@ class _Resampler:
         # A resampler that has nothing to change hands the None that ends a run back.
         for piece in self._resampler.resample(frame):
             if piece is not None and piece.samples:
-                yield np.clip(piece.to_ndarray(), -1, 1)
+                yield np.clip(_samples(piece), -1, 1)
+
+
+def _samples(frame: av.AudioFrame) -> Float32[np.ndarray, "channels s"]:
+    """The samples of a frame in FFmpeg's format "flt"."""
+    return frame.to_ndarray().reshape(-1, frame.layout.nb_channels).T
 
 
 class _Piece(NamedTuple):

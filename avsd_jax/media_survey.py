@@ -23,11 +23,13 @@ class Listening(NamedTuple):
     Attributes:
         samples: number of samples.
         replaced: samples that are not finite.
+        damaged: packets that cannot be decoded.
         as_stored: whether its packets can be copied: one run of sound whose stamps and samples are all in order.
     """
 
     samples: int
     replaced: int
+    damaged: int
     as_stored: bool
 
 
@@ -50,6 +52,8 @@ def survey(path: str | Path) -> Survey:
         if not heard.samples:
             info = dataclasses.replace(info, sound=None)
             remarks.append("the sound track is empty: there is no sound")
+        elif heard.damaged:
+            remarks.append(f"{heard.damaged} packets of the sound cannot be decoded: they are silent")
         if heard.replaced:
             remarks.append(f"{heard.replaced} samples of the sound are not finite: they are silent")
     return Survey(info, tuple(remarks))
@@ -67,8 +71,9 @@ def listen(info: VideoInfo) -> Listening:
         blocks = Blocks(reader, info.start)
         for _ in blocks:
             pass
-        in_order = blocks.runs == 1 and not (blocks.unstamped or blocks.replaced or reader.clock.jumps)
-        return Listening(blocks.samples, blocks.replaced, in_order and own_order(container, stream) is None)
+        out_of_order = blocks.runs != 1 or blocks.unstamped or blocks.replaced or reader.clock.jumps
+        as_stored = not out_of_order and own_order(container, stream) is None
+        return Listening(blocks.samples, blocks.replaced, reader.damaged, as_stored)
 
 
 def _clock_remarks(clock: Clock) -> list[str]:

@@ -224,6 +224,10 @@ class Predictor:
             map_writer.close()
             if count < self.spec.clip_size:
                 clips.note(f"{count} frames are fewer than a clip of {self.spec.clip_size}: the first is repeated")
+            if count < 0.9 * (info.num_frames or 0):
+                clips.note(
+                    f"{info.num_frames - count} of {info.num_frames} pictures cannot be decoded: they are left out"
+                )
             record.finish({"num_frames": count, "notes": clips.notes})
         timeline.draw(
             folder / "timeline.png",
