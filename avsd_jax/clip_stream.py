@@ -180,15 +180,15 @@ class ClipStream:
         early, late = (round((p - round(p)) / fps * rate) for p in positions)
         frames, available = last + 1, self._sound.reach(math.ceil((positions[1] + 1) / fps * rate) + 1)
         if prepare.SAMPLE_RATE is not None:
-            early = late = (early + late) // 2  # the length is set
             if self._info.num_frames is not None:
                 # Windows of a set length may be spread over the whole file.
                 frames, available = self._info.num_frames, round(self._info.num_frames / fps * rate)
-        start, stop = prepare.excerpt_span(first, last, frames, fps, rate, available)
+            start, stop = prepare.excerpt_span(first, last, frames, fps, rate, available)
+            return start + (early + late) // 2, stop + (early + late) // 2
         if not (early or late):
-            return start, stop
-        if prepare.SAMPLE_RATE is not None:
-            return start + early, stop + late
+            return prepare.excerpt_span(first, last, frames, fps, rate, available)
+        # Moved first and cut to the sound there is then.
+        start, stop = prepare.excerpt_span(first, last, frames, fps, rate, math.ceil((last + 2) / fps * rate))
         start = min(available, max(0, start + early))
         return start, max(start, min(available, stop + late))
 

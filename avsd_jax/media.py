@@ -5,6 +5,7 @@ must, so memory does not grow with the length of a file. Times are seconds after
 by `avsd_jax.media_sound`, whose functions are here, too.
 """
 
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 import av
 import numpy as np
+from jaxtyping import Float64
 
 from avsd_jax.media_clock import Clock
 from avsd_jax.media_container import FrameReader, SoundInfo, open_media, sound_info, sound_stream, video_stream
@@ -36,6 +38,10 @@ __all__ = [
 ]
 
 _NOMINAL_FPS = 25.0
+# What a container calls more frames per second is a clock, not a rate.
+_MAX_FPS = 1000
+# Stamps are rounded, to milliseconds in many files.
+_ROUNDED_SECONDS = 0.0015
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ class VideoInfo:
         codec: the video codec's name.
         width: pixels, as displayed (in the orientation that the file asks for).
         height: pixels, as displayed.
-        fps: mean frames per second.
+        fps: frames per second, the mean where they come at uneven times.
         duration: seconds, as the container states them; None where it does not.
         num_frames: number of frames, as the container counts them, else of packets with data; None if unknown.
         pixel_aspect: width of a displayed pixel over its height.
@@ -83,35 +89,41 @@ def _stated_fps(stream: av.VideoStream) -> float | None:
 
 
 class Packets(NamedTuple):
-    """What the packets of a file say: frames of video, seconds from the first to the last, and the clock at the end."""
+    """What the packets of a file say: the times of its frames in seconds, sorted, and the clock at the end."""
 
     frames: int
-    seconds: float
+    times: Float64[np.ndarray, " n"]
     clock: Clock
 
     def fps(self, stated: float | None) -> float:
-        """Mean frames per second; the rate that the container states where it agrees."""
-        intervals = self.frames - 1
-        if intervals < 1 or self.seconds <= 0:
-            return stated if stated and stated < 1000 else _NOMINAL_FPS
+        """Frames per second: of nine tenths of the frames where these come regularly, else the mean.
+
+        A pause or a joint in a file of a constant rate does not count, then, nor does what the container calls the
+        rate, unless it is right up to the rounding of the stamps.
+        """
+        steps = np.diff(self.times)
+        steps = steps[steps > 0]
+        if not len(steps):
+            return stated if stated and stated < _MAX_FPS else _NOMINAL_FPS
+        usual = np.median(steps)
+        regular = steps[np.abs(steps - usual) <= max(0.1 * usual, _ROUNDED_SECONDS)]
+        rate = float(1 / (regular if len(regular) >= 0.9 * len(steps) else steps).mean())
         # Where two fields of a picture come as two packets, there are twice as many.
-        if stated and any(abs(k * stated * self.seconds - intervals) <= max(0.5, 0.01 * intervals) for k in (1, 2)):
-            return stated
-        return intervals / self.seconds
+        agrees = stated and any(abs(k * stated - rate) <= 0.01 * rate for k in (1, 2))
+        return stated if agrees else rate
 
 
 def scan_packets(path: Path) -> Packets:
     """Reads all packets of a file, without decoding them."""
     with open_media(path) as container:
         reader = FrameReader(container, video_stream(container, path))
-        frames, first, last = 0, None, 0.0
+        frames, times = 0, array("d")
         for packet in reader.packets():
             stamp = packet.dts if packet.pts is None else packet.pts
             frames += 1
             if stamp is not None:
-                time = float(stamp * packet.time_base)
-                first, last = (time, time) if first is None else (min(first, time), max(last, time))
-        return Packets(frames, last - (first or 0.0), reader.clock)
+                times.append(float(stamp * packet.time_base))
+        return Packets(frames, np.sort(np.frombuffer(times, np.float64)), reader.clock)
 
 
 def probe(path: str | Path) -> VideoInfo:
@@ -186,7 +198,7 @@ def read_frames(path: str | Path) -> Iterator[Frame]:
     """
     with open_media(path) as container:
         stream = video_stream(container, path)
-        step = 1 / min(_stated_fps(stream) or _NOMINAL_FPS, 1000)
+        step = 1 / min(max(_stated_fps(stream) or _NOMINAL_FPS, 1), _MAX_FPS)
         start, previous, size = 0.0, None, None
         for index, frame in enumerate(FrameReader(container, stream)):
             turned = orientation(frame)
@@ -198,6 +210,8 @@ def read_frames(path: str | Path) -> Iterator[Frame]:
                 time = 0.0
             elif time is None or time <= previous:
                 time = previous + step
+            elif time - previous < 1:
+                step = time - previous
             previous = time
             width, height = reversed(size) if turned.transpose else size
             yield Frame(index, time, turned.apply(frame.to_ndarray(format="rgb24", width=width, height=height)))

@@ -89,6 +89,8 @@ class Clock:
         return None
 
     def _set_stamps(self, packet: av.Packet) -> None:
+        if None not in (packet.pts, packet.dts) and abs(packet.pts - packet.dts) * packet.time_base > self._limit:
+            packet.pts = None  # reordered over a jump: it is shown on the other side, after the frame before it
         time = _time(packet)
         track = self._tracks[packet.stream_index]
         # A last frame before a hole lasts as long as the hole in files that store durations.
@@ -141,14 +143,11 @@ class Clock:
         other = self._other(track)
         now = time + track.epoch.offset
         if other is not None and other.epoch is not track.epoch:
-            # The other stream jumped before: the same jump, or one that falls a little short of this stream's end.
+            # The other stream jumped before. Where this one's new part begins before its old one ends, both wait.
             short = track.expected - (time + other.epoch.offset)
-            if self._fits(track, time + other.epoch.offset):
+            if -self._limit <= short <= _OVERLAP_SECONDS:
                 track.epoch = other.epoch
-                return
-            if 0 < short <= _OVERLAP_SECONDS:
-                track.epoch = other.epoch
-                track.epoch.offset += short
+                track.epoch.offset += max(0.0, short)
                 return
         if other is not None and now > track.last and abs(other.expected - now) <= self._limit:
             return  # the other stream fills the hole

@@ -56,11 +56,11 @@ class Blocks:
         runs: number of blocks that began a run.
 
     Args:
-        reader: the sound track.
+        reader: the decoded frames of the sound track.
         origin: the zero of the frames' clock on the container's, in seconds.
     """
 
-    def __init__(self, reader: FrameReader, origin: float):
+    def __init__(self, reader: Iterable[av.AudioFrame], origin: float):
         self._reader = reader
         self._origin = origin
         self.samples = self.replaced = self.unstamped = self.runs = 0

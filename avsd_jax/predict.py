@@ -21,6 +21,8 @@ linearly from one to the other, and probability and gate keep the earlier one's 
 file's own rate.
 """
 
+import avsd_jax.interrupt  # isort: skip
+
 import contextlib
 import dataclasses
 import itertools
@@ -39,7 +41,7 @@ from avsd_jax import overlay, timeline
 from avsd_jax.checkpoint import load_for_inference
 from avsd_jax.cli import run as run_command
 from avsd_jax.clip_stream import Clip, ClipStream
-from avsd_jax.errors import InputError
+from avsd_jax.errors import InputError, storage_error
 from avsd_jax.experiment import clip_spec, make_forward, model_from_config
 from avsd_jax.media import VideoInfo, probe, read_frames
 from avsd_jax.media_survey import survey
@@ -175,9 +177,15 @@ class Predictor:
         for remark in remarks:
             clips.note(remark)
         self._remark(info, clips, stride)
-        with Staging(Path(out)) as staging:
-            count = self._write(info, clips, staging.folder, maps, stride, progress)
-            files = staging.publish()
+        try:
+            with Staging(Path(out)) as staging:
+                count = self._write(info, clips, staging.folder, maps, stride, progress)
+                files = staging.publish()
+        except Exception as error:
+            full = storage_error(error, out)
+            if full is None:
+                raise
+            raise full from error
         return Result(files, count, tuple(clips.notes))
 
     def _remark(self, info: VideoInfo, clips: ClipStream, stride: int) -> None:
@@ -339,4 +347,5 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
 
 
 if __name__ == "__main__":
+    avsd_jax.interrupt.loaded()
     sys.exit(run_command(lambda: app.run(main, flags_parser=parse_flags)))
