@@ -59,7 +59,8 @@ def probe(path: Path) -> Sound:
         if stream is None:
             raise InputError(f"{path} has no sound track: give a file with sound")
         seconds = float(stream.duration * stream.time_base) if stream.duration else None
-        return Sound(stream.codec_context.sample_rate, stream.codec_context.channels, seconds)
+        info = media.sound_info(container, stream)
+        return Sound(info.sample_rate, info.channels, seconds)
 
 
 def _checked(path: Path) -> Path:
