@@ -163,8 +163,8 @@ class ClipStream:
             if not self._told_of_length:
                 heard = length / self._sound.rate
                 self.note(
-                    f"at {self._info.fps:g} frames per second a clip lasts longer than the {heard:.1f} s that the "
-                    "model hears: it gets the middle of the clip's sound"
+                    f"some clips last longer than the {heard:.1f} s that the model hears (at {self._info.fps:g} frames "
+                    "per second): it gets the middle of the clip's sound"
                 )
             self._told_of_length = True
             start += (stop - start - length) // 2

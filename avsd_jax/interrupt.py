@@ -1,13 +1,16 @@
 """Ctrl-C while a command's libraries load: one line and status 130, as later by `avsd_jax.cli`.
 
-Imported before all else by a command that is run as `python -m avsd_jax.NAME`; elsewhere it does nothing. An interrupt
-amid imports is a traceback otherwise, or is lost where a library catches everything.
+A command imports it before all else and calls `loaded` when it starts to work; where the module of the command is only
+imported it does nothing. An interrupt amid imports is a traceback otherwise, or is lost where a library catches all.
 """
 
 import os
 import signal
 import sys
 from types import FrameType
+
+# Those that call `loaded`.
+_COMMANDS = ("avsd_jax.predict",)
 
 
 def _leave(signum: int, frame: FrameType | None) -> None:
@@ -22,5 +25,5 @@ def loaded() -> None:
 
 
 _command = getattr(getattr(sys.modules["__main__"], "__spec__", None), "name", "")
-if _command.startswith("avsd_jax.") and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+if _command in _COMMANDS and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, _leave)
