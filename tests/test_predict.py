@@ -362,8 +362,13 @@ def test_a_folder_is_of_one_video_and_replaced_whole(predictor: predict.Predicto
 
 def test_leftovers_of_killed_runs_go_and_those_of_live_ones_stay(predictor: predict.Predictor, tmp_path: Path):
     path, out = write_video(tmp_path / "video.mp4", regular(2)), tmp_path / "out"
-    killed = f"import os; from avsd_jax.prediction_files import Staging; Staging({str(out)!r}).__enter__(); os._exit(9)"
-    killed = killed.replace("Staging(", "Staging(__import__('pathlib').Path(").replace(").__enter__", ")).__enter__")
+    killed = f"""
+import os
+from pathlib import Path
+from avsd_jax.prediction_files import Staging
+Staging(Path({str(out)!r})).__enter__()
+os._exit(9)
+"""
     subprocess.run([sys.executable, "-c", killed], check=False)
     (out / ".predict-older").mkdir()
     assert len(list(out.glob(".predict-*"))) == 2
