@@ -1,4 +1,4 @@
-"""Wrong stamps, jumping clocks, mirrored pictures, odd channels, broken samples: all is seen and heard as it should be."""
+"""Wrong stamps, jumping clocks, mirrored pictures, odd channels, broken samples: all is seen and heard as it should."""
 
 import subprocess
 import sys
