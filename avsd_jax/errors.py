@@ -30,7 +30,7 @@ def storage_error(error: BaseException, place: object = "") -> StorageError | No
         place: what was being written; by default the file that the exception names.
     """
     for cause in _chain(error):
-        if isinstance(cause, StorageError):
+        if isinstance(cause, StorageError) and not place:
             return cause
         number = cause.errno if isinstance(cause, OSError) else None
         for code, words in _STORAGE.items():

@@ -1,11 +1,11 @@
-"""Reading of video files by PyAV: frames as they come, sound as one waveform on the frames' clock.
+"""Reading of video files by PyAV: what a file holds, and its frames as they come.
 
 Everything is decoded in order (random seeking is inexact in some containers) and nothing keeps more than it
-must, so memory does not grow with the length of a file. Times are seconds after the first video frame.
+must, so memory does not grow with the length of a file. Times are seconds after the first video frame. Sound is read
+by `avsd_jax.media_sound`, whose functions are here, too.
 """
 
-import itertools
-from collections import deque
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,24 +14,34 @@ from typing import NamedTuple
 
 import av
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float64
 
-from avsd_jax.errors import InputError
+from avsd_jax.media_clock import Clock
+from avsd_jax.media_container import FrameReader, SoundInfo, open_media, sound_info, sound_stream, video_stream
+from avsd_jax.media_sound import SoundWindow, no_frame, read_audio, read_sound
+from avsd_jax.orientation import Orientation, orientation
 
-# Titles in an unknown encoding must not keep a video from being read; PyAV 19 takes care of that by itself.
-_LENIENT = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
-# A hole or overlap of the sound longer than this is a real one; shorter ones are rounded timestamps.
-_GAP_SECONDS = 0.05
+__all__ = [
+    "Frame",
+    "FrameCount",
+    "SoundInfo",
+    "SoundWindow",
+    "VideoInfo",
+    "count_frames",
+    "open_media",
+    "probe",
+    "read_audio",
+    "read_frames",
+    "read_sound",
+    "sound_info",
+    "sound_stream",
+]
+
 _NOMINAL_FPS = 25.0
-
-
-@dataclass(frozen=True)
-class SoundInfo:
-    """The sound track that is read: codec name, samples per second, number of channels."""
-
-    codec: str
-    sample_rate: int
-    channels: int
+# What a container calls more frames per second is a clock, not a rate.
+_MAX_FPS = 1000
+# Stamps are rounded, to milliseconds in many files.
+_ROUNDED_SECONDS = 0.0015
 
 
 @dataclass(frozen=True)
@@ -41,14 +51,16 @@ class VideoInfo:
     Attributes:
         path: the file.
         codec: the video codec's name.
-        width: pixels, as displayed (after the rotation that the file asks for).
+        width: pixels, as displayed (in the orientation that the file asks for).
         height: pixels, as displayed.
-        fps: mean frames per second.
+        fps: frames per second, the mean where they come at uneven times.
         duration: seconds, as the container states them; None where it does not.
-        num_frames: number of frames, exact only where the container counts them; None where it is unknown.
+        num_frames: number of frames, as the container counts them, else of packets with data; None if unknown.
         pixel_aspect: width of a displayed pixel over its height.
         start: the first frame's time on the container's clock, in seconds: zero of all other times.
         sound: the sound track, or None.
+        sound_as_stored: whether the sound can be copied packet by packet: its stamps and samples are in order. None
+            where nobody looked (`avsd_jax.media_survey` does).
     """
 
     path: Path
@@ -61,6 +73,7 @@ class VideoInfo:
     pixel_aspect: Fraction
     start: float
     sound: SoundInfo | None
+    sound_as_stored: bool | None = None
 
 
 class Frame(NamedTuple):
@@ -71,120 +84,84 @@ class Frame(NamedTuple):
     image: np.ndarray
 
 
-def open_media(path: str | Path) -> av.container.InputContainer:
-    """Opens a media file.
-
-    Raises:
-        InputError: there is no such file, or it is not one that FFmpeg reads.
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{path} is a folder: give the path of a video file")
-    if not path.exists():
-        raise InputError(f"{path} does not exist: give the path of a video file")
-    try:
-        # "file:" keeps a colon in a name from being read as a protocol.
-        return av.open(f"file:{path}", **_LENIENT)
-    except (av.error.FFmpegError, OSError) as error:
-        kind, form = ("sound", "wav") if path.suffix.lower() == ".wav" else ("a video", "mp4")
-        raise InputError(
-            f"{path} cannot be read as {kind} ({error.strerror or error}): "
-            f"check that it is whole, or export it again, for example as {form}"
-        ) from error
+def _stated_fps(stream: av.VideoStream) -> float | None:
+    return next((float(r) for r in (stream.average_rate, stream.guessed_rate, stream.base_rate) if r and r > 0), None)
 
 
-def _video_stream(container: av.container.InputContainer, path: str | Path) -> av.VideoStream:
-    # A cover picture is a video stream by its type only.
-    pictures = [s for s in container.streams.video if s.disposition & av.stream.Disposition.attached_pic]
-    best = container.streams.best("video")
-    if best is None or best in pictures:
-        raise InputError(f"{path} has no video stream: give a file with pictures")
-    if best.codec_context is None:
-        raise InputError(f"{path} has an unknown video codec: export it again, for example as mp4")
-    best.thread_type = "AUTO"
-    return best
+class Packets(NamedTuple):
+    """What the packets of a file say: the times of its frames in seconds, sorted, and the clock at the end."""
+
+    frames: int
+    times: Float64[np.ndarray, " n"]
+    clock: Clock
+
+    def fps(self, stated: float | None) -> float:
+        """Frames per second: of nine tenths of the frames where these come regularly, else the mean.
+
+        A pause or a joint in a file of a constant rate does not count, then, nor does what the container calls the
+        rate, unless it is right up to the rounding of the stamps.
+        """
+        steps = np.diff(self.times)
+        steps = steps[steps > 0]
+        if not len(steps):
+            return stated if stated and stated < _MAX_FPS else _NOMINAL_FPS
+        usual = np.median(steps)
+        regular = steps[np.abs(steps - usual) <= max(0.1 * usual, _ROUNDED_SECONDS)]
+        rate = float(1 / (regular if len(regular) >= 0.9 * len(steps) else steps).mean())
+        # Where two fields of a picture come as two packets, there are twice as many.
+        agrees = stated and any(abs(k * stated - rate) <= 0.01 * rate for k in (1, 2))
+        return stated if agrees else rate
 
 
-def sound_stream(container: av.container.InputContainer) -> av.AudioStream | None:
-    """The sound track that belongs to the video stream, or None."""
-    best = container.streams.best("audio", related=container.streams.best("video"))
-    return None if best is None or best.codec_context is None or not best.codec_context.sample_rate else best
-
-
-def _decoded(container: av.container.InputContainer, stream: av.stream.Stream) -> Iterator[av.frame.Frame]:
-    """All frames of a stream that can be decoded: a damaged packet costs its own frames only."""
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets, None)
-        except av.error.FFmpegError:  # the file breaks off: what came before it is good
-            return
-        if packet is None:
-            return
-        try:
-            yield from packet.decode()
-        except av.error.FFmpegError:
-            continue
-
-
-def _no_frame(path: str | Path) -> InputError:
-    return InputError(f"{path} holds no video frame that can be decoded: check that it is whole, or export it again")
-
-
-def _no_sound(path: str | Path) -> InputError:
-    return InputError(f"{path} has no sound track: give a file with sound")
-
-
-def _rotation(frame: av.VideoFrame) -> int:
-    """Quarter turns anticlockwise that the file asks for."""
-    return round(frame.rotation / 90) % 4
-
-
-def _fps(stream: av.VideoStream) -> float:
-    for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate):
-        if rate and 0 < rate <= 1000:
-            return float(rate)
-    return _NOMINAL_FPS
-
-
-def _sound_info(context: av.AudioCodecContext) -> SoundInfo:
-    return SoundInfo(context.name, context.sample_rate, context.channels)
+def scan_packets(path: Path) -> Packets:
+    """Reads all packets of a file, without decoding them."""
+    with open_media(path) as container:
+        reader = FrameReader(container, video_stream(container, path))
+        frames, times = 0, array("d")
+        for packet in reader.packets():
+            stamp = packet.dts if packet.pts is None else packet.pts
+            frames += 1
+            if stamp is not None:
+                times.append(float(stamp * packet.time_base))
+        return Packets(frames, np.sort(np.frombuffer(times, np.float64)), reader.clock)
 
 
 def probe(path: str | Path) -> VideoInfo:
     """Describes a video file; decodes its first frame only.
 
-    Of several streams of a kind the one is read that FFmpeg takes for the best (the largest picture).
+    Of several streams of a kind the one is read that FFmpeg takes for the best (the largest picture). Where the
+    container does not count its frames, all packets are read to know their mean rate.
 
     Raises:
         InputError: the file is missing or damaged, or has no video stream that can be decoded.
     """
     path = Path(path)
     with open_media(path) as container:
-        stream = _video_stream(container, path)
-        first = next(_decoded(container, stream), None)
+        stream = video_stream(container, path)
+        first = next(iter(FrameReader(container, stream)), None)
         if first is None:
-            raise _no_frame(path)
-        fps = _fps(stream)
+            raise no_frame(path)
+        stated = _stated_fps(stream)
         duration = stream.duration * stream.time_base if stream.duration else None
         if duration is None and container.duration:
             duration = container.duration / av.time_base
-        aspect = stream.sample_aspect_ratio or Fraction(1)
-        width, height = first.width, first.height
-        if _rotation(first) % 2:
+        width, height, aspect = first.width, first.height, stream.sample_aspect_ratio or Fraction(1)
+        if orientation(first).transpose:
             width, height, aspect = height, width, 1 / aspect
         sound = sound_stream(container)
+        counted = stream.frames and stated
+        packets = None if counted else scan_packets(path)
         return VideoInfo(
             path=path,
             codec=stream.codec_context.name,
             width=width,
             height=height,
-            fps=fps,
+            fps=stated if counted else packets.fps(stated),
             duration=None if duration is None else float(duration),
-            num_frames=stream.frames or (None if duration is None else max(1, round(float(duration) * fps))),
+            num_frames=stream.frames if counted else packets.frames or None,
             pixel_aspect=Fraction(aspect),
             start=first.time or 0.0,
-            sound=None if sound is None else _sound_info(sound.codec_context),
+            sound=None if sound is None else sound_info(container, sound),
         )
 
 
@@ -202,10 +179,10 @@ def count_frames(path: str | Path) -> FrameCount:
         InputError: the file is missing or damaged, or has no video stream that can be decoded.
     """
     with open_media(path) as container:
-        stream = _video_stream(container, path)
-        decoded = sum(1 for _ in _decoded(container, stream))
+        stream = video_stream(container, path)
+        decoded = sum(1 for _ in FrameReader(container, stream))
         if not decoded:
-            raise _no_frame(path)
+            raise no_frame(path)
         return FrameCount(stream.frames or None, decoded)
 
 
@@ -213,181 +190,35 @@ def read_frames(path: str | Path) -> Iterator[Frame]:
     """Yields the frames of a video in order of display.
 
     A variable frame rate is kept: frames come as they are, with their times, which increase strictly. The
-    rotation that the file asks for is applied; where the size changes on the way, the first one is kept.
+    orientation that the file asks for is applied; where size or orientation change on the way, the displayed size of
+    the first frame is kept.
 
     Raises:
         InputError: the file is missing or damaged, or has no video stream that can be decoded.
     """
     with open_media(path) as container:
-        stream = _video_stream(container, path)
-        step = 1 / _fps(stream)
+        stream = video_stream(container, path)
+        step = 1 / min(max(_stated_fps(stream) or _NOMINAL_FPS, 1), _MAX_FPS)
         start, previous, size = 0.0, None, None
-        for index, frame in enumerate(_decoded(container, stream)):
+        for index, frame in enumerate(FrameReader(container, stream)):
+            turned = orientation(frame)
             if previous is None:
-                start, size = frame.time or 0.0, (frame.width, frame.height)
+                start, size = frame.time or 0.0, _displayed(frame, turned)
             # Old containers leave out some times, and a damaged one may turn them round.
             time = None if frame.time is None else frame.time - start
             if previous is None:
                 time = 0.0
             elif time is None or time <= previous:
                 time = previous + step
+            elif time - previous < 1:
+                step = time - previous
             previous = time
-            image = frame.to_ndarray(format="rgb24", width=size[0], height=size[1])
-            yield Frame(index, time, np.ascontiguousarray(np.rot90(image, _rotation(frame))))
+            width, height = reversed(size) if turned.transpose else size
+            yield Frame(index, time, turned.apply(frame.to_ndarray(format="rgb24", width=width, height=height)))
         if previous is None:
-            raise _no_frame(path)
+            raise no_frame(path)
 
 
-def _resampled(
-    resampler: av.AudioResampler | None, frame: av.AudioFrame | None
-) -> list[Float32[np.ndarray, "channels s"]]:
-    out = resampler.resample(frame) if resampler else []
-    # A resampler that has nothing to change hands the None that ends a run back.
-    return [piece.to_ndarray() for piece in out if piece is not None]
-
-
-def _pieces(
-    container: av.container.InputContainer,
-    stream: av.AudioStream,
-    rate: int,
-    layout: str | None,
-    origin: float,
-) -> Iterator[tuple[int, Float32[np.ndarray, "channels s"]]]:
-    """Resampled sound with the number of each piece's first sample on the frames' clock."""
-    resampler, source, position, expected = None, None, 0, 0.0
-    for frame in itertools.chain(_decoded(container, stream), (None,)):
-        if frame is None:
-            time, kind = expected, None
-        else:
-            time = expected if frame.time is None else frame.time - origin
-            kind = (frame.format.name, frame.layout.name, frame.sample_rate)
-        if kind != source or abs(time - expected) > _GAP_SECONDS:
-            # The run of sound that ends here is let out of the resampler before another one starts.
-            for piece in _resampled(resampler, None):
-                yield position, piece
-                position += piece.shape[1]
-            resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)
-            source, position = kind, round(time * rate)
-        for piece in _resampled(resampler, frame):
-            yield position, piece
-            position += piece.shape[1]
-        expected = time if frame is None else time + frame.samples / frame.sample_rate
-
-
-def read_sound(
-    path: str | Path, rate: int, layout: str | None = None, origin: float | None = None
-) -> Iterator[Float32[np.ndarray, "channels s"]]:
-    """Yields the sound track as consecutive pieces of one waveform.
-
-    Args:
-        path: the file.
-        rate: samples per second wanted.
-        layout: channel layout wanted; None for the file's own.
-        origin: time on the container's clock, in seconds, of the first sample yielded. Sound before it is
-            dropped; where the track starts later, or has holes, there is silence. None: the track's start.
-
-    Yields:
-        float32 samples in [-1, 1], at most a second at a time.
-
-    Raises:
-        InputError: the file is missing or damaged, or has no sound track.
-    """
-    with open_media(path) as container:
-        stream = sound_stream(container)
-        if stream is None:
-            raise _no_sound(path)
-        if origin is None:
-            origin = float((stream.start_time or 0) * stream.time_base)
-        position = 0
-        for start, samples in _pieces(container, stream, rate, layout, origin):
-            while position < start:
-                silence = np.zeros((samples.shape[0], min(rate, start - position)), np.float32)
-                position += silence.shape[1]
-                yield silence
-            samples = samples[:, max(0, position - start) :]
-            if samples.shape[1]:
-                position += samples.shape[1]
-                yield samples
-
-
-def read_audio(path: str | Path, rate: int | None = None) -> tuple[Float32[np.ndarray, " s"], int]:
-    """Reads a whole sound track, as the mean of its channels.
-
-    Args:
-        path: a video or sound file.
-        rate: samples per second wanted; None for the file's own.
-
-    Returns:
-        `(waveform [s] in [-1, 1], rate)`.
-
-    Raises:
-        InputError: the file is missing or damaged, or has no sound track.
-    """
-    with open_media(path) as container:
-        stream = sound_stream(container)
-        if stream is None:
-            raise _no_sound(path)
-        rate = rate or stream.codec_context.sample_rate
-        with_pictures = any(not s.disposition & av.stream.Disposition.attached_pic for s in container.streams.video)
-    origin = probe(path).start if with_pictures else None
-    pieces = [piece.mean(0) for piece in read_sound(path, rate, origin=origin)]
-    return np.concatenate(pieces) if pieces else np.zeros(0, np.float32), rate
-
-
-class SoundWindow:
-    """The sound of a file, as the mean of its channels, in a window that only moves forward.
-
-    Sample s is the one at s / rate seconds after the first video frame. Only the samples that may still be
-    asked for are held: the caller says by `forget` which ones may go.
-    """
-
-    def __init__(self, path: str | Path, rate: int, origin: float):
-        self.rate = rate
-        self._source = read_sound(path, rate, origin=origin)
-        self._pieces: deque[np.ndarray] = deque()
-        self._first = 0
-        self._stop = 0
-        self._ended = False
-
-    @property
-    def held(self) -> int:
-        """Number of samples in memory."""
-        return self._stop - self._first
-
-    def reach(self, stop: int) -> int:
-        """Decodes up to sample `stop`; returns it, or the number of samples where the sound is shorter."""
-        while self._stop < stop and not self._ended:
-            piece = next(self._source, None)
-            if piece is None:
-                self._ended = True
-            else:
-                self._pieces.append(piece.mean(0))
-                self._stop += piece.shape[1]
-        return min(stop, self._stop) if self._ended else stop
-
-    def excerpt(self, start: int, stop: int) -> Float[np.ndarray, " s"]:
-        """Samples `start` to `stop` (exclusive), zero where there is no sound.
-
-        Raises:
-            ValueError: the excerpt begins in what was forgotten.
-        """
-        if max(start, 0) < self._first:
-            raise ValueError(f"sample {start} was forgotten: the window starts at {self._first}")
-        self.reach(stop)
-        out = np.zeros(max(0, stop - start), np.float32)
-        position = self._first
-        for piece in self._pieces:
-            low, high = max(start, position), min(stop, position + len(piece))
-            if low < high:
-                out[low - start : high - start] = piece[low - position : high - position]
-            position += len(piece)
-        return out
-
-    def forget(self, before: int) -> None:
-        """Lets the samples before number `before` go."""
-        while self._pieces and self._first + len(self._pieces[0]) <= before:
-            self._first += len(self._pieces.popleft())
-
-    def close(self) -> None:
-        """Closes the file."""
-        self._source.close()
+def _displayed(frame: av.VideoFrame, turned: Orientation) -> tuple[int, int]:
+    """Width and height of a frame as it is displayed."""
+    return (frame.height, frame.width) if turned.transpose else (frame.width, frame.height)

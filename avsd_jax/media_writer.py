@@ -1,6 +1,8 @@
 """Writing of an mp4 whose sound is that of another file."""
 
 import contextlib
+import os
+import tempfile
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -10,8 +12,9 @@ import av
 import numpy as np
 from jaxtyping import UInt8
 
-from avsd_jax.errors import InputError
+from avsd_jax.errors import InputError, storage_error
 from avsd_jax.media import VideoInfo, open_media, read_sound, sound_stream
+from avsd_jax.media_survey import listen
 
 # Sound codecs that mp4 players expect to meet; any other is encoded again as AAC.
 COPIED_SOUND = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "flac", "opus"})
@@ -55,12 +58,30 @@ def _transcoded(
         yield position / rate, packet
 
 
+def _can_be_copied(source: VideoInfo) -> bool:
+    """Whether an mp4 takes the source's packets of sound as they are; tried without writing a file."""
+    if source.sound.codec not in COPIED_SOUND:
+        return False
+    in_order = listen(source).as_stored if source.sound_as_stored is None else source.sound_as_stored
+    if not in_order:
+        return False
+    try:
+        with open_media(source.path) as container, av.open(f"file:{os.devnull}", "w", format="mp4") as trial:
+            stream = sound_stream(container)
+            for _, packet in _copied(container, stream, trial.add_stream_from_template(stream), source.start):
+                trial.mux(packet)
+    except (av.error.FFmpegError, ValueError):
+        return False
+    return True
+
+
 class VideoWriter:
     """Writes frames to an mp4 (H.264, yuv420p) together with the sound of the video they were made from.
 
     Used as a context manager. The file appears under its name only when the block ends well: until then it
-    has a temporary name beside it, and an error removes it. Sound is copied as it is where mp4 takes its
-    codec, else encoded as AAC. Odd sizes are padded to even ones by repeating the last row or column.
+    has a temporary name beside it, and an error removes it. Sound is copied as it is where mp4 takes its codec
+    and its stamps are in order, else decoded, placed by its stamps and encoded as AAC. Odd sizes are padded to
+    even ones by repeating the last row or column.
 
     Args:
         path: the file to write; one that exists is replaced.
@@ -71,15 +92,19 @@ class VideoWriter:
 
     def __init__(self, path: str | Path, source: VideoInfo, width: int, height: int):
         self._path = Path(path)
-        self._temporary = self._path.with_name(f".{self._path.name}.partial")
         self._pad = ((0, height % 2), (0, width % 2), (0, 0))
         self._shape = (height, width, 3)
         self._last_pts = -1
         self._input = None
         try:
-            self._temporary.touch()
+            # Its name has a length of its own: the target's may be as long as the disk allows.
+            handle, name = tempfile.mkstemp(prefix=".video-", suffix=".partial", dir=self._path.parent)
+            os.close(handle)
         except OSError as error:
-            raise InputError(f"{self._path} cannot be written ({error.strerror}): give another folder") from error
+            raise storage_error(error, self._path) or InputError(
+                f"{self._path} cannot be written ({error.strerror}): give another folder"
+            ) from error
+        self._temporary = Path(name)
         self._output = av.open(f"file:{self._temporary}", "w", format="mp4", options={"movflags": "+faststart"})
         try:
             self._add_pictures(source, width + width % 2, height + height % 2)
@@ -101,7 +126,7 @@ class VideoWriter:
     def _add_sound(self, source: VideoInfo) -> Iterator[tuple[float, av.Packet]]:
         if source.sound is None:
             return iter(())
-        if source.sound.codec in COPIED_SOUND:
+        if _can_be_copied(source):
             self._input = open_media(source.path)
             stream = sound_stream(self._input)
             target = self._output.add_stream_from_template(stream)

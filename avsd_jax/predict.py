@@ -13,12 +13,15 @@
     timeline.json          per frame: time, probability of audio-visual consistency, gate
     timeline.png           that probability as a curve
 
-when all of them are whole; files of the same names are replaced.
+when all of them are whole. The folder is of one video: another prediction of the same one replaces the earlier whole,
+one of another video is refused. docs/prediction.md says more.
 
 Every frame has a map. With --stride=k every k-th frame is predicted: between two predictions the map goes
 linearly from one to the other, and probability and gate keep the earlier one's value. Frames are taken at the
 file's own rate.
 """
+
+import avsd_jax.interrupt  # isort: skip
 
 import contextlib
 import dataclasses
@@ -38,11 +41,12 @@ from avsd_jax import overlay, timeline
 from avsd_jax.checkpoint import load_for_inference
 from avsd_jax.cli import run as run_command
 from avsd_jax.clip_stream import Clip, ClipStream
-from avsd_jax.errors import InputError
+from avsd_jax.errors import InputError, storage_error
 from avsd_jax.experiment import clip_spec, make_forward, model_from_config
 from avsd_jax.media import VideoInfo, probe, read_frames
+from avsd_jax.media_survey import survey
 from avsd_jax.media_writer import VideoWriter
-from avsd_jax.prediction_files import MAP_WRITERS, Staging
+from avsd_jax.prediction_files import MAP_WRITERS, Staging, check_folder, overlay_name
 
 # The classifier's hard decision: argmax of two logits.
 THRESHOLD = 0.5
@@ -159,18 +163,29 @@ class Predictor:
             progress: show a progress bar on stderr.
 
         Raises:
-            InputError: the video cannot be read, `out` cannot be written to, or an option is unknown.
+            InputError: the video cannot be read, `out` cannot be written to or holds another video's prediction, or
+                an option is unknown.
+            StorageError: the disk is full or read-only.
         """
         if maps not in MAP_WRITERS:
             raise InputError(f"unknown kind of maps {maps!r}: choose one of {', '.join(MAP_WRITERS)}")
         if stride < 1:
             raise InputError(f"stride={stride}: give a whole number from 1 on")
-        info = probe(video)
+        check_folder(Path(out), Path(video).name)
+        info, remarks = survey(video)
         clips = ClipStream(info, self.spec, stride)
+        for remark in remarks:
+            clips.note(remark)
         self._remark(info, clips, stride)
-        with Staging(Path(out)) as staging:
-            count = self._write(info, clips, staging.folder, maps, stride, progress)
-            files = staging.publish()
+        try:
+            with Staging(Path(out)) as staging:
+                count = self._write(info, clips, staging.folder, maps, stride, progress)
+                files = staging.publish()
+        except Exception as error:
+            full = storage_error(error, out)
+            if full is None:
+                raise
+            raise full from error
         return Result(files, count, tuple(clips.notes))
 
     def _remark(self, info: VideoInfo, clips: ClipStream, stride: int) -> None:
@@ -189,7 +204,7 @@ class Predictor:
         prepare = self.spec.preparation
         curve = timeline.Curve()
         map_writer = MAP_WRITERS[maps](folder / "maps")
-        film_path = folder / f"{info.path.stem}_overlay.mp4"
+        film_path = folder / overlay_name(folder, info.path.stem)
         record_path = folder / "timeline.json"
         count = 0
         with (
@@ -217,6 +232,10 @@ class Predictor:
             map_writer.close()
             if count < self.spec.clip_size:
                 clips.note(f"{count} frames are fewer than a clip of {self.spec.clip_size}: the first is repeated")
+            if count < 0.9 * (info.num_frames or 0):
+                clips.note(
+                    f"{info.num_frames - count} of {info.num_frames} pictures cannot be decoded: they are left out"
+                )
             record.finish({"num_frames": count, "notes": clips.notes})
         timeline.draw(
             folder / "timeline.png",
@@ -307,7 +326,9 @@ def main(argv: Sequence[str]) -> None:
     logging.get_absl_handler().setFormatter(None)
     # A terminated run cleans up as an interrupted one does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    probe(argv[1])  # fails here, before the model is loaded
+    # Both fail here, before the model is loaded.
+    probe(argv[1])
+    check_folder(Path(_OUT.value), Path(argv[1]).name)
     predictor = Predictor(_CHECKPOINT.value, _BATCH_SIZE.value)
     result = predictor.run(argv[1], _OUT.value, maps=_MAPS.value, stride=_STRIDE.value)
     print(f"{result.num_frames} frames: {next(p for p in result.files if p.suffix == '.mp4')}")
@@ -326,4 +347,5 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
 
 
 if __name__ == "__main__":
+    avsd_jax.interrupt.loaded()
     sys.exit(run_command(lambda: app.run(main, flags_parser=parse_flags)))

@@ -1,8 +1,13 @@
 """Where a prediction's files go: a hidden folder until all are whole, and the ways to write maps."""
 
+import contextlib
+import json
 import os
+import re
 import shutil
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -11,44 +16,110 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from avsd_jax.errors import InputError
+from avsd_jax.errors import InputError, storage_error
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 FRAMES_PER_FILE = 100
+
+
+_PREFIX = ".predict-"
+# The maps that this program writes: an earlier prediction's are told from other files by their names.
+_MAP_NAME = re.compile(r"\d{6,}\.(png|npz)|pred_sal_\d{6,}\.jpg")
+
+
+def overlay_name(folder: Path, stem: str) -> str:
+    """The name of a video's overlay; a stem too long for the disk's file names is cut."""
+    end = "_overlay.mp4"
+    try:
+        longest = os.pathconf(folder, "PC_NAME_MAX")
+    except (AttributeError, OSError, ValueError):
+        longest = 255
+    return os.fsdecode(os.fsencode(stem)[: longest - len(end)]).encode(errors="ignore").decode() + end
+
+
+def check_folder(out: Path, video: str) -> None:
+    """Makes sure that `out` holds no prediction of another video: maps of two would be taken for those of one.
+
+    Args:
+        out: the output folder; need not exist.
+        video: name of the video's file.
+
+    Raises:
+        InputError: it holds another video's prediction, or maps of which no record says the video.
+    """
+    try:
+        held = json.loads((out / "timeline.json").read_text())["video"]
+    except (OSError, ValueError, LookupError, TypeError):
+        held = None
+    if held == video:
+        return
+    if held is not None:
+        raise InputError(f"{out} holds the prediction of {held}: give another --out, or remove that folder")
+    if any(_earlier_maps(out)):
+        raise InputError(f"{out / 'maps'} holds maps of an unknown video: give another --out, or remove that folder")
+
+
+def _earlier_maps(out: Path) -> Iterator[Path]:
+    """Yields the map files in an output folder."""
+    maps = out / "maps"
+    return (p for p in (maps.iterdir() if maps.is_dir() else ()) if _MAP_NAME.fullmatch(p.name) and p.is_file())
 
 
 class Staging:
     """A hidden folder inside the output folder, whose files are moved there when all are whole.
 
     Used as a context manager: what was not published by `publish` is removed, and the output folder too where
-    this made it.
+    this made it. Hidden folders of processes that were killed are removed at the start: a lock, which the system
+    lets go with the process, tells them from those of live ones.
+
+    Attributes:
+        folder: where to write.
 
     Args:
         out: the output folder; made if missing.
 
     Raises:
         InputError: it cannot be made or written to.
+        StorageError: the disk is full or read-only.
     """
 
     def __init__(self, out: Path):
         self._out = out
         self._made = [folder for folder in (out, *out.parents) if not folder.exists()]
+        self._lock: int | None = None
 
     def __enter__(self) -> "Staging":
         try:
             self._out.mkdir(parents=True, exist_ok=True)
-            self.folder = Path(tempfile.mkdtemp(prefix=".predict-", dir=self._out))
+            for leftover in self._out.glob(f"{_PREFIX}*"):
+                if leftover.is_dir() and not leftover.is_symlink() and _abandoned(leftover):
+                    shutil.rmtree(leftover, ignore_errors=True)
+            self._hidden = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self._out))
+            self._lock = _lock(self._hidden, os.O_CREAT)
+            self.folder = self._hidden / "files"
+            self.folder.mkdir()
         except OSError as error:
             self._remove_made()
-            raise InputError(f"{self._out} cannot be written to ({error.strerror}): give another --out") from error
+            raise storage_error(error, self._out) or InputError(
+                f"{self._out} cannot be written to ({error.strerror}): give another --out"
+            ) from error
         return self
 
     def publish(self) -> tuple[Path, ...]:
-        """Moves all files into the output folder, over files of the same names; returns their paths.
+        """Moves all files into the output folder and removes those of an earlier prediction; returns their paths.
+
+        Files that no prediction wrote stay.
 
         Raises:
             InputError: a folder stands where a file is to go, or a file where a folder is.
         """
         files = sorted(p for p in self.folder.rglob("*") if p.is_file())
+        # The record first: a run that is killed in between can be repeated, for the folder says whose it is.
+        files.sort(key=lambda p: p.name != "timeline.json")
         targets = [self._out / p.relative_to(self.folder) for p in files]
         for target in targets:
             if target.is_dir() or target.parent.is_file():
@@ -58,18 +129,62 @@ class Staging:
             target.parent.mkdir(exist_ok=True)
             os.replace(source, target)
         self._made = []
-        return tuple(targets)
+        for stale in set(_earlier_maps(self._out)) - set(targets):
+            stale.unlink()
+        with contextlib.suppress(OSError):  # files of the user's are in it, or there is none
+            (self._out / "maps").rmdir()
+        return tuple(sorted(targets))
 
     def _remove_made(self) -> None:
-        for folder in self._made:
-            if folder.is_dir():
+        with contextlib.suppress(OSError):
+            for folder in self._made:
                 folder.rmdir()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self._hidden, ignore_errors=True)
+        if self._lock is not None:
+            os.close(self._lock)
         self._remove_made()
+
+
+def _lock(folder: Path, flags: int = 0) -> int | None:
+    """Locks a folder for as long as this process lives; None where that cannot be had (Windows, some network disks).
+
+    Raises:
+        BlockingIOError: another process holds it.
+        FileNotFoundError: the folder was never locked.
+    """
+    handle = os.open(folder / "lock", os.O_RDWR | flags)
+    try:
+        if fcntl is not None:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return handle
+    except BlockingIOError:
+        os.close(handle)
+        raise
+    except OSError:
+        pass
+    os.close(handle)
+    return None
+
+
+def _abandoned(folder: Path) -> bool:
+    """Whether no live process owns a hidden folder."""
+    for _ in range(2):
+        try:
+            handle = _lock(folder)
+        except FileNotFoundError:
+            time.sleep(0.1)  # its owner may be about to lock it
+            continue
+        except OSError:
+            return False
+        if handle is None:
+            return False
+        os.close(handle)
+        return True
+    return True
 
 
 class NoMaps:

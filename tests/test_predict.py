@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -23,10 +24,12 @@ from avsd_jax.data import avc_inputs
 from avsd_jax.data.pipeline import ClipSpec
 from avsd_jax.data.preprocessing import vinet
 from avsd_jax.data.samplers import vinet as sampler
-from avsd_jax.errors import InputError
+from avsd_jax.errors import InputError, StorageError
 from avsd_jax.experiment import example_batch, model_from_config
 from avsd_jax.media import probe, read_audio, read_frames
+from avsd_jax.media_survey import survey
 from avsd_jax.models.classifiers._inputs import Inputs
+from avsd_jax.prediction_files import Staging
 
 AAC_FRAME = 1024
 L3 = Inputs(num_frames=1, frame_rate=None, frame_size=32, sample_rate=16_000, audio_seconds=1.0)
@@ -125,8 +128,8 @@ def clips_from_memory(path: Path, spec: ClipSpec, stride: int) -> list[dict[str,
 
 @pytest.mark.parametrize(
     ("count", "stride", "frame_step", "inputs"),
-    [(3, 1, 1, L3), (11, 1, 1, AVID), (40, 1, 1, L3), (40, 1, 2, AVID), (60, 25, 1, AVID)],
-    ids=["shorter than a clip", "shorter than two", "plain", "frame step", "stride beyond the buffer"],
+    [(3, 1, 1, L3), (11, 1, 1, AVID), (40, 1, 1, L3), (40, 1, 2, AVID), (60, 25, 1, AVID), (60, 25, 1, L3)],
+    ids=["shorter than a clip", "shorter than two", "plain", "frame step", "stride beyond the buffer", "skipping"],
 )
 def test_clips_are_those_of_evaluation(tmp_path: Path, count: int, stride: int, frame_step: int, inputs: Inputs):
     path = write_video(tmp_path / "video.mp4", regular(count, 25), size=(48, 80))
@@ -149,6 +152,26 @@ def test_sound_goes_by_time_where_the_frame_rate_varies(tmp_path: Path):
     distances = np.abs(np.subtract.outer(times, times[::30])).min(1)
     clear = np.abs(distances - 0.5) > 0.05
     np.testing.assert_array_equal(np.array(loud)[clear], distances[clear] < 0.5)
+
+
+def test_at_uneven_times_frames_and_sound_are_picked_by_time(tmp_path: Path):
+    steps = np.random.default_rng(3).choice([0.05, 0.2, 0.7, 0.31], 39)
+    times = np.cumsum([0, *steps]).round(3)
+    path = write_video(tmp_path / "screen.mkv", times.tolist(), size=(48, 80))
+    info = survey(path).info
+    spec = ClipSpec(clip_size=8, frame_size=(32, 64), avc=AVID)
+    shown = [avc_inputs.normalise(avc_inputs.resize_frame(f.image, (32, 32))) for f in read_frames(path)]
+    sound = np.pad(read_audio(path, AVID.sample_rate)[0], 10 * AVID.sample_rate)
+    stream = ClipStream(info, spec)
+    for index, inputs in stream:
+        wanted = times[index] + (np.arange(8) - 3.5) / 16
+        nearest = np.abs(np.subtract.outer(wanted, times)).argmin(1)
+        np.testing.assert_array_equal(inputs["avc_frames"], [shown[i] for i in nearest])
+        start = round((times[index] + 10 - 1) * AVID.sample_rate)
+        heard = sound[start : start + 2 * AVID.sample_rate]
+        apart = [np.abs(inputs["avc_audio"] - np.roll(heard, by)).max() for by in range(-50, 51)]
+        assert min(apart) == 0, "the sound is within 2 ms of the frame's time"
+    assert len(stream.notes) == 1, "one remark however many clips are long"
 
 
 def test_sound_longer_than_the_buffer_is_cut_to_its_middle(tmp_path: Path):
@@ -217,6 +240,27 @@ def test_every_kind_of_video(predictor: predict.Predictor, tmp_path: Path, name:
         for row in record["frames"]:
             assert 0 <= row["avc_probability"] <= 1
             assert row["gate"] == (row["avc_probability"] > 0.5)
+
+
+def test_the_longest_name_that_a_disk_takes_is_cut_only_where_it_must_be(predictor: predict.Predictor, tmp_path: Path):
+    plain = write_video(tmp_path / "plain.mp4", regular(2))
+    for stem, kept in (("あ" * 80, "あ" * 80), ("あ" * 83, "あ" * 81)):
+        path = plain.rename(tmp_path / f"{stem}.mp4")
+        predictor.run(path, tmp_path / stem[:40] / str(len(stem)), maps="none", progress=False)
+        assert (tmp_path / stem[:40] / str(len(stem)) / f"{kept}_overlay.mp4").is_file()
+        plain = path
+
+
+def test_a_full_disk_is_named_and_nothing_stays(predictor: predict.Predictor, tmp_path: Path):
+    path = write_video(tmp_path / "video.mp4", regular(40))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, limits[1]))
+    try:
+        with pytest.raises(StorageError, match=r"out cannot be written \(File too large\)"):
+            predictor.run(path, tmp_path / "out", maps="none", progress=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not (tmp_path / "out").exists()
 
 
 def test_without_sound_the_visual_flow_predicts(tmp_path: Path, checkpoint: Path, predictor: predict.Predictor):
@@ -296,15 +340,43 @@ def test_an_error_leaves_nothing_behind(predictor: predict.Predictor, tmp_path: 
         predictor.run(path, path, progress=False)
 
 
-def test_files_of_the_same_names_only_are_replaced(predictor: predict.Predictor, tmp_path: Path):
-    path = write_video(tmp_path / "video.mp4", regular(3))
-    out = tmp_path / "out"
-    (out / "maps").mkdir(parents=True)
-    for name in ("notes.txt", "timeline.json", "maps/000000.png", "maps/mine.png"):
-        (out / name).write_text("old")
+def test_a_folder_is_of_one_video_and_replaced_whole(predictor: predict.Predictor, tmp_path: Path):
+    out, path = tmp_path / "out", write_video(tmp_path / "video.mp4", regular(5))
     predictor.run(path, out, progress=False)
-    kept = {p.name for p in out.rglob("*") if p.is_file() and p.stat().st_size == 3}
-    assert kept == {"notes.txt", "mine.png"}
+    for name in ("notes.txt", "maps/mine.png"):
+        (out / name).write_text("old")
+    write_video(path, regular(3))
+    predictor.run(path, out, progress=False)
+    maps = {"maps/000000.png", "maps/000001.png", "maps/000002.png"}
+    others = {"timeline.json", "timeline.png", "video_overlay.mp4", "notes.txt", "maps/mine.png"}
+    assert {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()} == maps | others
+    predictor.run(path, out, maps="none", progress=False)
+    assert [p.name for p in (out / "maps").iterdir()] == ["mine.png"]
+    with pytest.raises(InputError, match="holds the prediction of video.mp4: give another --out"):
+        predictor.run(write_video(tmp_path / "other.mp4", regular(2)), out, progress=False)
+    (out / "timeline.json").unlink()
+    (out / "maps/000000.png").write_text("whose?")
+    with pytest.raises(InputError, match="holds maps of an unknown video: give another --out"):
+        predictor.run(path, out, progress=False)
+
+
+def test_leftovers_of_killed_runs_go_and_those_of_live_ones_stay(predictor: predict.Predictor, tmp_path: Path):
+    path, out = write_video(tmp_path / "video.mp4", regular(2)), tmp_path / "out"
+    killed = f"""
+import os
+from pathlib import Path
+from avsd_jax.prediction_files import Staging
+Staging(Path({str(out)!r})).__enter__()
+os._exit(9)
+"""
+    subprocess.run([sys.executable, "-c", killed], check=False)
+    (out / ".predict-older").mkdir()
+    assert len(list(out.glob(".predict-*"))) == 2
+    with Staging(out) as other:
+        assert [p.name for p in out.iterdir()] == [other.folder.parent.name]
+        predictor.run(path, out, progress=False)
+        assert other.folder.is_dir()
+    assert not list(out.glob(".*"))
 
 
 @pytest.mark.parametrize(

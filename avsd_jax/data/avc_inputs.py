@@ -8,11 +8,12 @@ last frame is repeated and the sound is filled with zeros: every frame gets a ju
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Float64
 
 from avsd_jax.data.preprocessing.vinet import normalise, resize_frame
 
 # Frames are resized and normalised (ImageNet) as ViNet's are, whatever the saliency model's preparation.
-__all__ = ["Inputs", "audio_samples", "audio_span", "frame_indices", "normalise", "resize_frame"]
+__all__ = ["Inputs", "audio_samples", "audio_span", "frame_indices", "nearest_frames", "normalise", "resize_frame"]
 
 
 @runtime_checkable
@@ -46,15 +47,43 @@ def frame_indices(target: int, fps: float, num_frames: int, inputs: Inputs) -> t
     """
     if inputs.num_frames == 1:
         return (target,)
-    offsets = (np.arange(inputs.num_frames) - (inputs.num_frames - 1) / 2) / inputs.frame_rate
-    indices = np.floor(target + offsets * fps + 0.5).astype(int)
+    indices = np.floor(_wanted(target, fps, inputs) + 0.5).astype(int)
     return tuple(np.clip(indices, 0, num_frames - 1).tolist())
 
 
-def audio_span(target: int, fps: float, inputs: Inputs) -> tuple[int, int]:
+def nearest_frames(
+    position: int | float, fps: float, positions: Float64[np.ndarray, " n"], inputs: Inputs
+) -> tuple[int, ...]:
+    """As `frame_indices`, where the frames of a video do not come at a constant rate.
+
+    Args:
+        position: time of the frame that is judged, times `fps`.
+        fps: mean frames per second of the video.
+        positions: times of the frames to choose from, times `fps`, increasing.
+        inputs: the classifier's clock.
+
+    Returns:
+        Which of `positions` are shown: the nearest, of two equally near the later.
+    """
+    if inputs.num_frames == 1:
+        return (int(np.abs(positions - position).argmin()),)
+    wanted = _wanted(position, fps, inputs)
+    after = np.clip(np.searchsorted(positions, wanted), 0, len(positions) - 1)
+    before = np.maximum(after - 1, 0)
+    nearest = np.where(wanted - positions[before] < positions[after] - wanted, before, after)
+    return tuple(nearest.tolist())
+
+
+def _wanted(position: int | float, fps: float, inputs: Inputs) -> Float64[np.ndarray, " n"]:
+    """Positions that a classifier of several frames wants to see, in frames at `fps`."""
+    offsets = (np.arange(inputs.num_frames) - (inputs.num_frames - 1) / 2) / inputs.frame_rate
+    return position + offsets * fps
+
+
+def audio_span(target: int | float, fps: float, inputs: Inputs) -> tuple[int, int]:
     """Samples `(start, stop)`, at the classifier's rate, centred on the time of frame `target`.
 
-    They may lie outside the waveform, where the sound is zero.
+    They may lie outside the waveform, where the sound is zero. A frame between two of a constant rate is a fraction.
     """
     length = audio_samples(inputs)
     start = round(target / fps * inputs.sample_rate) - length // 2

@@ -100,7 +100,8 @@ def probe(path: Path) -> Sound:
         stream = media.sound_stream(container)
         if stream is None:
             raise InputError(f"{path} has no sound track: give a file with sound")
-        rate, channels = stream.codec_context.sample_rate, stream.codec_context.channels
+        info = media.sound_info(container, stream)
+        rate, channels = info.sample_rate, info.channels
         plausible.checked(rate, "samples per second", path)
         plausible.checked(channels, "channels", path)
         own_track = any(not s.disposition & av.stream.Disposition.attached_pic for s in container.streams.video)

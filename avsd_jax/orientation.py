@@ -1,0 +1,42 @@
+"""The eight orientations in which a file may ask for its pictures: turned by quarters, mirrored or not."""
+
+from typing import NamedTuple
+
+import av
+import numpy as np
+from jaxtyping import UInt8
+
+
+class Orientation(NamedTuple):
+    """What is done to a decoded picture, in this order.
+
+    Attributes:
+        transpose: swap rows and columns.
+        flip_x: mirror left to right.
+        flip_y: mirror top to bottom.
+    """
+
+    transpose: bool = False
+    flip_x: bool = False
+    flip_y: bool = False
+
+    def apply(self, image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "height width 3"]:
+        """Returns the picture as it is displayed."""
+        image = image.swapaxes(0, 1) if self.transpose else image
+        image = image[:, ::-1] if self.flip_x else image
+        return np.ascontiguousarray(image[::-1] if self.flip_y else image)
+
+
+def orientation(frame: av.VideoFrame) -> Orientation:
+    """Reads a frame's display matrix.
+
+    The matrix [[a, b], [c, d]] puts pixel (x, y) at (a x + c y, b x + d y), y pointing down (ISO/IEC 14496-12,
+    6.2.2). One that turns by other angles than quarters counts as the nearest quarter.
+    """
+    side_data = frame.side_data.get("DISPLAYMATRIX")
+    if side_data is None:
+        return Orientation()
+    a, b, _, c, d = (int(value) for value in np.frombuffer(side_data, np.int32)[:5])
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        return Orientation(transpose=True, flip_x=c < 0, flip_y=b < 0)
+    return Orientation(flip_x=a < 0, flip_y=d < 0)
