@@ -22,7 +22,7 @@ from avsd_jax.cli import run as run_command
 from avsd_jax.data import set_names
 from avsd_jax.errors import InputError
 from avsd_jax.experiment import scoring_store
-from avsd_jax.rows import Row, plan
+from avsd_jax.rows import Row, check_machine, plan
 
 MODES = ("train", "eval", "train_and_eval")
 NON_FINITE = 3  # exit status after a loss that is not finite
@@ -51,7 +51,7 @@ def run(config: ConfigDict, workdir: str | Path, mode: str = "train_and_eval") -
     workdir = Path(workdir)
     if "scam" in config:
         raise InputError("this configuration makes maps to train on: run it by python -m avsd_jax.scam")
-    rows = plan(config, workdir)
+    rows = plan(config, workdir, mode)
     if config.build_data:
         # Every process asks: one builds, the others wait for it, or build on their own machine.
         for name in set_names.members(config.dataset):
@@ -59,6 +59,7 @@ def run(config: ConfigDict, workdir: str | Path, mode: str = "train_and_eval") -
     if mode != "train":
         for row in (row for row in rows if row.label):
             scoring_store(row.config)  # fails here, and not once everything is trained
+    check_machine(rows, mode)
     seconds = {}
     if mode != "eval":
         for row in (row for row in rows if row.trains):

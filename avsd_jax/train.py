@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from avsd_jax import checkpoint, losses, whole_files
+from avsd_jax.config_fields import completed
 from avsd_jax.data import pipeline
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
@@ -26,6 +27,7 @@ from avsd_jax.experiment import (
     clip_spec,
     hears,
     initial_variables,
+    loss_options,
     make_forward,
     model_from_config,
     scoring_store,
@@ -76,12 +78,6 @@ def for_model(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 # ---------------------------------------------------------------------------------------------------------------------
 # Training
 # ---------------------------------------------------------------------------------------------------------------------
-
-
-def loss_options(config: ConfigDict) -> dict[str, Any]:
-    """The loss and the weights of its terms; what a configuration does not mention stays at its default."""
-    weights = ("rho", "bce_weight", "cc_weight", "sim_weight", "nss_weight", "tag_weight", "side_tag_weight")
-    return {name: config[name] for name in ("loss", *weights) if name in config}
 
 
 def train(
@@ -268,8 +264,8 @@ def check_same_run(config: ConfigDict, workdir: Path, may_change: Sequence[str] 
     """Raises InputError where `workdir` holds a run whose record differs in what decides its numbers."""
     if not (workdir / checkpoint.CONFIG_FILE).exists():
         return
-    old = checkpoint.read_config(workdir).to_dict()
-    new = json.loads(config.to_json())
+    old = json.loads(completed(checkpoint.read_config(workdir)).to_json())
+    new = json.loads(completed(config).to_json())
     changed = [k for k in sorted(set(old) | set(new)) if k not in may_change and old.get(k) != new.get(k)]
     if changed:
         raise InputError(
