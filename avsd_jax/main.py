@@ -129,7 +129,7 @@ def join_processes() -> None:
     """Joins the other processes of the job.
 
     jax finds them by itself on TPU pods and under Slurm or Open MPI; elsewhere JAX_COORDINATOR_ADDRESS,
-    JAX_NUM_PROCESSES and JAX_PROCESS_ID say who they are (`launch/local.sh` sets them).
+    JAX_NUM_PROCESSES and JAX_PROCESS_ID say who they are (`launch/local.py` sets them).
 
     Raises:
         InputError: there is nothing to find them by.
@@ -144,7 +144,7 @@ def join_processes() -> None:
             jax.distributed.initialize()
     except (KeyError, ValueError) as error:
         raise InputError(
-            "--distributed found no cluster: start through Slurm, on a TPU pod, or with launch/local.sh"
+            "--distributed found no cluster: start through Slurm, on a TPU pod, or with launch/local.py"
         ) from error
 
 
