@@ -77,7 +77,7 @@ def build(package: str, name: str, kind: str, class_name: str, options: Mapping[
     unknown = sorted(set(options) - known)
     if unknown:
         choices = ", ".join(sorted(known - _FLAX_FIELDS)) or "none"
-        raise InputError(f"{kind} {name!r} has no option {unknown[0]!r}: choose among {choices}")
+        raise InputError(f"{_path(kind)}: {kind} {name!r} has no option {unknown[0]!r}: choose among {choices}")
     hints = _hints(cls)
     for option, value in options.items():
         if option not in _FLAX_FIELDS:
@@ -94,9 +94,14 @@ def _hints(annotated: Any) -> dict[str, Any]:
         return {}
 
 
+def _path(kind: str) -> str:
+    """The section of a configuration that holds the options of a kind of module."""
+    return kind if kind == "model" else f"{kind}_options"
+
+
 def _check_option(kind: str, option: str, value: Any, hint: Any) -> None:
     """Raises InputError where an option is not what its annotation and `RANGES` say."""
-    path = f"model.{option}" if kind == "model" else f"{kind}_options.{option}"
+    path = f"{_path(kind)}.{option}"
     of_annotation(hint).check(path, value)
     if option in RANGES:
         RANGES[option].check(path, value)
@@ -129,7 +134,8 @@ def with_options(module: ModuleType, options: Mapping[str, Any], kind: str) -> M
     unknown = sorted(set(options) - set(known))
     if unknown:
         short = module.__name__.rpartition(".")[2]
-        raise InputError(f"{kind} {short!r} has no option {unknown[0]!r}: choose among {', '.join(known) or 'none'}")
+        choices = ", ".join(known) or "none"
+        raise InputError(f"{_path(kind)}: {kind} {short!r} has no option {unknown[0]!r}: choose among {choices}")
     for name, function in own.items():
         public[name] = functools.partial(function, **{k: v for k, v in options.items() if k in takes[name]})
     hints = {option: hint for function in own.values() for option, hint in _hints(function).items()}

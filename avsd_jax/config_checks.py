@@ -4,6 +4,7 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from avsd_jax import dry_run
+from avsd_jax.by_name import load_module
 from avsd_jax.config_fields import check_fields
 from avsd_jax.errors import InputError
 from avsd_jax.experiment import clip_spec, model_from_config
@@ -30,6 +31,10 @@ def check(config: ConfigDict) -> None:
         logging.warning("%s: warmup_steps exceeds total_steps: learning_rate is not reached", config.run_name)
     if config.loss == "kl" and config.bce_weight:
         logging.warning("%s: loss='kl' has no cross entropy: bce_weight is not read", config.run_name)
+    try:
+        load_module("avsd_jax.models", config.model_name, "model")
+    except InputError as error:
+        raise InputError(f"model_name: {error}") from error
     model_from_config(config)
     make_optimizer(config)
     spec = clip_spec(config)

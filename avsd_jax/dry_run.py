@@ -19,14 +19,15 @@ from avsd_jax.optimizer import make_optimizer
 from avsd_jax.train_state import TrainState, create_state, make_train_step
 
 # What decides which network a configuration makes, and which step; the rest are numbers in it, or are not read by it.
-_NETWORK_FIELDS = ("model_name", "model", "frame_size", "frame_step", "sampler", "sampler_options", "preprocessing")
-_NETWORK_FIELDS += ("preprocessing_options", "samples_per_video", "flip", "tags")
+_NETWORK_FIELDS = ("model_name", "model", "frame_size", "preprocessing", "preprocessing_options", "tags")
 _STEP_FIELDS = (*_NETWORK_FIELDS, "loss", "side_epochs", "optimizer", "optimizer_options", "rates", "schedule")
 _STEP_FIELDS += ("rate_drops", "compute_dtype")
 # Of these numbers a step depends on whether they are zero: any other stands for them all.
 _SWITCHES = ("bce_weight", "cc_weight", "sim_weight", "nss_weight", "tag_weight", "side_tag_weight", "clip_norm")
 _SWITCHES += ("ema_decay",)
 _ANY = {"total_steps": 100, "warmup_steps": 0, "learning_rate": 0.1}
+# Clips have the same shapes however they are drawn.
+_ANY_CLIP = {"sampler": "vinet", "frame_step": 1, "samples_per_video": 1}
 
 # Length of a video on which a sampler is tried.
 _VIDEO_FRAMES = 200
@@ -101,13 +102,13 @@ def try_data(config: ConfigDict) -> None:
 def _network_record(config: ConfigDict) -> str:
     """The network's fields as text, by which what was traced is found again."""
     given = json.loads(config.to_json())
-    return json.dumps({name: given[name] for name in _NETWORK_FIELDS if name in given}, sort_keys=True)
+    return json.dumps({name: given[name] for name in _NETWORK_FIELDS if name in given} | _ANY_CLIP, sort_keys=True)
 
 
 def _step_record(config: ConfigDict) -> str:
     """The same for a step."""
     given = json.loads(config.to_json())
-    record = {name: given[name] for name in _STEP_FIELDS if name in given} | _ANY
+    record = {name: given[name] for name in _STEP_FIELDS if name in given} | _ANY | _ANY_CLIP
     record |= {name: 0.5 if given[name] else 0.0 for name in _SWITCHES}
     return json.dumps(record | {"rho": 0.5 if given["rho"] < 1 else 1.0}, sort_keys=True)
 

@@ -182,7 +182,9 @@ def terms(
         labels = _required(batch, "avc_label", "the classifier's loss")
         result["ce"] = (cross_entropy(output["avc_logits"], labels), mask * (labels >= 0))
     if not result:
-        raise InputError(_NO_TERM + (": set rho below 1, so that its classifier learns" if rho == 1 else ""))
+        if "avc_logits" in output:
+            raise InputError(f"rho={rho} leaves the classifier no loss, and the model predicts no map: set rho below 1")
+        raise InputError(_NO_TERM)
     return result
 
 

@@ -170,7 +170,8 @@ def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:
     for option, value in config.optimizer_options.items():
         if option not in known:
             raise InputError(
-                f"optimizer {config.optimizer!r} has no option {option!r}: choose among {', '.join(known)}"
+                f"optimizer_options: optimizer {config.optimizer!r} has no option {option!r}: choose among "
+                + ", ".join(known)
             )
         OPTIONS[option].check(f"optimizer_options.{option}", value)
     chain = [OPTIMIZERS[config.optimizer](make_schedule(config), **config.optimizer_options)]

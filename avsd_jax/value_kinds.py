@@ -36,7 +36,7 @@ class Kind:
         """Raises InputError, which says `name` and the value, unless the value is of this kind."""
         complaint = self.complaint(value)
         if complaint:
-            shown = repr(value)
+            shown = " ".join(repr(value).split())  # a section's takes several lines
             shown = shown if len(shown) <= _MAX_SHOWN else shown[:_MAX_SHOWN] + "..."
             raise InputError(self.form.format(name=name, value=shown, complaint=complaint))
 
