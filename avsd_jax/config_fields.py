@@ -91,7 +91,7 @@ FIELDS: dict[str, Field] = {
     "total_steps": Field(whole(1), "updates of the whole training"),
     "batch_size": Field(whole(1), "clips of an update, over all devices"),
     "optimizer": Field(NAME, "adam, adamw, sgd or dampened_sgd"),
-    "optimizer_options": Field(MAPPING, "the optimiser's options"),
+    "optimizer_options": Field(MAPPING, "the optimizer's options"),
     # An infinite rate is a number: what it does to a model is found by the check of each step.
     "learning_rate": Field(real(0, finite=False), "learning rate after the warm-up"),
     "rates": Field(listed(_RATE, _RATES), "factors on the learning rate by parameter; () for none", ()),

@@ -113,7 +113,8 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         rest = flags.FLAGS(argv)
     except (flags.Error, *_MISTAKES) as error:
         # A configuration that fails to load comes as a whole traceback in the message; its last line says why.
-        reason = re.sub(r"^\w+Error: ", "", str(error).strip("'\" \n").splitlines()[-1])
+        reason = re.sub(r"^\w+Error: ", "", str(error).strip().splitlines()[-1])
+        reason = re.sub(r"^(['\"])(.*)\1$", r"\2", reason)  # a KeyError's message is quoted
         if isinstance(error, AttributeError | KeyError) and reason.isidentifier():
             reason = f"the configuration has no field {reason!r}: its file lists those there are"
         raise InputError(reason) from error

@@ -1,7 +1,7 @@
 """The optimiser and its learning rate, from a configuration."""
 
-import inspect
 import re
+import typing
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from avsd_jax.config_fields import COMPUTE_DTYPES, FIELDS, check_fields
 from avsd_jax.errors import InputError
-from avsd_jax.value_kinds import FLAG, NOTHING, Kind, choice, either, real
+from avsd_jax.value_kinds import FLAG, NOTHING, Kind, choice, either, of_annotation, real
 
 Rates = Sequence[tuple[str, float]]
 
@@ -166,17 +166,22 @@ def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:
     check_fields(config, ("optimizer", "optimizer_options", "clip_norm", "rates"))
     if config.optimizer not in OPTIMIZERS:
         raise InputError(f"unknown optimizer {config.optimizer!r}: choose one of {', '.join(OPTIMIZERS)}")
-    known = sorted(set(inspect.signature(OPTIMIZERS[config.optimizer]).parameters) & set(OPTIONS))
+    make = OPTIMIZERS[config.optimizer]
+    hints = typing.get_type_hints(make)
+    known = sorted(set(hints) & set(OPTIONS))
+    options = {}
     for option, value in config.optimizer_options.items():
         if option not in known:
             raise InputError(
                 f"optimizer_options: optimizer {config.optimizer!r} has no option {option!r}: choose among "
                 + ", ".join(known)
             )
-        OPTIONS[option].check(f"optimizer_options.{option}", value)
-    chain = [OPTIMIZERS[config.optimizer](make_schedule(config), **config.optimizer_options)]
+        for kind in (of_annotation(hints[option]), OPTIONS[option]):
+            kind.check(f"optimizer_options.{option}", value)
+        options[option] = float(value) if type(value) is int else value
+    chain = [make(make_schedule(config), **options)]
     if config.clip_norm:
         chain.insert(0, optax.clip_by_global_norm(config.clip_norm))
     if config.get("rates", ()):
-        chain.append(scale_by_rates(config.rates))
+        chain.append(scale_by_rates([tuple(entry) for entry in config.rates]))
     return optax.chain(*chain) if len(chain) > 1 else chain[0]

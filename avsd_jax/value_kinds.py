@@ -1,6 +1,7 @@
 """Kinds of values that configurations and options may have, and what is said of a value that is not one."""
 
 import dataclasses
+import functools
 import math
 import numbers
 import types
@@ -141,6 +142,7 @@ def either(*kinds: Kind) -> Kind:
     return Kind(complaint)
 
 
+@functools.cache
 def of_annotation(hint: Any) -> Kind:
     """The kind that a type annotation says; annotations that a configuration cannot be held to take anything."""
     simple = {int: whole(), float: real(finite=False), bool: FLAG, str: TEXT, types.NoneType: NOTHING}
