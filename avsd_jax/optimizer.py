@@ -1,7 +1,7 @@
 """The optimiser and its learning rate, from a configuration."""
 
+import inspect
 import re
-import typing
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -167,8 +167,8 @@ def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:
     if config.optimizer not in OPTIMIZERS:
         raise InputError(f"unknown optimizer {config.optimizer!r}: choose one of {', '.join(OPTIMIZERS)}")
     make = OPTIMIZERS[config.optimizer]
-    hints = typing.get_type_hints(make)
-    known = sorted(set(hints) & set(OPTIONS))
+    parameters = inspect.signature(make).parameters
+    known = sorted(set(parameters) & set(OPTIONS))
     options = {}
     for option, value in config.optimizer_options.items():
         if option not in known:
@@ -176,7 +176,7 @@ def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:
                 f"optimizer_options: optimizer {config.optimizer!r} has no option {option!r}: choose among "
                 + ", ".join(known)
             )
-        for kind in (of_annotation(hints[option]), OPTIONS[option]):
+        for kind in (of_annotation(parameters[option].annotation), OPTIONS[option]):
             kind.check(f"optimizer_options.{option}", value)
         options[option] = float(value) if type(value) is int else value
     chain = [make(make_schedule(config), **options)]
