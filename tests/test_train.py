@@ -94,7 +94,7 @@ def test_two_processes_equal_one(tmp_path: pathlib.Path, tiny_data_dir: pathlib.
     changes = ["total_steps=6", "optimizer='sgd'", "learning_rate=0.05"]
     finish(start(tmp_path / "one", tiny_data_dir, *changes))
     script = [sys.executable, str(TESTS / "tiny_run.py"), str(tmp_path / "two"), str(tiny_data_dir), *changes]
-    launch = [str(TESTS.parent / "launch" / "local.sh"), "2", *script]
+    launch = [str(TESTS.parent / "launch" / "local.py"), "2", *script]
     done = subprocess.run(launch, env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert [line["step"] for line in read_scalars(tmp_path / "two" / "metrics.jsonl")] == [1, 3, 6]
