@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from avsd_jax import models
 from avsd_jax.by_name import load_module
 from avsd_jax.checkpoint import load_for_inference
+from avsd_jax.config_fields import check_fields
 from avsd_jax.data import maps
 from avsd_jax.data.pipeline import ClipSpec
 from avsd_jax.data.store import VideoStore
@@ -24,6 +25,9 @@ from avsd_jax.errors import InputError
 from avsd_jax.models import classifiers
 
 _CLIP_FIELDS = ("model_name", "model", "frame_size", "frame_step", "sampler", "preprocessing", "samples_per_video")
+# Converted models, and runs before there were these fields, do without them.
+_MORE_CLIP_FIELDS = ("sampler_options", "preprocessing_options", "flip", "tags")
+_LOSS_FIELDS = ("loss", "rho", "bce_weight", "cc_weight", "sim_weight", "nss_weight", "tag_weight", "side_tag_weight")
 
 PREDICTION_KEYS = ("saliency", "gate", "avc_logits")
 
@@ -41,48 +45,62 @@ def model_from_config(config: ConfigDict, axis_name: str | None = None) -> nn.Mo
     """Builds `avsd_jax.models.<config.model_name>.Model(**config.model)`.
 
     Raises:
-        InputError: unknown model, or an option that the model does not have.
+        InputError: unknown model, an option that the model does not have, or a value of another type or range.
     """
+    check_fields(config, ("model_name", "model"))
     return models.create(config.model_name, **_plain(config.model), axis_name=axis_name)
 
 
 def classifier_inputs(config: ConfigDict) -> Any | None:
     """What the gate's classifier wants to see and hear; None where the model runs no classifier."""
-    if "classifier" not in config.model or config.model.get("gate", "classifier") != "classifier":
+    if _option(config, "classifier", None) is None or _option(config, "gate", "classifier") != "classifier":
         return None
-    return classifiers.create(config.model.classifier, **_plain(config.model.classifier_options)).inputs
+    options = _plain(_option(config, "classifier_options", {}))
+    return classifiers.create(_option(config, "classifier", None), **options).inputs
 
 
 def hears(config: ConfigDict) -> bool:
     """Whether the configured model listens: it has an audio-visual flow, or says `hears = True` in its class."""
-    module = load_module("avsd_jax.models", config.model_name, "model")
-    return "gate" in config.model or getattr(module.Model, "hears", False)
+    model = load_module("avsd_jax.models", config.model_name, "model").Model
+    return "gate" in model.__dataclass_fields__ or getattr(model, "hears", False)
+
+
+def _option(config: ConfigDict, name: str, otherwise: Any) -> Any:
+    """An option of the configured model, its default where the configuration does not give it."""
+    model = load_module("avsd_jax.models", config.model_name, "model").Model
+    return config.model.get(name, getattr(model, name, otherwise))
+
+
+def loss_options(config: ConfigDict) -> dict[str, Any]:
+    """The loss and the weights of its terms; what a configuration does not mention stays at its default."""
+    return {name: config[name] for name in _LOSS_FIELDS if name in config}
 
 
 def _tags(config: ConfigDict) -> tuple[str, ...]:
     """The tags that the configured model learns to tell; none where it has no head for them."""
-    num_tags = config.model.get("num_tags", 0)
-    if num_tags and num_tags != len(config.tags):
-        raise InputError(f"model.num_tags={num_tags} and config.tags has {len(config.tags)} words: make them agree")
-    return tuple(config.tags) if num_tags else ()
+    num_tags, tags = _option(config, "num_tags", 0), tuple(config.get("tags", ()))
+    if num_tags and num_tags != len(tags):
+        raise InputError(f"model.num_tags={num_tags} and config.tags has {len(tags)} words: make them agree")
+    return tags if num_tags else ()
 
 
 def clip_spec(config: ConfigDict) -> ClipSpec:
     """The clips that the configured model reads.
 
     Raises:
-        InputError: a field is missing, or a name is unknown.
+        InputError: a field is missing or has a value of another type or range, or a name is unknown.
     """
     lacking = [name for name in _CLIP_FIELDS if name not in config]
     if lacking:
         raise InputError(f"the configuration has no {', '.join(lacking)}: restore the run's config.json")
+    check_fields(config, (*_CLIP_FIELDS, *(name for name in _MORE_CLIP_FIELDS if name in config)))
+    model_from_config(config)  # its options are of the right types
     return ClipSpec(
-        clip_size=config.model.get("clip_size", 1),  # a classifier alone has a clock of its own
+        clip_size=_option(config, "clip_size", 1),  # a classifier alone has a clock of its own
         frame_size=tuple(config.frame_size),
         frame_step=config.frame_step,
         sampler=config.sampler,
         preprocessing=config.preprocessing,
-        # Converted models, and runs before there were these fields, do without them.
         sampler_options=_plain(config.get("sampler_options", {})),
         preprocessing_options=_plain(config.get("preprocessing_options", {})),
         flip=config.get("flip", False),
@@ -122,25 +140,31 @@ def scoring_store(config: ConfigDict) -> VideoStore:
     return store
 
 
-def example_batch(config: ConfigDict, batch_size: int = 1) -> dict[str, np.ndarray]:
-    """A batch of zeros in the shapes that the configured model takes."""
+def batch_shapes(config: ConfigDict, batch_size: int = 1) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes and types of a batch that the configured model takes."""
     spec = clip_spec(config)
-    height, width = spec.frame_size
-    batch = {
-        "video": np.zeros((batch_size, spec.clip_size, height, width, 3), np.float32),
-        "density": np.zeros((batch_size, height, width), np.float32),
-        "fixations": np.zeros((batch_size, height, width), np.float32),
-        "avc_label": np.zeros((batch_size,), np.int32),
+    (height, width), b = spec.frame_size, batch_size
+    shapes: dict[str, tuple[int, ...]] = {
+        "video": (b, spec.clip_size, height, width, 3),
+        "density": (b, height, width),
+        "fixations": (b, height, width),
+        "avc_label": (b,),
     }
     if spec.tags:
-        batch["tags"] = np.zeros((batch_size, len(spec.tags)), np.float32)
+        shapes["tags"] = (b, len(spec.tags))
     if spec.audio:
-        batch["audio"] = np.zeros((batch_size, spec.audio_samples), np.float32)
+        shapes["audio"] = (b, spec.audio_samples)
     if spec.avc is not None:
         size, avc = spec.avc.frame_size, spec.avc
-        batch["avc_frames"] = np.zeros((batch_size, avc.num_frames, size, size, 3), np.float32)
-        batch["avc_audio"] = np.zeros((batch_size, round(avc.audio_seconds * avc.sample_rate)), np.float32)
-    return batch
+        shapes["avc_frames"] = (b, avc.num_frames, size, size, 3)
+        shapes["avc_audio"] = (b, round(avc.audio_seconds * avc.sample_rate))
+    types = {"avc_label": np.int32}
+    return {key: jax.ShapeDtypeStruct(shape, types.get(key, np.float32)) for key, shape in shapes.items()}
+
+
+def example_batch(config: ConfigDict, batch_size: int = 1) -> dict[str, np.ndarray]:
+    """A batch of zeros in the shapes that the configured model takes."""
+    return {key: np.zeros(x.shape, x.dtype) for key, x in batch_shapes(config, batch_size).items()}
 
 
 def make_forward(model: nn.Module) -> Callable[..., dict[str, jax.Array]]:
@@ -178,13 +202,34 @@ def initial_variables(config: ConfigDict, model: nn.Module) -> dict[str, Any]:
     Raises:
         InputError: a given run is not there, has an entry of another shape, or shares nothing with the model.
     """
-    folders = {part: folder for part, folder in {"": config.init, **config.init_parts}.items() if folder}
+    folders = starting_folders(config)
     # Read first: a run that is not there is named before anything is compiled.
     sources = {part: load_for_inference(folder)[1] for part, folder in folders.items()}
     batch = example_batch(config)
     rngs = {"params": jax.random.key(config.seed), "dropout": jax.random.key(config.seed)}
     init = jax.jit(lambda rngs, batch: model.init(rngs, batch, train=False), compiler_options=_FAST_COMPILE)
     variables = jax.tree.map(np.asarray, dict(init(rngs, batch)))
+    return started_from(variables, sources, folders)
+
+
+def starting_folders(config: ConfigDict) -> dict[str, str]:
+    """The runs that the configured one starts from, by submodule; "" is the whole model."""
+    return {part: folder for part, folder in {"": config.init, **config.init_parts}.items() if folder}
+
+
+def started_from(
+    variables: Mapping[str, Any], sources: Mapping[str, Mapping[str, Any]], folders: Mapping[str, str]
+) -> dict[str, Any]:
+    """Variables overlaid with those of earlier runs; works on shapes as on arrays.
+
+    Args:
+        variables: before the first step.
+        sources: what runs learned, by the submodule that they start.
+        folders: of these runs, for messages.
+
+    Raises:
+        InputError: a run has an entry of another shape, or shares nothing with the model.
+    """
     for part, source in sources.items():
         place = part
         if part and part in source["params"]:  # a run of a model that has this part too, and others
@@ -192,7 +237,7 @@ def initial_variables(config: ConfigDict, model: nn.Module) -> dict[str, Any]:
         elif not part and "visual_model" in variables["params"] and "visual_model" not in source["params"]:
             place = "visual_model"  # a visual-only run
         variables = overlay_variables(variables, source, place, folders[part])
-    return variables
+    return dict(variables)
 
 
 def overlay_variables(

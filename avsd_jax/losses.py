@@ -24,6 +24,10 @@ LOSSES = ("kl", "stavis", "stanet_cvpr", "stanet_2021")
 # Those that have the term `kl`.
 DIVERGENCES = ("kl", "stanet_2021")
 
+_NO_TERM = (
+    "the model predicts no map and tells no tags, so that no loss is for it: choose another model, or give it tags"
+)
+
 Terms = dict[str, tuple[Float[Array, "b"], Float[Array, "b"]]]
 
 
@@ -147,10 +151,20 @@ def terms(
     if loss not in LOSSES:
         raise InputError(f"unknown loss {loss!r}: choose one of {', '.join(LOSSES)}")
     size = len(next(iter(output.values())))
+    if "saliency" in output and loss != "stavis" and side_weight is not None:
+        raise InputError(f"side_epochs trains maps of levels, which loss={loss!r} does not: set side_epochs=0")
     mask = jnp.asarray(batch["mask"], jnp.float32) if "mask" in batch else jnp.ones(size)
     result = {}
     if "saliency" in output and loss == "stavis":
         weights = {"bce": bce_weight, "cc": cc_weight, "nss": nss_weight}
+        if sim_weight:
+            raise InputError(
+                f"sim_weight={sim_weight}, and loss='stavis' has no SIM: set sim_weight=0, or another loss"
+            )
+        if not any(weights.values()):
+            raise InputError(
+                "loss='stavis' has no term: bce_weight, cc_weight and nss_weight are 0; officially 0.1, 2 and 1"
+            )
         result |= {k: v for k, v in _stavis_terms(output, batch, mask, side_weight).items() if weights[k]}
     elif "saliency" in output:
         result |= _map_terms(output, batch, mask, loss, bce_weight, cc_weight, sim_weight, nss_weight)
@@ -167,6 +181,10 @@ def terms(
     if "avc_logits" in output and rho < 1:
         labels = _required(batch, "avc_label", "the classifier's loss")
         result["ce"] = (cross_entropy(output["avc_logits"], labels), mask * (labels >= 0))
+    if not result:
+        if "avc_logits" in output:
+            raise InputError(f"rho={rho} leaves the classifier no loss, and the model predicts no map: set rho below 1")
+        raise InputError(_NO_TERM)
     return result
 
 
@@ -220,9 +238,9 @@ def _stavis_terms(
     """STAViS's terms, each a sum over the maps that are trained."""
     density = _required(batch, "density", "the saliency loss")
     fixations = _required(batch, "fixations", "STAViS's NSS term")
-    maps = [(1.0, output["logits"])]
+    maps = [(1.0, _given(output, "logits", "the loss 'stavis' takes them: choose another loss"))]
     if side_weight is not None:
-        sides = output["side_logits"]
+        sides = _given(output, "side_logits", "side_epochs trains them: set side_epochs=0")
         maps += [(side_weight, sides[:, i]) for i in range(sides.shape[1])]
 
     def over_maps(term: Callable[[Float[Array, "b h w"]], Float[Array, "b"]]) -> tuple[Array, Array]:
@@ -275,6 +293,8 @@ def total(
     """
     if not means.keys() & {"kl", "bce", "cc", "sim", "nss"}:
         if "tags" in means:
+            if not tag_weight and "side_tags" not in means:
+                raise InputError("the model learns nothing but tags, and tag_weight=0: give them a weight")
             return tag_weight * means["tags"] + side_tag_weight * means.get("side_tags", 0.0)
         return means["ce"] if "ce" in means else means["heard"]
     saliency = bce_weight * means.get("bce", 0.0)
@@ -286,6 +306,12 @@ def total(
         if weight:
             saliency = saliency - weight * means[name]
     return (1 - rho) * means["ce"] + rho * saliency if "ce" in means else saliency
+
+
+def _given(output: Mapping[str, Any], key: str, user: str) -> Array:
+    if key not in output:
+        raise InputError(f"the model has no {key}, and {user}, or choose another model")
+    return output[key]
 
 
 def _required(batch: Mapping[str, Any], key: str, user: str) -> Array:

@@ -25,7 +25,7 @@ from avsd_jax.data import set_names
 from avsd_jax.errors import InputError
 from avsd_jax.experiment import scoring_store
 from avsd_jax.preemption import PREEMPTED, Preempted, leave_on_signals, sigterm_raises
-from avsd_jax.rows import Row, plan
+from avsd_jax.rows import Row, check_machine, plan
 from avsd_jax.run_folder import check_processes_agree, locked
 
 MODES = ("train", "eval", "train_and_eval")
@@ -56,7 +56,7 @@ def run(config: ConfigDict, workdir: str | Path, mode: str = "train_and_eval") -
     check_processes_agree(config, workdir)
     if "scam" in config:
         raise InputError("this configuration makes maps to train on: run it by python -m avsd_jax.scam")
-    rows = plan(config, workdir)
+    rows = plan(config, workdir, mode)
     if config.build_data:
         # Every process asks: one builds, the others wait for it, or build on their own machine.
         for name in set_names.members(config.dataset):
@@ -64,6 +64,7 @@ def run(config: ConfigDict, workdir: str | Path, mode: str = "train_and_eval") -
     if mode != "train":
         for row in (row for row in rows if row.label):
             scoring_store(row.config)  # fails here, and not once everything is trained
+    check_machine(rows, mode)
     # Scoring alone may go on beside a training.
     with contextlib.nullcontext() if mode == "eval" else locked(workdir):
         return _train_and_score(config, workdir, rows, mode)
@@ -123,7 +124,8 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         rest = flags.FLAGS(argv)
     except (flags.Error, *_MISTAKES) as error:
         # A configuration that fails to load comes as a whole traceback in the message; its last line says why.
-        reason = re.sub(r"^\w+Error: ", "", str(error).strip("'\" \n").splitlines()[-1])
+        reason = re.sub(r"^\w+Error: ", "", str(error).strip().splitlines()[-1])
+        reason = re.sub(r"^(['\"])(.*)\1$", r"\2", reason)  # a KeyError's message is quoted
         if isinstance(error, AttributeError | KeyError) and reason.isidentifier():
             reason = f"the configuration has no field {reason!r}: its file lists those there are"
         raise InputError(reason) from error
@@ -139,7 +141,7 @@ def join_processes() -> None:
     """Joins the other processes of the job.
 
     jax finds them by itself on TPU pods and under Slurm or Open MPI; elsewhere JAX_COORDINATOR_ADDRESS,
-    JAX_NUM_PROCESSES and JAX_PROCESS_ID say who they are (`launch/local.sh` sets them).
+    JAX_NUM_PROCESSES and JAX_PROCESS_ID say who they are (`launch/local.py` sets them).
 
     Raises:
         InputError: there is nothing to find them by.
@@ -156,7 +158,7 @@ def join_processes() -> None:
             jax.distributed.initialize()
     except (KeyError, ValueError) as error:
         raise InputError(
-            "--distributed found no cluster: start through Slurm, on a TPU pod, or with launch/local.sh"
+            "--distributed found no cluster: start through Slurm, on a TPU pod, or with launch/local.py"
         ) from error
 
 

@@ -10,7 +10,9 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
+from avsd_jax.config_fields import COMPUTE_DTYPES, FIELDS, check_fields
 from avsd_jax.errors import InputError
+from avsd_jax.value_kinds import FLAG, NOTHING, Kind, choice, either, of_annotation, real
 
 Rates = Sequence[tuple[str, float]]
 
@@ -65,6 +67,19 @@ def sgd(
     return optax.chain(optax.add_decayed_weights(weight_decay), update) if weight_decay else update
 
 
+# What optimisers may be told, where they have an option of the name; their other parameters are no plain values.
+OPTIONS: dict[str, Kind] = {
+    "b1": real(0, below=1),
+    "b2": real(0, below=1),
+    "dampening": real(0, 1),
+    "eps": real(0),
+    "eps_root": real(0),
+    "momentum": either(real(0, below=1), NOTHING),
+    "mu_dtype": either(choice(COMPUTE_DTYPES), NOTHING),
+    "nesterov": FLAG,
+    "weight_decay": real(0),
+}
+
 OPTIMIZERS = {"adam": optax.adam, "adamw": optax.adamw, "sgd": sgd, "dampened_sgd": dampened_sgd}
 
 
@@ -116,39 +131,57 @@ def make_schedule(config: ConfigDict) -> optax.Schedule:
     `steps` divides it by ten at each of `config.rate_drops`, which are shares of all steps.
 
     Raises:
-        InputError: unknown `config.schedule`.
+        InputError: unknown `config.schedule`, or one in steps without any.
     """
+    check_fields(config, ("schedule", "learning_rate", "total_steps", "warmup_steps", "rate_drops"))
     if config.schedule == "constant":
         after = optax.constant_schedule(config.learning_rate)
     elif config.schedule == "cosine":
         decay_steps = max(1, config.total_steps - config.warmup_steps)
         after = optax.cosine_decay_schedule(config.learning_rate, decay_steps)
-    elif config.schedule == "steps":
-        drops = {round(share * config.total_steps) - config.warmup_steps: 0.1 for share in config.rate_drops}
-        after = optax.piecewise_constant_schedule(config.learning_rate, drops)
     else:
-        raise InputError(f"unknown schedule {config.schedule!r}: choose constant, cosine or steps")
+        after = optax.piecewise_constant_schedule(config.learning_rate, _drops(config))
     warmup = optax.linear_schedule(0.0, config.learning_rate, max(1, config.warmup_steps))
     return optax.join_schedules([warmup, after], [config.warmup_steps])
+
+
+def _drops(config: ConfigDict) -> dict[int, float]:
+    """Factors on the learning rate, by the step after the warm-up from which they count."""
+    shares = config.get("rate_drops", FIELDS["rate_drops"].default)
+    if not shares:
+        raise InputError("rate_drops=() gives schedule='steps' no step: give shares of all steps, or schedule=constant")
+    drops: dict[int, float] = {}
+    for share in shares:
+        step = round(share * config.total_steps) - config.warmup_steps
+        drops[step] = 0.1 * drops.get(step, 1.0)
+    return drops
 
 
 def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:
     """The whole chain: optional clipping of the global gradient norm, the named optimiser, optional `config.rates`.
 
     Raises:
-        InputError: unknown `config.optimizer`, or an option that it does not have.
+        InputError: unknown `config.optimizer`, an option that it does not have, or a value of another type or range.
     """
+    check_fields(config, ("optimizer", "optimizer_options", "clip_norm", "rates"))
     if config.optimizer not in OPTIMIZERS:
         raise InputError(f"unknown optimizer {config.optimizer!r}: choose one of {', '.join(OPTIMIZERS)}")
-    known = sorted(set(inspect.signature(OPTIMIZERS[config.optimizer]).parameters) - {"learning_rate"})
-    for option in config.optimizer_options:
+    make = OPTIMIZERS[config.optimizer]
+    parameters = inspect.signature(make).parameters
+    known = sorted(set(parameters) & set(OPTIONS))
+    options = {}
+    for option, value in config.optimizer_options.items():
         if option not in known:
             raise InputError(
-                f"optimizer {config.optimizer!r} has no option {option!r}: choose among {', '.join(known)}"
+                f"optimizer_options: optimizer {config.optimizer!r} has no option {option!r}: choose among "
+                + ", ".join(known)
             )
-    chain = [OPTIMIZERS[config.optimizer](make_schedule(config), **config.optimizer_options)]
+        for kind in (of_annotation(parameters[option].annotation), OPTIONS[option]):
+            kind.check(f"optimizer_options.{option}", value)
+        options[option] = float(value) if type(value) is int else value
+    chain = [make(make_schedule(config), **options)]
     if config.clip_norm:
         chain.insert(0, optax.clip_by_global_norm(config.clip_norm))
     if config.get("rates", ()):
-        chain.append(scale_by_rates(config.rates))
+        chain.append(scale_by_rates([tuple(entry) for entry in config.rates]))
     return optax.chain(*chain) if len(chain) > 1 else chain[0]

@@ -17,6 +17,7 @@ from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from avsd_jax import checkpoint, losses, whole_files
+from avsd_jax.config_fields import completed
 from avsd_jax.errors import InputError, storage_error
 from avsd_jax.optimizer import make_schedule
 
@@ -191,7 +192,8 @@ def check_same_run(config: ConfigDict, workdir: Path, may_change: Sequence[str] 
     """Raises InputError where `workdir` holds a run whose record differs in what decides its numbers."""
     if not (workdir / checkpoint.CONFIG_FILE).exists():
         return
-    old, new = checkpoint.read_config(workdir).to_dict(), _plain(config)
+    # Records made before a field existed lack it: its default stands for it.
+    old, new = _plain(completed(checkpoint.read_config(workdir))), _plain(completed(config))
     changed = [k for k in sorted(set(old) | set(new)) if k not in may_change and old.get(k) != new.get(k)]
     if changed:
         raise InputError(

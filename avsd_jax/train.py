@@ -27,6 +27,7 @@ from avsd_jax.experiment import (
     clip_spec,
     hears,
     initial_variables,
+    loss_options,
     make_forward,
     model_from_config,
     scoring_store,
@@ -77,12 +78,6 @@ def for_model(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 # ---------------------------------------------------------------------------------------------------------------------
 # Training
 # ---------------------------------------------------------------------------------------------------------------------
-
-
-def loss_options(config: ConfigDict) -> dict[str, Any]:
-    """The loss and the weights of its terms; what a configuration does not mention stays at its default."""
-    weights = ("rho", "bce_weight", "cc_weight", "sim_weight", "nss_weight", "tag_weight", "side_tag_weight")
-    return {name: config[name] for name in ("loss", *weights) if name in config}
 
 
 def train(

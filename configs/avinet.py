@@ -63,6 +63,7 @@ def paper() -> ConfigDict:
     config.split = 1  # 1, 2 or 3
     config.train_split = "train_" + config.get_ref("split").to_str()
     config.test_split = "test_" + config.get_ref("split").to_str()
+    config.target_maps = ""  # folder of maps that stand for the viewers' density
     config.frame_size = (224, 384)
     config.frame_step = 1
     config.sampler = "vinet"
@@ -74,9 +75,13 @@ def paper() -> ConfigDict:
     config.data_threads = 4
 
     # Loss section: eq. 3, and optional terms beside KL.
+    config.loss = "kl"
     config.rho = 0.5
+    config.bce_weight = 0.0  # of a loss that has a cross entropy
+    config.side_epochs = 0  # of loss="stavis"
     config.tags = ()  # words about videos that a model with `num_tags` learns to tell
     config.tag_weight = 0.0
+    config.side_tag_weight = 0.0
     config.cc_weight = 0.0
     config.sim_weight = 0.0
     config.nss_weight = 0.0
@@ -87,7 +92,9 @@ def paper() -> ConfigDict:
     config.optimizer = "adam"
     config.optimizer_options = ConfigDict()
     config.learning_rate = 1e-4
+    config.rates = ()  # factors on the learning rate by parameter
     config.schedule = "constant"
+    config.rate_drops = (1 / 3, 2 / 3)  # of schedule="steps"
     config.warmup_steps = 0
     config.clip_norm = 0.0
     config.ema_decay = 0.0

@@ -55,15 +55,22 @@ def paper() -> ConfigDict:
     config.build_data = False
     config.train_split = "train"
     config.test_split = "test"
+    config.target_maps = ""  # folder of maps that stand for the viewers' density
     config.frame_size = (256, 256)
     config.frame_step = 1
     config.sampler = "centred"
+    config.sampler_options = ConfigDict()
     config.preprocessing = "stanet"
+    config.preprocessing_options = ConfigDict()
+    config.flip = False
     config.samples_per_video = 10
     config.data_threads = 4
 
     # Loss section: the multi-label soft margin loss of the scores after and before fusion.
+    config.loss = "kl"  # the classifiers predict no map
     config.rho = 1.0
+    config.bce_weight = 0.0
+    config.side_epochs = 0
     config.tags = CATEGORIES
     config.tag_weight = 1 / len(CATEGORIES)
     config.side_tag_weight = 1 / len(CATEGORIES)
@@ -97,6 +104,8 @@ def paper() -> ConfigDict:
     # Which frames get maps, and how many are judged at once.
     config.eval_stride = 1
     config.eval_batch_size = 16
+    config.smooth_sigma = 0.0
+    config.audit = False
 
     # Weak supervision section (avsd_jax/scam).
     config.scam = ConfigDict()

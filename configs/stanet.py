@@ -85,7 +85,10 @@ def paper() -> ConfigDict:
     config.frame_size = (356, 356)
     config.frame_step = 1
     config.sampler = "centred"
+    config.sampler_options = ConfigDict()
     config.preprocessing = "stanet"
+    config.preprocessing_options = ConfigDict()
+    config.flip = False
     config.samples_per_video = 1
     config.data_threads = 4
 
@@ -93,8 +96,10 @@ def paper() -> ConfigDict:
     config.loss = "stanet_cvpr"
     config.bce_weight = 1.0
     config.rho = 0.5
+    config.side_epochs = 0  # of loss="stavis"
     config.tags = ()  # words about videos that a model with `num_tags` learns to tell
     config.tag_weight = 0.0
+    config.side_tag_weight = 0.0
     config.cc_weight = 0.0
     config.sim_weight = 0.0
     config.nss_weight = 0.0
@@ -105,7 +110,9 @@ def paper() -> ConfigDict:
     config.optimizer = "sgd"
     config.optimizer_options = ConfigDict({"momentum": 0.9})
     config.learning_rate = 1e-3
+    config.rates = ()  # factors on the learning rate by parameter
     config.schedule = "constant"
+    config.rate_drops = (1 / 3, 2 / 3)  # of schedule="steps"
     config.warmup_steps = 0
     config.clip_norm = 0.0
     config.ema_decay = 0.0

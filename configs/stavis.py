@@ -72,6 +72,7 @@ def paper() -> ConfigDict:
     config.split = 1  # 1, 2 or 3
     config.train_split = "train_" + config.get_ref("split").to_str()
     config.test_split = "test_" + config.get_ref("split").to_str()
+    config.target_maps = ""  # folder of maps that stand for the viewers' density
     config.frame_size = (112, 112)
     config.frame_step = 1
     config.sampler = "stavis"
@@ -92,6 +93,7 @@ def paper() -> ConfigDict:
     config.side_epochs = 0  # epochs in which the maps of the levels lose their weight; 0: they are not trained
     config.tags = ()  # words about videos that a model with `num_tags` learns to tell
     config.tag_weight = 0.0
+    config.side_tag_weight = 0.0
 
     # Optimiser section. 60 epochs of 38 batches; `rates` are factors on the learning rate by parameter.
     config.total_steps = 60 * 38
@@ -181,7 +183,7 @@ def demo(config: ConfigDict) -> None:
     config.samples_per_video = 4
     # From scratch and for minutes, not from Kinetics and for days: another optimiser, and a loss for all clips alike.
     config.loss = "kl"
-    config.cc_weight = config.nss_weight = 0.0
+    config.bce_weight = config.cc_weight = config.nss_weight = 0.0
     config.total_steps = 120
     config.batch_size = 16
     config.optimizer = "adam"

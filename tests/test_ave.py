@@ -20,7 +20,7 @@ from avsd_jax.errors import InputError
 from avsd_jax.experiment import clip_spec, example_batch, training_store
 from avsd_jax.metric_writer import read_scalars
 from avsd_jax.parallel import make_mesh
-from avsd_jax.rows import plan
+from avsd_jax.rows import derive
 
 CONFIGS = pathlib.Path(__file__).parent.parent / "configs"
 NAME = "ave/size-128x96"
@@ -248,7 +248,7 @@ def paper(name: str, data_dir: pathlib.Path) -> ConfigDict:
 
 
 def first_classifier(data_dir: pathlib.Path, workdir: pathlib.Path) -> ConfigDict:
-    rows = {row.name: row.config for row in plan(paper("scam", data_dir).lock(), workdir)}
+    rows = {row.name: row.config for row in derive(paper("scam", data_dir).lock(), workdir)}
     config = rows["coarse_s"].unlock()
     config.model.depths, config.frame_size = (1, 1, 1), (32, 32)
     return config.lock()

@@ -7,13 +7,11 @@ import jax
 import pytest
 from ml_collections import ConfigDict
 
-from avsd_jax import losses, train
+from avsd_jax import dry_run
 from avsd_jax.errors import InputError
-from avsd_jax.experiment import classifier_inputs, example_batch, model_from_config
+from avsd_jax.experiment import classifier_inputs
 from avsd_jax.main import find_config
-from avsd_jax.optimizer import make_optimizer
-from avsd_jax.rows import plan
-from avsd_jax.train_state import create_state, make_train_step
+from avsd_jax.rows import derive, plan
 
 CONFIGS = pathlib.Path(__file__).parent.parent / "configs"
 
@@ -30,34 +28,20 @@ def every_row() -> list:
     for path in sorted(CONFIGS.glob("*.py")):
         module = load(path)
         for variant in module.VARIANTS:
-            for row in plan(module.get_config(variant), "runs"):
+            for row in derive(module.get_config(variant), "runs"):
                 rows.append(pytest.param(row.config, id=f"{path.stem}:{variant}:{row.name}"))
     return rows
 
 
 @pytest.mark.parametrize("config", every_row())
 def test_a_training_step_has_the_right_shapes(config: ConfigDict) -> None:
-    model, optimizer, batch = model_from_config(config), make_optimizer(config), example_batch(config, 2)
-    step = make_train_step(
-        model,
-        optimizer,
-        train.loss_options(config),
-        seed=0,
-        side_weight=losses.side_schedule(config.total_steps, config.get("side_epochs", 0)),
-        ema_decay=config.ema_decay,
-    )
-
-    def first_step(batch: dict) -> tuple:
-        rngs = {"params": jax.random.key(0), "dropout": jax.random.key(0)}
-        variables = model.init(rngs, batch, train=False)
-        state = create_state(variables, optimizer, bool(config.ema_decay))
-        return state, step(state, batch)
-
-    before, (after, metrics) = jax.eval_shape(first_step, batch)
+    shapes = dry_run.trace(config)
+    before, after, metrics = shapes.before, shapes.after, shapes.metrics
     assert jax.tree.map(lambda x: (x.shape, x.dtype), before) == jax.tree.map(lambda x: (x.shape, x.dtype), after)
     assert metrics["loss"].shape == ()
     assert ("ce" in metrics) == (classifier_inputs(config) is not None)
     predicts = config.model_name in ("vinet", "avinet", "stavis_visual", "stavis", "stanet")
+    assert ("saliency" in shapes.output) == predicts
     assert ("kl" in metrics) == (predicts and config.get("loss", "kl") == "kl")
 
 
@@ -71,7 +55,7 @@ def test_configurations_are_locked_and_name_their_variants() -> None:
 
 
 def test_rows_change_what_they_say_and_nothing_else() -> None:
-    rows = {row.name: row for row in plan(load(CONFIGS / "avinet.py").get_config("demo"), "runs/x")}
+    rows = {row.name: row for row in derive(load(CONFIGS / "avinet.py").get_config("demo"), "runs/x")}
     assert list(rows) == ["base", "voice", "ears", "v", "av", "av_star", "av_oracle"]
     assert [row.label for row in rows.values()] == ["", "", "", "V", "AV", "AV*", "AV#"]
     assert rows["v"].config.model_name == "vinet"
@@ -93,7 +77,7 @@ def test_rows_change_what_they_say_and_nothing_else() -> None:
 def test_a_row_whose_starting_rows_are_taken_away_starts_from_none() -> None:
     config = load(CONFIGS / "avinet.py").get_config("demo").unlock()
     config.rows, config.row_changes.av.init, config.row_changes.av.init_parts.audionet = ("av",), "", ""
-    (row,) = plan(config, "runs")
+    (row,) = derive(config, "runs")
     assert (row.config.init, row.config.init_parts.audionet) == ("", "")
 
 
@@ -134,7 +118,7 @@ def test_values_that_mean_nothing_are_named(changes: dict, words: str, rows: tup
 
 def test_a_demo_may_be_cut_shorter_than_its_warm_up(caplog: pytest.LogCaptureFixture) -> None:
     config = load(CONFIGS / "avinet.py").get_config("demo").unlock()
-    config.total_steps = 1
+    config.rows, config.total_steps = ("voice",), 1
     assert min(row.config.total_steps for row in plan(config, "runs")) == 1
     assert "warmup_steps exceeds total_steps" in caplog.text
 

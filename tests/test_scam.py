@@ -16,7 +16,7 @@ from avsd_jax.data import maps
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 from avsd_jax.experiment import initial_variables, model_from_config
-from avsd_jax.rows import plan
+from avsd_jax.rows import derive
 from avsd_jax.scam import cam, fusion, stages
 
 CONFIGS = pathlib.Path(__file__).parent.parent / "configs"
@@ -196,7 +196,7 @@ def test_a_stopped_run_goes_on_and_a_changed_one_is_refused(weak_run: pathlib.Pa
 
 @pytest.mark.slow
 def test_classifiers_start_from_the_trunk_of_the_first(weak_run: pathlib.Path, tiny_data_dir: pathlib.Path):
-    rows = {row.name: row for row in plan(tiny_scam(tiny_data_dir), weak_run)}
+    rows = {row.name: row for row in derive(tiny_scam(tiny_data_dir), weak_run)}
     _, source = load_for_inference(weak_run / "coarse_s")
     for name in ("coarse_sa", "coarse_st"):
         config = rows[name].config

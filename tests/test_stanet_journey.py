@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from avsd_jax import train
 from avsd_jax.predict import Predictor
-from avsd_jax.rows import plan
+from avsd_jax.rows import derive
 
 CONFIG = pathlib.Path(__file__).parent.parent / "configs/stanet.py"
 
@@ -20,7 +20,7 @@ def tiny_star(data_dir: pathlib.Path):
     spec = importlib.util.spec_from_file_location(CONFIG.stem, CONFIG)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    rows = {row.name: row.config for row in plan(module.get_config("demo"), "runs")}
+    rows = {row.name: row.config for row in derive(module.get_config("demo"), "runs")}
     config = rows["av_star"].unlock()
     config.model.update(width=0.03, classifier="soundswitch_audio")
     config.model.classifier_options = ConfigDict({"width": 0.03})

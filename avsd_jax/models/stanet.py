@@ -115,7 +115,10 @@ class Model(BiStream):
             return {"audio_features": audio} | self.head.fuse(v, features, audio, switch)
         # One clip for each predicted frame: they are pictures of their own, not steps of one sequence.
         steps = nn.Dense(v.shape[-1], name="audio_project")(audio.reshape(-1, 1, audio.shape[-1]))
-        fused = self.make_fusion()(v.reshape(-1, 1, *v.shape[2:]), steps, train).reshape(v.shape)
+        seen = v.reshape(-1, 1, *v.shape[2:])
+        fused = self.make_fusion()(seen, steps, train)
+        self._check_shape(fused, seen)
+        fused = fused.reshape(v.shape)
         if switch is not None:
             fused = v + (fused - v) * switch[:, :, None, None, None]
         return {"audio_features": audio, "fused": fused}

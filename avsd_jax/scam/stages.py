@@ -28,6 +28,7 @@ from avsd_jax.data.inside import below
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 from avsd_jax.experiment import clip_spec, model_from_config
+from avsd_jax.parallel import check_batch_size, make_mesh
 from avsd_jax.rows import Row, plan
 from avsd_jax.scam import cam, fusion
 
@@ -63,7 +64,7 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
             or `workdir` holds another run.
     """
     workdir = Path(workdir)
-    rows = {row.name: row for row in plan(config, workdir)}
+    rows = {row.name: row for row in plan(config, workdir, "train")}
     for name in (*config.scam.coarse, *config.scam.fine):
         if name not in rows:
             raise InputError(f"config.rows lacks {name!r}, which config.scam names: give both the same rows")
@@ -73,6 +74,8 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
         datasets.build(config.dataset, config.data_dir, num_workers=os.cpu_count() or 1)
     store = maps.unwatched(VideoStore.open(config.dataset, config.train_split, config.data_dir))
     _present(store, config.tags)  # fails here, before the long start
+    for row in rows.values():
+        check_batch_size(row.config.batch_size, make_mesh())
     train.check_same_run(config, workdir, MAY_CHANGE)
 
     for row in coarse:

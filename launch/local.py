@@ -1,0 +1,199 @@
+#!/usr/bin/env python3
+"""Runs a command as N processes of one job on this machine: the way to try a pod's launch before paying for one.
+
+    launch/local.py 2 python -m avsd_jax.main --config=configs/avinet.py:demo --workdir=runs/two --distributed
+    launch/local.py --nproc=2 --devices_per_proc=4 -- --config=configs/avinet.py:demo --workdir=runs/two
+
+The second form gives each process that many fake CPU devices; options without a command are those of avsd_jax.main.
+
+Each line of a process is printed with its number in front. SIGTERM, SIGHUP and Ctrl-C go to every process, and the
+launcher waits for them. Where one process fails, the others are ended. The exit status is 0 where all succeed, 75
+where the job was preempted and saved, else that of the first process that failed (128 + signal where one killed it),
+and 2 for a command line that cannot be run.
+"""
+
+import argparse
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import BinaryIO
+
+PREEMPTED, BAD_INPUT = 75, 2
+MAX_PROCESSES = 256
+# Seconds that the others get to end by themselves once one process failed; then they are killed.
+GRACE = 30.0
+_POLL = 0.1
+_FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class Job:
+    """The processes of one job.
+
+    Args:
+        command: what each runs.
+        environments: of each.
+    """
+
+    def __init__(self, command: Sequence[str], environments: Sequence[dict[str, str]]):
+        self._received: list[int] = []
+        self._killed: set[int] = set()
+        self.processes: list[subprocess.Popen] = []
+        self._readers: list[threading.Thread] = []
+        lock = threading.Lock()
+        for number in _FORWARDED:
+            signal.signal(number, lambda received, frame: self._received.append(received))
+        for rank, environment in enumerate(environments):
+            # A session of its own: Ctrl-C at the terminal then reaches it once, from here.
+            process = subprocess.Popen(
+                command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+            )
+            self.processes.append(process)
+            for source, sink in ((process.stdout, sys.stdout.buffer), (process.stderr, sys.stderr.buffer)):
+                reader = threading.Thread(target=copy_lines, args=(source, sink, f"[{rank}] ".encode(), lock))
+                reader.daemon = True
+                reader.start()
+                self._readers.append(reader)
+
+    def wait(self) -> int:
+        """Waits for all processes and returns the job's exit status."""
+        failure, deadline, told = 0, None, False
+        while running := [process for process in self.processes if process.poll() is None]:
+            while self._received:
+                send(running, self._received.pop(0))
+                told = True
+            failure = failure or self._failure()
+            if deadline is None and (failure or self._preempted()):
+                deadline = time.monotonic() + GRACE
+                # Those of a preempted job save together, and a second signal would cut that short.
+                if failure and not told:
+                    send(running, signal.SIGTERM)
+            if deadline is not None and time.monotonic() > deadline:
+                self._killed.update(process.pid for process in running)
+                send(running, signal.SIGKILL)
+            time.sleep(_POLL)
+        for reader in self._readers:
+            reader.join(timeout=5)  # a grandchild may hold the pipe open
+        return failure or self._failure() or (PREEMPTED if self._preempted() else 0)
+
+    def _failure(self) -> int:
+        """The status of a process that failed by itself; 0 where none did."""
+        ended = [status(p.returncode) for p in self.processes if p.returncode and p.pid not in self._killed]
+        return next((code for code in ended if code != PREEMPTED), 0)
+
+    def _preempted(self) -> bool:
+        return any(process.returncode == PREEMPTED for process in self.processes)
+
+
+def send(processes: Sequence[subprocess.Popen], number: int) -> None:
+    """Sends a signal to processes, some of which may have ended meanwhile."""
+    for process in processes:
+        process.send_signal(number)
+
+
+def status(returncode: int) -> int:
+    """The exit status of a process, as a shell has it."""
+    return 128 - returncode if returncode < 0 else returncode
+
+
+def copy_lines(source: BinaryIO, sink: BinaryIO, prefix: bytes, lock: threading.Lock) -> None:
+    """Copies lines, each with a prefix; what ends with a carriage return, such as a progress bar, is one too."""
+    held = b""
+    while chunk := source.read1(65536):
+        *lines, held = re.split(rb"(?<=[\r\n])", held + chunk)
+        write(sink, [prefix + line for line in lines if line.strip()], lock)
+    if held.strip():
+        write(sink, [prefix + held + b"\n"], lock)
+
+
+def write(sink: BinaryIO, lines: Sequence[bytes], lock: threading.Lock) -> None:
+    """Writes whole lines; a reader that went away must not stop the processes."""
+    with lock:
+        try:
+            sink.writelines(lines)
+            sink.flush()
+        except OSError:
+            pass
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def environments(count: int, devices: int | None) -> list[dict[str, str]]:
+    """The environment of each process: who it is among how many, and where they meet."""
+    shared = dict(os.environ)
+    shared.setdefault("JAX_COORDINATOR_ADDRESS", f"127.0.0.1:{free_port()}")
+    shared["JAX_NUM_PROCESSES"] = str(count)
+    if devices is not None:
+        shared["JAX_PLATFORMS"] = "cpu"
+        flags = shared.get("XLA_FLAGS", "")
+        shared["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={devices}".strip()
+    return [shared | {"JAX_PROCESS_ID": str(i)} for i in range(count)]
+
+
+def count_of(what: str, most: int) -> argparse.Action:
+    """An argument's type: a whole number from 1 to `most`."""
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,6}", text) or not 1 <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is no number of {what}: give 1 to {most}")
+        return int(text)
+
+    return parse
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that says what is wrong in one line."""
+
+    def error(self, message: str) -> None:
+        """Prints the message and exits with status 2."""
+        self.exit(BAD_INPUT, f"error: {message} (usage: launch/local.py PROCESSES COMMAND [ARGUMENT ...])\n")
+
+
+def parse(argv: Sequence[str]) -> tuple[int, int | None, list[str]]:
+    """The number of processes, that of fake devices of each, and the command."""
+    parser = Parser(
+        "launch/local.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--nproc", type=count_of("processes", MAX_PROCESSES), help="number of processes")
+    parser.add_argument("--devices_per_proc", type=count_of("devices", 1024), help="fake CPU devices of each")
+    parser.add_argument("command", nargs=argparse.REMAINDER, help="[PROCESSES] COMMAND [ARGUMENT ...]")
+    given = parser.parse_args(argv)
+    count, command = given.nproc, given.command
+    if count is None:
+        if not command or command[0] == "--":
+            parser.error("the number of processes is missing")
+        try:
+            count = count_of("processes", MAX_PROCESSES)(command[0])
+        except argparse.ArgumentTypeError as error:
+            parser.error(str(error))
+        command = command[1:]
+    command = command[1:] if command[:1] == ["--"] else command
+    if not command:
+        parser.error("the command is missing")
+    if command[0].startswith("--"):
+        command = [sys.executable, "-m", "avsd_jax.main", *command, "--distributed"]
+    return count, given.devices_per_proc, command
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs a command line; returns the exit status."""
+    count, devices, command = parse(argv)
+    try:
+        return Job(command, environments(count, devices)).wait()
+    except (FileNotFoundError, PermissionError) as error:
+        print(f"error: {command[0]} cannot be run ({error.strerror}): correct the command", file=sys.stderr)
+        return BAD_INPUT
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
