@@ -26,12 +26,13 @@ from urllib.parse import quote
 import jax
 import numpy as np
 
-from avsd_jax import datasets, prediction_folders, protocols, score_files, scoring_jobs
+from avsd_jax import datasets, map_checks, prediction_folders, protocols, score_files, scoring_jobs
 from avsd_jax.cli import run as run_command
 from avsd_jax.data import set_names
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 from avsd_jax.evaluators.summary import Frames, summarise
+from avsd_jax.map_files import colour
 from avsd_jax.prediction_folders import PredictionFolder
 from avsd_jax.protocols import Protocol
 from avsd_jax.scoring_jobs import Job, code, digest
@@ -60,6 +61,9 @@ def evaluate(
     workers: int = 1,
     precision: str = "float64",
     first_frame: int | None = None,
+    colour_maps: str = colour.REFUSE,
+    other_forms: bool = False,
+    undefined: str | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Scores folders of predictions and writes the result.
@@ -74,12 +78,17 @@ def evaluate(
             decides their scores has changed.
         workers: processes; 1 scores in this one.
         precision: "float64" or "float32".
-        first_frame: 0 or 1, for plain numbered files whose counting cannot be told.
+        first_frame: 0 or 1, what the numbers of maps count from; None: read off them.
+        colour_maps: "refuse", "luminance" or "colormap:NAME", what is done to maps in colour.
+        other_forms: read `.npy`, `.mat`, videos and `.tif` as well.
+        undefined: "omit", "worst" or "error", what becomes of frames without a score because of their map; None: the
+            protocol's own rule.
         progress: show a bar on stderr.
 
     Returns:
         What `scores.json` holds: `dataset`, `predictions` (folder, split, layout, encoding, ...), `protocol`,
         `precision`, `join`, `coverage` (frames scored, missing, unscored, beyond), `missing` (videos, frames by video),
+        `undefined` (frames by metric that have no score because of their map), `maps` (how they were read, remarks),
         what `evaluators.summary.summarise` says, `versions` and `seconds`.
 
     Raises:
@@ -89,11 +98,13 @@ def evaluate(
     started = time.monotonic()
     dataset, out = _dataset_name(dataset), Path(out)
     protocol = protocols.get(protocol) if isinstance(protocol, str) else protocol
+    protocol = protocols.with_undefined(protocol, undefined)
     if precision not in PRECISIONS:
         raise InputError(f"unknown precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
     if workers < 1:
         raise InputError(f"workers={workers}: give 1 or more")
-    parts = _open(predictions, dataset, splits, data_dir, first_frame)
+    reading = {"first_frame": first_frame, "colour_maps": colour_maps, "other_forms": other_forms}
+    parts = _open(predictions, dataset, splits, data_dir, reading)
     source = _dataset_record(dataset, splits, data_dir)
     jobs = {
         (part.name, video): job
@@ -103,6 +114,11 @@ def evaluate(
     make_folder(out)  # fails here, before the long work
     done = scoring_jobs.run(list(jobs.values()), workers, progress)
     results = {key: done[job.target] for key, job in jobs.items()}
+    several = len(parts) > 1
+    seen = {f"{split}/{video}" if several else video: result for (split, video), result in results.items()}
+    maps = {video: result["maps"] for video, result in seen.items()}
+    map_checks.check_upright(maps)
+    undefined_frames = _undefined(seen, protocol)
     rows = [row for part in parts for row in _rows(part, results, protocol)]
     record = {
         "dataset": {"name": dataset, "version": source["version"], "splits": list(splits)},
@@ -110,7 +126,13 @@ def evaluate(
         **_summary(rows, dataset, list(splits), protocol),
         "precision": precision,
         "coverage": _coverage(rows, results),
-        "missing": _missing(rows, several=len(parts) > 1),
+        "missing": _missing(rows, several),
+        "undefined": undefined_frames,
+        "maps": {
+            "colour_maps": colour_maps,
+            "other_forms": "read" if other_forms else "refuse",
+            "remarks": [remark for part in parts for remark in part.found.remarks] + map_checks.remarks(maps),
+        },
         "versions": {name: metadata.version(name) for name in ("avsd-jax", "jax", "numpy")},
         "seconds": round(time.monotonic() - started, 3),
     }
@@ -145,7 +167,7 @@ def _open(
     dataset: str,
     splits: Sequence[str],
     data_dir: str | Path,
-    first_frame: int | None,
+    reading: Mapping[str, Any],
 ) -> list[Split]:
     if len(set(splits)) < len(splits) or not splits:
         raise InputError(f"splits {', '.join(splits) or '(none)'}: give each once")
@@ -158,7 +180,8 @@ def _open(
         store = VideoStore.open(dataset, split, data_dir)
         store.check_watched("score on a set that somebody watched")
         lengths = {video.id: video.num_frames for video in store.videos}
-        parts.append(Split(split, store, prediction_folders.find(folder, dataset, lengths, first_frame)))
+        sizes = {video.id: (video.map_height, video.map_width) for video in store.videos}
+        parts.append(Split(split, store, prediction_folders.find(folder, dataset, lengths, sizes=sizes, **reading)))
     return parts
 
 
@@ -203,7 +226,7 @@ def _part_record(part: Split, protocol: Protocol) -> dict[str, Any]:
         "folder": str(found.root),
         "split": part.name,
         "layout": found.layout,
-        "encoding": protocol.encoding() if found.layout == "npz" else "pictures as they are",
+        "encoding": protocol.encoding() if found.holds_arrays else "pictures as they are",
         "first_frame": found.first_frame,
         "unused": list(found.unused),
     }
@@ -221,10 +244,16 @@ def _rows(
     for number, video in enumerate(part.store.videos):
         result = results.get((part.name, video.id), {"frames": []})
         place = {frame: i for i, frame in enumerate(result["frames"])}
+        penalties: dict[int, dict[str, float]] = {}
+        for metric, frames in result.get("undefined", {}).items() if protocol.nan == "worst" else ():
+            for frame in frames:
+                worst = protocols.worst_score(metric, video.map_height * video.map_width)
+                penalties.setdefault(frame, {})[metric] = worst
         for frame, label in enumerate(part.store.avc_label(number)):
             row = {"split": part.name, "video": video.id, "frame": frame, "label": int(label)}
             if frame in place:
-                yield row | {"status": "scored"} | {m: result["scores"][m][place[frame]] for m in protocol.metrics}
+                scores = {m: result["scores"][m][place[frame]] for m in protocol.metrics}
+                yield row | {"status": "scored"} | scores | penalties.get(frame, {})
             elif frame < protocol.unscored_start:
                 yield row | {"status": "unscored"}
             else:
@@ -257,6 +286,33 @@ def _summary(
     }
 
 
+def _undefined(seen: Mapping[str, Mapping[str, Any]], protocol: Protocol) -> dict[str, Any]:
+    """Frames that have no score because of their map: by metric, and which, by video.
+
+    Raises:
+        InputError: there are some, and the protocol takes none.
+    """
+    metrics = {m: sum(len(result["undefined"][m]) for result in seen.values()) for m in protocol.metrics}
+    frames = {video: sorted(set().union(*result["undefined"].values())) for video, result in seen.items()}
+    frames = {video: found for video, found in frames.items() if found}
+    if frames and protocol.nan == "error":
+        video, found = next(iter(frames.items()))
+        raise InputError(
+            f"{sum(map(len, frames.values()))} predictions have no score in some metric ({_counted(metrics)}), first "
+            f"video {video!r}, frame {found[0]}: write maps that are not constant and not negative, or say "
+            "--undefined=omit or --undefined=worst"
+        )
+    return {
+        "rule": protocol.nan,
+        "metrics": metrics,
+        "frames": {video: map_checks.ranges(found, most=len(found)) for video, found in frames.items()},
+    }
+
+
+def _counted(metrics: Mapping[str, int]) -> str:
+    return ", ".join(f"{metric} {number}" for metric, number in metrics.items() if number)
+
+
 def _coverage(rows: Sequence[Mapping[str, Any]], results: Mapping[Any, Mapping[str, Any]]) -> dict[str, int]:
     counts = {status: sum(row["status"] == status for row in rows) for status in ("scored", "missing", "unscored")}
     return counts | {"beyond": sum(result["beyond"] for result in results.values())}
@@ -271,15 +327,12 @@ def _missing(rows: Sequence[Mapping[str, Any]], several: bool) -> dict[str, Any]
     lacking = {name: found for name, found in by_video.items() if "missing" in found}
     return {
         "videos": [name for name, found in lacking.items() if "scored" not in found],
-        "frames": {name: _ranges(found["missing"]) for name, found in lacking.items() if "scored" in found},
+        "frames": {
+            name: map_checks.ranges(found["missing"], most=len(found["missing"]))
+            for name, found in lacking.items()
+            if "scored" in found
+        },
     }
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    """Ascending numbers in words, as in "0-7, 12"."""
-    edges = np.flatnonzero(np.diff(numbers) > 1) + 1
-    runs = np.split(np.asarray(numbers), edges)
-    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -302,7 +355,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", help="folder to write to (default: beside the predictions, named after them)")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)")
     parser.add_argument("--precision", default="float64", choices=PRECISIONS, help="of the computation")
-    parser.add_argument("--first_frame", type=int, choices=(0, 1), help="what plain numbered files count from")
+    parser.add_argument("--first_frame", type=int, choices=(0, 1), help="what numbers count from (default: read off)")
+    parser.add_argument(
+        "--colour_maps",
+        default=colour.REFUSE,
+        metavar="refuse|luminance|colormap:NAME",
+        help="what to do with maps in colour, such as colormap:jet (default: refuse)",
+    )
+    parser.add_argument(
+        "--other_forms", default="refuse", choices=("refuse", "read"), help=".npy, .mat, videos, .tif (default: refuse)"
+    )
+    parser.add_argument(
+        "--undefined",
+        choices=tuple(protocols.UNDEFINED),
+        help="frames without a score because of their map (default: the protocol's rule; it is omit in all)",
+    )
     return parser
 
 
@@ -331,12 +398,20 @@ def _evaluate_command_line(args: argparse.Namespace) -> None:
         workers=args.workers,
         precision=args.precision,
         first_frame=args.first_frame,
+        colour_maps=args.colour_maps,
+        other_forms=args.other_forms == "read",
+        undefined=args.undefined,
     )
     print(score_files.markdown(record).split("## How it was made")[0].strip())
     for name in record["missing"]["videos"]:
         print(f"no prediction: video {name}", file=sys.stderr)
     for name, ranges in record["missing"]["frames"].items():
         print(f"no prediction: {name}, frames {ranges} (counted from 0)", file=sys.stderr)
+    for remark in record["maps"]["remarks"]:
+        print(f"note: {remark}", file=sys.stderr)
+    if counted := _counted(record["undefined"]["metrics"]):
+        fate = score_files.FATES[record["undefined"]["rule"]]
+        print(f"warning: frames without a score because of their map: {counted} ({fate})", file=sys.stderr)
     print(f"\nscores: {out / 'scores.md'}")
 
 
