@@ -60,8 +60,10 @@ def counting(
     if last:
         return Counting(1, f"video {last[0]!r} has number {num_frames[last[0]]}, its number of frames, and no 0")
     if usage is None or (usage == 0 and one):
+        video, found = next(iter(numbers.items()))
         raise InputError(
             f"{where}: do the files' numbers count frames from 0 or from 1? No video has a number 0, nor one equal to "
-            "its number of frames: say --first_frame=0 or --first_frame=1"
+            f"its number of frames ({video!r} has numbers {min(found)} to {max(found)} of {num_frames[video]} frames): "
+            "say --first_frame=0 or --first_frame=1"
         )
     return Counting(usage, "as names of this kind do; no number says otherwise")

@@ -17,6 +17,7 @@ from avsd_jax.metrics.maps import CONSTANT_FLOAT32, CONSTANT_FLOAT64
 
 # Logarithms of ratios of width to height: below the first two shapes are one, above the second a shape is no square.
 _SAME_SHAPE, _OBLONG = 0.03, 0.1
+_MOST_VIDEOS = 4
 
 
 class MapChecks:
@@ -112,12 +113,13 @@ def remarks(seen: Mapping[str, Mapping[str, Any]]) -> list[str]:
         seen: video -> what `MapChecks.as_record` says.
     """
     said = []
-    for video, record in seen.items():
-        if record["outside"]:
-            said.append(
-                f"video {video}: {record['outside']} maps beyond its frames (past the end, or before the start) are "
-                "ignored: is it another cut of the video, or another --first_frame?"
-            )
+    outside = {video: record["outside"] for video, record in seen.items() if record["outside"]}
+    if outside:
+        each = [f"{number} of video {video}" for video, number in list(outside.items())[:_MOST_VIDEOS]]
+        said.append(
+            f"maps beyond the video's frames (past the end, or before the start) are ignored: {', '.join(each)}"
+            f"{_rest(outside)}; is it another cut of the video, or another --first_frame?"
+        )
     reasons = {
         "constant": "constant maps, for which most metrics do not exist",
         "negative": (
@@ -142,13 +144,19 @@ def remarks(seen: Mapping[str, Mapping[str, Any]]) -> list[str]:
     said += [f"{number} {what}" for what, number in conversions.items()]
     kinds = ("upright", "stretched", "turned")
     if several := [video for video, record in seen.items() if sum(len(record[kind]) for kind in kinds) > 1]:
-        said.append(f"maps of several sizes in video {', '.join(several[:4])}{', ...' if len(several) > 4 else ''}")
+        said.append(
+            f"maps of several sizes in video {', '.join(several[:_MOST_VIDEOS])}{_rest(dict.fromkeys(several))}"
+        )
     return said
 
 
-def _where(frames: Mapping[str, Sequence[int]], most: int = 4) -> str:
-    parts = [f"{video}, frames {ranges(numbers)}" for video, numbers in list(frames.items())[:most]]
-    return "; ".join(parts) + (f"; ... ({len(frames)} videos)" if len(frames) > most else "")
+def _where(frames: Mapping[str, Sequence[int]]) -> str:
+    parts = [f"{video}, frames {ranges(numbers)}" for video, numbers in list(frames.items())[:_MOST_VIDEOS]]
+    return "; ".join(parts) + _rest(frames)
+
+
+def _rest(by_video: Mapping[str, Any]) -> str:
+    return f", ... ({len(by_video)} videos)" if len(by_video) > _MOST_VIDEOS else ""
 
 
 def ranges(numbers: Sequence[int], most: int = 8) -> str:

@@ -23,6 +23,7 @@ FATES = {
     "worst": "counted as the worst value that there is",
 }
 """What became of frames without a score because of their map, by the protocol's `nan`."""
+_NONE_UNDEFINED: Mapping[str, Any] = {"rule": "dropped", "metrics": {}}  # of records made before it was counted
 _KEYS = ("split", "video", "frame", "label", "status")
 _MOST_NAMES = 20
 # Below some ten draws the percentile bootstrap is known to understate the spread.
@@ -167,7 +168,7 @@ def _scores(record: Mapping[str, Any], key: str) -> str:
         columns[arrow(metric)] = [
             bracketed(record[key][g][metric], record["intervals"][key][g][metric]) for g in groups
         ]
-    undefined = record["undefined"]
+    undefined = record.get("undefined", _NONE_UNDEFINED)
     if not any(undefined["metrics"].values()):
         return table(columns)
     for name, cells in zip(columns, ["**no score: map**", "", "", *undefined["metrics"].values()], strict=True):
@@ -208,7 +209,8 @@ def _how(record: Mapping[str, Any]) -> str:
     coverage, missing, protocol = record["coverage"], record["missing"], record["protocol"]
     fate = "counted as 0" if protocol["missing"] == "zero" else "left out"
     dropped = ", ".join(f"{m} {n}" for m, n in record["nan"]["all"].items() if n) or "none"
-    by_map = ", ".join(f"{m} {n}" for m, n in record["undefined"]["metrics"].items() if n) or "none"
+    undefined = record.get("undefined", _NONE_UNDEFINED)
+    by_map = ", ".join(f"{m} {n}" for m, n in undefined["metrics"].items() if n) or "none"
     lines = ["## How it was made\n"]
     for part in record["predictions"]:
         unused = f"; it has no video of these names: {_some(part['unused'])}" if part["unused"] else ""
@@ -219,11 +221,11 @@ def _how(record: Mapping[str, Any]) -> str:
         f"{coverage['unscored']} at the start of videos not scored by the protocol, {coverage['beyond']} predictions "
         f"past the end of their video ignored; {record['counts']['unlabelled']} unlabelled frames are in `all` only.",
         f"- Frames without a score, left out of its mean: {dropped}; because of their map: {by_map} "
-        f"({FATES[record['undefined']['rule']]}).",
+        f"({FATES[undefined['rule']]}).",
         f"- Splits: {record['join']}. Mean {protocol['average']}. s-AUC: {protocol['s_auc']}. "
         f"{record['precision']}; {', '.join(f'{name} {v}' for name, v in record['versions'].items())}.",
     ]
-    lines += [f"- {remark}." for remark in record["maps"]["remarks"]]
+    lines += [f"- {remark}." for remark in record.get("maps", {}).get("remarks", ())]
     if missing["videos"]:
         lines.append(f"- **Videos without any prediction:** {_some(missing['videos'])}.")
     if missing["frames"]:

@@ -38,16 +38,18 @@ class Expected:
     Attributes:
         num_frames: how many frames it has; None: unknown.
         size: (height, width) of its ground truth; None: unknown.
+        first: the number of its first frame, where files number their maps by `frames`.
     """
 
     num_frames: int | None = None
     size: tuple[int, int] | None = None
+    first: int = 0
 
 
 def read_volume(
     path: Path, expected: Expected, colour: str, notes: Counter[str]
 ) -> Iterator[tuple[int, Num[np.ndarray, "h w"]]]:
-    """Yields (number, map) of a file that holds a video's maps; numbers are those of `frames`, else 0 to n - 1.
+    """Yields (frame, map) of a file that holds a video's maps: the frames that `frames` says, else 0 to n - 1.
 
     A volume in NumPy's own order is streamed from an `.npz`, so that it is never in memory as a whole.
 
@@ -81,11 +83,13 @@ def read_map(path: Path, colour: str, notes: Counter[str]) -> Num[np.ndarray, "h
 
 
 def frame_numbers(path: Path) -> Int[np.ndarray, " n"] | None:
-    """Returns what `frames` of an `.npz` says; None where there is none, or no numbers.
+    """Returns what `frames` of an `.npz` or a `.mat` says; None where there is none, or no whole numbers.
 
     Raises:
         InputError: the file is damaged.
     """
+    if path.suffix.lower() != ARCHIVE:
+        return _load(path)[1]
     try:
         with zipfile.ZipFile(path) as archive:
             frames = _frames(archive)
@@ -132,11 +136,11 @@ def _members(
         return
     length, height, width = order.shape
     size = dtype.itemsize * height * width
-    for number in range(length) if frames is None else frames:
+    for number in _places(length, frames, expected):
         data = file.read(size)
         if len(data) < size:
             raise InputError(f"{path} ends before its last map: write it again")
-        yield int(number), _plain(np.frombuffer(data, dtype).reshape(height, width), notes)
+        yield number, _plain(np.frombuffer(data, dtype).reshape(height, width), notes)
 
 
 def _load(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
@@ -152,7 +156,14 @@ def _load(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
     variables = mat_files.load(path)
     frames = variables.get("frames")
     known = [name for name, value in variables.items() if value.ndim >= 2 and name != "frames"]
-    return variables[_key(path, known)], None if frames is None else frames.reshape(-1)
+    return variables[_key(path, known)], None if frames is None else _whole(path, frames.reshape(-1))
+
+
+def _whole(path: Path, numbers: np.ndarray) -> Int[np.ndarray, " n"]:
+    """Returns MATLAB's numbers, which are floats, as whole ones."""
+    if numbers.dtype.kind not in "fiu" or (numbers != np.round(numbers)).any():
+        raise InputError(f"{path} has `frames` of type {numbers.dtype}: one whole number per map")
+    return numbers.astype(np.int64)
 
 
 def _frames(archive: zipfile.ZipFile) -> np.ndarray | None:
@@ -274,11 +285,16 @@ def _maps(
         values = np.moveaxis(values, order.channels + (order.channels < order.time), -1)
     if (order.time == 0) != (convention == "nhw"):
         notes["maps of a volume whose time axis is the " + ("last" if order.time else "first")] += len(values)
-    for place, number in enumerate(range(len(values)) if frames is None else frames):
+    for place, number in enumerate(_places(len(values), frames, expected)):
         one = np.asarray(values[place])
         if order.channels is not None:
             one = colours.grey(one, colour, f"{path}, map {place},", notes)
-        yield int(number), _plain(one, notes)
+        yield number, _plain(one, notes)
+
+
+def _places(length: int, frames: np.ndarray | None, expected: Expected) -> Sequence[int]:
+    """Returns which frames the maps are of."""
+    return range(length) if frames is None else [int(number) - expected.first for number in frames]
 
 
 def _check_type(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
