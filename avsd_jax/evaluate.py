@@ -26,7 +26,15 @@ from urllib.parse import quote
 import jax
 import numpy as np
 
-from avsd_jax import datasets, map_checks, prediction_folders, protocols, score_files, scoring_jobs
+from avsd_jax import (
+    datasets,
+    map_checks,
+    prediction_folders,
+    protocols,
+    score_files,
+    scoring_jobs,
+    undefined_scores,
+)
 from avsd_jax.cli import run as run_command
 from avsd_jax.data import set_names
 from avsd_jax.data.store import VideoStore
@@ -98,7 +106,7 @@ def evaluate(
     started = time.monotonic()
     dataset, out = _dataset_name(dataset), Path(out)
     protocol = protocols.get(protocol) if isinstance(protocol, str) else protocol
-    protocol = protocols.with_undefined(protocol, undefined)
+    protocol = undefined_scores.with_rule(protocol, undefined)
     if precision not in PRECISIONS:
         raise InputError(f"unknown precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
     if workers < 1:
@@ -118,7 +126,7 @@ def evaluate(
     seen = {f"{split}/{video}" if several else video: result for (split, video), result in results.items()}
     maps = {video: result["maps"] for video, result in seen.items()}
     map_checks.check_upright(maps)
-    undefined_frames = _undefined(seen, protocol)
+    lacking = undefined_scores.count(seen, protocol)
     rows = [row for part in parts for row in _rows(part, results, protocol)]
     record = {
         "dataset": {"name": dataset, "version": source["version"], "splits": list(splits)},
@@ -127,7 +135,7 @@ def evaluate(
         "precision": precision,
         "coverage": _coverage(rows, results),
         "missing": _missing(rows, several),
-        "undefined": undefined_frames,
+        "undefined": lacking,
         "maps": {
             "colour_maps": colour_maps,
             "other_forms": "read" if other_forms else "refuse",
@@ -244,11 +252,9 @@ def _rows(
     for number, video in enumerate(part.store.videos):
         result = results.get((part.name, video.id), {"frames": []})
         place = {frame: i for i, frame in enumerate(result["frames"])}
-        penalties: dict[int, dict[str, float]] = {}
-        for metric, frames in result.get("undefined", {}).items() if protocol.nan == "worst" else ():
-            for frame in frames:
-                worst = protocols.worst_score(metric, video.map_height * video.map_width)
-                penalties.setdefault(frame, {})[metric] = worst
+        penalties = undefined_scores.penalties(
+            result.get("undefined", {}), video.map_height * video.map_width, protocol
+        )
         for frame, label in enumerate(part.store.avc_label(number)):
             row = {"split": part.name, "video": video.id, "frame": frame, "label": int(label)}
             if frame in place:
@@ -284,33 +290,6 @@ def _summary(
         "join": join if len(splits) > 1 else "one split",
         **summarise(frames, videos, protocol, splits=splits, by_split=by_split),
     }
-
-
-def _undefined(seen: Mapping[str, Mapping[str, Any]], protocol: Protocol) -> dict[str, Any]:
-    """Frames that have no score because of their map: by metric, and which, by video.
-
-    Raises:
-        InputError: there are some, and the protocol takes none.
-    """
-    metrics = {m: sum(len(result["undefined"][m]) for result in seen.values()) for m in protocol.metrics}
-    frames = {video: sorted(set().union(*result["undefined"].values())) for video, result in seen.items()}
-    frames = {video: found for video, found in frames.items() if found}
-    if frames and protocol.nan == "error":
-        video, found = next(iter(frames.items()))
-        raise InputError(
-            f"{sum(map(len, frames.values()))} predictions have no score in some metric ({_counted(metrics)}), first "
-            f"video {video!r}, frame {found[0]}: write maps that are not constant and not negative, or say "
-            "--undefined=omit or --undefined=worst"
-        )
-    return {
-        "rule": protocol.nan,
-        "metrics": metrics,
-        "frames": {video: map_checks.ranges(found, most=len(found)) for video, found in frames.items()},
-    }
-
-
-def _counted(metrics: Mapping[str, int]) -> str:
-    return ", ".join(f"{metric} {number}" for metric, number in metrics.items() if number)
 
 
 def _coverage(rows: Sequence[Mapping[str, Any]], results: Mapping[Any, Mapping[str, Any]]) -> dict[str, int]:
@@ -367,7 +346,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--undefined",
-        choices=tuple(protocols.UNDEFINED),
+        choices=tuple(undefined_scores.RULES),
         help="frames without a score because of their map (default: the protocol's rule; it is omit in all)",
     )
     return parser
@@ -387,7 +366,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _evaluate_command_line(args: argparse.Namespace) -> None:
     predictions, splits = args.predictions.split(","), args.split.split(",")
-    out = Path(args.out) if args.out else default_out(predictions, splits, args.protocol)
+    # Another rule for what is undefined gives other scores: they get a folder of their own.
+    named = "-".join(filter(None, (args.protocol, args.undefined)))
+    out = Path(args.out) if args.out else default_out(predictions, splits, named)
     record = evaluate(
         predictions,
         args.dataset,
@@ -409,8 +390,8 @@ def _evaluate_command_line(args: argparse.Namespace) -> None:
         print(f"no prediction: {name}, frames {ranges} (counted from 0)", file=sys.stderr)
     for remark in record["maps"]["remarks"]:
         print(f"note: {remark}", file=sys.stderr)
-    if counted := _counted(record["undefined"]["metrics"]):
-        fate = score_files.FATES[record["undefined"]["rule"]]
+    if counted := undefined_scores.in_words(record["undefined"]["metrics"]):
+        fate = undefined_scores.FATES[record["undefined"]["rule"]]
         print(f"warning: frames without a score because of their map: {counted} ({fate})", file=sys.stderr)
     print(f"\nscores: {out / 'scores.md'}")
 

@@ -13,7 +13,6 @@ A result says by which protocol it was made, with all choices written out. Anoth
 
 import dataclasses
 import io
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -60,8 +59,8 @@ class Protocol:
         unscored_start: frames at the start of each video that are not scored.
         missing: a frame without prediction: "dropped", or "zero", it counts as 0 in every metric.
         nan: frames without a score because of their map: "dropped", each metric's mean leaves its own out, as the
-            published code does; "worst", they count as `worst_score`; "error", they are refused. Frames without a score
-            because of their ground truth (nobody looked) are left out always.
+            published code does; "worst", they count as the worst value (`undefined_scores.worst_score`); "error", they
+            are refused. Frames without a score because of their ground truth (nobody looked) are left out always.
         averages: which means are reported, the first of them first: "video", the mean over a video's frames, then over
             videos, unweighted; "frame", the mean over all frames.
         mean_of_splits: datasets whose splits are scored by one model each and averaged split by split; elsewhere the
@@ -118,49 +117,6 @@ class Protocol:
     def joins_by_mean(self, dataset: str) -> bool:
         """Whether the splits of a dataset (`name` or `name/config`) are averaged rather than pooled."""
         return dataset.partition("/")[0].lower() in self.mean_of_splits
-
-
-UNDEFINED = {"omit": "dropped", "worst": "worst", "error": "error"}
-"""Choices of `--undefined` -> `Protocol.nan`."""
-
-
-def with_undefined(protocol: Protocol, choice: str | None) -> Protocol:
-    """Returns a protocol with another rule for frames that have no score because of their map; None: its own.
-
-    Raises:
-        InputError: the choice is none of `UNDEFINED`.
-    """
-    if choice is None:
-        return protocol
-    if choice not in UNDEFINED:
-        raise InputError(f"unknown undefined {choice!r}: choose one of {', '.join(UNDEFINED)}")
-    if UNDEFINED[choice] == protocol.nan:
-        return protocol
-    name = f"{protocol.name}, undefined={choice}"
-    return dataclasses.replace(protocol, name=name, nan=UNDEFINED[choice])
-
-
-def worst_score(metric: str, pixels: int) -> float:
-    """Returns the worst that a metric can be, by its definition.
-
-    Args:
-        metric: its name.
-        pixels: of the ground truth; NSS is lowest where the one fixated pixel is the only one below all others.
-
-    Raises:
-        InputError: nothing bounds the metric.
-    """
-    bounds = {
-        "CC": -1.0,
-        "SIM": 0.0,
-        "AUC-J": 0.0,
-        "s-AUC": 0.0,
-        "NSS": -(pixels - 1) / pixels**0.5,
-        "KL": -math.log(2.0**-52),  # the density lies where the prediction is zero; epsilon as in MIT's KLdiv
-    }
-    if metric not in bounds:
-        raise InputError(f"{metric} has no worst value: score it with --undefined=omit or --undefined=error")
-    return bounds[metric]
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from avsd_jax import published
+from avsd_jax import published, undefined_scores
 from avsd_jax.errors import InputError
 from avsd_jax.evaluators.paired import DESCENDING
 from avsd_jax.evaluators.summary import Frames
@@ -18,11 +18,6 @@ from avsd_jax.protocols import TABLE_METRICS
 from avsd_jax.whole_files import write_json, write_text
 
 GROUP_TITLES = {"all": "all frames", "consistent": "consistent (AVC = 1)", "inconsistent": "inconsistent (AVC = 0)"}
-FATES = {
-    "dropped": "left out of the means; --undefined=worst counts them, --undefined=error refuses them",
-    "worst": "counted as the worst value that there is",
-}
-"""What became of frames without a score because of their map, by the protocol's `nan`."""
 _NONE_UNDEFINED: Mapping[str, Any] = {"rule": "dropped", "metrics": {}}  # of records made before it was counted
 _KEYS = ("split", "video", "frame", "label", "status")
 _MOST_NAMES = 20
@@ -173,7 +168,7 @@ def _scores(record: Mapping[str, Any], key: str) -> str:
         return table(columns)
     for name, cells in zip(columns, ["**no score: map**", "", "", *undefined["metrics"].values()], strict=True):
         columns[name].append(str(cells))
-    fate = FATES[undefined["rule"]]
+    fate = undefined_scores.FATES[undefined["rule"]]
     return table(columns) + f"\n**Frames without a score because of their map**, in the last row: {fate}.\n"
 
 
@@ -210,7 +205,7 @@ def _how(record: Mapping[str, Any]) -> str:
     fate = "counted as 0" if protocol["missing"] == "zero" else "left out"
     dropped = ", ".join(f"{m} {n}" for m, n in record["nan"]["all"].items() if n) or "none"
     undefined = record.get("undefined", _NONE_UNDEFINED)
-    by_map = ", ".join(f"{m} {n}" for m, n in undefined["metrics"].items() if n) or "none"
+    by_map = undefined_scores.in_words(undefined["metrics"]) or "none"
     lines = ["## How it was made\n"]
     for part in record["predictions"]:
         unused = f"; it has no video of these names: {_some(part['unused'])}" if part["unused"] else ""
@@ -221,7 +216,7 @@ def _how(record: Mapping[str, Any]) -> str:
         f"{coverage['unscored']} at the start of videos not scored by the protocol, {coverage['beyond']} predictions "
         f"past the end of their video ignored; {record['counts']['unlabelled']} unlabelled frames are in `all` only.",
         f"- Frames without a score, left out of its mean: {dropped}; because of their map: {by_map} "
-        f"({FATES[undefined['rule']]}).",
+        f"({undefined_scores.FATES[undefined['rule']]}).",
         f"- Splits: {record['join']}. Mean {protocol['average']}. s-AUC: {protocol['s_auc']}. "
         f"{record['precision']}; {', '.join(f'{name} {v}' for name, v in record['versions'].items())}.",
     ]

@@ -228,6 +228,8 @@ def test_maps_without_a_score_are_counted_and_count_as_asked(
     with pytest.raises(InputError, match=rf"3 predictions have no score .*CC 3.* video '{first}', frame 2: .*=worst"):
         run(root, tiny_data_dir, tmp_path / "error", protocol=chosen, undefined="error")
     assert not list((tmp_path / "error").glob("scores.*"))
+    good = run(maps, tiny_data_dir, tmp_path / "good", protocol=chosen, undefined="error")
+    assert good["undefined"] == {"rule": "error", "metrics": dict.fromkeys(chosen.metrics, 0), "frames": {}}
     with pytest.raises(InputError, match="unknown undefined 'zero': choose one of omit, worst, error"):
         run(root, tiny_data_dir, tmp_path / "error", undefined="zero")
 
