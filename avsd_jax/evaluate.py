@@ -26,13 +26,24 @@ from urllib.parse import quote
 import jax
 import numpy as np
 
-from avsd_jax import datasets, earlier_scores, extra_metrics, prediction_folders, protocols, score_files, scoring_jobs
+from avsd_jax import (
+    datasets,
+    earlier_scores,
+    extra_metrics,
+    map_checks,
+    prediction_folders,
+    protocols,
+    score_files,
+    scoring_jobs,
+    undefined_scores,
+)
 from avsd_jax.cli import run as run_command
 from avsd_jax.data import set_names
 from avsd_jax.data.dataset_digest import dataset_digest
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 from avsd_jax.evaluators.summary import Frames, summarise
+from avsd_jax.map_files import colour
 from avsd_jax.prediction_folders import PredictionFolder
 from avsd_jax.protocols import Protocol
 from avsd_jax.scoring_jobs import Job, code, digest
@@ -64,6 +75,9 @@ def evaluate(
     first_frame: int | None = None,
     metrics: str | Sequence[str] | None = None,
     pool: str | None = None,
+    colour_maps: str = colour.REFUSE,
+    other_forms: bool = False,
+    undefined: str | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Scores folders of predictions and writes the result.
@@ -78,7 +92,11 @@ def evaluate(
             decides their scores has changed. Scores of something else in it are refused, not overwritten.
         workers: processes; 1 scores in this one.
         precision: "float64" or "float32".
-        first_frame: 0 or 1, for plain numbered files whose counting cannot be told.
+        first_frame: 0 or 1, what the numbers of maps count from; None: read off them.
+        colour_maps: "refuse", "luminance" or "colormap:NAME", what is done to maps in colour.
+        other_forms: read `.npy`, `.mat`, videos and `.tif` as well.
+        undefined: "omit", "worst" or "error", what becomes of frames without a score because of their map; None: the
+            protocol's own rule.
         metrics: other metrics than the protocol's, see `extra_metrics.with_metrics`.
         pool: other negatives of the s-AUC than the protocol's, see `Protocol.pool`.
         progress: show a bar on stderr.
@@ -87,6 +105,7 @@ def evaluate(
         What `scores.json` holds: `dataset` (with the build's digest and options), `ground_truth` (digests by video of
         what the predictions were scored against), `predictions` (folder, split, layout, encoding, ...), `protocol`,
         `precision`, `join`, `coverage` (frames scored, missing, unscored, beyond), `missing` (videos, frames by video),
+        `undefined` (frames by metric that have no score because of their map), `maps` (how they were read, remarks),
         what `evaluators.summary.summarise` says, `versions` and `seconds`.
 
     Raises:
@@ -97,13 +116,15 @@ def evaluate(
     dataset, out = _dataset_name(dataset), Path(out)
     protocol = protocols.get(protocol) if isinstance(protocol, str) else protocol
     protocol = extra_metrics.with_pool(extra_metrics.with_metrics(protocol, metrics), pool)
+    protocol = undefined_scores.with_rule(protocol, undefined)
     if precision not in PRECISIONS:
         raise InputError(f"unknown precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
     if workers < 1:
         raise InputError(f"workers={workers}: give 1 or more")
     earlier_scores.check_same(out, dataset, splits, predictions, protocol.name)
     earlier_scores.set_aside(out)
-    parts = _open(predictions, dataset, splits, data_dir, first_frame)
+    reading = {"first_frame": first_frame, "colour_maps": colour_maps, "other_forms": other_forms}
+    parts = _open(predictions, dataset, splits, data_dir, reading)
     source = _dataset_record(dataset, splits, data_dir)
     jobs = {
         (part.name, video): job
@@ -113,6 +134,11 @@ def evaluate(
     make_folder(out)  # fails here, before the long work
     done = scoring_jobs.run(list(jobs.values()), workers, progress)
     results = {key: done[job.target] for key, job in jobs.items()}
+    several = len(parts) > 1
+    seen = {f"{split}/{video}" if several else video: result for (split, video), result in results.items()}
+    maps = {video: result["maps"] for video, result in seen.items()}
+    map_checks.check_upright(maps)
+    lacking = undefined_scores.count(seen, protocol)
     rows = [row for part in parts for row in _rows(part, results, protocol)]
     record = {
         "dataset": {
@@ -127,7 +153,13 @@ def evaluate(
         **_summary(rows, dataset, list(splits), protocol),
         "precision": precision,
         "coverage": _coverage(rows, results),
-        "missing": _missing(rows, several=len(parts) > 1),
+        "missing": _missing(rows, several),
+        "undefined": lacking,
+        "maps": {
+            "colour_maps": colour_maps,
+            "other_forms": "read" if other_forms else "refuse",
+            "remarks": [remark for part in parts for remark in part.found.remarks] + map_checks.remarks(maps),
+        },
         "versions": {name: metadata.version(name) for name in ("avsd-jax", "jax", "numpy")},
         "seconds": round(time.monotonic() - started, 3),
     }
@@ -163,7 +195,7 @@ def _open(
     dataset: str,
     splits: Sequence[str],
     data_dir: str | Path,
-    first_frame: int | None,
+    reading: Mapping[str, Any],
 ) -> list[Split]:
     if len(set(splits)) < len(splits) or not splits:
         raise InputError(f"splits {', '.join(splits) or '(none)'}: give each once")
@@ -176,7 +208,8 @@ def _open(
         store = VideoStore.open(dataset, split, data_dir)
         store.check_watched("score on a set that somebody watched")
         lengths = {video.id: video.num_frames for video in store.videos}
-        parts.append(Split(split, store, prediction_folders.find(folder, dataset, lengths, first_frame)))
+        sizes = {video.id: (video.map_height, video.map_width) for video in store.videos}
+        parts.append(Split(split, store, prediction_folders.find(folder, dataset, lengths, sizes=sizes, **reading)))
     return parts
 
 
@@ -223,7 +256,7 @@ def _part_record(part: Split, protocol: Protocol) -> dict[str, Any]:
         "folder": str(found.root),
         "split": part.name,
         "layout": found.layout,
-        "encoding": protocol.encoding() if found.layout == "npz" else "pictures as they are",
+        "encoding": protocol.encoding() if found.holds_arrays else "pictures as they are",
         "first_frame": found.first_frame,
         "unused": list(found.unused),
     }
@@ -241,10 +274,14 @@ def _rows(
     for number, video in enumerate(part.store.videos):
         result = results.get((part.name, video.id), {"frames": []})
         place = {frame: i for i, frame in enumerate(result["frames"])}
+        penalties = undefined_scores.penalties(
+            result.get("undefined", {}), video.map_height * video.map_width, protocol
+        )
         for frame, label in enumerate(part.store.avc_label(number)):
             row = {"split": part.name, "video": video.id, "frame": frame, "label": int(label)}
             if frame in place:
-                yield row | {"status": "scored"} | {m: result["scores"][m][place[frame]] for m in protocol.metrics}
+                scores = {m: result["scores"][m][place[frame]] for m in protocol.metrics}
+                yield row | {"status": "scored"} | scores | penalties.get(frame, {})
             elif frame < protocol.unscored_start:
                 yield row | {"status": "unscored"}
             else:
@@ -297,15 +334,12 @@ def _missing(rows: Sequence[Mapping[str, Any]], several: bool) -> dict[str, Any]
     lacking = {name: found for name, found in by_video.items() if "missing" in found}
     return {
         "videos": [name for name, found in lacking.items() if "scored" not in found],
-        "frames": {name: _ranges(found["missing"]) for name, found in lacking.items() if "scored" in found},
+        "frames": {
+            name: map_checks.ranges(found["missing"], most=len(found["missing"]))
+            for name, found in lacking.items()
+            if "scored" in found
+        },
     }
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    """Ascending numbers in words, as in "0-7, 12"."""
-    edges = np.flatnonzero(np.diff(numbers) > 1) + 1
-    runs = np.split(np.asarray(numbers), edges)
-    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -334,7 +368,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", help="folder to write to (default: beside the predictions, named after them)")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)")
     parser.add_argument("--precision", default="float64", choices=PRECISIONS, help="of the computation")
-    parser.add_argument("--first_frame", type=int, choices=(0, 1), help="what plain numbered files count from")
+    parser.add_argument("--first_frame", type=int, choices=(0, 1), help="what numbers count from (default: read off)")
+    parser.add_argument(
+        "--colour_maps",
+        default=colour.REFUSE,
+        metavar="refuse|luminance|colormap:NAME",
+        help="what to do with maps in colour, such as colormap:jet (default: refuse)",
+    )
+    parser.add_argument(
+        "--other_forms", default="refuse", choices=("refuse", "read"), help=".npy, .mat, videos, .tif (default: refuse)"
+    )
+    parser.add_argument(
+        "--undefined",
+        choices=tuple(undefined_scores.RULES),
+        help="frames without a score because of their map (default: the protocol's rule; it is omit in all)",
+    )
     return parser
 
 
@@ -358,8 +406,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _shown(args: argparse.Namespace) -> str:
-    """The protocol in a folder's name."""
-    return args.protocol + (f"+pool={args.pool}" if args.pool else "")
+    """The protocol in a folder's name, with the options that give other scores."""
+    options = {"pool": args.pool, "undefined": args.undefined}
+    return "+".join([args.protocol, *(f"{name}={value}" for name, value in options.items() if value)])
 
 
 def _evaluate_command_line(args: argparse.Namespace) -> None:
@@ -378,12 +427,20 @@ def _evaluate_command_line(args: argparse.Namespace) -> None:
         first_frame=args.first_frame,
         metrics=args.metrics,
         pool=args.pool,
+        colour_maps=args.colour_maps,
+        other_forms=args.other_forms == "read",
+        undefined=args.undefined,
     )
     print(score_files.markdown(record).split("## How it was made")[0].strip())
     for name in record["missing"]["videos"]:
         print(f"no prediction: video {name}", file=sys.stderr)
     for name, ranges in record["missing"]["frames"].items():
         print(f"no prediction: {name}, frames {ranges} (counted from 0)", file=sys.stderr)
+    for remark in record["maps"]["remarks"]:
+        print(f"note: {remark}", file=sys.stderr)
+    if counted := undefined_scores.in_words(record["undefined"]["metrics"]):
+        fate = undefined_scores.FATES[record["undefined"]["rule"]]
+        print(f"warning: frames without a score because of their map: {counted} ({fate})", file=sys.stderr)
     print(f"\nscores: {out / 'scores.md'}")
 
 

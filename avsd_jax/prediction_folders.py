@@ -9,52 +9,63 @@ Known layouts, found by the files' names:
   npz       <video>.npz or <video>/*.npz      `saliency` [n, h, w], and `frames` [n] counted from 0 (none: 0 to n - 1);
                                               what `avsd_jax.predict --maps=npz --out=<video>` writes in maps/
 
-Pictures may be grey or in colour (the first channel counts), of 8 or 16 bits and of any size.
+What the numbers count from is read off them (`avsd_jax.frame_numbers`), stated, and overruled by `--first_frame`.
+Pictures are grey, of 8 or 16 bits and of any size, also as three equal channels; those in colour are refused, or read
+as `--colour_maps` says (`avsd_jax.map_files.colour`).
+
+With `--other_forms=read` also
+
+  npy, mat  <video>.npy, <video>.mat          a volume [n, h, w] or [h, w, n]; or one map per numbered file
+  video     <video>.mp4, .avi, .mkv ...       a grey video of exactly the video's number of frames
+  numbered  <video>/000000.tif ...            also .webp, .pgm, .gif
 """
 
+import dataclasses
 import hashlib
-import itertools
 import re
-import tokenize
-import zipfile
-import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from jaxtyping import Num
-from PIL import Image
 
 from avsd_jax.errors import InputError
+from avsd_jax.frame_numbers import Counting, counting
+from avsd_jax.map_files import arrays, colour, contents, pictures, videos
+from avsd_jax.map_files.pictures import read_picture as read_picture
 
-_PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
 _NUMBERED = re.compile(r"^(?P<prefix>.*?)(?P<number>\d+)$")
+# What `frames` in files of many maps counts from: as documented above; in MATLAB's files either is usual.
+_USAGE = {"npz": 0, "mat": None}
 _ONE_BASED = {"pred_sal_": "stavis", "img_": "vinet"}
-_LOOKED_FOR = (
-    "<video>/pred_sal_000009.jpg (STAViS), <video>/img_00001.jpg (ViNet), <video>/000000.png (pictures named by frame "
-    "number, also in <video>/maps), <video>.npz or <video>/*.npz"
-)
+VOLUMES = ("npz", "npy", "mat", "video")
+"""Layouts of one file with many maps; of these, all but "video" hold arrays."""
 
 
 @dataclass(frozen=True)
 class VideoMaps:
-    """Where a video's maps are.
+    """Where a video's maps are, and how they are to be read.
 
     Attributes:
-        files: frame (from 0) -> picture; empty for `npz`.
-        archives: `.npz` files in the order of their names; empty for pictures.
-        beyond: how many pictures are numbered past the end of the video; they are ignored.
+        files: frame (from 0) -> a file with one map; empty for volumes.
+        archives: files with many maps each, in the order of their names; empty for single maps.
+        beyond: how many files are numbered before the start or past the end of the video; they are ignored.
+        expected: the video's number of frames and size, where they are known, and what archives' numbers count from.
+        colour: what is done to maps in colour, as `colour.check_rule` takes it.
     """
 
     files: Mapping[int, Path] = field(default_factory=dict)
     archives: tuple[Path, ...] = ()
     beyond: int = 0
+    expected: arrays.Expected = arrays.Expected()
+    colour: str = colour.REFUSE
 
     def fingerprint(self) -> str:
-        """A digest of the files' frames, names, sizes and times: it changes when a prediction does."""
-        digest = hashlib.sha256()
+        """A digest of the files' frames, names, sizes and times, and of how they are read: it changes when a
+        prediction, or what is made of it, does."""
+        digest = hashlib.sha256(f"{self.expected}\0{self.colour}\0{self.beyond}\0".encode())
         for frame, path in (*self.files.items(), *enumerate(self.archives)):
             stat = path.stat()
             digest.update(f"{frame}\0{path.name}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
@@ -67,10 +78,11 @@ class PredictionFolder:
 
     Attributes:
         root: the folder.
-        layout: "stavis", "vinet", "numbered" or "npz".
+        layout: "stavis", "vinet", "numbered", "npz", "npy", "mat" or "video".
         first_frame: the number of the first frame in file names.
         videos: video id -> its maps; videos without any are left out.
         unused: folders and archives that belong to no video of the split.
+        remarks: what else is to be told of the folder, in sentences.
     """
 
     root: Path
@@ -78,10 +90,25 @@ class PredictionFolder:
     first_frame: int
     videos: dict[str, VideoMaps]
     unused: tuple[str, ...]
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def holds_arrays(self) -> bool:
+        """Whether maps are arrays, which a protocol's encoding has yet to be applied to."""
+        some = next(iter(self.videos.values()))
+        files = (*some.files.values(), *some.archives)
+        return self.layout != "video" and any(p.suffix.lower() in contents.ARRAYS for p in files)
 
 
 def find(
-    root: str | Path, dataset: str, num_frames: Mapping[str, int], first_frame: int | None = None
+    root: str | Path,
+    dataset: str,
+    num_frames: Mapping[str, int],
+    first_frame: int | None = None,
+    *,
+    sizes: Mapping[str, tuple[int, int]] | None = None,
+    colour_maps: str = colour.REFUSE,
+    other_forms: bool = False,
 ) -> PredictionFolder:
     """Finds the predictions of a split.
 
@@ -90,61 +117,62 @@ def find(
             dataset that has them.
         dataset: its name.
         num_frames: video id -> number of frames.
-        first_frame: 0 or 1, what plain numbered files count from; None: found out.
+        first_frame: 0 or 1, what the numbers count from; None: found out.
+        sizes: video id -> (height, width) of its ground truth.
+        colour_maps: what is done to maps in colour, as `colour.check_rule` takes it.
+        other_forms: read `.npy`, `.mat`, videos and `.tif` as well.
 
     Raises:
         InputError: there are no predictions, they mix layouts, or cannot be told apart; the message says what was
-            looked for.
+            looked for, and what is there.
     """
     root = Path(root)
+    colour.check_rule(colour_maps)
     if not root.is_dir():
         raise InputError(f"no folder {root}: give --predictions the folder that holds one folder of maps per video")
-    named = [p for p in sorted(root.iterdir()) if p.is_dir() and p.name.lower() == dataset.partition("/")[0].lower()]
+    named = [p for p in contents.children(root) if p.is_dir() and p.name.lower() == dataset.partition("/")[0].lower()]
     for base in (root, *named):
-        found = {video: entry for video in num_frames if (entry := _look(base, video)) is not None}
+        folders = {contents.composed(path.name): path for path in contents.children(base) if path.is_dir()}
+        files = contents.files_by_name(base)
+        looked = {
+            video: _look(
+                folders.get(contents.composed(video), base / video),
+                files.get(contents.composed(video), ()),
+                other_forms,
+            )
+            for video in num_frames
+        }
+        found = {video: entry for video, entry in looked.items() if entry is not None}
         if found:
-            return _assemble(base, found, num_frames, first_frame)
-    present = sorted(p.name for p in itertools.islice(root.iterdir(), 1000))
-    wanted = sorted(num_frames)
-    raise InputError(
-        f"{root} holds no predictions for the videos of {dataset} ({_some(wanted)}): looked for {_LOOKED_FOR}; "
-        f"it has {_some(present) or 'nothing'}"
-    )
+            expected = {v: arrays.Expected(num_frames[v], None if sizes is None else sizes[v]) for v in found}
+            return _assemble(base, found, num_frames, expected, first_frame, colour_maps)
+    raise contents.no_predictions(root, dataset, sorted(num_frames), () if other_forms else contents.OTHERS)
 
 
-def read(video: VideoMaps) -> Iterator[tuple[int, Num[np.ndarray, "h w"], bool]]:
+def read(video: VideoMaps, notes: Counter[str] | None = None) -> Iterator[tuple[int, Num[np.ndarray, "h w"], bool]]:
     """Yields (frame, map, whether it came from a picture), one map in memory at a time.
 
+    Args:
+        video: where the maps are.
+        notes: counts every conversion of a map that is not plain.
+
     Raises:
-        InputError: a file is damaged; the message names it.
+        InputError: a file is damaged, or not one grey channel per frame; the message names it.
     """
+    notes = Counter() if notes is None else notes
     for frame, path in video.files.items():
-        yield frame, read_picture(path), True
+        if path.suffix.lower() in contents.ARRAYS:
+            yield frame, arrays.read_map(path, video.colour, notes), False
+        else:
+            values = read_picture(path, video.colour, notes)
+            yield frame, values, values.dtype.kind == "u"
     for path in video.archives:
-        for frame, values in _read_archive(path):
-            yield frame, values, False
-
-
-def read_picture(path: Path) -> Num[np.ndarray, "h w"]:
-    """The first channel of a picture: uint8, or uint16 where it has 16 bits.
-
-    Raises:
-        InputError: it is damaged, or of a kind that holds no levels.
-    """
-    try:
-        with Image.open(path) as image:
-            if image.mode in ("1", "P", "PA"):
-                image = image.convert("RGB")  # an index of colours is no level
-            values = np.asarray(image)
-    # What Pillow raises at damaged files, by format; OSError also where the file cannot be read.
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path} is damaged or no picture ({error}): write it again") from error
-    values = values if values.ndim == 2 else values[..., 0]
-    if values.dtype == np.int32 and values.size and values.min() >= 0 and values.max() <= 65535:
-        values = values.astype(np.uint16)  # how older Pillows open 16-bit PNGs
-    if values.dtype not in (np.uint8, np.uint16) or not values.size:
-        raise InputError(f"{path} has pixels of type {values.dtype}: write maps as pictures of 8 or 16 bits")
-    return values
+        if path.suffix.lower() in videos.SUFFIXES:
+            for frame, values in videos.read_video(path, video.expected.num_frames, video.colour, notes):
+                yield frame, values, True
+        else:
+            for frame, values in arrays.read_volume(path, video.expected, video.colour, notes):
+                yield frame, values, False
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -154,38 +182,104 @@ def read_picture(path: Path) -> Num[np.ndarray, "h w"]:
 
 @dataclass(frozen=True)
 class _Entry:
-    """What lies in a video's place: archives, or pictures {prefix: {number: path}}."""
+    """What lies in a video's place: volumes {layout: files}, single maps {prefix: {number: file}}, and names of files
+    that may hold maps and are not read."""
 
-    archives: tuple[Path, ...]
-    pictures: dict[str, dict[int, Path]]
+    volumes: dict[str, tuple[Path, ...]]
+    singles: dict[str, dict[int, Path]]
+    left: tuple[str, ...] = ()
 
 
-def _look(base: Path, video: str) -> _Entry | None:
-    """The files in a video's place; None where there are none."""
-    single = base / f"{video}.npz"
-    folder = base / video
+def _look(folder: Path, beside: Sequence[Path], other_forms: bool) -> _Entry | None:
+    """The maps of a video, in its folder and in files named like it; None where there are none."""
     if (folder / "maps").is_dir():
         folder = folder / "maps"
     inside = (
-        sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")) if folder.is_dir() else []
+        [p for p in contents.children(folder) if p.suffix.lower() in contents.MAPS and p.is_file()]
+        if folder.is_dir()
+        else []
     )
-    archives = ((single,) if single.is_file() else ()) + tuple(p for p in inside if p.suffix.lower() == ".npz")
-    pictures: dict[str, dict[int, Path]] = {}
-    for path in inside:
-        match = _NUMBERED.match(path.stem)
-        if path.suffix.lower() not in _PICTURES or not match:
-            continue
-        numbers = pictures.setdefault(match["prefix"], {})
-        number = int(match["number"])
-        if number in numbers:
-            raise InputError(f"{folder} has two pictures of frame {number}: {numbers[number].name} and {path.name}")
-        numbers[number] = path
-    return _Entry(archives, pictures) if archives or pictures else None
+    allowed = contents.MAPS if other_forms else (*pictures.SUFFIXES, arrays.ARCHIVE)
+    numbered = {p for p in inside if p.suffix.lower() in allowed and _NUMBERED.match(p.stem)}
+    several = Counter(p.suffix.lower() for p in numbered)
+    volumes: dict[str, list[Path]] = {}
+    singles: dict[str, dict[int, Path]] = {}
+    left: list[str] = []
+    for path in (*beside, *inside):
+        suffix = path.suffix.lower()
+        form = "video" if suffix in videos.SUFFIXES else suffix[1:] if suffix in contents.ARRAYS else None
+        single = path in numbered and (form is None or (suffix in arrays.OTHER_SUFFIXES and several[suffix] > 1))
+        if single:
+            _add(singles, folder, path)
+        elif form is not None and suffix in allowed:
+            volumes.setdefault(form, []).append(path)
+        else:
+            left.append(path.name)
+    if not volumes and not singles:
+        return None
+    return _Entry({form: tuple(paths) for form, paths in volumes.items()}, singles, tuple(left))
+
+
+def _add(singles: dict[str, dict[int, Path]], folder: Path, path: Path) -> None:
+    match = _NUMBERED.match(path.stem)
+    numbers, number = singles.setdefault(match["prefix"], {}), int(match["number"])
+    if number in numbers:
+        raise InputError(f"{folder} has two pictures of frame {number}: {numbers[number].name} and {path.name}")
+    numbers[number] = path
 
 
 def _assemble(
-    base: Path, found: Mapping[str, _Entry], num_frames: Mapping[str, int], first_frame: int | None
+    base: Path,
+    found: Mapping[str, _Entry],
+    num_frames: Mapping[str, int],
+    expected: Mapping[str, arrays.Expected],
+    first_frame: int | None,
+    colour_maps: str,
 ) -> PredictionFolder:
+    layout = _common_layout(base, found)
+    if layout in VOLUMES:
+        files = {video: entry.volumes[layout] for video, entry in found.items()}
+        count = _count_archives(base, layout, files, num_frames, first_frame)
+        first = {video: dataclasses.replace(known, first=count.first) for video, known in expected.items()}
+        result = {v: VideoMaps({}, paths, 0, first[v], colour_maps) for v, paths in files.items()}
+    else:
+        numbers = {video: next(iter(entry.singles.values())) for video, entry in found.items()}
+        usage = 1 if layout in _ONE_BASED.values() else None
+        count = counting(str(base), numbers, num_frames, usage, first_frame)
+        result = {v: _frames(files, count.first, expected[v], colour_maps) for v, files in numbers.items()}
+    unused = contents.unused(base, num_frames)
+    remarks = _remarks(base, layout, found, count, first_frame)
+    if unused:
+        remarks.append(contents.unknown(base, unused, [video for video in num_frames if video not in found]))
+    return PredictionFolder(base, layout, count.first, result, unused, tuple(remarks))
+
+
+def _remarks(
+    base: Path, layout: str, found: Mapping[str, _Entry], count: Counting, first_frame: int | None
+) -> list[str]:
+    """What is to be told of how a folder's files are understood."""
+    remarks = []
+    if not count.reason and first_frame is not None:
+        remarks.append(f"{base}: maps without numbers are in order from the first frame on, whatever --first_frame")
+    if count.reason:
+        contrary = layout in _ONE_BASED.values() and count.first == 0 and first_frame is None
+        though = f", though names of layout {layout} count from 1" if contrary else ""
+        remarks.append(
+            f"{base}: frames are counted from {count.first} ({count.reason}{though}); --first_frame={1 - count.first} "
+            "if not"
+        )
+    numbered = [files for entry in found.values() for files in entry.singles.values()]
+    if any(len({path.suffix.lower() for path in files.values()}) > 1 for files in numbered):
+        remarks.append(f"{base}: videos have files with several endings")
+    left = {video: entry.left for video, entry in found.items() if entry.left}
+    if left:
+        video, names = next(iter(left.items()))
+        more = f" and of {len(left) - 1} other videos" if len(left) > 1 else ""
+        remarks.append(f"{base}: files of video {video!r}{more} that are not read: {contents.some(names)}")
+    return remarks
+
+
+def _common_layout(base: Path, found: Mapping[str, _Entry]) -> str:
     layouts = {video: _layout(base, video, entry) for video, entry in found.items()}
     (first_video, layout), *others = layouts.items()
     for video, other in others:
@@ -193,96 +287,28 @@ def _assemble(
             raise InputError(
                 f"{base} mixes layouts: {first_video!r} is {layout}, {video!r} is {other}; keep one per folder"
             )
-    numbers = {video: next(iter(entry.pictures.values()), {}) for video, entry in found.items()}
-    if layout == "npz":
-        first, videos = 0, {video: VideoMaps(archives=entry.archives) for video, entry in found.items()}
-    else:
-        first = 1 if layout in _ONE_BASED.values() else _count_from(base, numbers, num_frames, first_frame)
-        videos = {video: _frames(files, first, num_frames[video]) for video, files in numbers.items()}
-    known = {name for video in num_frames for name in (video, f"{video}.npz")}
-    others = (p for p in base.iterdir() if (p.is_dir() or p.suffix == ".npz") and not p.name.startswith("."))
-    unused = sorted(p.name for p in others if p.name not in known)
-    return PredictionFolder(base, layout, first, videos, tuple(unused))
+    return layout
 
 
 def _layout(base: Path, video: str, entry: _Entry) -> str:
-    kinds = [f"{prefix}<number>" for prefix in sorted(entry.pictures)] + ["npz"] * bool(entry.archives)
+    kinds = [f"{prefix}<number>" for prefix in sorted(entry.singles)] + sorted(entry.volumes)
     if len(kinds) > 1:
         raise InputError(f"{base}, video {video!r} has files of several kinds ({', '.join(kinds)}): keep one")
-    return "npz" if entry.archives else _ONE_BASED.get(next(iter(entry.pictures)), "numbered")
+    return next(iter(entry.volumes), None) or _ONE_BASED.get(next(iter(entry.singles)), "numbered")
 
 
-def _count_from(
-    base: Path,
-    numbers: Mapping[str, Mapping[int, Path]],
-    num_frames: Mapping[str, int],
-    first_frame: int | None,
-) -> int:
-    """Whether plain numbers count frames from 0 or from 1."""
-    if first_frame is not None:
-        return first_frame
-    if any(0 in files for files in numbers.values()):
-        return 0
-    if any(num_frames[video] in files for video, files in numbers.items()):
-        return 1
-    raise InputError(
-        f"{base}: do the files' numbers count frames from 0 or from 1? No video has a number 0, nor one equal to its "
-        "number of frames: say --first_frame=0 or --first_frame=1"
-    )
+def _count_archives(
+    base: Path, layout: str, files: Mapping[str, Sequence[Path]], num_frames: Mapping[str, int], first_frame: int | None
+) -> Counting:
+    """What `frames` of archives counts from; archives without it are in order, from the first frame on."""
+    if layout not in _USAGE:
+        return Counting(0, "")
+    told = {video: [arrays.frame_numbers(path) for path in paths] for video, paths in files.items()}
+    numbers = {v: {int(n) for each in some if each is not None for n in each} for v, some in told.items()}
+    numbers = {video: found for video, found in numbers.items() if found}
+    return counting(str(base), numbers, num_frames, _USAGE[layout], first_frame) if numbers else Counting(0, "")
 
 
-def _frames(files: Mapping[int, Path], first: int, num_frames: int) -> VideoMaps:
-    inside = {number - first: path for number, path in sorted(files.items()) if 0 <= number - first < num_frames}
-    return VideoMaps(files=inside, beyond=len(files) - len(inside))
-
-
-def _some(names: Sequence[str], most: int = 4) -> str:
-    return ", ".join(names[:most]) + (f", ... ({len(names)})" if len(names) > most else "")
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Archives
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-# What is raised at damaged archives by zipfile and zlib, and by NumPy at damaged headers.
-_OF_ZIP = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError)
-_OF_HEADERS = (ValueError, SyntaxError, tokenize.TokenError)
-
-
-def _read_archive(path: Path) -> Iterator[tuple[int, Num[np.ndarray, "h w"]]]:
-    """The maps of an `.npz`, streamed: a long video's array is never in memory as a whole."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [name.removesuffix(".npy") for name in archive.namelist()]
-            key = "saliency" if "saliency" in names or len(names) != 1 else names[0]
-            if key not in names:
-                raise InputError(f"{path} has no array `saliency` (it has {_some(names)}): name the maps so")
-            frames = None
-            if "frames" in names:
-                with archive.open("frames.npy") as file:
-                    frames = np.lib.format.read_array(file, allow_pickle=False)
-            with archive.open(f"{key}.npy") as file:
-                yield from _rows(path, file, frames)
-    except (*_OF_ZIP, *_OF_HEADERS) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} is damaged or no .npz of maps ({error}): write it again") from error
-
-
-def _rows(path: Path, file: IO[bytes], frames: np.ndarray | None) -> Iterator[tuple[int, Num[np.ndarray, "h w"]]]:
-    version = np.lib.format.read_magic(file)
-    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = header(file)
-    if len(shape) != 3 or fortran or dtype.kind not in "fu" or min(shape[1:]) < 1:
-        raise InputError(
-            f"{path} has maps of shape {shape} and type {dtype}: write [n, h, w] in C order, floats or unsigned"
-        )
-    if frames is not None and (frames.shape != shape[:1] or frames.dtype.kind not in "iu"):
-        raise InputError(f"{path} has {shape[0]} maps and `frames` of shape {frames.shape}: one whole number per map")
-    size = dtype.itemsize * shape[1] * shape[2]
-    for number in range(shape[0]) if frames is None else frames:
-        data = file.read(size)
-        if len(data) < size:
-            raise InputError(f"{path} ends before its last map: write it again")
-        yield int(number), np.frombuffer(data, dtype).reshape(shape[1:])
+def _frames(files: Mapping[int, Path], first: int, expected: arrays.Expected, colour_maps: str) -> VideoMaps:
+    inside = {n - first: path for n, path in sorted(files.items()) if 0 <= n - first < expected.num_frames}
+    return VideoMaps(inside, (), len(files) - len(inside), expected, colour_maps)

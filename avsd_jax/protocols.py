@@ -64,7 +64,9 @@ class Protocol:
             code does; "nan", it has no score.
         unscored_start: frames at the start of each video that are not scored.
         missing: a frame without prediction: "dropped", or "zero", it counts as 0 in every metric.
-        nan: frames without a score. The one choice is "dropped": each metric's mean leaves its own out.
+        nan: frames without a score because of their map: "dropped", each metric's mean leaves its own out, as the
+            published code does; "worst", they count as the worst value (`undefined_scores.worst_score`); "error", they
+            are refused. Frames without a score because of their ground truth (nobody looked) are left out always.
         averages: which means are reported, the first of them first: "video", the mean over a video's frames, then over
             videos, unweighted; "frame", the mean over all frames.
         mean_of_splits: datasets whose splits are scored by one model each and averaged split by split; elsewhere the
@@ -106,7 +108,9 @@ class Protocol:
         return plain | {
             "resize": f"MATLAB bicubic to the density's size{clipped}",
             "s_auc": f"{bins}, negatives: {POOLS[self.pool]}, whole pool",
-            "average": "; and ".join(_AVERAGES[average] for average in self.averages),
+            "average": "; and ".join(_AVERAGES[average] for average in self.averages).replace(
+                "NaN dropped", "NaN of a map counted as the worst value" if self.nan == "worst" else "NaN dropped"
+            ),
         }
 
     def encoding(self) -> str:
@@ -189,7 +193,7 @@ _CHOICES: Mapping[str, tuple[Any, ...]] = {
     "pool": tuple(POOLS),
     "empty_density": ("metrics", "nan"),
     "missing": ("dropped", "zero"),
-    "nan": ("dropped",),
+    "nan": ("dropped", "worst", "error"),
     "averages": tuple(_AVERAGES),
 }
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from avsd_jax import published
+from avsd_jax import published, undefined_scores
 from avsd_jax.errors import InputError
 from avsd_jax.evaluators.paired import DESCENDING
 from avsd_jax.evaluators.summary import Frames
@@ -18,6 +18,7 @@ from avsd_jax.protocols import TABLE_METRICS
 from avsd_jax.whole_files import write_json, write_text
 
 GROUP_TITLES = {"all": "all frames", "consistent": "consistent (AVC = 1)", "inconsistent": "inconsistent (AVC = 0)"}
+_NONE_UNDEFINED: Mapping[str, Any] = {"rule": "dropped", "metrics": {}}  # of records made before it was counted
 _KEYS = ("split", "video", "frame", "label", "status")
 _MOST_NAMES = 20
 # Below some ten draws the percentile bootstrap is known to understate the spread.
@@ -167,7 +168,13 @@ def _scores(record: Mapping[str, Any], key: str) -> str:
         columns[arrow(metric)] = [
             bracketed(record[key][g][metric], record["intervals"][key][g][metric]) for g in groups
         ]
-    return table(columns)
+    undefined = record.get("undefined", _NONE_UNDEFINED)
+    if not any(undefined["metrics"].values()):
+        return table(columns)
+    for name, cells in zip(columns, ["**no score: map**", "", "", *undefined["metrics"].values()], strict=True):
+        columns[name].append(str(cells))
+    fate = undefined_scores.FATES[undefined["rule"]]
+    return table(columns) + f"\n**Frames without a score because of their map**, in the last row: {fate}.\n"
 
 
 def _published(record: Mapping[str, Any]) -> str:
@@ -202,6 +209,8 @@ def _how(record: Mapping[str, Any]) -> str:
     coverage, missing, protocol = record["coverage"], record["missing"], record["protocol"]
     fate = "counted as 0" if protocol["missing"] == "zero" else "left out"
     dropped = ", ".join(f"{m} {n}" for m, n in record["nan"]["all"].items() if n) or "none"
+    undefined = record.get("undefined", _NONE_UNDEFINED)
+    by_map = undefined_scores.in_words(undefined["metrics"]) or "none"
     lines = ["## How it was made\n"]
     for part in record["predictions"]:
         unused = f"; it has no video of these names: {_some(part['unused'])}" if part["unused"] else ""
@@ -211,10 +220,12 @@ def _how(record: Mapping[str, Any]) -> str:
         f"- Frames: {coverage['scored']} scored, {coverage['missing']} without prediction ({fate}), "
         f"{coverage['unscored']} at the start of videos not scored by the protocol, {coverage['beyond']} predictions "
         f"past the end of their video ignored; {record['counts']['unlabelled']} unlabelled frames are in `all` only.",
-        f"- Frames without a score, left out of its mean: {dropped}.",
+        f"- Frames without a score, left out of its mean: {dropped}; because of their map: {by_map} "
+        f"({undefined_scores.FATES[undefined['rule']]}).",
         f"- Splits: {record['join']}. Mean {protocol['average']}. s-AUC: {protocol['s_auc']}. "
         f"{record['precision']}; {', '.join(f'{name} {v}' for name, v in record['versions'].items())}.",
     ]
+    lines += [f"- {remark.rstrip('.')}." for remark in record.get("maps", {}).get("remarks", ())]
     if missing["videos"]:
         lines.append(f"- **Videos without any prediction:** {_some(missing['videos'])}.")
     if missing["frames"]:

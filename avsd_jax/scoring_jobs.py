@@ -11,7 +11,7 @@ import json
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from avsd_jax import prediction_folders
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 from avsd_jax.evaluators.scorer import Predicted, Scorer
+from avsd_jax.map_checks import MapChecks
 from avsd_jax.prediction_folders import VideoMaps
 from avsd_jax.protocols import Protocol
 from avsd_jax.whole_files import write_json
@@ -40,6 +41,11 @@ _DECIDING = (
     "protocols.py",
     "extra_metrics.py",
     "prediction_folders.py",
+    "map_files",
+    "map_checks.py",
+    "frame_numbers.py",
+    "data/mat_files.py",
+    "media.py",
     "scoring_jobs.py",
 )
 
@@ -158,37 +164,43 @@ def score_video(job: Job) -> dict[str, Any]:
 
     Returns:
         `fingerprint`; `frames`: numbers of the frames scored; `scores`: metric -> value per frame, None where there is
-        none; `beyond`: predictions past the video's end; `ground_truth`: a digest of it.
+        none; `undefined`: metric -> frames that have no such score because of their map, and not because of their
+        ground truth; `beyond`: predictions past the video's end; `ground_truth`: a
+        digest of it; `maps`: what `MapChecks.as_record` says.
 
     Raises:
-        InputError: a prediction is damaged or not finite, or a frame has two.
+        InputError: a prediction is damaged, not grey or not finite, or a frame has two.
     """
     scorer = _scorer(job.source, job.stamp, job.protocol, job.precision)
     video = scorer.store.videos[job.video]
-    skipped = [job.maps.beyond]
+    checks = MapChecks(video.id, video.num_frames, (video.map_height, video.map_width))
 
-    def maps() -> Iterable[Predicted]:
-        seen = set()
-        for frame, values, stored in prediction_folders.read(job.maps):
-            if frame in seen:
-                raise InputError(f"the predictions of video {video.id!r} have frame {frame} twice: keep one")
-            seen.add(frame)
-            # A NaN would be dropped from every mean: a broken model must not look better for it.
-            if values.dtype.kind == "f" and not np.isfinite(values).all():
-                raise InputError(f"the prediction of video {video.id!r}, frame {frame}, has values that are not finite")
-            if not 0 <= frame < video.num_frames:
-                skipped[0] += 1
-            elif frame >= job.protocol.unscored_start:
+    def maps() -> Iterator[Predicted]:
+        for frame, values, stored in prediction_folders.read(job.maps, checks.notes):
+            if checks.see(frame, values) and frame >= job.protocol.unscored_start:
                 yield Predicted(job.video, frame, values, stored=stored)
 
-    scored = sorted(((row.frame, values) for row, values in scorer.stream(maps())), key=lambda pair: pair[0])
+    scores: dict[int, dict[str, float]] = {}
+    undefined: list[tuple[int, tuple[str, ...]]] = []
+    for row, values in scorer.stream(maps()):
+        scores[row.frame] = values
+        lacking = tuple(metric for metric in job.protocol.metrics if np.isnan(values[metric]))
+        if lacking:
+            undefined.append((row.frame, lacking))
+    possible = scorer.possible(job.video, [frame for frame, _ in undefined])
+    blamed = [(frame, metric) for frame, lacking in undefined for metric in lacking if metric in possible[frame]]
+    seen = checks.as_record()
+    seen["outside"] += job.maps.beyond
+    frames = sorted(scores)
     result = {
         "fingerprint": job.fingerprint,
         "video": video.id,
-        "beyond": skipped[0],
         "ground_truth": scorer.truth_digest(job.video),
-        "frames": [frame for frame, _ in scored],
-        "scores": {m: [None if np.isnan(v[m]) else v[m] for _, v in scored] for m in job.protocol.metrics},
+        "beyond": seen["outside"],
+        "frames": frames,
+        "scores": {m: [None if np.isnan(x := scores[f][m]) else x for f in frames] for m in job.protocol.metrics},
+        "undefined": {m: sorted(f for f, metric in blamed if metric == m) for m in job.protocol.metrics},
+        "maps": seen,
     }
     write_json(job.target, result)
     return result

@@ -15,13 +15,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from avsd_jax import evaluate, protocols, score_files, scoring_jobs
+from avsd_jax.data.maps import Unwatched
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
+from avsd_jax.evaluators.scorer import Scorer
 from avsd_jax.metrics import METRICS
 
 ROOT = Path(__file__).parent.parent
@@ -194,6 +197,117 @@ def test_missing_frames_and_videos_are_named_and_count_as_the_protocol_says(
         assert zero["videos"][first]["all"][metric] == pytest.approx(with_all)
         mean = np.mean([with_all, dropped["videos"][second]["all"][metric], 0])
         assert zero["scores"]["all"][metric] == pytest.approx(mean)
+
+
+def spoilt(store: VideoStore, maps: Path, root: Path) -> Path:
+    """The maps of the first video, of which frames 2 and 3 are constant and 5 is of zeros."""
+    first = store.videos[0].id
+    shutil.copytree(maps / first, root / first)
+    for frame, level in ((2, 9), (3, 9), (5, 0)):
+        Image.fromarray(np.full(SIZE, level, np.uint8)).save(root / first / f"{frame:06d}.png")
+    return root
+
+
+@pytest.mark.parametrize("protocol", ["native", "stavis"])
+def test_maps_without_a_score_are_counted_and_count_as_asked(
+    protocol: str, store: VideoStore, maps: Path, tiny_data_dir: Path, tmp_path: Path
+) -> None:
+    chosen = protocols.get(protocol)
+    first = store.videos[0].id
+    if protocol == "stavis":  # its first 8 frames have no score
+        chosen = dataclasses.replace(chosen, unscored_start=0)
+    root = spoilt(store, maps, tmp_path / "maps")
+    omit = run(root, tiny_data_dir, tmp_path / "omit", protocol=chosen)
+    counted = dict.fromkeys(chosen.metrics, 3)
+    assert omit["undefined"] == {"rule": "dropped", "metrics": counted, "frames": {first: "2-3, 5"}}
+    assert omit["nan"]["all"] == counted
+    assert (
+        f"3 constant maps, for which most metrics do not exist: {first}, frames 2-3, 5" in omit["maps"]["remarks"][-1]
+    )
+    page = (tmp_path / "omit/scores.md").read_text()
+    assert f"| **no score: map** |  |  | {' | '.join(['3'] * len(counted))} |" in page
+    worst = run(root, tiny_data_dir, tmp_path / "worst", protocol=chosen, undefined="worst")
+    assert worst["protocol"]["name"] == f"{protocol}, undefined=worst"
+    assert set(worst["nan"]["all"].values()) == {0}
+    pixels = SIZE[0] * SIZE[1]
+    bounds = {"CC": -1, "SIM": 0, "AUC-J": 0, "s-AUC": 0, "NSS": -(pixels - 1) / np.sqrt(pixels), "KL": 52 * np.log(2)}
+    for metric in chosen.metrics:
+        expected = (37 * omit["videos"][first]["all"][metric] + 3 * bounds[metric]) / 40
+        assert worst["videos"][first]["all"][metric] == pytest.approx(expected)
+    with pytest.raises(InputError, match=rf"3 predictions have no score .*CC 3.* video '{first}', frame 2: .*=worst"):
+        run(root, tiny_data_dir, tmp_path / "error", protocol=chosen, undefined="error")
+    assert not list((tmp_path / "error").glob("scores.*"))
+    good = run(maps, tiny_data_dir, tmp_path / "good", protocol=chosen, undefined="error")
+    assert good["undefined"] == {"rule": "error", "metrics": dict.fromkeys(chosen.metrics, 0), "frames": {}}
+    with pytest.raises(InputError, match="unknown undefined 'zero': choose one of omit, worst, error"):
+        run(root, tiny_data_dir, tmp_path / "error", undefined="zero")
+
+
+def test_what_nobody_looked_at_is_no_fault_of_the_map(store: VideoStore) -> None:
+    scorer = Scorer(store)
+    assert scorer.possible(0, [0, 3]) == {0: frozenset(METRICS), 3: frozenset(METRICS)}
+    # The MATLAB code gives a frame without density an SIM of 0.
+    nobody = Unwatched(store, lambda video, frame: np.zeros(SIZE, np.uint8))
+    for protocol, left in ((protocols.NATIVE, set()), (protocols.STAVIS, {"SIM"})):
+        assert Scorer(nobody, protocol).possible(0, [1]) == {1: frozenset(left)}
+
+
+def test_negative_maps_are_named_and_their_divergence_counted(
+    store: VideoStore, tiny_data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "maps").mkdir()
+    values = np.stack([levels(store, 0, frame) for frame in range(40)]) / 255
+    values[[3, 9]] -= 0.3
+    np.savez(tmp_path / "maps" / f"{store.videos[0].id}.npz", saliency=values)
+    command = [f"--predictions={tmp_path / 'maps'}", f"--dataset={TINY}", f"--data_dir={tiny_data_dir}", "--workers=1"]
+    assert evaluate.main([*command, f"--out={tmp_path / 'out'}"]) == 0
+    said = capsys.readouterr()
+    assert "note: 2 maps with negative values, for which KL does not exist" in said.err
+    assert f"{store.videos[0].id}, frames 3, 9" in said.err
+    assert "warning: frames without a score because of their map: KL 2 (left out of the means;" in said.err
+    assert "| **no score: map** |  |  | 0 | 0 | 0 | 2 | 0 | 0 |" in said.out
+    assert "note: 3 maps" not in said.err
+
+
+def test_colour_and_counting_are_as_told_and_decide_what_is_scored_again(
+    store: VideoStore, maps: Path, tiny_data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    first, root, out = store.videos[0].id, tmp_path / "maps", tmp_path / "out"
+    (root / first).mkdir(parents=True)
+    for frame in range(40):
+        heat = cv2.applyColorMap(levels(store, 0, frame), cv2.COLORMAP_JET)
+        cv2.imwrite(str(root / first / f"img_{frame:05d}.png"), heat)
+    command = [f"--predictions={root}", f"--dataset={TINY}", f"--data_dir={tiny_data_dir}", "--workers=1"]
+    refused = fail([*command, f"--out={out}"], capsys)
+    assert f"{first}/img_00000.png is in colour (a heat map: jet?)" in refused
+    assert not list(out.glob("scores.*"))
+    assert evaluate.main([*command, f"--out={out}", "--colour_maps=colormap:jet"]) == 0
+    said = capsys.readouterr().err
+    assert "note: 40 maps in colour read back by the colour map jet" in said
+    assert "frames are counted from 0" in said
+    assert "--first_frame=1 if not" in said
+    plain = run(maps, tiny_data_dir, tmp_path / "plain")["videos"][first]["all"]
+    jet = json.loads((out / "scores.json").read_text())
+    assert jet["videos"][first]["all"] == pytest.approx(plain, abs=0.01)
+    assert jet["maps"]["colour_maps"] == "colormap:jet"
+    # By another rule the finished video is another.
+    assert evaluate.main([*command, f"--out={out}", "--colour_maps=luminance"]) == 0
+    by_luminance = json.loads((out / "scores.json").read_text())["videos"][first]["all"]
+    assert abs(by_luminance["CC"] - plain["CC"]) > 0.02
+    # The flag wins over the names: one map lies before the start.
+    assert evaluate.main([*command, f"--out={out}", "--colour_maps=luminance", "--first_frame=1"]) == 0
+    told = json.loads((out / "scores.json").read_text())
+    assert (told["coverage"]["scored"], told["coverage"]["beyond"]) == (39, 1)
+    assert f"1 of video {first}" in capsys.readouterr().err
+
+
+def test_maps_with_swapped_axes_are_refused(store: VideoStore, tiny_data_dir: Path, tmp_path: Path) -> None:
+    values = np.stack([levels(store, 0, frame).T for frame in range(40)])
+    (tmp_path / "maps").mkdir()
+    np.savez(tmp_path / "maps" / f"{store.videos[0].id}.npz", saliency=values)
+    with pytest.raises(InputError, match=r"are 96x64 \(height x width\).*their axes are swapped"):
+        run(tmp_path / "maps", tiny_data_dir, tmp_path / "out")
+    assert not list((tmp_path / "out").glob("scores.*"))
 
 
 def test_splits_are_averaged_or_pooled(store: VideoStore, maps: Path, tiny_data_dir: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Anybody's prediction files: what is found, what is read, and what is refused."""
 
 import tracemalloc
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 
 from avsd_jax import prediction_folders
 from avsd_jax.errors import InputError
+from avsd_jax.frame_numbers import counting
 
 LENGTHS = {"one": 5, "two": 12}
 
@@ -84,23 +86,111 @@ def test_mixed_files_are_refused(tmp_path: Path) -> None:
         prediction_folders.find(tmp_path, "any", LENGTHS)
 
 
-def test_pictures_of_every_kind_give_their_first_channel(tmp_path: Path) -> None:
-    grey = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
-    colour = np.stack([grey, grey[::-1], 0 * grey], axis=-1)
-    kinds = {
-        "L": Image.fromarray(grey),
-        "RGB": Image.fromarray(colour),
-        "RGBA": Image.fromarray(np.concatenate([colour, 0 * colour[..., :1]], axis=-1)),
-        "LA": Image.fromarray(grey).convert("LA"),
-        "P": Image.fromarray(grey).convert("P"),
-    }
-    for name, image in kinds.items():
-        image.save(tmp_path / f"{name}.png")
-        np.testing.assert_array_equal(prediction_folders.read_picture(tmp_path / f"{name}.png"), grey, err_msg=name)
-    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "wide.png")
-    wide = prediction_folders.read_picture(tmp_path / "wide.png")
-    assert wide.dtype == np.uint16
-    np.testing.assert_array_equal(wide, grey.astype(np.uint16) * 257)
+@pytest.mark.parametrize(
+    ("numbers", "usage", "first"),
+    [
+        ({"one": [0, 3]}, None, 0),
+        ({"one": [0, 3]}, 1, 0),
+        ({"one": [2, 5]}, None, 1),
+        ({"one": [2, 5]}, 0, 1),
+        ({"one": [2, 4]}, 1, 1),
+        ({"one": [2, 4]}, 0, 0),
+        ({"one": [0, 3], "two": [3, 7]}, None, 0),
+        ({"one": [0, 1, 2, 3, 4, 5, 6]}, None, 0),
+        ({"one": [2], "two": [1, 6, 12]}, None, 1),
+        ({"one": [2, 4]}, None, "--first_frame=0 or --first_frame=1"),
+        ({"one": [1, 4]}, 0, "'one' has numbers 1 to 4 of 5 frames"),
+        ({"one": [0, 3], "two": [1, 12]}, 1, "'two' seems to count from 1 .it has number 12 and no 0"),
+        ({"one": [0, 3], "two": [1, 5, 9]}, 0, "'two' seems to count from 1 .it begins with number 1"),
+    ],
+)
+def test_what_numbers_count_from_is_read_off_them_or_asked(numbers: dict, usage: int | None, first: int | str) -> None:
+    if isinstance(first, str):
+        with pytest.raises(InputError, match=first):
+            counting("maps", numbers, LENGTHS, usage)
+    else:
+        assert counting("maps", numbers, LENGTHS, usage).first == first
+    for told in (0, 1):
+        assert counting("maps", numbers, LENGTHS, usage, told).first == told
+
+
+def test_names_that_count_from_1_are_heeded_where_they_do_not(tmp_path: Path) -> None:
+    for number in range(5):
+        picture(tmp_path / f"one/img_{number:05d}.png")
+    found = prediction_folders.find(tmp_path, "any", LENGTHS)
+    assert (found.first_frame, list(found.videos["one"].files)) == (0, [0, 1, 2, 3, 4])
+    (said,) = found.remarks
+    assert "counted from 0 (video 'one' has number 0, though names of layout vinet count from 1)" in said
+    told = prediction_folders.find(tmp_path, "any", LENGTHS, 1)
+    assert (list(told.videos["one"].files), told.videos["one"].beyond) == ([0, 1, 2, 3], 1)
+
+
+def test_how_maps_are_read_is_in_their_fingerprint(tmp_path: Path) -> None:
+    picture(tmp_path / "one/000000.png")
+    np.savez(tmp_path / "two.npz", saliency=np.zeros((2, 3, 4)), frames=np.array([2, 3]))
+    ways = [{}, {"colour_maps": "luminance"}, {"sizes": {"one": (9, 9), "two": (9, 9)}}]
+    for video, more in (("one", []), ("two", [{"first_frame": 1}])):
+        only = {video: LENGTHS[video]}
+        marks = {
+            prediction_folders.find(tmp_path, "any", only, **way).videos[video].fingerprint() for way in ways + more
+        }
+        assert len(marks) == len(ways + more)
+
+
+def nothing(root: Path, **options: bool) -> str:
+    with pytest.raises(InputError, match="holds no predictions for the videos of any") as error:
+        prediction_folders.find(root, "any", LENGTHS, **options)
+    return str(error.value)
+
+
+def test_folders_of_other_forms_say_what_is_there_and_what_to_do(tmp_path: Path) -> None:
+    picture(tmp_path / "a/one/smaps/000000.png")
+    assert "one holds smaps; move the maps of one/smaps up into one" in nothing(tmp_path / "a")
+    for name in ("one.npy", "one.MP4", "one.mat"):
+        (tmp_path / "b" / name).mkdir(parents=True)  # a folder of that name is no such file
+    assert "--other_forms" not in nothing(tmp_path / "b")
+    for suffix in ("npy", "MP4", "mat", "mkv"):
+        (tmp_path / suffix).mkdir()
+        (tmp_path / suffix / f"two.{suffix}").write_bytes(b"")
+        said = nothing(tmp_path / suffix)
+        assert f"it has two.{suffix}; --other_forms=read reads .npy and .mat arrays" in said
+    picture(tmp_path / "c/one/000000.tif")
+    assert "one holds 000000.tif; --other_forms=read" in nothing(tmp_path / "c")
+    assert list(prediction_folders.find(tmp_path / "c", "any", LENGTHS, other_forms=True).videos) == ["one"]
+    picture(tmp_path / "d/one/0000_sal.png")
+    assert "names of pictures must end in the frame's number" in nothing(tmp_path / "d")
+    picture(tmp_path / "e/run/one/000000.png")
+    assert f"give --predictions={tmp_path / 'e/run'}" in nothing(tmp_path / "e")
+    assert f"the folder of one video: give --predictions={tmp_path / 'e/run'}" in nothing(tmp_path / "e/run/one")
+    picture(tmp_path / "f/noe/000000.png")
+    assert "is 'noe' meant for 'one'?" in nothing(tmp_path / "f")
+    picture(tmp_path / "g/one.png")
+    assert "one picture holds one map" in nothing(tmp_path / "g")
+    (tmp_path / "h/__MACOSX").mkdir(parents=True)
+    assert "it has nothing" in nothing(tmp_path / "h")
+
+
+def test_what_belongs_to_no_video_or_is_not_read_is_named(tmp_path: Path) -> None:
+    for name in ("one/000000.png", "one/mean.png", "one/000001.jpg", "wto/000000.png", "__MACOSX/one/000000.png"):
+        picture(tmp_path / name)
+    (tmp_path / "one.npy").write_bytes(b"")
+    (tmp_path / "desktop.ini").write_bytes(b"")
+    found = prediction_folders.find(tmp_path, "any", LENGTHS)
+    assert found.unused == ("wto",)
+    said = "\n".join(found.remarks)
+    for words in ("'wto' (is 'two' meant?)", "not read: one.npy, mean.png", "files with several endings"):
+        assert words in said
+    assert not any(litter in said for litter in ("MACOSX", "desktop"))
+
+
+def test_accents_are_compared_as_they_look(tmp_path: Path) -> None:
+    composed, apart = (unicodedata.normalize(form, "vid\u00e9o") for form in ("NFC", "NFD"))
+    picture(tmp_path / apart / "000000.png")
+    with (tmp_path / f"{apart}2.NPZ").open("wb") as file:
+        np.savez(file, saliency=np.zeros((5, 3, 4)))
+    for video in (composed, f"{composed}2"):
+        found = prediction_folders.find(tmp_path, "any", {video: 5})
+        assert list(found.videos) == [video]
 
 
 @pytest.mark.parametrize("kind", ["png", "jpg"])

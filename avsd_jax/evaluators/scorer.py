@@ -78,6 +78,17 @@ class Scorer:
         """A digest of the ground truth of a video; see `GroundTruth.digest`."""
         return self._truth.digest(video)
 
+    def possible(self, video: int, frames: Sequence[int]) -> dict[int, frozenset[str]]:
+        """Returns which metrics exist at each frame for a map that is not degenerate: its ground truth allows them.
+
+        A metric that is undefined but possible is so because of the prediction.
+        """
+        size = self.store.videos[video]
+        ramp = np.linspace(0, 1, size.map_height * size.map_width, dtype=np.float32)
+        ramp = ramp.reshape(size.map_height, size.map_width)
+        rows = self.stream(Predicted(video, frame, ramp, stored=True) for frame in frames)
+        return {row.frame: frozenset(m for m, value in values.items() if not np.isnan(value)) for row, values in rows}
+
     def scored_map(self, row: Predicted) -> Float[np.ndarray, "H W"]:
         """The map as the metrics see it, at the size of its ground truth."""
         with jax.enable_x64(self._double or jax.config.jax_enable_x64):

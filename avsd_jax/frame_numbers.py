@@ -1,0 +1,69 @@
+"""What the numbers of maps count from: 0 or 1, read off the numbers themselves, stated, and never guessed in silence.
+
+A map that is scored one frame off looks almost as good, so nobody notices. A number 0 shows that frames are counted
+from 0; a number equal to the video's number of frames, where there is no 0, that they are counted from 1. All videos
+of a folder must agree, the names of some models have a usage of their own, and `--first_frame` always wins.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from avsd_jax.errors import InputError
+
+
+@dataclass(frozen=True)
+class Counting:
+    """What frame numbers count from.
+
+    Attributes:
+        first: the number of a video's first frame, 0 or 1.
+        reason: how that is known, in words.
+    """
+
+    first: int
+    reason: str
+
+
+def counting(
+    where: str,
+    numbers: Mapping[str, Collection[int]],
+    num_frames: Mapping[str, int],
+    usage: int | None = None,
+    told: int | None = None,
+) -> Counting:
+    """Returns what the numbers of a folder count from.
+
+    Args:
+        where: the folder, for messages.
+        numbers: video id -> numbers of its maps.
+        num_frames: video id -> number of its frames.
+        usage: what names of this kind usually count from; None: nothing is known.
+        told: what the user says.
+
+    Raises:
+        InputError: videos contradict each other, or nothing tells; the message names --first_frame.
+    """
+    if told is not None:
+        return Counting(told, f"--first_frame={told} says so")
+    zero = [video for video, found in numbers.items() if 0 in found]
+    last = [video for video, found in numbers.items() if 0 not in found and num_frames[video] in found]
+    one = [video for video, found in numbers.items() if found and min(found) == 1 and video not in last]
+    if zero and (last or one):
+        other = (last or one)[0]
+        why = f"has number {num_frames[other]} and no 0" if last else "begins with number 1"
+        raise InputError(
+            f"{where}: video {zero[0]!r} counts frames from 0 (it has number 0) and {other!r} seems to count from 1 "
+            f"(it {why}): number them alike, or say --first_frame=0 or --first_frame=1 for all"
+        )
+    if zero:
+        return Counting(0, f"video {zero[0]!r} has number 0")
+    if last:
+        return Counting(1, f"video {last[0]!r} has number {num_frames[last[0]]}, its number of frames, and no 0")
+    if usage is None or (usage == 0 and one):
+        video, found = next(iter(numbers.items()))
+        raise InputError(
+            f"{where}: do the files' numbers count frames from 0 or from 1? No video has a number 0, nor one equal to "
+            f"its number of frames ({video!r} has numbers {min(found)} to {max(found)} of {num_frames[video]} frames): "
+            "say --first_frame=0 or --first_frame=1"
+        )
+    return Counting(usage, "as names of this kind do; no number says otherwise")

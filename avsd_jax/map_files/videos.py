@@ -1,0 +1,43 @@
+"""Saliency maps as a grey video: frame k is the map of the video's frame k."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from avsd_jax.errors import InputError
+from avsd_jax.map_files import colour as colours
+
+SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v")
+
+
+def read_video(
+    path: Path, num_frames: int | None, colour: str, notes: Counter[str]
+) -> Iterator[tuple[int, UInt8[np.ndarray, "h w"]]]:
+    """Yields (frame, map), decoded by PyAV.
+
+    Args:
+        path: the file.
+        num_frames: how many frames the video has whose maps these are; None: unknown.
+        colour: what is done to maps in colour, as `colour.check_rule` takes it.
+        notes: counts every conversion that is not plain.
+
+    Raises:
+        InputError: it is damaged, in colour, or does not have exactly `num_frames` frames: a frame that a writer
+            dropped or doubled would move all later ones.
+    """
+    from avsd_jax.media import read_frames  # PyAV takes a while to import, and few folders hold videos
+
+    count = 0
+    for frame in read_frames(path):
+        if num_frames is None or frame.index < num_frames:
+            yield frame.index, colours.grey(frame.image, colour, f"{path}, frame {frame.index},", notes)
+        count += 1
+    if num_frames not in (None, count):
+        raise InputError(
+            f"{path} has {count} frames, and its video {num_frames}: write exactly one map per frame, or numbered "
+            "pictures"
+        )
+    notes["maps decoded from a video, whose codec may have changed their levels"] += count
