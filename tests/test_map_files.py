@@ -115,6 +115,14 @@ def test_a_heat_map_blended_with_its_frame_is_not_read(tmp_path: Path) -> None:
             read_picture(tmp_path / "map.png", rule)
 
 
+def test_a_mark_on_a_grey_map_is_colour(tmp_path: Path) -> None:
+    marked = np.dstack([MAPS[0]] * 3)
+    marked[3:5, 3:5] = (255, 0, 0)
+    Image.fromarray(marked).save(tmp_path / "map.png")
+    with pytest.raises(InputError, match="in colour at some pixels and grey elsewhere"):
+        read_picture(tmp_path / "map.png")
+
+
 def test_pictures_that_say_more_than_one_map_are_refused(tmp_path: Path) -> None:
     images = [Image.fromarray(levels) for levels in MAPS[:2]]
     images[0].save(tmp_path / "moving.png", save_all=True, append_images=images[1:])

@@ -149,7 +149,9 @@ def _load(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         try:
             values = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, EOFError, *_OF_HEADERS) as error:
-            raise InputError(f"{path} is damaged or no .npy of maps ({error}): write it again") from error
+            # NumPy takes a file that it does not know for a pickle, and tells how to run one.
+            why = "no array" if "pickle" in str(error) else error
+            raise InputError(f"{path} is damaged or no .npy of maps ({why}): write it again") from error
         if not isinstance(values, np.ndarray):
             raise InputError(f"{path} is an archive and no .npy: call it .npz")
         return values, None

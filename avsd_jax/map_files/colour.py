@@ -27,6 +27,7 @@ _GREY_GAP = 8 / 255
 # colour maps 30 and more.
 _DRAWN_WITH = 12.0
 _SAMPLE = 2000
+_MOSTLY = 0.9
 # The two ends of these have the same colour, so that no level can be read back.
 _CYCLIC = ("hsv", "twilight", "twilight_shifted")
 # Pillow's weights of red, green and blue, in 1/65536: equal channels give their own value exactly.
@@ -151,6 +152,8 @@ def _drawn_with(colours: UInt8[np.ndarray, "h w 3"]) -> str:
     """Returns, in words, what a picture in colour seems to be and what to do about it."""
     pixels = colours.reshape(-1, 3)
     sample = pixels[:: max(1, len(pixels) // _SAMPLE)]
+    if (np.ptp(sample, axis=-1) <= 255 * _GREY_GAP).mean() > _MOSTLY:
+        return " at some pixels and grey elsewhere (a mark, or text?): write the maps as one grey channel"
     distance, name = min((_nearest(sample, name)[1], name) for name in colour_maps())
     fix = "write the maps as one grey channel, or say --colour_maps=luminance or --colour_maps=colormap:NAME"
     if distance > _DRAWN_WITH:
