@@ -20,7 +20,7 @@ RANGES: dict[str, Kind] = {
     "audio_seconds": real(above=0, most=600),
     "channels": whole(1),
     "clip_size": whole(1, 4096),
-    "depths": listed(whole(1, 1000), "list of blocks by stage: give numbers of 1 or more, as in (3,4,23,3)"),
+    "depths": listed(whole(1, 1000), "list of blocks by stage: give numbers of 1 or more, as in (3,4,23,3)", least=1),
     "features": whole(0, 2**20),
     "frame_size": whole(1, 8192),
     "hidden": whole(1, 2**20),

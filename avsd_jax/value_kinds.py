@@ -108,11 +108,11 @@ def choice(choices: Iterable[str], fix: str = "") -> Kind:
     )
 
 
-def listed(item: Kind, what: str, length: int | None = None) -> Kind:
+def listed(item: Kind, what: str, length: int | None = None, least: int = 0) -> Kind:
     """A list or tuple, each of whose entries is of a kind; `what` says what the whole is, and an example."""
 
     def complaint(value: Any) -> str | None:
-        if not isinstance(value, list | tuple) or (length is not None and len(value) != length):
+        if not isinstance(value, list | tuple) or len(value) < least or len(value) != (length or len(value)):
             return f"is no {what}"
         return f"is no {what}" if any(item.complaint(entry) for entry in value) else None
 

@@ -48,7 +48,13 @@ class Classifier(nn.Module):
         return video.reshape(-1, *video.shape[2:])
 
     def trunk(self, frames: Float[Array, "n h w 3"], train: bool, name: str) -> Float[Array, "n h2 w2 c"]:
-        """The last feature of ResNeXt, which becomes the submodule `name`."""
+        """The last feature of ResNeXt, which becomes the submodule `name`.
+
+        Raises:
+            InputError: there are no tags to tell.
+        """
+        if not self.num_tags:
+            raise InputError("num_tags=0, and this classifier tells nothing but tags: give their number")
         trunk = ResNeXt(self.width, self.depths, self.axis_name, self.norm_momentum, name=name)
         return list(trunk(frames, train).values())[-1]
 
