@@ -64,13 +64,13 @@ def run(config: ConfigDict, workdir: str | Path, mode: str = "train_and_eval") -
     if mode != "train":
         for row in (row for row in rows if row.label):
             scoring_store(row.config)  # fails here, and not once everything is trained
-    check_machine(rows, mode)
     # Scoring alone may go on beside a training.
     with contextlib.nullcontext() if mode == "eval" else locked(workdir):
         return _train_and_score(config, workdir, rows, mode)
 
 
 def _train_and_score(config: ConfigDict, workdir: Path, rows: Sequence[Row], mode: str) -> dict[str, Any]:
+    check_machine(rows, mode)
     seconds = {}
     if mode != "eval":
         for row in (row for row in rows if row.trains):

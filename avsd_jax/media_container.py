@@ -1,6 +1,7 @@
 """Opening of media files by PyAV: which streams are read, and their frames on one continuous clock."""
 
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,13 +40,16 @@ def open_media(path: str | Path) -> av.container.InputContainer:
         raise InputError(f"{path} does not exist: give the path of a video file")
     try:
         # "file:" keeps a colon in a name from being read as a protocol.
-        return av.open(f"file:{path}", **_LENIENT)
+        container = av.open(f"file:{path}", **_LENIENT)
     except (av.error.FFmpegError, OSError) as error:
         kind, form = ("sound", "wav") if path.suffix.lower() == ".wav" else ("a video", "mp4")
         raise InputError(
             f"{path} cannot be read as {kind} ({error.strerror or error}): "
             f"check that it is whole, or export it again, for example as {form}"
         ) from error
+    if container.streams.audio:
+        _own_orders(container)  # now, while no thread of its decoders runs
+    return container
 
 
 def _best_video(container: av.container.InputContainer) -> av.VideoStream | None:
@@ -81,16 +85,40 @@ def own_order(container: av.container.InputContainer, stream: av.AudioStream) ->
     PyAV 18 must not be asked for such a layout: it frees what it shares with FFmpeg, and the interpreter aborts. So
     FFmpeg's description of the file is read instead.
     """
-    level, repeated = av.logging.get_level(), av.logging.get_skip_repeated()
-    av.logging.set_level(av.logging.INFO)
-    av.logging.set_skip_repeated(False)
-    try:
-        description = container.dumps_format()
-    finally:
-        av.logging.set_level(level)
-        av.logging.set_skip_repeated(repeated)
-    found = {int(index): int(channels) for index, channels in _OWN_ORDER.findall(description)}
-    return found.get(stream.index)
+    return _own_orders(container).get(stream.index)
+
+
+# Of the files described last, by name and state on the disk.
+_orders: dict[tuple[int | str, ...], dict[int, int]] = {}
+_MOST_ORDERS = 64
+# Longer than a thread waits for the interpreter's lock once it is free.
+_LET_THREADS_LOG_SECONDS = 0.01
+
+
+def _own_orders(container: av.container.InputContainer) -> dict[int, int]:
+    """Numbers of channels by index of the streams that name them in an order of their own.
+
+    PyAV hands FFmpeg's description over by its log. While that is on, a decoding thread that logs waits for the
+    interpreter's lock, and whoever closes its decoder holds the lock and waits for the thread: so a file is described
+    once, when it has been opened, and threads of other files may finish their lines before it goes on.
+    """
+    path = Path(container.name.removeprefix("file:"))
+    state = path.stat()
+    key = (state.st_ino, state.st_dev, state.st_size, state.st_mtime_ns, container.name)
+    if key not in _orders:
+        level, repeated = av.logging.get_level(), av.logging.get_skip_repeated()
+        av.logging.set_level(av.logging.INFO)
+        av.logging.set_skip_repeated(False)
+        try:
+            description = container.dumps_format()
+        finally:
+            av.logging.set_level(level)
+            av.logging.set_skip_repeated(repeated)
+            time.sleep(_LET_THREADS_LOG_SECONDS)
+        while len(_orders) >= _MOST_ORDERS:
+            _orders.pop(next(iter(_orders)))
+        _orders[key] = {int(index): int(channels) for index, channels in _OWN_ORDER.findall(description)}
+    return _orders[key]
 
 
 def sound_info(container: av.container.InputContainer, stream: av.AudioStream) -> SoundInfo:

@@ -236,9 +236,13 @@ def _refuse_larger(name: str, found: Sequence[Entry], matched: int) -> None:
     Raises:
         InputError: it is.
     """
-    for other in NAMES:
-        if other != name:
-            votes, wanted = _best_votes(other, found)
-            most = max(map(len, votes.values()), default=0)
-            if most > matched and most >= 0.9 * len(wanted):
-                raise InputError(f"the checkpoint is of {other}, of which {name} is a part: give --model={other}")
+    larger = {}
+    for other in set(NAMES) - {name}:
+        votes, wanted = _best_votes(other, found)
+        most = max(map(len, votes.values()), default=0)
+        if most > matched and most >= 0.9 * len(wanted):
+            larger[other] = most
+    if larger:
+        # Parts of the largest may be larger than the part that was asked for, too.
+        whole = min(larger, key=lambda other: (-larger[other], other))
+        raise InputError(f"the checkpoint is of {whole}, of which {name} is a part: give --model={whole}")

@@ -61,7 +61,8 @@ def score(
         def judd() -> Float[Array, ""]:
             if levels is None:
                 return auc_judd(x, hit, max_fixations)
-            return jnp.where(jnp.isnan(x.max()), jnp.nan, auc_judd(levels, hit, max_fixations))
+            # Not of x.max(): XLA's vectorised maximum on a CPU drops NaN.
+            return jnp.where(jnp.isnan(x).any(), jnp.nan, auc_judd(levels, hit, max_fixations))
 
         metrics = {
             "NSS": lambda: nss(x, hit),
