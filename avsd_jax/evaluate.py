@@ -17,7 +17,6 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,9 @@ import numpy as np
 from avsd_jax import (
     datasets,
     earlier_scores,
+    evaluation_inputs,
     extra_metrics,
+    ground_truth_folder,
     map_checks,
     prediction_folders,
     protocols,
@@ -38,13 +39,10 @@ from avsd_jax import (
     undefined_scores,
 )
 from avsd_jax.cli import run as run_command
-from avsd_jax.data import set_names
-from avsd_jax.data.dataset_digest import dataset_digest
-from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
+from avsd_jax.evaluation_inputs import Split
 from avsd_jax.evaluators.summary import Frames, summarise
 from avsd_jax.map_files import colour
-from avsd_jax.prediction_folders import PredictionFolder
 from avsd_jax.protocols import Protocol
 from avsd_jax.scoring_jobs import Job, code, digest
 from avsd_jax.whole_files import make_folder
@@ -53,20 +51,13 @@ PRECISIONS = ("float64", "float32")
 _LONGEST_NAME = 200  # file systems allow 255 bytes
 
 
-@dataclass(frozen=True)
-class Split:
-    """A split with the predictions to score on it."""
-
-    name: str
-    store: VideoStore
-    found: PredictionFolder
-
-
 def evaluate(
     predictions: Sequence[str | Path],
-    dataset: str,
+    dataset: str | None,
     splits: Sequence[str] = ("test",),
     *,
+    ground_truth: str | Path | None = None,
+    ground_truth_first_frame: int | None = None,
     data_dir: str | Path = datasets.DEFAULT_DATA_DIR,
     protocol: Protocol | str = protocols.NATIVE,
     out: str | Path,
@@ -84,8 +75,10 @@ def evaluate(
 
     Args:
         predictions: a folder per split, or one for all.
-        dataset: `name` or `name/config`, in any case, prepared in `data_dir`.
+        dataset: `name` or `name/config`, in any case, prepared in `data_dir`; None with `ground_truth`.
         splits: names of splits. Their videos are pooled, or their means averaged, as the protocol says.
+        ground_truth: a folder of ground truth in the place of a dataset, see `ground_truth_folder`.
+        ground_truth_first_frame: 0 or 1, what that folder's numbers of frames count from; None: read off them.
         data_dir: folder of prepared datasets.
         protocol: how to score, or the name of one of `protocols.PROTOCOLS`.
         out: folder to write to; made if missing. Finished videos in it are not scored again, unless something that
@@ -113,7 +106,8 @@ def evaluate(
             argument is none of its choices; or `out` cannot be written to.
     """
     started = time.monotonic()
-    dataset, out = _dataset_name(dataset), Path(out)
+    given = evaluation_inputs.sources(dataset, splits, data_dir, ground_truth, ground_truth_first_frame)
+    dataset, splits, out = given[0].dataset, [source.split for source in given], Path(out)
     protocol = protocols.get(protocol) if isinstance(protocol, str) else protocol
     protocol = extra_metrics.with_pool(extra_metrics.with_metrics(protocol, metrics), pool)
     protocol = undefined_scores.with_rule(protocol, undefined)
@@ -121,16 +115,13 @@ def evaluate(
         raise InputError(f"unknown precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
     if workers < 1:
         raise InputError(f"workers={workers}: give 1 or more")
-    earlier_scores.check_same(out, dataset, splits, predictions, protocol.name)
+    earlier_scores.check_same(out, dataset, splits, predictions, protocol.name, ground_truth)
     earlier_scores.set_aside(out)
     reading = {"first_frame": first_frame, "colour_maps": colour_maps, "other_forms": other_forms}
-    parts = _open(predictions, dataset, splits, data_dir, reading)
-    source = _dataset_record(dataset, splits, data_dir)
-    jobs = {
-        (part.name, video): job
-        for part in parts
-        for video, job in _jobs(part, source, (dataset, part.name, str(data_dir)), protocol, precision, out)
-    }
+    parts = evaluation_inputs.open_splits(predictions, given, reading)
+    source, files, told = evaluation_inputs.dataset_record(parts)
+    stamp = digest([source, files])
+    jobs = {(part.name, video): job for part in parts for video, job in _jobs(part, stamp, protocol, precision, out)}
     make_folder(out)  # fails here, before the long work
     done = scoring_jobs.run(list(jobs.values()), workers, progress)
     results = {key: done[job.target] for key, job in jobs.items()}
@@ -141,13 +132,7 @@ def evaluate(
     lacking = undefined_scores.count(seen, protocol)
     rows = [row for part in parts for row in _rows(part, results, protocol)]
     record = {
-        "dataset": {
-            "name": dataset,
-            "version": source["version"],
-            "splits": list(splits),
-            "digest": source["digest"],
-            "options": source["settings"],
-        },
+        "dataset": source,
         "ground_truth": _ground_truth(results, several=len(parts) > 1),
         "predictions": [_part_record(part, protocol) for part in parts],
         **_summary(rows, dataset, list(splits), protocol),
@@ -158,7 +143,7 @@ def evaluate(
         "maps": {
             "colour_maps": colour_maps,
             "other_forms": "read" if other_forms else "refuse",
-            "remarks": [remark for part in parts for remark in part.found.remarks] + map_checks.remarks(maps),
+            "remarks": told + [remark for part in parts for remark in part.found.remarks] + map_checks.remarks(maps),
         },
         "versions": {name: metadata.version(name) for name in ("avsd-jax", "jax", "numpy")},
         "seconds": round(time.monotonic() - started, 3),
@@ -173,70 +158,8 @@ def evaluate(
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _dataset_name(dataset: str) -> str:
-    """A dataset's own spelling, where only the case differs.
-
-    Raises:
-        InputError: several are named.
-    """
-    members = set_names.members(dataset)
-    if len(members) > 1:
-        raise InputError(
-            f"{dataset!r} names {len(members)} datasets: score one a call, {', '.join(members[:-1])} or {members[-1]}, "
-            "each with predictions of its own"
-        )
-    name, slash, config = members[0].partition("/")
-    known = {each.lower(): each for each in datasets.names()}
-    return known.get(name.lower(), name) + slash + config
-
-
-def _open(
-    predictions: Sequence[str | Path],
-    dataset: str,
-    splits: Sequence[str],
-    data_dir: str | Path,
-    reading: Mapping[str, Any],
-) -> list[Split]:
-    if len(set(splits)) < len(splits) or not splits:
-        raise InputError(f"splits {', '.join(splits) or '(none)'}: give each once")
-    if len(predictions) not in (1, len(splits)):
-        raise InputError(
-            f"{len(predictions)} folders of predictions for {len(splits)} splits: give one each, or one for all"
-        )
-    parts = []
-    for folder, split in zip(list(predictions) * (len(splits) // len(predictions)), splits, strict=True):
-        store = VideoStore.open(dataset, split, data_dir)
-        store.check_watched("score on a set that somebody watched")
-        lengths = {video.id: video.num_frames for video in store.videos}
-        sizes = {video.id: (video.map_height, video.map_width) for video in store.videos}
-        parts.append(Split(split, store, prediction_folders.find(folder, dataset, lengths, sizes=sizes, **reading)))
-    return parts
-
-
-def _dataset_record(dataset: str, splits: Sequence[str], data_dir: str | Path) -> dict[str, Any]:
-    """What tells one build of a dataset from another."""
-    builder = datasets.open_builder(dataset, data_dir)
-    info = builder.info
-    files = [Path(path) for split in splits for path in info.splits[split].filepaths]
-    return {
-        "name": dataset,
-        "version": str(info.version),
-        "settings": dict(info.metadata["settings"]),
-        "digest": dataset_digest(str(builder.data_path)),
-        "files": [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files],
-    }
-
-
-def _jobs(
-    part: Split,
-    source: Mapping[str, Any],
-    arguments: tuple[str, str, str],
-    protocol: Protocol,
-    precision: str,
-    out: Path,
-) -> Iterator[tuple[str, Job]]:
+def _jobs(part: Split, stamp: str, protocol: Protocol, precision: str, out: Path) -> Iterator[tuple[str, Job]]:
     """A job per video that has predictions."""
-    stamp = digest(source)
     for number, video in enumerate(part.store.videos):
         if video.id not in part.found.videos:
             continue
@@ -246,7 +169,7 @@ def _jobs(
         target = out / "videos" / quote(part.name, safe="") / f"{quote(video.id, safe=' ')}.json"
         yield (
             video.id,
-            Job(arguments, stamp, number, maps, protocol, precision, target, digest(deciding), video.num_frames),
+            Job(part.source, stamp, number, maps, protocol, precision, target, digest(deciding), video.num_frames),
         )
 
 
@@ -355,7 +278,13 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--predictions", required=True, metavar="DIR[,DIR...]", help="a folder per split, or one")
-    parser.add_argument("--dataset", required=True, help="NAME or NAME/CONFIG, see python -m avsd_jax.datasets list")
+    parser.add_argument("--dataset", help="NAME or NAME/CONFIG, see python -m avsd_jax.datasets list")
+    parser.add_argument(
+        "--ground_truth", metavar="FOLDER", help="density maps and fixations in a folder, in the place of --dataset"
+    )
+    parser.add_argument(
+        ground_truth_folder.FLAG, type=int, choices=(0, 1), help="what its numbers count from (default: read off)"
+    )
     parser.add_argument("--split", default="test", metavar="NAME[,NAME...]", help="splits to score (default: test)")
     parser.add_argument("--data_dir", default=datasets.DEFAULT_DATA_DIR, help="folder of prepared datasets")
     parser.add_argument("--protocol", default="native", help=f"one of {', '.join(protocols.PROTOCOLS)}")
@@ -413,12 +342,17 @@ def _shown(args: argparse.Namespace) -> str:
 
 def _evaluate_command_line(args: argparse.Namespace) -> None:
     predictions, splits = args.predictions.split(","), args.split.split(",")
-    dataset = _dataset_name(args.dataset)
-    out = Path(args.out) if args.out else default_out(predictions, dataset, splits, _shown(args))
+    given = evaluation_inputs.sources(
+        args.dataset, splits, args.data_dir, args.ground_truth, args.ground_truth_first_frame
+    )
+    names = [source.split for source in given]
+    out = Path(args.out) if args.out else default_out(predictions, given[0].dataset, names, _shown(args))
     record = evaluate(
         predictions,
-        dataset,
+        args.dataset,
         splits,
+        ground_truth=args.ground_truth,
+        ground_truth_first_frame=args.ground_truth_first_frame,
         data_dir=args.data_dir,
         protocol=args.protocol,
         out=out,

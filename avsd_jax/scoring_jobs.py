@@ -23,8 +23,8 @@ import numpy as np
 from tqdm import tqdm
 
 from avsd_jax import prediction_folders
-from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
+from avsd_jax.evaluation_inputs import Source
 from avsd_jax.evaluators.scorer import Predicted, Scorer
 from avsd_jax.map_checks import MapChecks
 from avsd_jax.prediction_folders import VideoMaps
@@ -44,6 +44,8 @@ _DECIDING = (
     "map_files",
     "map_checks.py",
     "frame_numbers.py",
+    "ground_truth_folder.py",
+    "data/fixation_maps.py",
     "data/mat_files.py",
     "media.py",
     "scoring_jobs.py",
@@ -55,7 +57,7 @@ class Job:
     """One video to score, as a worker process gets it.
 
     Attributes:
-        source: arguments of `VideoStore.open`.
+        source: where the ground truth is.
         stamp: digest of the dataset's files, for whoever rebuilds them while a process holds the store.
         video: its number in the store.
         maps: its predictions.
@@ -64,7 +66,7 @@ class Job:
         frames: length of the video, for the progress bar.
     """
 
-    source: tuple[str, str, str]
+    source: Source
     stamp: str
     video: int
     maps: VideoMaps
@@ -207,7 +209,7 @@ def score_video(job: Job) -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=4)
-def _scorer(source: tuple[str, str, str], stamp: str, protocol: Protocol, precision: str) -> Scorer:
+def _scorer(source: Source, stamp: str, protocol: Protocol, precision: str) -> Scorer:
     """One per split and process."""
     del stamp
-    return Scorer(VideoStore.open(*source), protocol, precision)
+    return Scorer(source.open(), protocol, precision)
