@@ -26,9 +26,11 @@ import jax
 import numpy as np
 
 from avsd_jax import (
+    bounds,
     datasets,
     earlier_scores,
     evaluation_inputs,
+    evaluation_rows,
     extra_metrics,
     ground_truth_folder,
     map_checks,
@@ -69,6 +71,7 @@ def evaluate(
     colour_maps: str = colour.REFUSE,
     other_forms: bool = False,
     undefined: str | None = None,
+    with_bounds: bool = False,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Scores folders of predictions and writes the result.
@@ -92,6 +95,7 @@ def evaluate(
             protocol's own rule.
         metrics: other metrics than the protocol's, see `extra_metrics.with_metrics`.
         pool: other negatives of the s-AUC than the protocol's, see `Protocol.pool`.
+        with_bounds: score chance, the centre and one human on the same frames.
         progress: show a bar on stderr.
 
     Returns:
@@ -99,7 +103,7 @@ def evaluate(
         what the predictions were scored against), `predictions` (folder, split, layout, encoding, ...), `protocol`,
         `precision`, `join`, `coverage` (frames scored, missing, unscored, beyond), `missing` (videos, frames by video),
         `undefined` (frames by metric that have no score because of their map), `maps` (how they were read, remarks),
-        what `evaluators.summary.summarise` says, `versions` and `seconds`.
+        what `evaluators.summary.summarise` says, `versions` and `seconds`; and if asked `bounds`, see `bounds.summary`.
 
     Raises:
         InputError: data or predictions are missing, damaged or not to be told apart; nobody watched the videos; an
@@ -121,7 +125,11 @@ def evaluate(
     parts = evaluation_inputs.open_splits(predictions, given, reading)
     source, files, told = evaluation_inputs.dataset_record(parts)
     stamp = digest([source, files])
-    jobs = {(part.name, video): job for part in parts for video, job in _jobs(part, stamp, protocol, precision, out)}
+    jobs = {
+        (part.name, video): job
+        for part in parts
+        for video, job in _jobs(part, stamp, protocol, precision, out, with_bounds)
+    }
     make_folder(out)  # fails here, before the long work
     done = scoring_jobs.run(list(jobs.values()), workers, progress)
     results = {key: done[job.target] for key, job in jobs.items()}
@@ -130,15 +138,15 @@ def evaluate(
     maps = {video: result["maps"] for video, result in seen.items()}
     map_checks.check_upright(maps)
     lacking = undefined_scores.count(seen, protocol)
-    rows = [row for part in parts for row in _rows(part, results, protocol)]
+    rows = [row for part in parts for row in evaluation_rows.rows(part, results, protocol)]
     record = {
         "dataset": source,
-        "ground_truth": _ground_truth(results, several=len(parts) > 1),
+        "ground_truth": evaluation_rows.ground_truth(results, several=len(parts) > 1),
         "predictions": [_part_record(part, protocol) for part in parts],
         **_summary(rows, dataset, list(splits), protocol),
         "precision": precision,
-        "coverage": _coverage(rows, results),
-        "missing": _missing(rows, several),
+        "coverage": evaluation_rows.coverage(rows, results),
+        "missing": evaluation_rows.missing(rows, several),
         "undefined": lacking,
         "maps": {
             "colour_maps": colour_maps,
@@ -148,6 +156,10 @@ def evaluate(
         "versions": {name: metadata.version(name) for name in ("avsd-jax", "jax", "numpy")},
         "seconds": round(time.monotonic() - started, 3),
     }
+    if with_bounds:
+        record["bounds"] = bounds.summary(
+            rows, results, protocol.metrics, lambda own: _summary(own, dataset, list(splits), protocol)
+        )
     score_files.write(out, record, rows)
     earlier_scores.forget(out)
     return record
@@ -158,18 +170,40 @@ def evaluate(
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _jobs(part: Split, stamp: str, protocol: Protocol, precision: str, out: Path) -> Iterator[tuple[str, Job]]:
+def _jobs(
+    part: Split, stamp: str, protocol: Protocol, precision: str, out: Path, with_bounds: bool
+) -> Iterator[tuple[str, Job]]:
     """A job per video that has predictions."""
     for number, video in enumerate(part.store.videos):
         if video.id not in part.found.videos:
             continue
         maps = part.found.videos[video.id]
         # The protocol's fields that decide averages only are in it too: cheaper to score again than to reason.
-        deciding = [code(), stamp, part.name, video.to_json(), protocol.as_record(), precision, maps.fingerprint()]
+        deciding = [
+            code(),
+            stamp,
+            part.name,
+            video.to_json(),
+            protocol.as_record(),
+            precision,
+            maps.fingerprint(),
+            with_bounds,
+        ]
         target = out / "videos" / quote(part.name, safe="") / f"{quote(video.id, safe=' ')}.json"
         yield (
             video.id,
-            Job(part.source, stamp, number, maps, protocol, precision, target, digest(deciding), video.num_frames),
+            Job(
+                part.source,
+                stamp,
+                number,
+                maps,
+                protocol,
+                precision,
+                target,
+                digest(deciding),
+                video.num_frames,
+                with_bounds,
+            ),
         )
 
 
@@ -188,28 +222,6 @@ def _part_record(part: Split, protocol: Protocol) -> dict[str, Any]:
 # ---------------------------------------------------------------------------------------------------------------------
 # What came of it
 # ---------------------------------------------------------------------------------------------------------------------
-
-
-def _rows(
-    part: Split, results: Mapping[tuple[str, str], Mapping[str, Any]], protocol: Protocol
-) -> Iterator[dict[str, Any]]:
-    """A row per frame of a split; see `score_files.write`."""
-    for number, video in enumerate(part.store.videos):
-        result = results.get((part.name, video.id), {"frames": []})
-        place = {frame: i for i, frame in enumerate(result["frames"])}
-        penalties = undefined_scores.penalties(
-            result.get("undefined", {}), video.map_height * video.map_width, protocol
-        )
-        for frame, label in enumerate(part.store.avc_label(number)):
-            row = {"split": part.name, "video": video.id, "frame": frame, "label": int(label)}
-            if frame in place:
-                scores = {m: result["scores"][m][place[frame]] for m in protocol.metrics}
-                yield row | {"status": "scored"} | scores | penalties.get(frame, {})
-            elif frame < protocol.unscored_start:
-                yield row | {"status": "unscored"}
-            else:
-                zero = dict.fromkeys(protocol.metrics, 0.0) if protocol.missing == "zero" else {}
-                yield row | {"status": "missing"} | zero
 
 
 def _summary(
@@ -234,34 +246,6 @@ def _summary(
         "protocol": protocol.as_record(),
         "join": join if len(splits) > 1 else "one split",
         **summarise(frames, videos, protocol, splits=splits, by_split=by_split),
-    }
-
-
-def _ground_truth(results: Mapping[tuple[str, str], Mapping[str, Any]], several: bool) -> dict[str, Any]:
-    """Digests of what was scored against: of each video with predictions, and of all of them together."""
-    videos = {f"{split}/{video}" if several else video: r["ground_truth"] for (split, video), r in results.items()}
-    return {"digest": digest(videos), "videos": videos}
-
-
-def _coverage(rows: Sequence[Mapping[str, Any]], results: Mapping[Any, Mapping[str, Any]]) -> dict[str, int]:
-    counts = {status: sum(row["status"] == status for row in rows) for status in ("scored", "missing", "unscored")}
-    return counts | {"beyond": sum(result["beyond"] for result in results.values())}
-
-
-def _missing(rows: Sequence[Mapping[str, Any]], several: bool) -> dict[str, Any]:
-    """Videos without any scored frame, and the missing frames of the others as ranges."""
-    by_video: dict[str, dict[str, list[int]]] = {}
-    for row in rows:
-        name = f"{row['split']}/{row['video']}" if several else row["video"]
-        by_video.setdefault(name, {}).setdefault(row["status"], []).append(row["frame"])
-    lacking = {name: found for name, found in by_video.items() if "missing" in found}
-    return {
-        "videos": [name for name, found in lacking.items() if "scored" not in found],
-        "frames": {
-            name: map_checks.ranges(found["missing"], most=len(found["missing"]))
-            for name, found in lacking.items()
-            if "scored" in found
-        },
     }
 
 
@@ -311,6 +295,9 @@ def _parser() -> argparse.ArgumentParser:
         "--undefined",
         choices=tuple(undefined_scores.RULES),
         help="frames without a score because of their map (default: the protocol's rule; it is omit in all)",
+    )
+    parser.add_argument(
+        "--bounds", action="store_true", help="also score chance, the centre and one human against the others"
     )
     return parser
 
@@ -364,6 +351,7 @@ def _evaluate_command_line(args: argparse.Namespace) -> None:
         colour_maps=args.colour_maps,
         other_forms=args.other_forms == "read",
         undefined=args.undefined,
+        with_bounds=args.bounds,
     )
     print(score_files.markdown(record).split("## How it was made")[0].strip())
     for name in record["missing"]["videos"]:

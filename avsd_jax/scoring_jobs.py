@@ -22,7 +22,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from avsd_jax import prediction_folders
+from avsd_jax import bounds, prediction_folders
 from avsd_jax.errors import InputError
 from avsd_jax.evaluation_inputs import Source
 from avsd_jax.evaluators.scorer import Predicted, Scorer
@@ -46,6 +46,8 @@ _DECIDING = (
     "frame_numbers.py",
     "ground_truth_folder.py",
     "data/fixation_maps.py",
+    "data/density.py",
+    "bounds.py",
     "data/mat_files.py",
     "media.py",
     "scoring_jobs.py",
@@ -64,6 +66,7 @@ class Job:
         target: the file to write.
         fingerprint: digest of all that decides the result.
         frames: length of the video, for the progress bar.
+        bounds: score chance, the centre and one human beside it.
     """
 
     source: Source
@@ -75,6 +78,7 @@ class Job:
     target: Path
     fingerprint: str
     frames: int
+    bounds: bool = False
 
 
 def digest(value: Any) -> str:
@@ -168,7 +172,7 @@ def score_video(job: Job) -> dict[str, Any]:
         `fingerprint`; `frames`: numbers of the frames scored; `scores`: metric -> value per frame, None where there is
         none; `undefined`: metric -> frames that have no such score because of their map, and not because of their
         ground truth; `beyond`: predictions past the video's end; `ground_truth`: a
-        digest of it; `maps`: what `MapChecks.as_record` says.
+        digest of it; `maps`: what `MapChecks.as_record` says; and if asked `bounds`: what `bounds.of_video` says.
 
     Raises:
         InputError: a prediction is damaged, not grey or not finite, or a frame has two.
@@ -204,6 +208,8 @@ def score_video(job: Job) -> dict[str, Any]:
         "undefined": {m: sorted(f for f, metric in blamed if metric == m) for m in job.protocol.metrics},
         "maps": seen,
     }
+    if job.bounds:
+        result["bounds"] = bounds.of_video(scorer, job.video, frames)
     write_json(job.target, result)
     return result
 

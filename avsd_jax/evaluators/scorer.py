@@ -60,8 +60,14 @@ class Scorer:
     def __init__(self, store: VideoStore, protocol: Protocol = NATIVE, precision: str = "float32"):
         self.store = store
         self.protocol = protocol
+        self.precision = precision
         self._double = precision == "float64"
         self._truth = GroundTruth(store)
+
+    @property
+    def truth(self) -> GroundTruth:
+        """The ground truth that maps are scored against."""
+        return self._truth
 
     def stream(self, maps: Iterable[Predicted]) -> Iterator[tuple[Predicted, dict[str, float]]]:
         """Scores maps as they come; yields each with {metric: value}, in their order, NaN where there is none."""
