@@ -18,9 +18,6 @@ from avsd_jax.extra_metrics import centre_map, with_metrics
 SIZE = (12, 18)
 TINY = "sounding_shapes/tiny"
 POINTS = [
-    (0, 0, 3, 4), (0, 1, 9, 5), (0, 1, 9, 5), (0, 2, 15, 8), (1, 0, 2, 2), (2, 0, 5, 5),
-    (2, 2, 6, 5), (3, 1, 1, 9),
-]
     (0, 0, 3, 4),
     (0, 1, 9, 5),
     (0, 1, 9, 5),
