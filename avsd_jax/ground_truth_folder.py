@@ -167,11 +167,10 @@ class FolderTruth(VideoStore):
         if values.min() < 0:
             raise InputError(f"{where} has values below 0: write densities")
         values = as_levels(values)
-        if values.dtype == np.uint8:
-            return values
+        if values.dtype == np.uint8 or not values.any():
+            return values.astype(np.uint8)
         self.conversions["density maps of other values than levels of 8 bits, scaled to a peak of 255 and rounded"] += 1
-        peak = float(values.max())
-        return np.rint(values * (255 / peak if peak > 0 else 0)).astype(np.uint8)
+        return np.rint(values * (255 / float(values.max()))).astype(np.uint8)
 
 
 def inspect(store: FolderTruth) -> tuple[str, list[str]]:

@@ -218,6 +218,25 @@ def test_contradictions_are_refused(case: str, made: VideoStore, tmp_path: Path)
         content(root)
 
 
+def test_other_values_than_levels_get_a_peak_of_255_and_are_counted(made: VideoStore, tmp_path: Path) -> None:
+    root = write(made, tmp_path / "mine")
+    shutil.rmtree(root / "maps" / "a")
+    shutil.rmtree(root / "maps" / "b")
+    rng = np.random.default_rng(0)
+    volumes = {"a": rng.random((5, *SIZE)), "b": rng.integers(0, 4000, (6, *SIZE)).astype(np.uint16)}
+    volumes["a"][3] = 0
+    for video, volume in volumes.items():
+        np.savez(root / "maps" / f"{video}.npz", saliency=volume)
+    found, (_, said) = content(root)
+    frames = [255 * (frame / (frame.max() or 1)) for volume in volumes.values() for frame in volume.astype(float)]
+    for (values, _), frame in zip(found, frames, strict=True):
+        np.testing.assert_allclose(values, frame, atol=0.5 + 1e-9)
+    assert "10 density maps of other values than levels of 8 bits" in said[-1]
+    np.savez(root / "maps" / "b.npz", saliency=-volumes["b"].astype(float))
+    with pytest.raises(InputError, match="'b', frame 0, has values below 0"):
+        content(root)
+
+
 def test_masks_must_fit_their_maps(made: VideoStore, tmp_path: Path) -> None:
     root = write(made, tmp_path / "mine")
     for video, known in enumerate(made.videos):
