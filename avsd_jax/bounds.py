@@ -185,7 +185,7 @@ class _Others(VideoStore):
     """
 
     def __init__(self, store: VideoStore, viewer: int):
-        vars(self).update(vars(store))
+        self.name, self.videos, self.parts = store.name, store.videos, store.parts
         self._store, self._viewer = store, viewer
         self.derived = ByteCache(_CACHE_BYTES)
 

@@ -222,8 +222,8 @@ def _remarks(
         "unlooked": "density maps of frames without fixations (made of several frames, or are fixations missing?)",
     }
     said = [
-        f"{store.name}: frames of {what} are counted from {count.first} ({count.reason}); {FLAG}={1 - count.first} "
-        "if not"
+        f"{store.name}: frames of {what} are counted from {count.first} ({count.reason})"
+        + (f"; {FLAG}={1 - count.first} if not" if what == "fixations" else "")
         for what, count in store.counted.items()
         if count.reason
     ]

@@ -14,6 +14,7 @@ from avsd_jax.data import density, schema
 from avsd_jax.data.store import VideoStore
 from avsd_jax.evaluators.scorer import Predicted, Scorer
 from avsd_jax.extra_metrics import centre_map, with_metrics
+from avsd_jax.ground_truth_folder import FolderTruth
 
 SIZE = (12, 18)
 TINY = "sounding_shapes/tiny"
@@ -106,6 +107,19 @@ def test_one_human_is_scored_against_the_others() -> None:
 def test_without_viewers_there_is_no_human() -> None:
     unknown = Scorer(store(num_viewers=0), protocols.NATIVE)
     assert bounds.of_video(unknown, 0, [0])["one human"] is None
+
+
+def test_a_folder_whose_table_names_viewers_has_the_same_human(tmp_path: Path) -> None:
+    made = store()
+    (tmp_path / "maps" / "a").mkdir(parents=True)
+    (tmp_path / "fixations").mkdir()
+    for frame in range(4):
+        Image.fromarray(made.density(0, frame)).save(tmp_path / "maps" / "a" / f"{frame}.png")
+    lines = [f"{frame},{x},{y},viewer {viewer}" for frame, viewer, x, y in POINTS]
+    (tmp_path / "fixations" / "a.csv").write_text("\n".join(["frame,x,y,viewer", *lines]))
+    own = scorer()
+    folder = Scorer(FolderTruth(tmp_path), own.protocol, "float64")
+    assert bounds.of_video(folder, 0, range(4)) == bounds.of_video(own, 0, range(4))
 
 
 def write_maps(videos: VideoStore, root: Path) -> Path:

@@ -163,7 +163,8 @@ def test_what_is_odd_is_told(made: VideoStore, tmp_path: Path) -> None:
     said = "\n".join(content(root)[1][1])
     for words in (
         "fixations of no video with density maps: c.csv",
-        "frames of maps are counted from 0 (video 'a' has number 0); --ground_truth_first_frame=1 if not",
+        "frames of maps are counted from 0 (video 'a' has number 0)\n",
+        "frames of fixations are counted from 0 (video 'a' has number 0); --ground_truth_first_frame=1 if not",
         "1 constant density maps, for which most metrics do not exist: a, frames 1",
         "1 density maps that are zero in frames with fixations: the two contradict each other: a, frames 2",
         "5 density maps of frames without fixations (made of several frames, or are fixations missing?): a, frames 3; "
