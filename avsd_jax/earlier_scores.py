@@ -13,7 +13,12 @@ _ASIDE = "earlier"
 
 
 def check_same(
-    out: Path, dataset: str, splits: Sequence[str], predictions: Sequence[str | Path], protocol: str
+    out: Path,
+    dataset: str,
+    splits: Sequence[str],
+    predictions: Sequence[str | Path],
+    protocol: str,
+    ground_truth: str | Path | None = None,
 ) -> None:
     """Sees to it that a folder holds no scores, or those of an earlier run of the same evaluation.
 
@@ -28,6 +33,7 @@ def check_same(
             "splits": record["dataset"]["splits"],
             "predictions": list(dict.fromkeys(os.path.realpath(part["folder"]) for part in record["predictions"])),
             "protocol": record["protocol"]["name"],
+            "ground truth": record["dataset"].get("options", {}).get("folder", "") if ground_truth else "",
         }
     except (OSError, ValueError, KeyError, TypeError):
         return  # nothing, or nothing that anybody could miss
@@ -39,6 +45,8 @@ def check_same(
         "splits": there["splits"] == list(splits),
         "predictions": given in (there["predictions"], deeper),
         "protocol": _base(there["protocol"]) == _base(protocol),
+        # Two folders of one name are two datasets.
+        "ground truth": not ground_truth or os.path.realpath(there["ground truth"]) == os.path.realpath(ground_truth),
     }
     for what, agrees in same.items():
         if not agrees:

@@ -17,7 +17,6 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -27,9 +26,13 @@ import jax
 import numpy as np
 
 from avsd_jax import (
+    bounds,
     datasets,
     earlier_scores,
+    evaluation_inputs,
+    evaluation_rows,
     extra_metrics,
+    ground_truth_folder,
     map_checks,
     prediction_folders,
     protocols,
@@ -38,13 +41,10 @@ from avsd_jax import (
     undefined_scores,
 )
 from avsd_jax.cli import run as run_command
-from avsd_jax.data import set_names
-from avsd_jax.data.dataset_digest import dataset_digest
-from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
+from avsd_jax.evaluation_inputs import Split
 from avsd_jax.evaluators.summary import Frames, summarise
 from avsd_jax.map_files import colour
-from avsd_jax.prediction_folders import PredictionFolder
 from avsd_jax.protocols import Protocol
 from avsd_jax.scoring_jobs import Job, code, digest
 from avsd_jax.whole_files import make_folder
@@ -53,20 +53,13 @@ PRECISIONS = ("float64", "float32")
 _LONGEST_NAME = 200  # file systems allow 255 bytes
 
 
-@dataclass(frozen=True)
-class Split:
-    """A split with the predictions to score on it."""
-
-    name: str
-    store: VideoStore
-    found: PredictionFolder
-
-
 def evaluate(
     predictions: Sequence[str | Path],
-    dataset: str,
+    dataset: str | None,
     splits: Sequence[str] = ("test",),
     *,
+    ground_truth: str | Path | None = None,
+    ground_truth_first_frame: int | None = None,
     data_dir: str | Path = datasets.DEFAULT_DATA_DIR,
     protocol: Protocol | str = protocols.NATIVE,
     out: str | Path,
@@ -78,14 +71,17 @@ def evaluate(
     colour_maps: str = colour.REFUSE,
     other_forms: bool = False,
     undefined: str | None = None,
+    with_bounds: bool = False,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Scores folders of predictions and writes the result.
 
     Args:
         predictions: a folder per split, or one for all.
-        dataset: `name` or `name/config`, in any case, prepared in `data_dir`.
+        dataset: `name` or `name/config`, in any case, prepared in `data_dir`; None with `ground_truth`.
         splits: names of splits. Their videos are pooled, or their means averaged, as the protocol says.
+        ground_truth: a folder of ground truth in the place of a dataset, see `ground_truth_folder`.
+        ground_truth_first_frame: 0 or 1, what that folder's numbers of frames count from; None: read off them.
         data_dir: folder of prepared datasets.
         protocol: how to score, or the name of one of `protocols.PROTOCOLS`.
         out: folder to write to; made if missing. Finished videos in it are not scored again, unless something that
@@ -99,6 +95,7 @@ def evaluate(
             protocol's own rule.
         metrics: other metrics than the protocol's, see `extra_metrics.with_metrics`.
         pool: other negatives of the s-AUC than the protocol's, see `Protocol.pool`.
+        with_bounds: score chance, the centre and one human on the same frames.
         progress: show a bar on stderr.
 
     Returns:
@@ -106,14 +103,15 @@ def evaluate(
         what the predictions were scored against), `predictions` (folder, split, layout, encoding, ...), `protocol`,
         `precision`, `join`, `coverage` (frames scored, missing, unscored, beyond), `missing` (videos, frames by video),
         `undefined` (frames by metric that have no score because of their map), `maps` (how they were read, remarks),
-        what `evaluators.summary.summarise` says, `versions` and `seconds`.
+        what `evaluators.summary.summarise` says, `versions` and `seconds`; and if asked `bounds`, see `bounds.summary`.
 
     Raises:
         InputError: data or predictions are missing, damaged or not to be told apart; nobody watched the videos; an
             argument is none of its choices; or `out` cannot be written to.
     """
     started = time.monotonic()
-    dataset, out = _dataset_name(dataset), Path(out)
+    given = evaluation_inputs.sources(dataset, splits, data_dir, ground_truth, ground_truth_first_frame)
+    dataset, splits, out = given[0].dataset, [source.split for source in given], Path(out)
     protocol = protocols.get(protocol) if isinstance(protocol, str) else protocol
     protocol = extra_metrics.with_pool(extra_metrics.with_metrics(protocol, metrics), pool)
     protocol = undefined_scores.with_rule(protocol, undefined)
@@ -121,15 +119,16 @@ def evaluate(
         raise InputError(f"unknown precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
     if workers < 1:
         raise InputError(f"workers={workers}: give 1 or more")
-    earlier_scores.check_same(out, dataset, splits, predictions, protocol.name)
+    earlier_scores.check_same(out, dataset, splits, predictions, protocol.name, ground_truth)
     earlier_scores.set_aside(out)
     reading = {"first_frame": first_frame, "colour_maps": colour_maps, "other_forms": other_forms}
-    parts = _open(predictions, dataset, splits, data_dir, reading)
-    source = _dataset_record(dataset, splits, data_dir)
+    parts = evaluation_inputs.open_splits(predictions, given, reading)
+    source, files, told = evaluation_inputs.dataset_record(parts)
+    stamp = digest([source, files])
     jobs = {
         (part.name, video): job
         for part in parts
-        for video, job in _jobs(part, source, (dataset, part.name, str(data_dir)), protocol, precision, out)
+        for video, job in _jobs(part, stamp, protocol, precision, out, with_bounds)
     }
     make_folder(out)  # fails here, before the long work
     done = scoring_jobs.run(list(jobs.values()), workers, progress)
@@ -139,30 +138,28 @@ def evaluate(
     maps = {video: result["maps"] for video, result in seen.items()}
     map_checks.check_upright(maps)
     lacking = undefined_scores.count(seen, protocol)
-    rows = [row for part in parts for row in _rows(part, results, protocol)]
+    rows = [row for part in parts for row in evaluation_rows.rows(part, results, protocol)]
     record = {
-        "dataset": {
-            "name": dataset,
-            "version": source["version"],
-            "splits": list(splits),
-            "digest": source["digest"],
-            "options": source["settings"],
-        },
-        "ground_truth": _ground_truth(results, several=len(parts) > 1),
+        "dataset": source,
+        "ground_truth": evaluation_rows.ground_truth(results, several=len(parts) > 1),
         "predictions": [_part_record(part, protocol) for part in parts],
         **_summary(rows, dataset, list(splits), protocol),
         "precision": precision,
-        "coverage": _coverage(rows, results),
-        "missing": _missing(rows, several),
+        "coverage": evaluation_rows.coverage(rows, results),
+        "missing": evaluation_rows.missing(rows, several),
         "undefined": lacking,
         "maps": {
             "colour_maps": colour_maps,
             "other_forms": "read" if other_forms else "refuse",
-            "remarks": [remark for part in parts for remark in part.found.remarks] + map_checks.remarks(maps),
+            "remarks": told + [remark for part in parts for remark in part.found.remarks] + map_checks.remarks(maps),
         },
         "versions": {name: metadata.version(name) for name in ("avsd-jax", "jax", "numpy")},
         "seconds": round(time.monotonic() - started, 3),
     }
+    if with_bounds:
+        record["bounds"] = bounds.summary(
+            rows, results, protocol.metrics, lambda own: _summary(own, dataset, list(splits), protocol)
+        )
     score_files.write(out, record, rows)
     earlier_scores.forget(out)
     return record
@@ -173,80 +170,40 @@ def evaluate(
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _dataset_name(dataset: str) -> str:
-    """A dataset's own spelling, where only the case differs.
-
-    Raises:
-        InputError: several are named.
-    """
-    members = set_names.members(dataset)
-    if len(members) > 1:
-        raise InputError(
-            f"{dataset!r} names {len(members)} datasets: score one a call, {', '.join(members[:-1])} or {members[-1]}, "
-            "each with predictions of its own"
-        )
-    name, slash, config = members[0].partition("/")
-    known = {each.lower(): each for each in datasets.names()}
-    return known.get(name.lower(), name) + slash + config
-
-
-def _open(
-    predictions: Sequence[str | Path],
-    dataset: str,
-    splits: Sequence[str],
-    data_dir: str | Path,
-    reading: Mapping[str, Any],
-) -> list[Split]:
-    if len(set(splits)) < len(splits) or not splits:
-        raise InputError(f"splits {', '.join(splits) or '(none)'}: give each once")
-    if len(predictions) not in (1, len(splits)):
-        raise InputError(
-            f"{len(predictions)} folders of predictions for {len(splits)} splits: give one each, or one for all"
-        )
-    parts = []
-    for folder, split in zip(list(predictions) * (len(splits) // len(predictions)), splits, strict=True):
-        store = VideoStore.open(dataset, split, data_dir)
-        store.check_watched("score on a set that somebody watched")
-        lengths = {video.id: video.num_frames for video in store.videos}
-        sizes = {video.id: (video.map_height, video.map_width) for video in store.videos}
-        parts.append(Split(split, store, prediction_folders.find(folder, dataset, lengths, sizes=sizes, **reading)))
-    return parts
-
-
-def _dataset_record(dataset: str, splits: Sequence[str], data_dir: str | Path) -> dict[str, Any]:
-    """What tells one build of a dataset from another."""
-    builder = datasets.open_builder(dataset, data_dir)
-    info = builder.info
-    files = [Path(path) for split in splits for path in info.splits[split].filepaths]
-    return {
-        "name": dataset,
-        "version": str(info.version),
-        "settings": dict(info.metadata["settings"]),
-        "digest": dataset_digest(str(builder.data_path)),
-        "files": [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files],
-    }
-
-
 def _jobs(
-    part: Split,
-    source: Mapping[str, Any],
-    arguments: tuple[str, str, str],
-    protocol: Protocol,
-    precision: str,
-    out: Path,
+    part: Split, stamp: str, protocol: Protocol, precision: str, out: Path, with_bounds: bool
 ) -> Iterator[tuple[str, Job]]:
     """A job per video that has predictions."""
-    stamp = digest(source)
     for number, video in enumerate(part.store.videos):
         if video.id not in part.found.videos:
             continue
         maps = part.found.videos[video.id]
         # The protocol's fields that decide averages only are in it too: cheaper to score again than to reason.
-        deciding = [code(), stamp, part.name, video.to_json(), protocol.as_record(), precision, maps.fingerprint()]
+        deciding = [
+            code(),
+            stamp,
+            part.name,
+            video.to_json(),
+            protocol.as_record(),
+            precision,
+            maps.fingerprint(),
+            with_bounds,
+        ]
         target = out / "videos" / quote(part.name, safe="") / f"{quote(video.id, safe=' ')}.json"
         yield (
             video.id,
-            Job(arguments, stamp, number, maps, protocol, precision, target, digest(deciding), video.num_frames),
+            Job(
+                part.source,
+                stamp,
+                number,
+                maps,
+                protocol,
+                precision,
+                target,
+                digest(deciding),
+                video.num_frames,
+                with_bounds,
+            ),
         )
 
 
@@ -265,28 +222,6 @@ def _part_record(part: Split, protocol: Protocol) -> dict[str, Any]:
 # ---------------------------------------------------------------------------------------------------------------------
 # What came of it
 # ---------------------------------------------------------------------------------------------------------------------
-
-
-def _rows(
-    part: Split, results: Mapping[tuple[str, str], Mapping[str, Any]], protocol: Protocol
-) -> Iterator[dict[str, Any]]:
-    """A row per frame of a split; see `score_files.write`."""
-    for number, video in enumerate(part.store.videos):
-        result = results.get((part.name, video.id), {"frames": []})
-        place = {frame: i for i, frame in enumerate(result["frames"])}
-        penalties = undefined_scores.penalties(
-            result.get("undefined", {}), video.map_height * video.map_width, protocol
-        )
-        for frame, label in enumerate(part.store.avc_label(number)):
-            row = {"split": part.name, "video": video.id, "frame": frame, "label": int(label)}
-            if frame in place:
-                scores = {m: result["scores"][m][place[frame]] for m in protocol.metrics}
-                yield row | {"status": "scored"} | scores | penalties.get(frame, {})
-            elif frame < protocol.unscored_start:
-                yield row | {"status": "unscored"}
-            else:
-                zero = dict.fromkeys(protocol.metrics, 0.0) if protocol.missing == "zero" else {}
-                yield row | {"status": "missing"} | zero
 
 
 def _summary(
@@ -314,34 +249,6 @@ def _summary(
     }
 
 
-def _ground_truth(results: Mapping[tuple[str, str], Mapping[str, Any]], several: bool) -> dict[str, Any]:
-    """Digests of what was scored against: of each video with predictions, and of all of them together."""
-    videos = {f"{split}/{video}" if several else video: r["ground_truth"] for (split, video), r in results.items()}
-    return {"digest": digest(videos), "videos": videos}
-
-
-def _coverage(rows: Sequence[Mapping[str, Any]], results: Mapping[Any, Mapping[str, Any]]) -> dict[str, int]:
-    counts = {status: sum(row["status"] == status for row in rows) for status in ("scored", "missing", "unscored")}
-    return counts | {"beyond": sum(result["beyond"] for result in results.values())}
-
-
-def _missing(rows: Sequence[Mapping[str, Any]], several: bool) -> dict[str, Any]:
-    """Videos without any scored frame, and the missing frames of the others as ranges."""
-    by_video: dict[str, dict[str, list[int]]] = {}
-    for row in rows:
-        name = f"{row['split']}/{row['video']}" if several else row["video"]
-        by_video.setdefault(name, {}).setdefault(row["status"], []).append(row["frame"])
-    lacking = {name: found for name, found in by_video.items() if "missing" in found}
-    return {
-        "videos": [name for name, found in lacking.items() if "scored" not in found],
-        "frames": {
-            name: map_checks.ranges(found["missing"], most=len(found["missing"]))
-            for name, found in lacking.items()
-            if "scored" in found
-        },
-    }
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Command line
 # ---------------------------------------------------------------------------------------------------------------------
@@ -355,7 +262,13 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--predictions", required=True, metavar="DIR[,DIR...]", help="a folder per split, or one")
-    parser.add_argument("--dataset", required=True, help="NAME or NAME/CONFIG, see python -m avsd_jax.datasets list")
+    parser.add_argument("--dataset", help="NAME or NAME/CONFIG, see python -m avsd_jax.datasets list")
+    parser.add_argument(
+        "--ground_truth", metavar="FOLDER", help="density maps and fixations in a folder, in the place of --dataset"
+    )
+    parser.add_argument(
+        ground_truth_folder.FLAG, type=int, choices=(0, 1), help="what its numbers count from (default: read off)"
+    )
     parser.add_argument("--split", default="test", metavar="NAME[,NAME...]", help="splits to score (default: test)")
     parser.add_argument("--data_dir", default=datasets.DEFAULT_DATA_DIR, help="folder of prepared datasets")
     parser.add_argument("--protocol", default="native", help=f"one of {', '.join(protocols.PROTOCOLS)}")
@@ -382,6 +295,9 @@ def _parser() -> argparse.ArgumentParser:
         "--undefined",
         choices=tuple(undefined_scores.RULES),
         help="frames without a score because of their map (default: the protocol's rule; it is omit in all)",
+    )
+    parser.add_argument(
+        "--bounds", action="store_true", help="also score chance, the centre and one human against the others"
     )
     return parser
 
@@ -413,12 +329,17 @@ def _shown(args: argparse.Namespace) -> str:
 
 def _evaluate_command_line(args: argparse.Namespace) -> None:
     predictions, splits = args.predictions.split(","), args.split.split(",")
-    dataset = _dataset_name(args.dataset)
-    out = Path(args.out) if args.out else default_out(predictions, dataset, splits, _shown(args))
+    given = evaluation_inputs.sources(
+        args.dataset, splits, args.data_dir, args.ground_truth, args.ground_truth_first_frame
+    )
+    names = [source.split for source in given]
+    out = Path(args.out) if args.out else default_out(predictions, given[0].dataset, names, _shown(args))
     record = evaluate(
         predictions,
-        dataset,
+        args.dataset,
         splits,
+        ground_truth=args.ground_truth,
+        ground_truth_first_frame=args.ground_truth_first_frame,
         data_dir=args.data_dir,
         protocol=args.protocol,
         out=out,
@@ -430,6 +351,7 @@ def _evaluate_command_line(args: argparse.Namespace) -> None:
         colour_maps=args.colour_maps,
         other_forms=args.other_forms == "read",
         undefined=args.undefined,
+        with_bounds=args.bounds,
     )
     print(score_files.markdown(record).split("## How it was made")[0].strip())
     for name in record["missing"]["videos"]:

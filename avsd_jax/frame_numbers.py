@@ -30,6 +30,7 @@ def counting(
     num_frames: Mapping[str, int],
     usage: int | None = None,
     told: int | None = None,
+    flag: str = "--first_frame",
 ) -> Counting:
     """Returns what the numbers of a folder count from.
 
@@ -39,12 +40,13 @@ def counting(
         num_frames: video id -> number of its frames.
         usage: what names of this kind usually count from; None: nothing is known.
         told: what the user says.
+        flag: the option by which the user says so.
 
     Raises:
-        InputError: videos contradict each other, or nothing tells; the message names --first_frame.
+        InputError: videos contradict each other, or nothing tells; the message names the option.
     """
     if told is not None:
-        return Counting(told, f"--first_frame={told} says so")
+        return Counting(told, f"{flag}={told} says so")
     zero = [video for video, found in numbers.items() if 0 in found]
     last = [video for video, found in numbers.items() if 0 not in found and num_frames[video] in found]
     one = [video for video, found in numbers.items() if found and min(found) == 1 and video not in last]
@@ -53,7 +55,7 @@ def counting(
         why = f"has number {num_frames[other]} and no 0" if last else "begins with number 1"
         raise InputError(
             f"{where}: video {zero[0]!r} counts frames from 0 (it has number 0) and {other!r} seems to count from 1 "
-            f"(it {why}): number them alike, or say --first_frame=0 or --first_frame=1 for all"
+            f"(it {why}): number them alike, or say {flag}=0 or {flag}=1 for all"
         )
     if zero:
         return Counting(0, f"video {zero[0]!r} has number 0")
@@ -64,6 +66,6 @@ def counting(
         raise InputError(
             f"{where}: do the files' numbers count frames from 0 or from 1? No video has a number 0, nor one equal to "
             f"its number of frames ({video!r} has numbers {min(found)} to {max(found)} of {num_frames[video]} frames): "
-            "say --first_frame=0 or --first_frame=1"
+            f"say {flag}=0 or {flag}=1"
         )
     return Counting(usage, "as names of this kind do; no number says otherwise")

@@ -130,7 +130,7 @@ def remarks(seen: Mapping[str, Mapping[str, Any]]) -> list[str]:
     for kind, words in reasons.items():
         frames = {video: record[kind] for video, record in seen.items() if record[kind]}
         if frames:
-            said.append(f"{sum(map(len, frames.values()))} {words}: {_where(frames)}")
+            said.append(f"{sum(map(len, frames.values()))} {words}: {where(frames)}")
     shapes: Counter[str] = Counter()
     conversions: Counter[str] = Counter()
     for record in seen.values():
@@ -150,7 +150,8 @@ def remarks(seen: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return said
 
 
-def _where(frames: Mapping[str, Sequence[int]]) -> str:
+def where(frames: Mapping[str, Sequence[int]]) -> str:
+    """Returns where frames are, in words, of at most a few videos."""
     parts = [f"{video}, frames {ranges(numbers)}" for video, numbers in list(frames.items())[:_MOST_VIDEOS]]
     return "; ".join(parts) + _rest(frames)
 

@@ -149,6 +149,36 @@ def find(
     raise contents.no_predictions(root, dataset, sorted(num_frames), () if other_forms else contents.OTHERS)
 
 
+def survey(base: Path, ids: Sequence[str]) -> tuple[dict[str, int], dict[str, set[int]]]:
+    """Returns how many maps each video of a folder has, and the numbers of those that are numbered.
+
+    Raises:
+        InputError: a file is damaged, or two maps have one number.
+    """
+    counts: dict[str, int] = {}
+    numbers: dict[str, set[int]] = {}
+    files = contents.files_by_name(base)
+    for video in ids:
+        entry = _look(base / video, files.get(contents.composed(video), ()), other_forms=True)
+        if entry is None:
+            continue
+        single = _layout(base, video, entry) not in VOLUMES
+        if single:
+            numbers[video] = set(next(iter(entry.singles.values())))
+            counts[video] = len(numbers[video])
+            continue
+        for path in next(iter(entry.volumes.values())):
+            if path.suffix.lower() in videos.SUFFIXES:
+                raise InputError(f"{path} is a video, whose levels are not exact: write pictures or arrays")
+            found = arrays.frame_numbers(path)
+            counts[video] = counts.get(video, 0) + sum(
+                1 for _ in arrays.read_volume(path, arrays.Expected(), colour.REFUSE, Counter())
+            )
+            if found is not None:
+                numbers.setdefault(video, set()).update(found.tolist())
+    return counts, numbers
+
+
 def read(video: VideoMaps, notes: Counter[str] | None = None) -> Iterator[tuple[int, Num[np.ndarray, "h w"], bool]]:
     """Yields (frame, map, whether it came from a picture), one map in memory at a time.
 

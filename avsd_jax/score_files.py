@@ -115,6 +115,8 @@ def markdown(record: Mapping[str, Any]) -> str:
         f"In brackets: {100 * interval['level']:.0f} % intervals, {interval['method']} ({interval['resamples']} draws, "
         f"seed {interval['seed']}). Arrows point to better values.{few([record['counts']['videos']['all']])}\n"
     )
+    if "bounds" in record:
+        sections += [_bounds(record, key) for key in titles if key in record]
     if published.table4(record["dataset"]["name"]):
         sections.append(_published(record))
     sections.append(_how(record))
@@ -175,6 +177,26 @@ def _scores(record: Mapping[str, Any], key: str) -> str:
         columns[name].append(str(cells))
     fate = undefined_scores.FATES[undefined["rule"]]
     return table(columns) + f"\n**Frames without a score because of their map**, in the last row: {fate}.\n"
+
+
+def _bounds(record: Mapping[str, Any], key: str) -> str:
+    """The model's scores between what is known without it."""
+    rows: dict[str, tuple[str, Mapping[str, Any]]] = {
+        "**scored maps**": (str(record["counts"]["frames"]["all"]), record)
+    }
+    rows |= {name: (str(bound.get("frames", "-")), bound) for name, bound in record["bounds"].items()}
+    columns = {"": list(rows), "frames": [frames for frames, _ in rows.values()]}
+    for metric in record["protocol"]["metrics"]:
+        columns[arrow(metric)] = [
+            bracketed(row[key]["all"][metric], row["intervals"][key]["all"][metric]) if key in row else "-"
+            for _, row in rows.values()
+        ]
+    title = "mean over videos" if key == "scores" else "mean over frames"
+    lines = [
+        f"- {name}: " + (f"**not available**, {bound['missing']}" if "missing" in bound else bound["how"]) + "."
+        for name, bound in record["bounds"].items()
+    ]
+    return f"## Bounds, all frames, {title}\n\n{table(columns)}\n" + "\n".join(lines) + "\n"
 
 
 def _published(record: Mapping[str, Any]) -> str:

@@ -22,9 +22,9 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from avsd_jax import prediction_folders
-from avsd_jax.data.store import VideoStore
+from avsd_jax import bounds, prediction_folders
 from avsd_jax.errors import InputError
+from avsd_jax.evaluation_inputs import Source
 from avsd_jax.evaluators.scorer import Predicted, Scorer
 from avsd_jax.map_checks import MapChecks
 from avsd_jax.prediction_folders import VideoMaps
@@ -44,6 +44,10 @@ _DECIDING = (
     "map_files",
     "map_checks.py",
     "frame_numbers.py",
+    "ground_truth_folder.py",
+    "data/fixation_maps.py",
+    "data/density.py",
+    "bounds.py",
     "data/mat_files.py",
     "media.py",
     "scoring_jobs.py",
@@ -55,16 +59,17 @@ class Job:
     """One video to score, as a worker process gets it.
 
     Attributes:
-        source: arguments of `VideoStore.open`.
+        source: where the ground truth is.
         stamp: digest of the dataset's files, for whoever rebuilds them while a process holds the store.
         video: its number in the store.
         maps: its predictions.
         target: the file to write.
         fingerprint: digest of all that decides the result.
         frames: length of the video, for the progress bar.
+        bounds: score chance, the centre and one human beside it.
     """
 
-    source: tuple[str, str, str]
+    source: Source
     stamp: str
     video: int
     maps: VideoMaps
@@ -73,6 +78,7 @@ class Job:
     target: Path
     fingerprint: str
     frames: int
+    bounds: bool = False
 
 
 def digest(value: Any) -> str:
@@ -166,7 +172,7 @@ def score_video(job: Job) -> dict[str, Any]:
         `fingerprint`; `frames`: numbers of the frames scored; `scores`: metric -> value per frame, None where there is
         none; `undefined`: metric -> frames that have no such score because of their map, and not because of their
         ground truth; `beyond`: predictions past the video's end; `ground_truth`: a
-        digest of it; `maps`: what `MapChecks.as_record` says.
+        digest of it; `maps`: what `MapChecks.as_record` says; and if asked `bounds`: what `bounds.of_video` says.
 
     Raises:
         InputError: a prediction is damaged, not grey or not finite, or a frame has two.
@@ -202,12 +208,14 @@ def score_video(job: Job) -> dict[str, Any]:
         "undefined": {m: sorted(f for f, metric in blamed if metric == m) for m in job.protocol.metrics},
         "maps": seen,
     }
+    if job.bounds:
+        result["bounds"] = bounds.of_video(scorer, job.video, frames)
     write_json(job.target, result)
     return result
 
 
 @functools.lru_cache(maxsize=4)
-def _scorer(source: tuple[str, str, str], stamp: str, protocol: Protocol, precision: str) -> Scorer:
+def _scorer(source: Source, stamp: str, protocol: Protocol, precision: str) -> Scorer:
     """One per split and process."""
     del stamp
-    return Scorer(VideoStore.open(*source), protocol, precision)
+    return Scorer(source.open(), protocol, precision)

@@ -59,8 +59,12 @@ class Unwatched(VideoStore):
 
     def fixations(self, video: int, index: int) -> Float32[np.ndarray, "n 2"]:
         """None, whatever the frame."""
+        return self.viewer_rows(video, index)[:, 1:]
+
+    def viewer_rows(self, video: int, index: int) -> Float32[np.ndarray, "n 3"]:
+        """None, whatever the frame."""
         del video, index
-        return np.zeros((0, 2), np.float32)
+        return np.zeros((0, 3), np.float32)
 
 
 def unwatched(store: VideoStore) -> Unwatched:

@@ -152,9 +152,18 @@ class VideoStore:
             IndexError: the video has no such frame.
             InputError: the file is damaged.
         """
+        return self.viewer_rows(video, index)[:, 1:]
+
+    def viewer_rows(self, video: int, index: int) -> Float32[np.ndarray, "n 3"]:
+        """As `fixations`, with who looked: (viewer, x, y); the viewer is -1 where the dataset does not say.
+
+        Raises:
+            IndexError: the video has no such frame.
+            InputError: the file is damaged.
+        """
         rows = self._chunk_of_frame(video, index).fixations
         low, high = np.searchsorted(rows[:, 0], [index, index + 1])
-        return rows[low:high, 2:]
+        return rows[low:high, 1:]
 
     def avc_label(self, video: int) -> Int8[np.ndarray, " n"]:
         """Label per frame of a video: 1 consistent, 0 inconsistent, -1 unlabelled. Reads no record."""

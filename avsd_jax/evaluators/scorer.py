@@ -60,8 +60,14 @@ class Scorer:
     def __init__(self, store: VideoStore, protocol: Protocol = NATIVE, precision: str = "float32"):
         self.store = store
         self.protocol = protocol
+        self.precision = precision
         self._double = precision == "float64"
         self._truth = GroundTruth(store)
+
+    @property
+    def truth(self) -> GroundTruth:
+        """The ground truth that maps are scored against."""
+        return self._truth
 
     def stream(self, maps: Iterable[Predicted]) -> Iterator[tuple[Predicted, dict[str, float]]]:
         """Scores maps as they come; yields each with {metric: value}, in their order, NaN where there is none."""
@@ -101,7 +107,7 @@ class Scorer:
         if not row.stored:
             index = self.store.videos[row.video]
             values = encode(values, (index.height, index.width), self.protocol)
-        values = _as_levels(values)
+        values = as_levels(values)
         if values.dtype not in (np.uint8, np.uint16, np.float64):
             values = values.astype(np.float32)
         if values is row.values:
@@ -145,7 +151,7 @@ class Scorer:
         return [{name: float(v[i]) for name, v in columns.items()} for i in range(len(chunk))]
 
 
-def _as_levels(values: Num[np.ndarray, "h w"]) -> Num[np.ndarray, "h w"]:
+def as_levels(values: Num[np.ndarray, "h w"]) -> Num[np.ndarray, "h w"]:
     """The levels of a picture that was stored as other numbers; a map that is no picture stays as it is.
 
     A picture of 8 bits is known by its values, all of which are k or, correctly rounded, k / 255 (of 16 bits:
