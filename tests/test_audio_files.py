@@ -1,6 +1,7 @@
 """Audio files of datasets: held against the video's length, and refused where they are not what a header says."""
 
 import pathlib
+import re
 import struct
 
 import numpy as np
@@ -62,11 +63,11 @@ def test_the_length_is_held_against_the_videos(tmp_path, audio, video, verdict):
         (SAMPLE_RATE, 2_000_000_000, "a.wav says 2000000000 samples per second"),
         (SAMPLE_RATE, 4_000_000_000, "a.wav cannot be read"),
         (SAMPLE_RATE, 0, "a.wav cannot be read"),
-        (SAMPLE_RATE, RATE // 2, "a.wav has 2.00 s of audio (11025 Hz) for 1.00 s of video"),
-        (SAMPLE_RATE, 2 * RATE, "a.wav has 0.50 s of audio (44100 Hz) for 1.00 s of video"),
+        (SAMPLE_RATE, RATE // 2, "a.wav has 2.00 s of audio \\(11025 Hz\\) for 1.00 s of video"),
+        (SAMPLE_RATE, 2 * RATE, "a.wav has 0.50 s of audio \\(44100 Hz\\) for 1.00 s of video"),
         (CHANNELS, 0, "a.wav has no sound track"),
         (CHANNELS, 100, "a.wav says 100 channels"),
-        (CHANNELS, 65_535, "a.wav has no sound track"),
+        (CHANNELS, 65_535, "a.wav has no sound track|a.wav says 65535 channels"),  # by FFmpeg's version
         (BITS, 0, "a.wav has no sound track"),
         (BITS, 64, "a.wav has 0.25 s of audio"),
         (DATA_LENGTH, 4410, "a.wav has 0.10 s of audio"),
@@ -80,7 +81,7 @@ def test_a_header_that_cannot_be_true_is_refused(tmp_path, field, value, message
     struct.pack_into(field[1], data, field[0], value)
     path.write_bytes(data)
     notes = said(path, 1.0)
-    assert notes == [] if message is None else message in notes[0]
+    assert notes == [] if message is None else re.search(message, notes[0])
 
 
 def test_a_file_without_samples_is_refused(tmp_path):

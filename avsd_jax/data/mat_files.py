@@ -42,8 +42,9 @@ def load(path: Path) -> dict[str, np.ndarray]:
     _check_sizes(content, path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # such as scipy's "duplicate variable name": one would hide the other
-            variables = scipy.io.loadmat(io.BytesIO(content))
+            # Such as "duplicate variable name": one would hide the other.
+            warnings.simplefilter("error", scipy.io.matlab.MatReadWarning)
+            variables = scipy.io.loadmat(io.BytesIO(content), spmatrix=False)
     except NotImplementedError as error:
         raise InputError(f"{path} is a MATLAB 7.3 file: save it with -v7") from error
     # scipy has no one exception for damaged files; these were seen on truncated and garbled ones.
@@ -91,7 +92,7 @@ def _check_sizes(content: bytes, path: Path) -> None:
             )
 
 
-def _full(value: np.ndarray | scipy.sparse.spmatrix, where: str) -> np.ndarray:
+def _full(value: np.ndarray | scipy.sparse.sparray, where: str) -> np.ndarray:
     """A variable as an array, also where MATLAB saved it as a sparse matrix."""
     if not scipy.sparse.issparse(value):
         return value
