@@ -9,6 +9,7 @@ from pathlib import Path
 from avsd_jax.errors import InputError, storage_error
 
 _FILES = ("scores.json", "scores.csv", "scores.md")
+_PAGES = "pages"
 _ASIDE = "earlier"
 
 
@@ -56,10 +57,14 @@ def _base(protocol: str) -> str:
 def set_aside(out: Path) -> None:
     """Moves the earlier scores to a folder of their own: if this run fails, they do not pass for its result."""
     present = [out / name for name in _FILES if (out / name).exists()]
+    if present and (out / _PAGES / "index.html").is_file():
+        present.append(out / _PAGES)
     if not present:
         return
     try:
         (out / _ASIDE).mkdir(exist_ok=True)
+        if out / _PAGES in present and (out / _ASIDE / _PAGES).exists():
+            shutil.rmtree(out / _ASIDE / _PAGES)  # a folder replaces no other
         for path in present:
             os.replace(path, out / _ASIDE / path.name)
     except OSError as error:

@@ -6,6 +6,7 @@ understood. Into `--out` go
     scores.json    the record: scores by group with confidence intervals, every choice of the protocol, what is missing
     scores.csv     every frame
     scores.md      a page to read; for the six audio-visual sets with the survey's published rows beside
+    pages/         with --pages: index.html and a page per video, with frames, maps and scores over time
     videos/        a file per finished video: a run that was killed continues from there
 
 Several models of one comparison by folds are given as `--predictions=DIR1,DIR2,DIR3 --split=test_1,test_2,test_3`.
@@ -36,6 +37,7 @@ from avsd_jax import (
     score_files,
     scoring_jobs,
     undefined_scores,
+    video_pages,
 )
 from avsd_jax.cli import run as run_command
 from avsd_jax.data import set_names
@@ -78,6 +80,7 @@ def evaluate(
     colour_maps: str = colour.REFUSE,
     other_forms: bool = False,
     undefined: str | None = None,
+    pages: bool = False,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Scores folders of predictions and writes the result.
@@ -99,6 +102,7 @@ def evaluate(
             protocol's own rule.
         metrics: other metrics than the protocol's, see `extra_metrics.with_metrics`.
         pool: other negatives of the s-AUC than the protocol's, see `Protocol.pool`.
+        pages: also write a page per video, see `video_pages`.
         progress: show a bar on stderr.
 
     Returns:
@@ -164,6 +168,9 @@ def evaluate(
         "seconds": round(time.monotonic() - started, 3),
     }
     score_files.write(out, record, rows)
+    if pages:
+        model = video_pages.Model(out.name, score_files.load(out), {part.name: part.found for part in parts})
+        video_pages.write(out, [model], {part.name: part.store for part in parts})
     earlier_scores.forget(out)
     return record
 
@@ -383,6 +390,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=tuple(undefined_scores.RULES),
         help="frames without a score because of their map (default: the protocol's rule; it is omit in all)",
     )
+    parser.add_argument("--pages", action="store_true", help="also write pages/index.html, a page per video")
     return parser
 
 
@@ -430,6 +438,7 @@ def _evaluate_command_line(args: argparse.Namespace) -> None:
         colour_maps=args.colour_maps,
         other_forms=args.other_forms == "read",
         undefined=args.undefined,
+        pages=args.pages,
     )
     print(score_files.markdown(record).split("## How it was made")[0].strip())
     for name in record["missing"]["videos"]:
@@ -442,6 +451,8 @@ def _evaluate_command_line(args: argparse.Namespace) -> None:
         fate = undefined_scores.FATES[record["undefined"]["rule"]]
         print(f"warning: frames without a score because of their map: {counted} ({fate})", file=sys.stderr)
     print(f"\nscores: {out / 'scores.md'}")
+    if args.pages:
+        print(f"pages: {out / 'pages' / 'index.html'}")
 
 
 if __name__ == "__main__":
