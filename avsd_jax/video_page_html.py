@@ -120,7 +120,7 @@ def index_page(
     for video in videos:
         link = f'<a href="{escape(quote(video.file))}">{escape(video.name)}</a>'
         scores = [number(mean) for m in metrics for mean in video.means(m)]
-        rows.append([link, str(len(video.frames)), _band(video, 0, 120, 120, 10), *scores])
+        rows.append([link, str(len(video.frames)), _band(video, 120, 10), *scores])
     body = [
         f"<h1>{escape(', '.join(models))}: {len(videos)} videos</h1>",
         f'<p class="faint">{escape(about)} Means over the scored frames of each video; worst {escape(metrics[0])} '
@@ -215,7 +215,7 @@ def _label_words(labels: Int[np.ndarray, " n"]) -> str:
     return "AVC labels: " + ", ".join(f"{n} frames {name}" for name, n in counts.items() if n)
 
 
-def _rects(labels: Int[np.ndarray, " n"], left: float, right: float, top: float, height: float) -> str:
+def _rects(labels: Int[np.ndarray, " n"], left: int, right: int, top: int, height: int) -> str:
     step = (right - left) / len(labels)
     return "".join(
         f'<rect class="run{label}" x="{left + step * first:.2f}" y="{top}" width="{step * (stop - first):.2f}" '
@@ -224,10 +224,10 @@ def _rects(labels: Int[np.ndarray, " n"], left: float, right: float, top: float,
     )
 
 
-def _band(video: Video, left: float, right: float, width: float, height: float) -> str:
+def _band(video: Video, width: int, height: int) -> str:
     """The AVC labels of a video, as a picture of their own."""
     words = escape(_label_words(video.labels))
-    rects = _rects(video.labels, left, right, 0, height)
+    rects = _rects(video.labels, 0, width, 0, height)
     return f'<svg style="width: {width}px" viewBox="0 0 {width} {height}" role="img" aria-label="{words}">{rects}</svg>'
 
 
@@ -238,8 +238,8 @@ def _chart(video: Video, metric: str, models: Sequence[str], shown: Sequence[int
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
     ticks = pictures.ticks(low, high if high > low else low + 1)
 
-    def x(frame: float) -> float:
-        return _LEFT + frame / max(video.length - 1, 1) * (_RIGHT - _LEFT)
+    def x(frame: int) -> float:
+        return _LEFT + (frame + 0.5) / video.length * (_RIGHT - _LEFT)  # amid its part of the band
 
     def y(value: float) -> float:
         return _BOTTOM - (value - ticks[0]) / (ticks[-1] - ticks[0]) * (_BOTTOM - _TOP)
@@ -292,9 +292,10 @@ def _card(video: Video, card: Card, models: Sequence[str]) -> str:
         _figure(card.truth, f"where people looked in frame {card.frame}", "ground truth"),
     ]
     for i, (model, uri) in enumerate(zip(models, card.maps, strict=True)):
-        scores = ", ".join(f"{m} {_value(values[i, row])}" for m, values in video.scores.items())
-        words = f"map of {model} over frame {card.frame}: {scores}"
-        figures.append(_figure(uri, words, f"<b>{escape(model)}</b><br>{escape(scores)}"))
+        scores = [f"{m} {_value(values[i, row])}" for m, values in video.scores.items()]
+        words = f"map of {model} over frame {card.frame}: {', '.join(scores)}"
+        shown = " ".join(f"<span>{escape(score)}</span>" for score in scores)
+        figures.append(_figure(uri, words, f"<b>{escape(model)}</b><br>{shown}"))
     return (
         f'<li class="card is{label}" id="frame-{card.frame}" data-frame="{card.frame}" data-label="{label}">'
         f'<h3>Frame {card.frame}<span>{LABELS[label]}</span></h3><div class="row">{"".join(figures)}</div></li>'

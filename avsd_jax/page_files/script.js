@@ -15,7 +15,7 @@ function show(wanted) {
   document.getElementById("said").textContent = `frame ${frame}, ${labels[data.labels[row]]}`;
   for (const line of document.querySelectorAll(".cursor")) {
     const { left, right } = line.closest("svg").dataset;
-    const x = +left + (frame / Math.max(data.length - 1, 1)) * (right - left);
+    const x = +left + ((frame + 0.5) / data.length) * (right - left);
     line.setAttribute("x1", x);
     line.setAttribute("x2", x);
     line.style.visibility = "visible";
@@ -40,7 +40,7 @@ for (const svg of document.querySelectorAll("svg[data-left]")) {
   const at = event => {
     const box = svg.getBoundingClientRect(), { left, right, width } = svg.dataset;
     const x = ((event.clientX - box.left) / box.width) * width;
-    return ((x - left) / (right - left)) * (data.length - 1);
+    return ((x - left) / (right - left)) * data.length - 0.5;
   };
   svg.addEventListener("pointermove", event => show(at(event)));
   svg.addEventListener("click", event => open(show(at(event))));
