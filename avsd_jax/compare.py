@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from avsd_jax import compare_many, datasets, same_frames, score_files, significance, video_pages
+from avsd_jax import compare_many, same_frames, score_files, significance
 from avsd_jax.cli import run as run_command
 from avsd_jax.errors import InputError
 from avsd_jax.evaluators.paired import paired_differences
@@ -117,9 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", help="folder for compare.json, .md; of several also .csv, .tex (default: print)")
     parser.add_argument("--common_frames", action="store_true", help="compare the frames that all scored")
     parser.add_argument("--pages", action="store_true", help="also write OUT/pages/index.html, a page per video")
-    parser.add_argument(
-        "--data_dir", default=datasets.DEFAULT_DATA_DIR, help="folder of prepared datasets, for --pages"
-    )
+    parser.add_argument("--data_dir", default="data", help="folder of prepared datasets, for --pages (default: data)")
     args = parser.parse_args(argv)
     return run_command(lambda: _compare_command_line(args))
 
@@ -130,6 +128,8 @@ def _compare_command_line(args: argparse.Namespace) -> None:
     evaluations = [score_files.load(folder) for folder in (args.a, args.b, *args.more)]
     _write_tables(args, evaluations)
     if args.pages:
+        from avsd_jax import video_pages  # imports TFDS, which takes a while and reads no scores
+
         print(f"\npages: {video_pages.of_evaluations(Path(args.out), evaluations, _names(args), args.data_dir)}")
 
 

@@ -37,7 +37,6 @@ from avsd_jax import (
     score_files,
     scoring_jobs,
     undefined_scores,
-    video_pages,
 )
 from avsd_jax.cli import run as run_command
 from avsd_jax.data import set_names
@@ -169,7 +168,10 @@ def evaluate(
     }
     score_files.write(out, record, rows)
     if pages:
-        model = video_pages.Model(out.name, score_files.load(out), {part.name: part.found for part in parts})
+        from avsd_jax import video_pages  # draws, which scoring does not
+
+        name = "+".join(dict.fromkeys(Path(folder).absolute().name for folder in predictions))
+        model = video_pages.Model(name, score_files.load(out), {part.name: part.found for part in parts})
         video_pages.write(out, [model], {part.name: part.store for part in parts})
     earlier_scores.forget(out)
     return record

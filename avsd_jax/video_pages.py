@@ -64,8 +64,8 @@ def write(out: Path, models: Sequence[Model], stores: Mapping[str, VideoStore]) 
         The index.
 
     Raises:
-        InputError: `out/pages` holds something else; a map is damaged or was changed since it was scored; the models
-            have no frame in common; or the folder cannot be written to.
+        InputError: `out/pages` holds something else; a map is damaged; the models have no frame in common; or the
+            folder cannot be written to.
     """
     target, partial, aside = (out / name for name in (_FOLDER, f".{_FOLDER}.partial", f".{_FOLDER}.aside"))
     make_folder(out)
@@ -100,7 +100,8 @@ def of_evaluations(
         data_dir: folder of prepared datasets.
 
     Raises:
-        InputError: see `write`; or the dataset in `data_dir` is another build than the one scored.
+        InputError: see `write`; or the dataset in `data_dir` is another build than the one scored, or maps were
+            changed since.
     """
     dataset = evaluations[0].record["dataset"]
     built = dataset_digest(str(datasets.open_builder(dataset["name"], data_dir).data_path))
@@ -150,8 +151,13 @@ def _check_ours(target: Path) -> None:
 
 
 def _find(evaluation: Evaluation, stores: Mapping[str, VideoStore]) -> dict[str, PredictionFolder]:
-    """The maps of an evaluation, read as they were for scoring."""
+    """The maps of an evaluation, to be read as they were for scoring.
+
+    Raises:
+        InputError: they are gone, or a file of them is younger than the scores.
+    """
     record, found = evaluation.record, {}
+    scored = (evaluation.folder / "scores.json").stat().st_mtime_ns
     for part in record["predictions"]:
         videos = stores[part["split"]].videos
         found[part["split"]] = prediction_folders.find(
@@ -163,6 +169,10 @@ def _find(evaluation: Evaluation, stores: Mapping[str, VideoStore]) -> dict[str,
             colour_maps=record["maps"]["colour_maps"],
             other_forms=record["maps"]["other_forms"] == "read",
         )
+        for maps in found[part["split"]].videos.values():
+            for path in (*maps.files.values(), *maps.archives):
+                if path.stat().st_mtime_ns > scored:
+                    raise InputError(f"{path} was changed after it was scored: run python -m avsd_jax.evaluate again")
     return found
 
 
@@ -226,20 +236,12 @@ def _chosen(video: Video, shown: Sequence[int], metric: str) -> str:
 
 
 def _maps(model: Model, split: str, video: str, frames: Sequence[int]) -> dict[int, Num[np.ndarray, "h w"]]:
-    """A model's maps of the given frames; those that it lacks are left out.
-
-    Raises:
-        InputError: a file of them is younger than the scores.
-    """
+    """A model's maps of the given frames; those that it lacks are left out."""
     maps = model.found[split].videos.get(video)
     if maps is None:
         return {}
     wanted = set(frames)
     asked: VideoMaps = dataclasses.replace(maps, files={f: path for f, path in maps.files.items() if f in wanted})
-    scored = (model.evaluation.folder / "scores.json").stat().st_mtime_ns
-    for path in (*asked.files.values(), *asked.archives):
-        if path.stat().st_mtime_ns > scored:
-            raise InputError(f"{path} was changed after it was scored: run python -m avsd_jax.evaluate again")
     return {frame: values for frame, values, _ in prediction_folders.read(asked) if frame in wanted}
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from avsd_jax import compare, evaluate, prediction_folders, score_files, video_pages
+from avsd_jax import compare, earlier_scores, evaluate, prediction_folders, score_files, video_pages
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError, StorageError
 from avsd_jax.video_pages import Model, file_name, shown_frames
@@ -162,6 +163,14 @@ def test_names_are_escaped(name: str, scored: list[Path], store: VideoStore, tmp
     check_alone(page)
 
 
+def test_frames_that_count_without_a_map_say_so(scored: list[Path], store: VideoStore, tmp_path: Path) -> None:
+    model, renamed = named(store, scored[0], "one")
+    bare = dataclasses.replace(model, found={"test": dataclasses.replace(model.found["test"], videos={})})
+    video_pages.write(tmp_path, [model, bare], {"test": renamed})
+    page = Page(tmp_path / "pages/one.html")
+    assert page.texts.count("no map") == len(page.all("li")) == len(page.all("img")) / 3
+
+
 def test_pages_have_names_of_their_own() -> None:
     names = ["index", "INDEX", "%69ndex", "a/b", "a%2Fb", "a_b", "é" * 100, "é" * 101, "..", "."]
     files = [file_name(name) for name in names]
@@ -207,16 +216,36 @@ def test_pages_are_replaced_as_a_whole_or_stay(
     assert (tmp_path / "mine/pages/notes.txt").read_text() == "mine"
 
 
-def test_maps_that_changed_since_they_were_scored_are_refused(
-    scored: list[Path], store: VideoStore, tmp_path: Path
+def test_maps_or_data_that_changed_since_they_were_scored_are_refused(
+    scored: list[Path], store: VideoStore, tiny_data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    model, renamed = named(store, scored[0], "one")
-    path = model.found["test"].videos["one"].files[0]
-    before = path.stat()
-    os.utime(path, ns=(before.st_atime_ns, (scored[0] / "scores.json").stat().st_mtime_ns + 10**9))
+    command = [*map(str, scored), "--names=a,b", f"--data_dir={tiny_data_dir}", f"--out={tmp_path}", "--pages"]
+    path = scored[1].parent / "maps" / store.videos[1].id / "000007.png"
+    before, later = path.stat(), (scored[1] / "scores.json").stat().st_mtime_ns + 10**9
+    os.utime(path, ns=(later, later))
     try:
-        with pytest.raises(InputError, match=r"000000.png was changed after it was scored"):
-            video_pages.write(tmp_path, [model], {"test": renamed})
+        assert compare.main(command) == 2
     finally:
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert not list(tmp_path.iterdir())
+    assert f"{path} was changed after it was scored" in capsys.readouterr().err
+    evaluations = [score_files.load(folder) for folder in scored]
+    evaluations[1].record["dataset"]["digest"] = "0" * 64
+    with pytest.raises(InputError, match="was scored on another build of sounding_shapes/tiny"):
+        video_pages.of_evaluations(tmp_path, evaluations, ["a", "b"], tiny_data_dir)
+    assert not (tmp_path / "pages").exists()
+
+
+def test_a_later_run_without_pages_leaves_none_of_other_scores(scored: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(scored[0], out)
+    (out / "earlier/pages").mkdir(parents=True)  # of a run that failed
+    (out / "earlier/pages/index.html").write_text("older")
+    earlier_scores.set_aside(out)
+    assert {path.name for path in out.iterdir()} == {"earlier", "videos"}
+    assert len(list((out / "earlier/pages").iterdir())) == 3
+    shutil.rmtree(out / "earlier")
+    shutil.copy(scored[0] / "scores.json", out)
+    (out / "pages").mkdir()
+    (out / "pages/notes.txt").write_text("the user's own")
+    earlier_scores.set_aside(out)
+    assert (out / "pages/notes.txt").exists()
