@@ -14,11 +14,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from avsd_jax import pictures
+from avsd_jax.earlier_scores import PAGES_MARK
 from avsd_jax.evaluators.paired import DESCENDING
 from avsd_jax.score_files import arrow, number
 
 LABELS = {1: "consistent", 0: "inconsistent", -1: "unlabelled"}
-GENERATOR = '<meta name="generator" content="avsd_jax.video_pages">'
 # The browser itself refuses whatever is not in the file.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 620, 150, 46, 608, 8, 126
@@ -143,7 +143,7 @@ def _document(title: str, body: Sequence[str]) -> str:
             '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
-            GENERATOR,
+            PAGES_MARK,
             f"<title>{escape(title)}</title>\n<style>\n{_file('style.css')}</style>\n</head>\n<body>",
             *body,
             "</body>\n</html>\n",

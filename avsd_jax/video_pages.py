@@ -18,14 +18,14 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Num, UInt8
 
-from avsd_jax import datasets, pictures, prediction_folders, whole_folders
+from avsd_jax import datasets, earlier_scores, pictures, prediction_folders, whole_folders
 from avsd_jax.data.dataset_digest import dataset_digest
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError, storage_error
 from avsd_jax.evaluators.paired import DESCENDING
 from avsd_jax.prediction_folders import PredictionFolder, VideoMaps
 from avsd_jax.score_files import Evaluation
-from avsd_jax.video_page_html import GENERATOR, Card, Video, index_page, video_page
+from avsd_jax.video_page_html import Card, Video, index_page, video_page
 from avsd_jax.whole_files import make_folder, write_text
 
 WORST, EVEN = 24, 24
@@ -145,8 +145,7 @@ def shown_frames(scores: Float[np.ndarray, "models f"], metric: str) -> list[int
 
 def _check_ours(target: Path) -> None:
     """Sees to it that the folder to be replaced is one of pages."""
-    index = target / _INDEX
-    if target.exists() and not (index.is_file() and GENERATOR in index.read_text(encoding="utf-8", errors="replace")):
+    if target.exists() and not earlier_scores.are_pages(target):
         raise InputError(f"{target} is there and holds no pages of an earlier run: remove it or give another --out")
 
 

@@ -246,6 +246,6 @@ def test_a_later_run_without_pages_leaves_none_of_other_scores(scored: list[Path
     shutil.rmtree(out / "earlier")
     shutil.copy(scored[0] / "scores.json", out)
     (out / "pages").mkdir()
-    (out / "pages/notes.txt").write_text("the user's own")
+    (out / "pages/index.html").write_text("the user's own")
     earlier_scores.set_aside(out)
-    assert (out / "pages/notes.txt").exists()
+    assert (out / "pages/index.html").exists()
