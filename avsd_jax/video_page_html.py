@@ -27,10 +27,10 @@ _BAND = 14
 
 @dataclass(frozen=True)
 class Card:
-    """A frame to show: JPEG data URIs of the frame, the ground truth, and each model's map (None: there is none)."""
+    """A frame to show: JPEG data URIs of the frame, the ground truth, and each model's map; None: there is none."""
 
     frame: int
-    image: str
+    image: str | None
     truth: str
     maps: tuple[str | None, ...]
 
@@ -287,10 +287,9 @@ def _path(points: Sequence[tuple[float, float, int]]) -> str:
 def _card(video: Video, card: Card, models: Sequence[str]) -> str:
     label = int(video.labels[card.frame])
     row = int(np.searchsorted(video.frames, card.frame))
-    figures = [
-        _figure(card.image, f"frame {card.frame}", "frame"),
-        _figure(card.truth, f"where people looked in frame {card.frame}", "ground truth"),
-    ]
+    figures = [_figure(card.truth, f"where people looked in frame {card.frame}", "ground truth")]
+    if card.image is not None:
+        figures.insert(0, _figure(card.image, f"frame {card.frame}", "frame"))
     for i, (model, uri) in enumerate(zip(models, card.maps, strict=True)):
         scores = [f"{m} {_value(values[i, row])}" for m, values in video.scores.items()]
         words = f"map of {model} over frame {card.frame}: {', '.join(scores)}"

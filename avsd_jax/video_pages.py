@@ -245,12 +245,14 @@ def _maps(model: Model, split: str, video: str, frames: Sequence[int]) -> dict[i
 
 
 def _card(store: VideoStore, number: int, frame: int, maps: Sequence[Mapping[int, Num[np.ndarray, "h w"]]]) -> Card:
-    """Draws a frame, the ground truth and each model's map."""
-    image = store.frames(number, [frame])[0]
+    """Draws a frame, the ground truth and each model's map; over grey where there are no frames."""
+    density = store.density(number, frame)
+    image = store.frames(number, [frame])[0] if store.has_frames else np.full((*density.shape, 3), 128, np.uint8)
     height = max(1, round(pictures.CELL * image.shape[0] / image.shape[1]))
-    truth = pictures.truth(image, store.density(number, frame), store.fixations(number, frame), height)
+    truth = pictures.truth(image, density, store.fixations(number, frame), height)
     drawn = [_jpeg(pictures.laid_over(image, own[frame], height)) if frame in own else None for own in maps]
-    return Card(frame, _jpeg(pictures.fit(image, height)), _jpeg(truth), tuple(drawn))
+    shown = _jpeg(pictures.fit(image, height)) if store.has_frames else None
+    return Card(frame, shown, _jpeg(truth), tuple(drawn))
 
 
 def _jpeg(picture: UInt8[np.ndarray, "h w 3"]) -> str:

@@ -171,6 +171,18 @@ def test_frames_that_count_without_a_map_say_so(scored: list[Path], store: Video
     assert page.texts.count("no map") == len(page.all("li")) == len(page.all("img")) / 3
 
 
+def test_without_frames_maps_are_drawn_over_grey(
+    scored: list[Path], store: VideoStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, renamed = named(store, scored[0], "one")
+    monkeypatch.setattr(renamed, "has_frames", False, raising=True)
+    monkeypatch.setattr(renamed, "frames", None)
+    video_pages.write(tmp_path, [model], {"test": renamed})
+    page = Page(tmp_path / "pages/one.html")
+    assert len(page.all("img")) == 2 * len(page.all("li"))
+    assert not [image for image in page.all("img") if image["alt"].startswith("frame")]
+
+
 def test_pages_have_names_of_their_own() -> None:
     names = ["index", "INDEX", "%69ndex", "a/b", "a%2Fb", "a_b", "é" * 100, "é" * 101, "..", "."]
     files = [file_name(name) for name in names]
