@@ -4,7 +4,7 @@
 protocol. For every metric and group of frames: the mean difference A - B over the same frames, its 95 % interval by
 bootstrap over videos, the p-value of an exact sign-flip test over videos, and how many videos favour which. Most
 published gaps lie within such intervals. `--out` gets `compare.json` and `compare.md`. Of three models and more it
-makes one table and tests every pair; see `compare_many`.
+makes one table and tests every pair; see `compare_many`. `--pages` adds a page per video; see `video_pages`.
 """
 
 import argparse
@@ -116,12 +116,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--names", help="of the models, joined by commas (default: their folders' names)")
     parser.add_argument("--out", help="folder for compare.json, .md; of several also .csv, .tex (default: print)")
     parser.add_argument("--common_frames", action="store_true", help="compare the frames that all scored")
+    parser.add_argument("--pages", action="store_true", help="also write OUT/pages/index.html, a page per video")
+    parser.add_argument("--data_dir", default="data", help="folder of prepared datasets, for --pages (default: data)")
     args = parser.parse_args(argv)
     return run_command(lambda: _compare_command_line(args))
 
 
 def _compare_command_line(args: argparse.Namespace) -> None:
+    if args.pages and not args.out:
+        raise InputError("--pages writes files: give --out")
     evaluations = [score_files.load(folder) for folder in (args.a, args.b, *args.more)]
+    _write_tables(args, evaluations)
+    if args.pages:
+        from avsd_jax import video_pages  # imports TFDS, which takes a while and reads no scores
+
+        print(f"\npages: {video_pages.of_evaluations(Path(args.out), evaluations, _names(args), args.data_dir)}")
+
+
+def _write_tables(args: argparse.Namespace, evaluations: Sequence[Evaluation]) -> None:
     if args.more or args.names:
         several = compare_many.compare_many(evaluations, _names(args), common_frames=args.common_frames)
         if args.out:

@@ -9,6 +9,9 @@ from pathlib import Path
 from avsd_jax.errors import InputError, storage_error
 
 _FILES = ("scores.json", "scores.csv", "scores.md")
+_PAGES = "pages"
+PAGES_MARK = '<meta name="generator" content="avsd_jax.video_pages">'
+"""What tells an index of pages from a file of the user's own."""
 _ASIDE = "earlier"
 
 
@@ -61,13 +64,23 @@ def _base(protocol: str) -> str:
     return ", ".join(part for part in protocol.split(", ") if not part.startswith("undefined="))
 
 
+def are_pages(folder: Path) -> bool:
+    """Returns whether a folder holds pages that `video_pages` wrote."""
+    index = folder / "index.html"
+    return index.is_file() and PAGES_MARK in index.read_text(encoding="utf-8", errors="replace")
+
+
 def set_aside(out: Path) -> None:
     """Moves the earlier scores to a folder of their own: if this run fails, they do not pass for its result."""
     present = [out / name for name in _FILES if (out / name).exists()]
+    if present and are_pages(out / _PAGES):
+        present.append(out / _PAGES)
     if not present:
         return
     try:
         (out / _ASIDE).mkdir(exist_ok=True)
+        if out / _PAGES in present and (out / _ASIDE / _PAGES).exists():
+            shutil.rmtree(out / _ASIDE / _PAGES)  # a folder replaces no other
         for path in present:
             os.replace(path, out / _ASIDE / path.name)
     except OSError as error:

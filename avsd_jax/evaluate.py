@@ -6,6 +6,7 @@ understood. Into `--out` go
     scores.json    the record: scores by group with confidence intervals, every choice of the protocol, what is missing
     scores.csv     every frame
     scores.md      a page to read; for the six audio-visual sets with the survey's published rows beside
+    pages/         with --pages: index.html and a page per video, with frames, maps and scores over time
     videos/        a file per finished video: a run that was killed continues from there
 
 Several models of one comparison by folds are given as `--predictions=DIR1,DIR2,DIR3 --split=test_1,test_2,test_3`.
@@ -72,6 +73,7 @@ def evaluate(
     other_forms: bool = False,
     undefined: str | None = None,
     with_bounds: bool = False,
+    pages: bool = False,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Scores folders of predictions and writes the result.
@@ -96,6 +98,7 @@ def evaluate(
         metrics: other metrics than the protocol's, see `extra_metrics.with_metrics`.
         pool: other negatives of the s-AUC than the protocol's, see `Protocol.pool`.
         with_bounds: score chance, the centre and one human on the same frames.
+        pages: also write a page per video, see `video_pages`.
         progress: show a bar on stderr.
 
     Returns:
@@ -161,6 +164,12 @@ def evaluate(
             rows, results, protocol.metrics, lambda own: _summary(own, dataset, list(splits), protocol)
         )
     score_files.write(out, record, rows)
+    if pages:
+        from avsd_jax import video_pages  # draws, which scoring does not
+
+        name = "+".join(dict.fromkeys(Path(folder).absolute().name for folder in predictions))
+        model = video_pages.Model(name, score_files.load(out), {part.name: part.found for part in parts})
+        video_pages.write(out, [model], {part.name: part.store for part in parts})
     earlier_scores.forget(out)
     return record
 
@@ -299,6 +308,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--bounds", action="store_true", help="also score chance, the centre and one human against the others"
     )
+    parser.add_argument("--pages", action="store_true", help="also write pages/index.html, a page per video")
     return parser
 
 
@@ -352,6 +362,7 @@ def _evaluate_command_line(args: argparse.Namespace) -> None:
         other_forms=args.other_forms == "read",
         undefined=args.undefined,
         with_bounds=args.bounds,
+        pages=args.pages,
     )
     print(score_files.markdown(record).split("## How it was made")[0].strip())
     for name in record["missing"]["videos"]:
@@ -364,6 +375,8 @@ def _evaluate_command_line(args: argparse.Namespace) -> None:
         fate = undefined_scores.FATES[record["undefined"]["rule"]]
         print(f"warning: frames without a score because of their map: {counted} ({fate})", file=sys.stderr)
     print(f"\nscores: {out / 'scores.md'}")
+    if args.pages:
+        print(f"pages: {out / 'pages' / 'index.html'}")
 
 
 if __name__ == "__main__":

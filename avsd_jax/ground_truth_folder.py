@@ -58,6 +58,8 @@ class FolderTruth(VideoStore):
         InputError: something is missing, damaged, or contradicts something else; the message names it.
     """
 
+    has_frames = False
+
     def __init__(self, folder: str | Path, first_frame: int | None = None):
         folder = Path(folder)
         places = _places(folder)

@@ -26,7 +26,8 @@ _LABELS = {
 # Distinct also to colour-blind eyes (Okabe and Ito).
 _LINES = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (230, 159, 0))
 
-_CELL = 240  # width of a picture in the panel
+CELL = 240
+"""Width of a picture, in pixels."""
 _MARGIN, _GAP = 20, 10
 _TITLE, _TEXT, _SMALL = 20, 16, 14
 
@@ -44,25 +45,25 @@ def panel(rows: Mapping[str, Sequence[Example]]) -> Drawn:
     first = next(iter(rows.values()))
     titles = ["frame", "people", *rows]
     found = {name: {(e.video_id, e.frame): e for e in examples} for name, examples in rows.items()}
-    heights = [round(_CELL * e.density.shape[0] / e.density.shape[1]) for e in first]
+    heights = [round(CELL * e.density.shape[0] / e.density.shape[1]) for e in first]
     head, over, under = _MARGIN + _TITLE + 2 * _GAP, _TEXT + _GAP, _SMALL + 4 * _GAP
-    width = 2 * _MARGIN + len(titles) * (_CELL + _GAP) - _GAP
+    width = 2 * _MARGIN + len(titles) * (CELL + _GAP) - _GAP
     page = Image.new("RGB", (width, head + sum(heights) + len(first) * (over + under) + _MARGIN), _PAPER)
     draw = ImageDraw.Draw(page)
-    left = [_MARGIN + i * (_CELL + _GAP) for i in range(len(titles))]
+    left = [_MARGIN + i * (CELL + _GAP) for i in range(len(titles))]
     for x, title in zip(left, titles, strict=True):
-        draw.text((x + _CELL / 2, _MARGIN + _TITLE), title, _INK, _font(_TITLE), anchor="ms")
+        draw.text((x + CELL / 2, _MARGIN + _TITLE), title, _INK, _font(_TITLE), anchor="ms")
 
     y = head
     for example, height in zip(first, heights, strict=True):
         _caption(draw, (left[0], y + _TEXT // 2), example)
         y += over
-        page.paste(Image.fromarray(_fit(example.image, height)), (left[0], y))
-        page.paste(Image.fromarray(_truth(example, height)), (left[1], y))
+        page.paste(Image.fromarray(fit(example.image, height)), (left[0], y))
+        page.paste(Image.fromarray(truth(example.image, example.density, example.fixations, height)), (left[1], y))
         for x, own in zip(left[2:], found.values(), strict=True):
             match = own.get((example.video_id, example.frame))
             if match is not None:
-                page.paste(Image.fromarray(_laid_over(match.image, match.prediction, height)), (x, y))
+                page.paste(Image.fromarray(laid_over(match.image, match.prediction, height)), (x, y))
                 _verdict(draw, (x, y + height + _GAP), match)
         y += height + under
     return np.asarray(page)
@@ -85,7 +86,7 @@ def curves(series: Mapping[str, Sequence[tuple[int, float]]], name: str) -> Draw
     draw = ImageDraw.Draw(page)
     points = np.array([point for line in series.values() for point in line], float).reshape(-1, 2)
     points = points[np.isfinite(points).all(axis=1)]
-    steps, values = (_ticks(*bounds) for bounds in zip(*_bounds(points), strict=True))
+    steps, values = (ticks(*bounds) for bounds in zip(*_bounds(points), strict=True))
 
     def place(step: float, value: float) -> tuple[float, float]:
         x = left + (step - steps[0]) / (steps[-1] - steps[0]) * (width - left - right)
@@ -117,25 +118,26 @@ def _font(size: int) -> Font:
     return ImageFont.load_default(size)
 
 
-def _fit(image: Picture, height: int) -> Drawn:
+def fit(image: Picture, height: int) -> Drawn:
+    """Returns a picture of width `CELL` and a height in pixels."""
     shrinking = image.shape[0] > height
-    return cv2.resize(image, (_CELL, height), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC)
+    return cv2.resize(image, (CELL, height), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC)
 
 
-def _laid_over(image: Picture, values: Num[np.ndarray, "hd wd"], height: int) -> Drawn:
+def laid_over(image: Picture, values: Num[np.ndarray, "hd wd"], height: int) -> Drawn:
     """A map over its frame, stretched to the whole range of colours; a constant map is as good as none."""
     values = np.nan_to_num(values.astype(np.float32))
     low, high = float(values.min()), float(values.max())
     grey = (values - low) * (255 / (high - low) if high > low else 0)
-    grey = cv2.resize(grey, (_CELL, height), interpolation=cv2.INTER_LINEAR)
-    return heat(_fit(image, height), np.clip(grey + 0.5, 0, 255).astype(np.uint8))
+    grey = cv2.resize(grey, (CELL, height), interpolation=cv2.INTER_LINEAR)
+    return heat(fit(image, height), np.clip(grey + 0.5, 0, 255).astype(np.uint8))
 
 
-def _truth(example: Example, height: int) -> Drawn:
-    """The density map with the points that it was made from."""
-    picture = _laid_over(example.image, example.density, height)
-    scale = (_CELL / example.density.shape[1], height / example.density.shape[0])
-    for x, y in (example.fixations + 0.5) * scale:
+def truth(image: Picture, density: Num[np.ndarray, "hd wd"], fixations: Num[np.ndarray, "n 2"], height: int) -> Drawn:
+    """The density map over its frame, with the points (x, y) in its pixels that it was made from."""
+    picture = laid_over(image, density, height)
+    scale = (CELL / density.shape[1], height / density.shape[0])
+    for x, y in (fixations + 0.5) * scale:
         centre = (round(16 * x), round(16 * y))
         for radius, colour in ((56, _INK), (36, _PAPER)):
             cv2.circle(picture, centre, radius, colour, -1, cv2.LINE_AA, shift=4)
@@ -160,7 +162,7 @@ def _verdict(draw: ImageDraw.ImageDraw, where: tuple[int, int], example: Example
         return
     sure = "" if example.probability is None else f" (p = {example.probability:.2f})"
     text, colour = ("gate open", _CONSISTENT) if example.gate else ("gate shut", _INCONSISTENT)
-    draw.text((x + _CELL, y), text + sure, colour, _font(_SMALL), anchor="ra")
+    draw.text((x + CELL, y), text + sure, colour, _font(_SMALL), anchor="ra")
 
 
 def _bounds(points: Num[np.ndarray, "n 2"]) -> Num[np.ndarray, "2 2"]:
@@ -171,7 +173,7 @@ def _bounds(points: Num[np.ndarray, "n 2"]) -> Num[np.ndarray, "2 2"]:
     return np.stack([low, np.where(high > low, high, low + 1)])
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def ticks(low: float, high: float) -> list[float]:
     """Some five round numbers that enclose an interval."""
     raw = (high - low) / 4
     power = 10.0 ** math.floor(math.log10(raw))

@@ -164,7 +164,7 @@ def test_panel_shows_each_model(folder: Path) -> None:
     one = pictures.panel({"V": [make_example("clip", 1)]})
     two = pictures.panel({"V": [make_example("clip", 1)], "AV": [make_example("other", 1)]})
     assert two.shape[1] > one.shape[1]
-    empty = two[:, -pictures._CELL - pictures._MARGIN : -pictures._MARGIN]
+    empty = two[:, -pictures.CELL - pictures._MARGIN : -pictures._MARGIN]
     assert (empty[60:] == 255).all()  # no example of that frame: nothing drawn
     flat = make_example("clip", 3)
     object.__setattr__(flat, "prediction", np.full((24, 36), np.nan, np.float32))

@@ -35,6 +35,9 @@ class VideoStore:
         derived: cache for whatever is made from the videos; keys are the maker's business.
     """
 
+    has_frames = True
+    """Whether there are frames, and not only what people looked at."""
+
     def __init__(
         self,
         name: str,
