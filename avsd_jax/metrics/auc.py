@@ -5,7 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Num
+from jaxtyping import Array, Bool, Float, Int, Num, UInt
 
 from avsd_jax.errors import InputError
 from avsd_jax.metrics.maps import (
@@ -135,6 +135,17 @@ def s_auc(
     return over_maps(statistic, pred, fixated(fixations), fixated(shuffle_map))
 
 
+def s_auc_of_levels(
+    levels: UInt[Array, "h w"],
+    values: Float[Array, " levels"],
+    hit: Bool[Array, "h w"],
+    pool: Bool[Array, "h w"],
+    max_fixations: int | None = None,
+) -> Float[Array, ""]:
+    """`s_auc` of one picture whose levels stand for ascending values, of which few are looked up."""
+    return _binned(levels, hit, pool, 11, max_fixations, values)
+
+
 def _judd(x: Num[Array, "h w"], hit: Bool[Array, "h w"], max_fixations: int | None) -> Float[Array, ""]:
     n = count(hit)
     wins = wins_over(x, hit, n, max_fixations)
@@ -152,22 +163,30 @@ def _judd(x: Num[Array, "h w"], hit: Bool[Array, "h w"], max_fixations: int | No
 
 
 def _binned(
-    x: Float[Array, "h w"],
+    x: Num[Array, "h w"],
     positive: Bool[Array, "h w"],
     negative: Bool[Array, "h w"],
     bins: int,
     max_positives: int | None = None,
+    of_level: Float[Array, " levels"] | None = None,
 ) -> Float[Array, ""]:
     """The rank statistic of a map stretched to [0, 1] and cut into bins, the last of which holds 1 alone.
 
     It looks at the positive and negative pixels alone where they are few, and then reads the map but for its range.
+    The map is one of levels where there is a table of what these stand for.
     """
-    thresholds = _thresholds(bins, x.dtype)
-    low, span = low_and_span(x)
+    if of_level is None:
+        dtype, (low, span) = x.dtype, low_and_span(x)
+    else:
+        low, high = (take(of_level, level.astype(jnp.int32)) for level in (x.min(), x.max()))
+        dtype, span = of_level.dtype, jnp.where(high > low, high - low, jnp.nan)
+    thresholds = _thresholds(bins, dtype)
 
     def statistic(
-        values: Float[Array, "*p"], positive: Bool[Array, "*p"], negative: Bool[Array, "*p"]
+        values: Num[Array, "*p"], positive: Bool[Array, "*p"], negative: Bool[Array, "*p"]
     ) -> tuple[Int[Array, ""], Float[Array, ""]]:
+        if of_level is not None:
+            values = take(of_level, values.astype(jnp.int32))
         unit = stretched(values, low, span)
         n, m = count(positive), count(negative)
         reaching = jax.vmap(lambda threshold: count(positive & (unit >= threshold)))(thresholds)
@@ -177,8 +196,8 @@ def _binned(
         losses = jnp.broadcast_to(reaching[0] + reaching[1], unit.shape)
         for threshold, step in zip(thresholds, reaching[2:] - reaching[:-2], strict=True):
             losses += jnp.where(unit >= threshold, step, 0)
-        doubled = chunk_sums(jnp.where(negative, losses, 0)).astype(x.dtype).sum()
-        return n, doubled / 2 / n.astype(x.dtype) / m.astype(x.dtype)
+        doubled = chunk_sums(jnp.where(negative, losses, 0)).astype(dtype).sum()
+        return n, doubled / 2 / n.astype(dtype) / m.astype(dtype)
 
     looked_at = packed(positive | negative)
     listed = jax.lax.population_count(looked_at).astype(jnp.int32).sum()
