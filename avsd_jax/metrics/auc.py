@@ -34,8 +34,8 @@ from avsd_jax.metrics.ranks import (
     wins_over,
 )
 
-# Up to this many positives and negatives are listed for a binned statistic.
-QUICK_POOL = 16384
+# Up to this many positives and negatives are listed for a binned statistic; the shorter list is twice as fast.
+QUICK_POOLS = (4096, 16384)
 
 
 @functools.partial(jax.jit, static_argnames="max_fixations")
@@ -208,7 +208,10 @@ def _binned(
         values, positives, negatives = (take(pixels.ravel(), at) for pixels in (x, positive, negative))
         return statistic(values, positives & known, negatives & known)
 
-    n, value = few_or_many(listed, None, x.size, of_few, lambda: statistic(x, positive, negative), QUICK_POOL)
+    def of_more() -> tuple[Int[Array, ""], Float[Array, ""]]:
+        return few_or_many(listed, None, x.size, of_few, lambda: statistic(x, positive, negative), QUICK_POOLS[1])
+
+    n, value = few_or_many(listed, None, x.size, of_few, of_more, QUICK_POOLS[0])
     bounded = True if max_positives is None else n <= max_positives
     return jnp.where(bounded & jnp.isfinite(span), value, jnp.nan)
 
