@@ -220,7 +220,9 @@ def _score_map(
 ) -> dict[str, Float[Array, ""]]:
     native = to_ground_truth(_as_unit(values, double), density.shape, protocol)
     keeps_ranks = protocol.keeps_ranks(values.shape, density.shape)
-    levels = values if is_levels(values) and keeps_ranks else None
+    # Levels and float32 are ranked faster than float64. A stretch, which rounds, may join two float32 values.
+    ranked = is_levels(values) or (values.dtype == jnp.float32 and double and not protocol.stretch)
+    levels = values if ranked and keeps_ranks else None
     names = [name for name in protocol.metrics if name in metrics.METRICS]
     truth = _as_unit(density, double)
     whole = ()

@@ -146,20 +146,38 @@ def s_auc_of_levels(
     return _binned(levels, hit, pool, 11, max_fixations, values)
 
 
+def judd_of_keys(
+    keys: Num[Array, "h w"], x: Float[Array, "h w"], hit: Bool[Array, "h w"], max_fixations: int | None
+) -> Float[Array, ""]:
+    """`auc_judd` of one map whose pixels are in the order of keys of a type that is compared faster."""
+    noise = is_constant(x) & (x.max() > x.min())
+    return jnp.where(noise | jnp.isnan(x.max()), jnp.nan, _area(keys, hit, max_fixations, x.dtype))
+
+
 def _judd(x: Num[Array, "h w"], hit: Bool[Array, "h w"], max_fixations: int | None) -> Float[Array, ""]:
-    n = count(hit)
-    wins = wins_over(x, hit, n, max_fixations)
-    # Of the fixated pixels the k lowest have the most wins over them, 2n - k; pixels below have 2n, those above less.
-    most = jnp.where(hit, wins, 0).max()
-    # Both counts in one pass: a sum over up to 32 pixels leaves each its eight bits.
-    packed = chunk_sums(~hit * ((wins < most) + ((wins == most) << 8)))
-    above, at_lowest = ((packed >> bits & 255).sum() for bits in (0, 8))
-    statistic = rank_statistic_of(x, wins, n, ~hit, max_fixations)
-    dtype = score_dtype(x)
-    n, k, others, above, at_lowest = (c.astype(dtype) for c in (n, 2 * n - most, x.size - n, above, at_lowest))
-    half_step = 0.5 / n * (above + k / (k + 1) * at_lowest) / others
     noise = False if is_levels(x) else is_constant(x) & (x.max() > x.min())
-    return jnp.where(noise, jnp.nan, statistic + half_step)
+    return jnp.where(noise, jnp.nan, _area(x, hit, max_fixations, score_dtype(x)))
+
+
+def _area(
+    x: Num[Array, "h w"], hit: Bool[Array, "h w"], max_fixations: int | None, dtype: np.dtype
+) -> Float[Array, ""]:
+    """The area under the staircase, whatever the map."""
+    n = count(hit)
+    highest = jnp.iinfo(x.dtype).max if is_levels(x) else jnp.inf
+    lowest = jnp.where(hit, x, highest).min()
+    # Not read off the wins: XLA would compute these again for each pass that uses them. Three counts in one pass: a
+    # sum over up to 32 pixels leaves each its eight bits.
+    level = x == lowest
+    packed = chunk_sums((x > lowest) + (level << 8) + ((hit & level) << 16))
+    above, at_lowest, k = ((packed >> bits & 255).sum() for bits in (0, 8, 16))
+    # Every fixated pixel is at the lowest fixated value or above.
+    level, above, others = at_lowest - k, above - (n - k), x.size - n
+    wins = wins_over(x, hit, n, max_fixations)
+    statistic = rank_statistic_of(x, wins, n, ~hit, max_fixations, dtype)
+    n, k, others, above, level = (c.astype(dtype) for c in (n, k, others, above, level))
+    half_step = 0.5 / n * (above + k / (k + 1) * level) / others
+    return statistic + half_step
 
 
 def _binned(
