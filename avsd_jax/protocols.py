@@ -228,7 +228,7 @@ def to_ground_truth(
     if x.shape[-2:] != size or protocol.blur_sigma or protocol.smooth_sigma:  # else both matrices are one
         rows, columns = (_matrix(old, new, protocol) for old, new in zip(x.shape[-2:], size, strict=True))
         native = apply_matrices(x, rows, columns)
-    if protocol.clip:
+    if protocol.clip and native is not x:
         native = jnp.clip(native, x.min(axis=(-2, -1), keepdims=True), x.max(axis=(-2, -1), keepdims=True))
     if protocol.constant == "nan":
         native = jnp.where(is_constant(prediction)[..., None, None], jnp.nan, native)

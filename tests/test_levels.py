@@ -10,7 +10,7 @@ from videos import memory_store
 
 from avsd_jax import metrics
 from avsd_jax.data import schema
-from avsd_jax.evaluators.scorer import Predicted, Scorer, _as_unit
+from avsd_jax.evaluators.scorer import Predicted, Scorer, _as_unit, score_maps
 from avsd_jax.protocols import NATIVE, VINET
 
 SIZE = (24, 32)
@@ -101,6 +101,27 @@ def test_the_same_levels_score_the_same_from_every_file(precision: str, scorers:
     other = score(scorer, (picture / 255) ** 2, False)  # no levels of a picture: scored as it is
     assert other["AUC-J"] == pytest.approx(expected["AUC-J"], abs=1e-6)
     assert other["s-AUC"] != expected["s-AUC"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_whole_numbers_and_float32_ranks_give_the_scores_of_float64_maps(kind: type, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    given = (rng.random((6, 48, 64)) ** 3 * 255).astype(np.uint8)
+    density = (rng.random(given.shape) ** 3 * 255).astype(np.uint8)
+    given[0], density[1], given[2], density[2], given[3] = 0, 0, 7, 9, np.maximum(given[3], 3)
+    values = given if kind is np.uint8 else (given + rng.random(given.shape)).astype(kind)
+    hit, pool = (rng.random((2, *given.shape)) < [[[[0.01]]], [[[0.2]]]]) & (np.arange(6) != 4)[:, None, None]
+    for constant in ("metrics", "nan"):
+        protocol = dataclasses.replace(NATIVE, constant=constant, empty_density="metrics")
+        with jax.enable_x64(True):
+            found = score_maps(values, density, hit, pool, protocol=protocol, double=True, max_fixations=64)
+            quotients = values / np.float64(255 if kind is np.uint8 else 1)
+            expected = metrics.score(quotients, density / 255, hit, pool, 64)
+        undefined = [np.ptp(x) == 0 and constant == "nan" for x in values]
+        for name, value in expected.items():
+            wanted = np.where(undefined, np.nan, value)
+            np.testing.assert_allclose(found[name], wanted, rtol=0, atol=1e-10, err_msg=f"{name}, {constant}")
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

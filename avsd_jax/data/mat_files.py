@@ -11,10 +11,9 @@ import warnings
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import scipy.io
-import scipy.sparse
 
 from avsd_jax.errors import InputError
 
@@ -35,6 +34,8 @@ def load(path: Path) -> dict[str, np.ndarray]:
     Raises:
         InputError: it cannot be read, is damaged, is of version 7.3, or states a size that is not plausible.
     """
+    import scipy.io  # takes half a second, which no command pays that reads no such file
+
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -92,9 +93,11 @@ def _check_sizes(content: bytes, path: Path) -> None:
             )
 
 
-def _full(value: np.ndarray | scipy.sparse.sparray, where: str) -> np.ndarray:
+def _full(value: Any, where: str) -> np.ndarray:
     """A variable as an array, also where MATLAB saved it as a sparse matrix."""
-    if not scipy.sparse.issparse(value):
+    from scipy import sparse
+
+    if not sparse.issparse(value):
         return value
     if math.prod(value.shape) > _MOST_ELEMENTS:
         raise InputError(f"{where} is a sparse matrix of {value.shape[0]}x{value.shape[1]}: save it in its true size")

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float32, Int16
-from scipy import signal
 
 Reader = Callable[[int, int], Int16[np.ndarray, " s"]]
 
@@ -20,6 +19,8 @@ def resample(waveform: Float32[np.ndarray, " s"], source_rate: int, target_rate:
     By scipy's polyphase filter and not by FFmpeg's resampler (which decodes files, see `avsd_jax.media`): it
     adds no delay, is the same in every version, and any part of its output can be computed alone.
     """
+    from scipy import signal  # takes a second, which no command pays that resamples nothing
+
     up, down, taps = _filter(source_rate, target_rate)
     return waveform if up == down else signal.resample_poly(waveform, up, down, window=taps)
 
@@ -50,6 +51,8 @@ def to_int16(waveform: Float32[np.ndarray, " s"]) -> Int16[np.ndarray, " s"]:
 
 @functools.lru_cache(maxsize=32)
 def _filter(source_rate: int, target_rate: int) -> tuple[int, int, np.ndarray]:
+    from scipy import signal
+
     common = math.gcd(source_rate, target_rate)
     up, down = target_rate // common, source_rate // common
     slower = max(up, down)

@@ -17,6 +17,7 @@ from avsd_jax import metrics
 from avsd_jax.data.store import VideoStore
 from avsd_jax.evaluators.ground_truth import GroundTruth
 from avsd_jax.extra_metrics import extra_scores
+from avsd_jax.metrics.levels import LEVEL_METRICS, MOST_PIXELS, score_levels
 from avsd_jax.metrics.maps import over_maps
 from avsd_jax.metrics.ranks import is_levels, take
 from avsd_jax.protocols import NATIVE, Protocol, encode, to_ground_truth
@@ -224,10 +225,22 @@ def _score_map(
     max_fixations: int,
 ) -> dict[str, Float[Array, ""]]:
     native = to_ground_truth(_as_unit(values, double), density.shape, protocol)
-    levels = values if is_levels(values) and protocol.keeps_ranks(values.shape, density.shape) else None
-    names = tuple(name for name in protocol.metrics if name in metrics.METRICS)
+    keeps_ranks = protocol.keeps_ranks(values.shape, density.shape)
+    # Levels and float32 are ranked faster than float64. A stretch, which rounds, may join two float32 values.
+    ranked = is_levels(values) or (values.dtype == jnp.float32 and double and not protocol.stretch)
+    levels = values if ranked and keeps_ranks else None
+    names = [name for name in protocol.metrics if name in metrics.METRICS]
     truth = _as_unit(density, double)
-    scores = metrics.score(native, truth, fixations, pool, max_fixations, names, levels)
+    whole = ()
+    if double and values.dtype == jnp.uint8 and keeps_ranks and not protocol.stretch and values.size <= MOST_PIXELS:
+        whole = [name for name in names if name in LEVEL_METRICS]
+    others = tuple(name for name in names if name not in whole)
+    scores = metrics.score(native, truth, fixations, pool, max_fixations, others, levels)
+    if whole:
+        of_level = _quotients(np.iinfo(values.dtype).max, np.float64)
+        of_levels = score_levels(values, density, fixations, pool, of_level, max_fixations, whole)
+        undefined = (protocol.constant == "nan") & (values.min() == values.max())
+        scores |= {name: jnp.where(undefined, jnp.nan, value) for name, value in of_levels.items()}
     scores |= extra_scores(protocol.metrics, native, truth, fixations)
     if "s-AUC" in scores and protocol.s_auc_bins != 11:
         scores["s-AUC"] = metrics.s_auc(native, fixations, pool, bins=protocol.s_auc_bins, max_fixations=max_fixations)

@@ -5,7 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Num
+from jaxtyping import Array, Bool, Float, Int, Num, UInt
 
 from avsd_jax.errors import InputError
 from avsd_jax.metrics.maps import (
@@ -34,8 +34,8 @@ from avsd_jax.metrics.ranks import (
     wins_over,
 )
 
-# Up to this many positives and negatives are listed for a binned statistic.
-QUICK_POOL = 16384
+# Up to this many positives and negatives are listed for a binned statistic; the shorter list is twice as fast.
+QUICK_POOLS = (4096, 16384)
 
 
 @functools.partial(jax.jit, static_argnames="max_fixations")
@@ -135,39 +135,76 @@ def s_auc(
     return over_maps(statistic, pred, fixated(fixations), fixated(shuffle_map))
 
 
+def s_auc_of_levels(
+    levels: UInt[Array, "h w"],
+    values: Float[Array, " levels"],
+    hit: Bool[Array, "h w"],
+    pool: Bool[Array, "h w"],
+    max_fixations: int | None = None,
+) -> Float[Array, ""]:
+    """`s_auc` of one picture whose levels stand for ascending values, of which few are looked up."""
+    return _binned(levels, hit, pool, 11, max_fixations, values)
+
+
+def judd_of_keys(
+    keys: Num[Array, "h w"], x: Float[Array, "h w"], hit: Bool[Array, "h w"], max_fixations: int | None
+) -> Float[Array, ""]:
+    """`auc_judd` of one map whose pixels are in the order of keys of a type that is compared faster."""
+    noise = is_constant(x) & (x.max() > x.min())
+    return jnp.where(noise | jnp.isnan(x.max()), jnp.nan, _area(keys, hit, max_fixations, x.dtype))
+
+
 def _judd(x: Num[Array, "h w"], hit: Bool[Array, "h w"], max_fixations: int | None) -> Float[Array, ""]:
-    n = count(hit)
-    wins = wins_over(x, hit, n, max_fixations)
-    # Of the fixated pixels the k lowest have the most wins over them, 2n - k; pixels below have 2n, those above less.
-    most = jnp.where(hit, wins, 0).max()
-    # Both counts in one pass: a sum over up to 32 pixels leaves each its eight bits.
-    packed = chunk_sums(~hit * ((wins < most) + ((wins == most) << 8)))
-    above, at_lowest = ((packed >> bits & 255).sum() for bits in (0, 8))
-    statistic = rank_statistic_of(x, wins, n, ~hit, max_fixations)
-    dtype = score_dtype(x)
-    n, k, others, above, at_lowest = (c.astype(dtype) for c in (n, 2 * n - most, x.size - n, above, at_lowest))
-    half_step = 0.5 / n * (above + k / (k + 1) * at_lowest) / others
     noise = False if is_levels(x) else is_constant(x) & (x.max() > x.min())
-    return jnp.where(noise, jnp.nan, statistic + half_step)
+    return jnp.where(noise, jnp.nan, _area(x, hit, max_fixations, score_dtype(x)))
+
+
+def _area(
+    x: Num[Array, "h w"], hit: Bool[Array, "h w"], max_fixations: int | None, dtype: np.dtype
+) -> Float[Array, ""]:
+    """The area under the staircase, whatever the map."""
+    n = count(hit)
+    highest = jnp.iinfo(x.dtype).max if is_levels(x) else jnp.inf
+    lowest = jnp.where(hit, x, highest).min()
+    # Not read off the wins: XLA would compute these again for each pass that uses them. Three counts in one pass: a
+    # sum over up to 32 pixels leaves each its eight bits.
+    level = x == lowest
+    packed = chunk_sums((x > lowest) + (level << 8) + ((hit & level) << 16))
+    above, at_lowest, k = ((packed >> bits & 255).sum() for bits in (0, 8, 16))
+    # Every fixated pixel is at the lowest fixated value or above.
+    level, above, others = at_lowest - k, above - (n - k), x.size - n
+    wins = wins_over(x, hit, n, max_fixations)
+    statistic = rank_statistic_of(x, wins, n, ~hit, max_fixations, dtype)
+    n, k, others, above, level = (c.astype(dtype) for c in (n, k, others, above, level))
+    half_step = 0.5 / n * (above + k / (k + 1) * level) / others
+    return statistic + half_step
 
 
 def _binned(
-    x: Float[Array, "h w"],
+    x: Num[Array, "h w"],
     positive: Bool[Array, "h w"],
     negative: Bool[Array, "h w"],
     bins: int,
     max_positives: int | None = None,
+    of_level: Float[Array, " levels"] | None = None,
 ) -> Float[Array, ""]:
     """The rank statistic of a map stretched to [0, 1] and cut into bins, the last of which holds 1 alone.
 
     It looks at the positive and negative pixels alone where they are few, and then reads the map but for its range.
+    The map is one of levels where there is a table of what these stand for.
     """
-    thresholds = _thresholds(bins, x.dtype)
-    low, span = low_and_span(x)
+    if of_level is None:
+        dtype, (low, span) = x.dtype, low_and_span(x)
+    else:
+        low, high = (take(of_level, level.astype(jnp.int32)) for level in (x.min(), x.max()))
+        dtype, span = of_level.dtype, jnp.where(high > low, high - low, jnp.nan)
+    thresholds = _thresholds(bins, dtype)
 
     def statistic(
-        values: Float[Array, "*p"], positive: Bool[Array, "*p"], negative: Bool[Array, "*p"]
+        values: Num[Array, "*p"], positive: Bool[Array, "*p"], negative: Bool[Array, "*p"]
     ) -> tuple[Int[Array, ""], Float[Array, ""]]:
+        if of_level is not None:
+            values = take(of_level, values.astype(jnp.int32))
         unit = stretched(values, low, span)
         n, m = count(positive), count(negative)
         reaching = jax.vmap(lambda threshold: count(positive & (unit >= threshold)))(thresholds)
@@ -177,8 +214,8 @@ def _binned(
         losses = jnp.broadcast_to(reaching[0] + reaching[1], unit.shape)
         for threshold, step in zip(thresholds, reaching[2:] - reaching[:-2], strict=True):
             losses += jnp.where(unit >= threshold, step, 0)
-        doubled = chunk_sums(jnp.where(negative, losses, 0)).astype(x.dtype).sum()
-        return n, doubled / 2 / n.astype(x.dtype) / m.astype(x.dtype)
+        doubled = chunk_sums(jnp.where(negative, losses, 0)).astype(dtype).sum()
+        return n, doubled / 2 / n.astype(dtype) / m.astype(dtype)
 
     looked_at = packed(positive | negative)
     listed = jax.lax.population_count(looked_at).astype(jnp.int32).sum()
@@ -189,7 +226,10 @@ def _binned(
         values, positives, negatives = (take(pixels.ravel(), at) for pixels in (x, positive, negative))
         return statistic(values, positives & known, negatives & known)
 
-    n, value = few_or_many(listed, None, x.size, of_few, lambda: statistic(x, positive, negative), QUICK_POOL)
+    def of_more() -> tuple[Int[Array, ""], Float[Array, ""]]:
+        return few_or_many(listed, None, x.size, of_few, lambda: statistic(x, positive, negative), QUICK_POOLS[1])
+
+    n, value = few_or_many(listed, None, x.size, of_few, of_more, QUICK_POOLS[0])
     bounded = True if max_positives is None else n <= max_positives
     return jnp.where(bounded & jnp.isfinite(span), value, jnp.nan)
 

@@ -11,14 +11,16 @@ from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Num, Shaped, UInt, UInt32
 
 from avsd_jax.metrics.maps import chunk_sums, count
 
 # Up to this bound every marked value is compared with every pixel; float64 takes too long for that.
 COMPARED = 64
-# Pixels that share a range with a marked value are listed and compared alone, if they are at most so many.
-LISTED = 8192
+# Pixels that share a range with a marked value are listed and compared alone, if they are at most so many; the
+# shorter list is faster.
+LISTED = (1024, 8192)
 # Ranges of value in the table, and how many values the fullest may hold before a binary search is faster.
 RANGES = 16384
 FULLEST = 6
@@ -44,7 +46,7 @@ def rank_statistic(
     finite.
     """
     n = count(positive)
-    return rank_statistic_of(x, wins_over(x, positive, n, max_positives), n, negative, max_positives)
+    return rank_statistic_of(x, wins_over(x, positive, n, max_positives), n, negative, max_positives, score_dtype(x))
 
 
 def rank_statistic_of(
@@ -53,9 +55,10 @@ def rank_statistic_of(
     n: Int[Array, ""],
     negative: Bool[Array, "h w"],
     max_positives: int | None,
+    dtype: np.dtype,
 ) -> Float[Array, ""]:
     """`rank_statistic` where the wins over each pixel and the number of positives are known."""
-    dtype, m = score_dtype(x), count(negative)
+    m = count(negative)
     # Products instead of a choice: XLA would branch on it at every pixel. Sums of short runs are exact and
     # cannot overflow; the last sum may round.
     doubled = chunk_sums(wins * negative).astype(dtype).sum()
@@ -87,7 +90,7 @@ def wins_over(
         bound: at least `n` (else the counts are meaningless); None: any number.
     """
     if is_levels(x):
-        return _by_level(x, marked, n)
+        return _by_level(x, marked, n, bound)
     return few_or_many(
         n, bound, x.size, lambda few: _wins_of_few(x, marked, n, few), lambda: _wins_of_many(x, marked, n)
     )
@@ -184,9 +187,14 @@ def _wins_of_few(
 
     shared = packed(take(held > 0, ranges))
     listed = jax.lax.population_count(shared).astype(jnp.int32).sum()
-    return few_or_many(
-        listed, None, x.size, lambda most: _by_list(x, ranges, shared, most, ascending, held, n), of_all, LISTED
-    )
+
+    def of_some(most: int) -> Int[Array, "h w"]:
+        return _by_list(x, ranges, shared, most, ascending, held, n)
+
+    def of_more() -> Int[Array, "h w"]:
+        return few_or_many(listed, None, x.size, of_some, of_all, LISTED[1])
+
+    return few_or_many(listed, None, x.size, of_some, of_more, LISTED[0])
 
 
 def _wins_of_many(x: Float[Array, "h w"], marked: Bool[Array, "h w"], n: Int[Array, ""]) -> Int[Array, "h w"]:
@@ -201,7 +209,9 @@ def _by_comparing(x: Float[Array, "h w"], values: Float[Array, "n"]) -> Int[Arra
     return wins
 
 
-def _by_level(x: UInt[Array, "h w"], marked: Bool[Array, "h w"], n: Int[Array, ""]) -> Int[Array, "h w"]:
+def _by_level(
+    x: UInt[Array, "h w"], marked: Bool[Array, "h w"], n: Int[Array, ""], bound: int | None
+) -> Int[Array, "h w"]:
     """Looks each level up in a table of all there are."""
     levels, size = x.astype(jnp.int32), jnp.iinfo(x.dtype).max + 1
 
@@ -212,7 +222,7 @@ def _by_level(x: UInt[Array, "h w"], marked: Bool[Array, "h w"], n: Int[Array, "
         at = positions(packed(marked), most)
         return count_by_level(jnp.where(at < x.size, take(levels.ravel(), jnp.minimum(at, x.size - 1)), size))
 
-    held = few_or_many(n, None, x.size, of_few, lambda: count_by_level(jnp.where(marked, levels, size).ravel()))
+    held = few_or_many(n, bound, x.size, of_few, lambda: count_by_level(jnp.where(marked, levels, size).ravel()))
     return take(2 * (n - jnp.cumsum(held)) + held, levels)
 
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, UInt
+from jaxtyping import Array, Bool, Float, Num
 
 from avsd_jax.errors import InputError
-from avsd_jax.metrics.auc import auc_judd, s_auc
+from avsd_jax.metrics.auc import auc_judd, judd_of_keys, s_auc
 from avsd_jax.metrics.distribution import cc, kl, sim
 from avsd_jax.metrics.location import nss
 from avsd_jax.metrics.maps import FixationMaps, Maps, Scores, as_float, check_shapes, fixated, over_maps
@@ -25,7 +25,7 @@ def score(
     shuffle_map: FixationMaps,
     max_fixations: int | None = None,
     names: Sequence[str] = METRICS,
-    levels: UInt[Array | np.ndarray, "*b h w"] | None = None,
+    levels: Num[Array | np.ndarray, "*b h w"] | None = None,
 ) -> dict[str, Scores]:
     """Several metrics at once, which share what they have in common; in the MIT convention.
 
@@ -36,8 +36,8 @@ def score(
         shuffle_map: positive at the pool of negatives of the s-AUC, same shape.
         max_fixations: see `auc_judd`.
         names: a tuple of some of `METRICS`.
-        levels: of 8 or 16 bits, in the same order as `pred` pixel by pixel: the picture that it was read from. The
-            AUC-J ranks these, which gives the same and is faster.
+        levels: in the same order as `pred` pixel by pixel: the picture of 8 or 16 bits that it was read from, or the
+            float32 map that it was widened from. The AUC-J ranks these, which gives the same and is faster.
 
     Returns:
         Name -> `[...]`, NaN where there is no such score.
@@ -56,13 +56,12 @@ def score(
         truth: Float[Array, "h w"],
         hit: Bool[Array, "h w"],
         pool: Bool[Array, "h w"],
-        levels: UInt[Array, "h w"] | None = None,
+        levels: Num[Array, "h w"] | None = None,
     ) -> dict[str, Float[Array, ""]]:
         def judd() -> Float[Array, ""]:
             if levels is None:
                 return auc_judd(x, hit, max_fixations)
-            # Not of x.max(): XLA's vectorised maximum on a CPU drops NaN.
-            return jnp.where(jnp.isnan(x).any(), jnp.nan, auc_judd(levels, hit, max_fixations))
+            return judd_of_keys(levels, x, hit, max_fixations)
 
         metrics = {
             "NSS": lambda: nss(x, hit),

@@ -2,7 +2,6 @@
 
 import numpy as np
 from jaxtyping import Float, Int16
-from scipy import signal
 
 from datasets_tfds.sounding_shapes import rhythm, voices
 from datasets_tfds.sounding_shapes.config import GeneratorConfig
@@ -67,6 +66,8 @@ def _amplitude(pulsation: rhythm.Pulsation, times: np.ndarray) -> Float[np.ndarr
 
 def _room(dry: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
     """`dry` as heard from the next room: a decaying echo as loud as the sound itself, and fewer highs."""
+    from scipy import signal  # takes a second, which no command pays that builds nothing
+
     decay = rng.uniform(0.5, 0.8)  # seconds until the echo has fallen by 60 dB
     time = np.arange(round(decay * sample_rate)) / sample_rate
     echo = rng.standard_normal(len(time)) * 10 ** (-3 * time / decay) * (time > 0.008)
@@ -91,5 +92,7 @@ def _fade(config: GeneratorConfig, segment: Segment, times: np.ndarray) -> np.nd
 
 def _background(num_samples: int, rng: np.random.Generator) -> np.ndarray:
     """Noise with a root mean square of 1 whose power falls with frequency (first-order low-pass)."""
+    from scipy import signal
+
     noise = signal.lfilter([1.0], [1.0, -0.9], rng.standard_normal(num_samples))
     return noise * np.sqrt(1 - 0.9**2)
