@@ -168,3 +168,11 @@ def test_float64_ranks_see_the_last_bit(kind: str) -> None:
             for bound in (None, 512):
                 found = metrics.auc_judd(x, hit.reshape(x.shape), bound)
                 assert float(found) == pytest.approx(expected, abs=1e-14), bound
+
+
+def test_a_map_without_values_has_no_scores_whatever_its_levels() -> None:
+    rng = np.random.default_rng(0)
+    hit, pool = rng.random((2, 1, 24, 32)) < 0.05
+    nothing, levels = np.full(hit.shape, np.nan), np.full(hit.shape, 9, np.uint8)
+    scores = metrics.score(nothing, rng.random(hit.shape), hit, pool, levels=levels)
+    assert all(np.isnan(value).all() for value in scores.values())

@@ -151,7 +151,8 @@ def judd_of_keys(
 ) -> Float[Array, ""]:
     """`auc_judd` of one map whose pixels are in the order of keys of a type that is compared faster."""
     noise = is_constant(x) & (x.max() > x.min())
-    return jnp.where(noise | jnp.isnan(x.max()), jnp.nan, _area(keys, hit, max_fixations, x.dtype))
+    # Not of x.max(): XLA's vectorised maximum on a CPU drops NaN.
+    return jnp.where(noise | jnp.isnan(x).any(), jnp.nan, _area(keys, hit, max_fixations, x.dtype))
 
 
 def _judd(x: Num[Array, "h w"], hit: Bool[Array, "h w"], max_fixations: int | None) -> Float[Array, ""]:
