@@ -92,7 +92,7 @@ def load(folder: str | Path) -> Evaluation:
         raise InputError(
             f"{folder} holds no evaluation (no {Path(error.filename).name}): give the --out of avsd_jax.evaluate"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, csv.Error) as error:
         raise InputError(
             f"the evaluation in {folder} is damaged ({error}): run python -m avsd_jax.evaluate again"
         ) from error

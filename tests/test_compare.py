@@ -222,3 +222,19 @@ def test_scores_read_back_to_the_last_bit(tmp_path: Path) -> None:
         np.testing.assert_array_equal(loaded.frames.scores[metric], values)
     np.testing.assert_array_equal(loaded.frames.label, frames.label)
     assert loaded.keys[6] == ("test", "b", 1)
+
+
+@pytest.mark.parametrize(
+    ("record", "rows"),
+    [
+        ("[" * 100_000, "status\n"),
+        ("{}", "status\n"),
+        ('{"protocol": {"missing": "zero"}}', "status\n" + "x" * 200_000),
+    ],
+    ids=["nested too deep", "without a protocol", "a field beyond the CSV limit"],
+)
+def test_a_damaged_evaluation_is_named(tmp_path: Path, record: str, rows: str) -> None:
+    (tmp_path / "scores.json").write_text(record)
+    (tmp_path / "scores.csv").write_text(rows)
+    with pytest.raises(InputError, match="is damaged"):
+        score_files.load(tmp_path)
