@@ -125,9 +125,12 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     except (flags.Error, *_MISTAKES) as error:
         # A configuration that fails to load comes as a whole traceback in the message; its last line says why.
         reason = re.sub(r"^\w+Error: ", "", str(error).strip().splitlines()[-1])
-        reason = re.sub(r"^(['\"])(.*)\1$", r"\2", reason)  # a KeyError's message is quoted
+        while quoted := re.fullmatch(r"(['\"])(.*)\1", reason):  # once by each KeyError that it went through
+            reason = quoted[2]
         if isinstance(error, AttributeError | KeyError) and reason.isidentifier():
             reason = f"the configuration has no field {reason!r}: its file lists those there are"
+        elif guess := re.search(r'Did you mean "(\w+)" instead of "(\w+)"', reason):
+            reason = f"the configuration has no field {guess[2]!r}: did you mean {guess[1]!r}?"
         raise InputError(reason) from error
     if len(rest) > 1:
         raise InputError(f"{rest[1]!r} is no option: fields of the configuration are set as --config.FIELD=VALUE")

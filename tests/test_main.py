@@ -50,7 +50,11 @@ def test_one_command_trains_scores_and_reports(tmp_path: pathlib.Path, tiny_data
     ("arguments", "message"),
     [
         (["--config=configs/avinet.py:large"], "unknown variant 'large'.*paper, demo"),
-        (["--config=configs/avinet.py:demo", "--config.totl_steps=3"], "totl_steps"),
+        (
+            ["--config=configs/avinet.py:demo", "--config.totl_steps=3"],
+            "no field 'totl_steps': did you mean 'total_steps'",
+        ),
+        (["--config=configs/avinet.py:demo", "--config.nonsense=1"], "has no field 'nonsense': its file lists"),
         (["--config=configs/none.py"], "no configuration file configs/none.py.*configs/avinet.py"),
         (["--config=configs/avinet.py"], "diem.*configs/avinet.py:demo"),
     ],
