@@ -25,6 +25,8 @@ _START, _END = b"\xff\xd8", b"\xff\xd9"
 _TAIL = 64
 # Marker codes that begin a frame header; C4, C8 and CC are tables.
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+# The widest gap between the channels of a grey pixel, in levels: JPEG leaves noise. As of predictions (`map_files.colour`).
+_GREY_GAP = 8
 PICTURES = r"\.(?:jpg|jpeg|png)"
 
 
@@ -163,14 +165,14 @@ def _jpeg_size(data: bytes, path: Path) -> tuple[int, int]:
 
 
 def grey(path: Path, tally: damage.Tally | None = None) -> UInt8[np.ndarray, "h w"]:
-    """A picture as 8-bit grey, with Pillow's weights where it has colours.
+    """A picture as 8-bit grey, with Pillow's weights where its channels differ by JPEG noise.
 
     Args:
         path: the file.
         tally: counts it, and refuses it, if it is damaged inside.
 
     Raises:
-        InputError: it cannot be read, or is damaged.
+        InputError: it cannot be read, is damaged or in colour: a heat map's luminance is not its levels.
     """
     data = read_bytes(path)
     if data.startswith(_START) and _END not in data[-_TAIL:]:
@@ -180,6 +182,8 @@ def grey(path: Path, tally: damage.Tally | None = None) -> UInt8[np.ndarray, "h 
     image = _decoded(data, path, cv2.IMREAD_ANYCOLOR)
     if image.ndim == 2:
         return image
+    if int((image.max(-1) - image.min(-1)).max()) > _GREY_GAP:
+        raise InputError(f"{path} is in colour, as a heat map is: put the density there as one grey channel")
     return np.asarray(Image.fromarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)).convert("L"))
 
 
