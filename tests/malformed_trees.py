@@ -171,13 +171,6 @@ def picture(path: str, height: int, width: int) -> Callable[[Path], object]:
     return write(path, cv2.imencode(Path(path).suffix, np.full((height, width), 90, np.uint8))[1].tobytes())
 
 
-def heat_map(path: str) -> Callable[[Path], object]:
-    """Draws a grey picture with the colour map jet."""
-    return lambda root: cv2.imwrite(
-        str(root / path), cv2.applyColorMap(cv2.imread(str(root / path), cv2.IMREAD_GRAYSCALE), cv2.COLORMAP_JET)
-    )
-
-
 def grey_of_three_channels(path: str) -> Callable[[Path], object]:
     """Writes a grey picture as three equal channels."""
     return lambda root: cv2.imwrite(str(root / path), cv2.imread(str(root / path), cv2.IMREAD_COLOR))
@@ -292,12 +285,6 @@ FAULTS = {
     # maps and fixations
     "map_damaged_inside": Fault(
         STAVIS, flip(f"{_NOTES}/maps/eyeMap_00004.jpg", 0.7), "eyeMap_00004.jpg is damaged inside", deep=True
-    ),
-    "map_in_colour": Fault(
-        STAVIS, heat_map(f"{_NOTES}/maps/eyeMap_00004.jpg"), "eyeMap_00004.jpg is in colour", deep=True
-    ),
-    "first_map_in_colour": Fault(
-        STAVIS, heat_map(f"{_NOTES}/maps/eyeMap_00001.jpg"), "eyeMap_00001.jpg is in colour", deep=True
     ),
     "map_of_three_equal_channels": Fault(STAVIS, grey_of_three_channels(f"{_NOTES}/maps/eyeMap_00004.jpg"), None),
     "map_empty": Fault(STAVIS, empty(f"{_NOTES}/maps/eyeMap_00004.jpg"), "eyeMap_00004.jpg is empty"),

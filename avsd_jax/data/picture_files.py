@@ -13,6 +13,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from absl import logging
 from jaxtyping import UInt8
 from PIL import Image
 
@@ -25,8 +26,9 @@ _START, _END = b"\xff\xd8", b"\xff\xd9"
 _TAIL = 64
 # Marker codes that begin a frame header; C4, C8 and CC are tables.
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-# The widest gap between the channels of a grey pixel, in levels: JPEG leaves noise. As of predictions (`map_files.colour`).
+# The widest gap between the channels of a grey pixel, in levels: JPEG leaves noise.
 _GREY_GAP = 8
+_SHOWN = 5
 PICTURES = r"\.(?:jpg|jpeg|png)"
 
 
@@ -165,14 +167,14 @@ def _jpeg_size(data: bytes, path: Path) -> tuple[int, int]:
 
 
 def grey(path: Path, tally: damage.Tally | None = None) -> UInt8[np.ndarray, "h w"]:
-    """A picture as 8-bit grey, with Pillow's weights where its channels differ by JPEG noise.
+    """A picture as 8-bit grey, with Pillow's weights where it has colours, which is logged.
 
     Args:
         path: the file.
         tally: counts it, and refuses it, if it is damaged inside.
 
     Raises:
-        InputError: it cannot be read, is damaged or in colour: a heat map's luminance is not its levels.
+        InputError: it cannot be read, or is damaged.
     """
     data = read_bytes(path)
     if data.startswith(_START) and _END not in data[-_TAIL:]:
@@ -183,7 +185,12 @@ def grey(path: Path, tally: damage.Tally | None = None) -> UInt8[np.ndarray, "h 
     if image.ndim == 2:
         return image
     if int((image.max(-1) - image.min(-1)).max()) > _GREY_GAP:
-        raise InputError(f"{path} is in colour, as a heat map is: put the density there as one grey channel")
+        logging.log_first_n(
+            logging.WARNING,
+            "%s is in colour: its luminance is taken, which is wrong for a heat map (put one grey channel there)",
+            _SHOWN,
+            path,
+        )
     return np.asarray(Image.fromarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)).convert("L"))
 
 
