@@ -171,6 +171,11 @@ def picture(path: str, height: int, width: int) -> Callable[[Path], object]:
     return write(path, cv2.imencode(Path(path).suffix, np.full((height, width), 90, np.uint8))[1].tobytes())
 
 
+def grey_of_three_channels(path: str) -> Callable[[Path], object]:
+    """Writes a grey picture as three equal channels."""
+    return lambda root: cv2.imwrite(str(root / path), cv2.imread(str(root / path), cv2.IMREAD_COLOR))
+
+
 def mat(path: str, name: str, value: object) -> Callable[[Path], object]:
     """Writes a MATLAB file of one variable."""
     return lambda root: scipy.io.savemat(root / path, {name: value})
@@ -281,6 +286,7 @@ FAULTS = {
     "map_damaged_inside": Fault(
         STAVIS, flip(f"{_NOTES}/maps/eyeMap_00004.jpg", 0.7), "eyeMap_00004.jpg is damaged inside", deep=True
     ),
+    "map_of_three_equal_channels": Fault(STAVIS, grey_of_three_channels(f"{_NOTES}/maps/eyeMap_00004.jpg"), None),
     "map_empty": Fault(STAVIS, empty(f"{_NOTES}/maps/eyeMap_00004.jpg"), "eyeMap_00004.jpg is empty"),
     "map_cut": Fault(STAVIS, cut(f"{_NOTES}/maps/eyeMap_00004.jpg", 0.7), "eyeMap_00004.jpg is cut short"),
     "map_of_other_size": Fault(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from absl import logging
 from jaxtyping import UInt8
 from PIL import Image
 
@@ -25,6 +26,9 @@ _START, _END = b"\xff\xd8", b"\xff\xd9"
 _TAIL = 64
 # Marker codes that begin a frame header; C4, C8 and CC are tables.
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+# The widest gap between the channels of a grey pixel, in levels: JPEG leaves noise.
+_GREY_GAP = 8
+_SHOWN = 5
 PICTURES = r"\.(?:jpg|jpeg|png)"
 
 
@@ -163,7 +167,7 @@ def _jpeg_size(data: bytes, path: Path) -> tuple[int, int]:
 
 
 def grey(path: Path, tally: damage.Tally | None = None) -> UInt8[np.ndarray, "h w"]:
-    """A picture as 8-bit grey, with Pillow's weights where it has colours.
+    """A picture as 8-bit grey, with Pillow's weights where it has colours, which is logged.
 
     Args:
         path: the file.
@@ -180,6 +184,13 @@ def grey(path: Path, tally: damage.Tally | None = None) -> UInt8[np.ndarray, "h 
     image = _decoded(data, path, cv2.IMREAD_ANYCOLOR)
     if image.ndim == 2:
         return image
+    if int((image.max(-1) - image.min(-1)).max()) > _GREY_GAP:
+        logging.log_first_n(
+            logging.WARNING,
+            "%s is in colour: its luminance is taken, which is wrong for a heat map (put one grey channel there)",
+            _SHOWN,
+            path,
+        )
     return np.asarray(Image.fromarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB)).convert("L"))
 
 
