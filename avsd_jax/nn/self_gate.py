@@ -22,7 +22,7 @@ class SelfGate(nn.Module):
         def project(features: int, name: str) -> Float[Array, "b n d"]:
             return nn.Conv(features, (1, 1), name=name)(x).reshape(len(x), -1, features)
 
-        f, g = project(channels // 2, "projf"), project(channels // 2, "projg")
+        f, g = (project(max(1, channels // 2), name) for name in ("projf", "projg"))  # one tag has one channel
         h = project(channels, "projh")
         # The official softmax runs over the first index: each place j shares out what it takes among all places i.
         attention = nn.softmax(jnp.einsum("bic,bjc->bij", f, g), axis=1)
