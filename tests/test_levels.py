@@ -176,3 +176,13 @@ def test_a_map_without_values_has_no_scores_whatever_its_levels() -> None:
     nothing, levels = np.full(hit.shape, np.nan), np.full(hit.shape, 9, np.uint8)
     scores = metrics.score(nothing, rng.random(hit.shape), hit, pool, levels=levels)
     assert all(np.isnan(value).all() for value in scores.values())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_map_with_one_pixel_that_is_no_number_has_no_scores(dtype: type) -> None:
+    rng = np.random.default_rng(0)
+    hit, pool = rng.random((2, 1, 64, 96)) < 0.05
+    values = rng.random(hit.shape).astype(dtype)
+    values[0, 8, 9] = np.nan
+    scores = metrics.score(values, rng.random(hit.shape).astype(dtype), hit, pool)
+    assert {name for name, value in scores.items() if not np.isnan(value).all()} == set()

@@ -113,21 +113,6 @@ def probe(path: Path) -> Sound:
     return Sound(rate, channels, seconds, path, own_track, not_finite)
 
 
-def check_audio(path: Path, seconds: float | None = None) -> tuple[str, ...]:
-    """Decodes an audio file whole, as a build does; returns sentences (notes) about what is unusual.
-
-    Args:
-        path: an audio file, or a video file with audio.
-        seconds: duration of the video's frames, against which the audio's is held; None if unknown.
-
-    Raises:
-        MissingFile: there is no such file.
-        InputError: as `read`.
-    """
-    read(path, seconds)
-    return tuple(notes(probe(path), seconds))
-
-
 def _checked(path: Path) -> Path:
     path = inside.below(path.parent, path.name)
     if not path.is_file():

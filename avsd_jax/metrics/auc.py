@@ -17,6 +17,7 @@ from avsd_jax.metrics.maps import (
     chunk_sums,
     count,
     fixated,
+    has_nan,
     is_constant,
     low_and_span,
     over_maps,
@@ -129,8 +130,8 @@ def s_auc(
 
     def statistic(x: Float[Array, "h w"], hit: Bool[Array, "h w"], pool: Bool[Array, "h w"]) -> Float[Array, ""]:
         if bins is not None:
-            return _binned(x, hit, pool, bins, max_fixations)
-        return jnp.where(is_constant(x), jnp.nan, rank_statistic(x, hit, pool, max_fixations))
+            return jnp.where(has_nan(x), jnp.nan, _binned(x, hit, pool, bins, max_fixations))
+        return jnp.where(is_constant(x) | has_nan(x), jnp.nan, rank_statistic(x, hit, pool, max_fixations))
 
     return over_maps(statistic, pred, fixated(fixations), fixated(shuffle_map))
 
@@ -151,12 +152,11 @@ def judd_of_keys(
 ) -> Float[Array, ""]:
     """`auc_judd` of one map whose pixels are in the order of keys of a type that is compared faster."""
     noise = is_constant(x) & (x.max() > x.min())
-    # Not of x.max(): XLA's vectorised maximum on a CPU drops NaN.
-    return jnp.where(noise | jnp.isnan(x).any(), jnp.nan, _area(keys, hit, max_fixations, x.dtype))
+    return jnp.where(noise | has_nan(x), jnp.nan, _area(keys, hit, max_fixations, x.dtype))
 
 
 def _judd(x: Num[Array, "h w"], hit: Bool[Array, "h w"], max_fixations: int | None) -> Float[Array, ""]:
-    noise = False if is_levels(x) else is_constant(x) & (x.max() > x.min())
+    noise = False if is_levels(x) else has_nan(x) | (is_constant(x) & (x.max() > x.min()))
     return jnp.where(noise, jnp.nan, _area(x, hit, max_fixations, score_dtype(x)))
 
 

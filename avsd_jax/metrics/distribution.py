@@ -12,6 +12,7 @@ from avsd_jax.metrics.maps import (
     as_float,
     centred,
     check_shapes,
+    has_nan,
     is_constant,
     is_pysaliency,
     is_zero,
@@ -81,7 +82,7 @@ def sim(pred: Maps, density: Maps, convention: str = "mit") -> Scores:
         shared = total(jnp.minimum(sum_to_one(min_max(pred)), sum_to_one(min_max(density))))
         no_pred, no_density = is_zero(pred), is_zero(density)
         flat = (is_constant(pred) & ~no_pred) | (is_constant(density) & ~no_density)
-        undefined = flat | jnp.isnan(pred.max() + density.max())
+        undefined = flat | has_nan(pred) | has_nan(density)
         return jnp.where(undefined, jnp.nan, jnp.where(no_pred | no_density, 0, shared))
 
     return over_maps(intersection, *as_float(pred, density))

@@ -87,6 +87,11 @@ def count(mask: Bool[Array, "*p"]) -> Int[Array, ""]:
     return chunk_sums(mask, jnp.int8).sum(dtype=jnp.int32)
 
 
+def has_nan(x: Float[Array, "h w"]) -> Bool[Array, ""]:
+    """Returns whether a map holds a NaN; its largest value does not tell, as XLA's maximum on a CPU may drop NaN."""
+    return jnp.isnan(x).any()
+
+
 def is_constant(x: Float[Array, "*b h w"]) -> Bool[Array, "*b"]:
     """Whether each map is constant up to rounding; a map with a NaN is not."""
     tolerance = CONSTANT_FLOAT64 if x.dtype == jnp.float64 else CONSTANT_FLOAT32
