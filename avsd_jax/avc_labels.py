@@ -4,7 +4,7 @@
   python -m avsd_jax.avc_labels summary --manual_dir=ROOT
 
 `convert` reads one file per video, named after it, and writes `ROOT/av_gt_label/<SET>/<video>.csv`. The kinds are those
-of `avsd_jax.data.label_sources`: lines, frames, array, seconds, segments. Numbers of frames and rates come from the
+of `avsd_jax.sources.label_formats`: lines, frames, array, seconds, segments. Numbers of frames and rates come from the
 fold lists in ROOT, or from a file `--clock` with the header `video,frames,fps`.
 """
 
@@ -21,10 +21,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int8
 
-from avsd_jax.cli import run as run_command
-from avsd_jax.data import fold_lists, inside, label_files, label_sources, set_names
-from avsd_jax.data.fold_lists import ListedVideo
+from avsd_jax.common import safe_paths
+from avsd_jax.common.cli import run as run_command
+from avsd_jax.data import dataset_names
 from avsd_jax.errors import InputError
+from avsd_jax.sources import fold_lists, label_files, label_formats
+from avsd_jax.sources.fold_lists import ListedVideo
 
 _CLOCK_COLUMNS = ["video", "frames", "fps"]
 
@@ -94,7 +96,7 @@ def convert(
         manual_dir: root of the user's tree, which gets the labels.
         dataset: the set's key, such as "diem".
         source: the folder of the labels, one file per video; files of other suffixes are ignored.
-        kind: one of `label_sources.KINDS`.
+        kind: one of `label_formats.KINDS`.
         first_frame: for kind "frames", and only there: the number of the first frame, 0 or 1.
         key: for kind "array": the variable of .mat files that have several.
         clock: a CSV file `video,frames,fps`, which goes before the fold lists.
@@ -111,7 +113,7 @@ def convert(
     for video, path in names.items():
         frames, fps = _length(clocks, dataset, video, path, kind)
         options = {"first_frame": 1 if first_frame is None else first_frame, "key": key}
-        read = label_sources.read(path, kind, num_frames=frames, fps=fps, **options)
+        read = label_formats.read(path, kind, num_frames=frames, fps=fps, **options)
         labels[video] = read if frames is None else label_files.fit(read, frames, str(path))
     folder, targets = _targets(Path(manual_dir), dataset, names, create=labels)
     changed = [video for video in labels if not _holds(targets[video], labels[video])]
@@ -124,8 +126,8 @@ def convert(
 
 
 def _check_arguments(kind: str, first_frame: int | None, key: str | None) -> None:
-    if kind not in label_sources.KINDS:
-        raise InputError(f"unknown kind {kind!r}: choose one of {', '.join(label_sources.KINDS)}")
+    if kind not in label_formats.KINDS:
+        raise InputError(f"unknown kind {kind!r}: choose one of {', '.join(label_formats.KINDS)}")
     if kind == "frames" and first_frame not in (0, 1):
         raise InputError("--kind=frames needs --first_frame=0 or --first_frame=1: say how the files count")
     if kind != "frames" and first_frame is not None:
@@ -140,24 +142,24 @@ def _sources(folder: Path, dataset: str, kind: str) -> tuple[dict[str, Path], li
         raise InputError(f"{folder} is not a folder: give the folder of the labels, one file per video")
     videos: dict[str, Path] = {}
     ignored = []
-    for name in inside.file_names(folder):
-        if Path(name).suffix.lower() not in label_sources.SUFFIXES[kind]:
+    for name in safe_paths.file_names(folder):
+        if Path(name).suffix.lower() not in label_formats.SUFFIXES[kind]:
             ignored.append(name)
             continue
-        path = inside.below(folder, name)
-        video = set_names.video_id(dataset, path.stem)
+        path = safe_paths.below(folder, name)
+        video = dataset_names.video_id(dataset, path.stem)
         if video in videos:
             raise InputError(f"{videos[video]} and {path} are of the same video: keep one of them")
         videos[video] = path
     if not videos:
-        wanted = " or ".join(label_sources.SUFFIXES[kind])
+        wanted = " or ".join(label_formats.SUFFIXES[kind])
         raise InputError(f"{folder} has no {wanted} file: --kind={kind} reads these, one per video")
     return videos, ignored
 
 
 def _clocks(manual_dir: str | Path, dataset: str, clock: str | Path | None) -> dict[str, ListedVideo]:
     """Lengths and rates of the videos, as far as something tells them."""
-    set_names.named(dataset)
+    dataset_names.named(dataset)
     if not Path(manual_dir).is_dir():
         raise InputError(f"{manual_dir} is not a folder: give the root of the data's tree as --manual_dir")
     listed = dict(fold_lists.read(manual_dir, dataset).videos) if fold_lists.present(manual_dir) else {}
@@ -165,7 +167,7 @@ def _clocks(manual_dir: str | Path, dataset: str, clock: str | Path | None) -> d
 
 
 def _read_clock(path: Path, dataset: str) -> dict[str, ListedVideo]:
-    rows = csv.reader(io.StringIO(inside.read_text(path)))
+    rows = csv.reader(io.StringIO(safe_paths.read_text(path)))
     if next(rows, None) != _CLOCK_COLUMNS:
         raise InputError(f"{path} does not begin with {','.join(_CLOCK_COLUMNS)}: write this header")
     clocks = {}
@@ -178,7 +180,7 @@ def _read_clock(path: Path, dataset: str) -> dict[str, ListedVideo]:
             raise InputError(
                 f"{path}, line {rows.line_num}: {','.join(row)!r} is not a video, frames and rate: mend it"
             )
-        video = set_names.video_id(dataset, name)
+        video = dataset_names.video_id(dataset, name)
         if video in clocks:
             raise InputError(f"{path}, line {rows.line_num}: {name} was there before: keep one of the lines")
         clocks[video] = ListedVideo(video, frames, fps)
@@ -196,7 +198,7 @@ def _length(
         hint = f" such as {', '.join(close)}" if close else ""
         raise InputError(f"{path} is named after no video of {dataset}: name it after one{hint}")
     frames, fps = (listed.num_frames, listed.fps) if listed else (None, None)
-    if kind in label_sources.TIMED and frames is None:
+    if kind in label_formats.TIMED and frames is None:
         raise InputError(
             f"{path}: the number of frames and the rate of {video} are not known: put STAViS's fold lists into "
             f"fold_lists/, or give --clock=FILE with lines {','.join(_CLOCK_COLUMNS)}"
@@ -208,9 +210,11 @@ def _targets(
     root: Path, dataset: str, sources: Mapping[str, Path], create: Iterable[str]
 ) -> tuple[Path, dict[str, Path]]:
     """The folder and the file for each video's labels: the one that is there, or a new one."""
-    folder = label_files.folder(root, dataset) or inside.below(root, label_files.FOLDER, set_names.SETS[dataset].title)
+    folder = label_files.folder(root, dataset) or safe_paths.below(
+        root, label_files.FOLDER, dataset_names.SETS[dataset].title
+    )
     there = label_files.files(root, dataset)
-    targets = {video: there.get(video) or inside.below(folder, f"{video}.csv") for video in create}
+    targets = {video: there.get(video) or safe_paths.below(folder, f"{video}.csv") for video in create}
     own = {path.resolve() for path in targets.values()}
     for path in sources.values():
         if path.resolve() in own:
@@ -308,7 +312,7 @@ def _convert_command_line(args: argparse.Namespace) -> int:
 
 
 def _summary_command_line(args: argparse.Namespace) -> int:
-    keys = [args.dataset] if args.dataset else list(set_names.SETS)
+    keys = [args.dataset] if args.dataset else list(dataset_names.SETS)
     summaries = {key: summarize(args.manual_dir, key) for key in keys}
     rows = [_row(key, summary) for key, summary in summaries.items() if summary.videos]
     total = _together(list(summaries.values()))
@@ -331,9 +335,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m avsd_jax.avc_labels", description="Labels of consistency.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     converting = commands.add_parser("convert", help="bring labels into the documented form")
-    converting.add_argument("--dataset", required=True, help=f"one of {', '.join(set_names.SETS)}")
+    converting.add_argument("--dataset", required=True, help=f"one of {', '.join(dataset_names.SETS)}")
     converting.add_argument("--source", required=True, help="folder of the labels, one file per video, named after it")
-    converting.add_argument("--kind", required=True, help=f"one of {', '.join(label_sources.KINDS)}")
+    converting.add_argument("--kind", required=True, help=f"one of {', '.join(label_formats.KINDS)}")
     converting.add_argument("--first_frame", type=int, help="number of the first frame, 0 or 1 (kind frames)")
     converting.add_argument("--key", help="variable of .mat files that have several (kind array)")
     converting.add_argument("--clock", help="CSV file video,frames,fps, where the fold lists do not tell")

@@ -13,12 +13,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from avsd_jax import compare_many, same_frames, score_files, significance
-from avsd_jax.cli import run as run_command
+from avsd_jax.common.atomic_files import write_json, write_text
+from avsd_jax.common.cli import run as run_command
 from avsd_jax.errors import InputError
-from avsd_jax.evaluators.paired import paired_differences
-from avsd_jax.score_files import GROUP_TITLES, Evaluation, arrow, bracketed, number, p_value, table
-from avsd_jax.whole_files import write_json, write_text
+from avsd_jax.evaluation import compare_many, same_frames, score_files
+from avsd_jax.evaluation.score_files import GROUP_TITLES, Evaluation, arrow, bracketed, number, p_value, table
+from avsd_jax.scoring import significance
+from avsd_jax.scoring.paired import paired_differences
 
 _NAMES = {"a": "A", "b": "B"}
 
@@ -128,7 +129,7 @@ def _compare_command_line(args: argparse.Namespace) -> None:
     evaluations = [score_files.load(folder) for folder in (args.a, args.b, *args.more)]
     _write_tables(args, evaluations)
     if args.pages:
-        from avsd_jax import video_pages  # imports TFDS, which takes a while and reads no scores
+        from avsd_jax.evaluation.pages import video_pages  # imports TFDS, which takes a while and reads no scores
 
         print(f"\npages: {video_pages.of_evaluations(Path(args.out), evaluations, _names(args), args.data_dir)}")
 

@@ -17,14 +17,15 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from avsd_jax import file_kinds, safetensors_files, staging, torch_files
-from avsd_jax.by_name import available, load_module
-from avsd_jax.checkpoint import save_variables
-from avsd_jax.cli import run as run_command
+from avsd_jax.common import file_kinds, staging
+from avsd_jax.common.by_name import available, load_module
+from avsd_jax.common.cli import run as run_command
 from avsd_jax.errors import InputError
+from avsd_jax.runs.checkpoint import save_variables
 from avsd_jax.torch_import import options, part_options, part_variables
-from avsd_jax.torch_layouts import NAMES
-from avsd_jax.torch_prefixes import Part, entries, find_part
+from avsd_jax.torch_weights import safetensors_files, torch_files
+from avsd_jax.torch_weights.layouts import NAMES
+from avsd_jax.torch_weights.prefixes import Part, entries, find_part
 
 # How the clips of a family's published models were prepared, for prediction.
 _FEEDING = {
@@ -120,7 +121,7 @@ def read_part(name: str, path: str | Path, weights: str | None = None) -> Part:
     """Reads a network's weights from a checkpoint file, wherever they are in it.
 
     Args:
-        name: one of `avsd_jax.torch_layouts.NAMES`.
+        name: one of `avsd_jax.torch_weights.layouts.NAMES`.
         path: a file as `read_content` takes it.
         weights: which of several copies, as `torch_prefixes.find_part` takes it.
 
@@ -160,7 +161,7 @@ def convert(name: str, checkpoint: str | Path, out: str | Path, weights: str | N
     """Converts a checkpoint file to a model folder.
 
     Args:
-        name: one of `avsd_jax.torch_layouts.NAMES`.
+        name: one of `avsd_jax.torch_weights.layouts.NAMES`.
         checkpoint: file of PyTorch or safetensors.
         out: new or empty folder; it appears whole or not at all.
         weights: path within the file to the weights ("ema", "state_dict.student"), where it holds several; "."

@@ -26,14 +26,14 @@ from etils import epath
 from google.protobuf.json_format import ParseError
 
 import datasets_tfds
-from avsd_jax import whole_files, whole_folders
-from avsd_jax.cli import BAD_INPUT
-from avsd_jax.cli import run as run_command
-from avsd_jax.data import inside, set_names
+from avsd_jax.common import atomic_files, atomic_folders, safe_paths
+from avsd_jax.common.cli import BAD_INPUT
+from avsd_jax.common.cli import run as run_command
+from avsd_jax.common.worker_processes import one_thread_each
+from avsd_jax.data import dataset_names
 from avsd_jax.data.dataset_digest import abbreviated, dataset_digest
-from avsd_jax.dataset_check import Report, refuse
 from avsd_jax.errors import InputError, storage_error
-from avsd_jax.worker_processes import one_thread_each
+from avsd_jax.sources.check import Report, refuse
 from datasets_tfds.base import VideoDatasetBuilder
 
 DEFAULT_DATA_DIR = "data"
@@ -151,7 +151,7 @@ def build(
     target = Path(builder.data_path)
     folder = target.parent
     with _lock(folder):
-        whole_folders.restore(target, folder / _ASIDE)
+        atomic_folders.restore(target, folder / _ASIDE)
         if _is_prepared(builder) and not overwrite:
             open_builder(name, data_dir)  # another process may have built it while this one waited
             return False
@@ -182,7 +182,7 @@ def _place(name: str, data_dir: str | Path, target: Path) -> Iterator[str | Path
     place = target.parent / f"{_INCOMPLETE}new"
     try:
         yield place
-        whole_folders.exchange(Path(load_builder(name, place).data_path), target, target.parent / _ASIDE)
+        atomic_folders.exchange(Path(load_builder(name, place).data_path), target, target.parent / _ASIDE)
     except OSError as error:
         full = storage_error(error, target.parent)
         if full is None:
@@ -195,7 +195,7 @@ def _place(name: str, data_dir: str | Path, target: Path) -> Iterator[str | Path
 def _check_names(*folders: str | Path | None) -> None:
     """Refuses folders whose names cannot be printed, nor read by FFmpeg."""
     for folder in folders:
-        if folder is not None and not inside.is_text(str(folder)):
+        if folder is not None and not safe_paths.is_text(str(folder)):
             raise InputError(f"the folder {str(folder)!r} has a name that is not UTF-8: rename it")
 
 
@@ -236,7 +236,7 @@ def _problem(builder: VideoDatasetBuilder) -> str | None:
 
 def _needs_files(dataset: str) -> bool:
     """Whether any of the datasets is made of the user's files."""
-    return any(_is_of_files(name.partition("/")[0]) for name in set_names.members(dataset))
+    return any(_is_of_files(name.partition("/")[0]) for name in dataset_names.members(dataset))
 
 
 def _build_command(dataset: str, data_dir: str | Path) -> str:
@@ -256,7 +256,7 @@ def _how_to_build(dataset: str, data_dir: str | Path) -> str:
 @contextlib.contextmanager
 def _lock(folder: Path) -> Iterator[None]:
     """Holds the folder's build lock, which the system lets go when its process dies."""
-    whole_files.make_folder(folder)
+    atomic_files.make_folder(folder)
     lock = folder / ".build_lock"
     try:
         lock.touch()
@@ -303,7 +303,7 @@ def _build_command_line(args: argparse.Namespace) -> int:
     beam_options = args.beam_pipeline_options
     if beam_options is not None:
         options["beam_options"] = [f"--{option}" for option in beam_options.split(",") if option]
-    wanted = set_names.members(args.dataset)
+    wanted = dataset_names.members(args.dataset)
     reports = _checked_before(wanted, args)
     for name in wanted:
         start = time.monotonic()
@@ -341,7 +341,7 @@ def _checked_before(wanted: Sequence[str], args: argparse.Namespace) -> dict[str
 
 
 def _check_command_line(args: argparse.Namespace) -> int:
-    wanted = set_names.members(args.dataset) if args.dataset else filter(_is_of_files, names())
+    wanted = dataset_names.members(args.dataset) if args.dataset else filter(_is_of_files, names())
     _check_names(args.manual_dir, args.data_dir)
     wrong, reports = False, 0
     for name in wanted:

@@ -1,7 +1,7 @@
 """Scores anybody's predictions: python -m avsd_jax.evaluate --predictions=DIR --dataset=NAME [--protocol=stavis]
 
-`DIR` holds a folder of maps per video, of whichever model; `avsd_jax.prediction_folders` says which file names are
-understood. Into `--out` go
+`DIR` holds a folder of maps per video, of whichever model; `avsd_jax.evaluation.prediction_folders` says which file
+names are understood. Into `--out` go
 
     scores.json    the record: scores by group with confidence intervals, every choice of the protocol, what is missing
     scores.csv     every frame
@@ -26,29 +26,28 @@ from urllib.parse import quote
 import jax
 import numpy as np
 
-from avsd_jax import (
+from avsd_jax import datasets
+from avsd_jax.common.atomic_files import make_folder
+from avsd_jax.common.cli import run as run_command
+from avsd_jax.errors import InputError
+from avsd_jax.evaluation import (
     bounds,
-    datasets,
     earlier_scores,
     evaluation_inputs,
     evaluation_rows,
-    extra_metrics,
     ground_truth_folder,
     map_checks,
     prediction_folders,
-    protocols,
     score_files,
     scoring_jobs,
     undefined_scores,
 )
-from avsd_jax.cli import run as run_command
-from avsd_jax.errors import InputError
-from avsd_jax.evaluation_inputs import Split
-from avsd_jax.evaluators.summary import Frames, summarise
+from avsd_jax.evaluation.evaluation_inputs import Split
+from avsd_jax.evaluation.scoring_jobs import Job, code, digest
 from avsd_jax.map_files import colour
-from avsd_jax.protocols import Protocol
-from avsd_jax.scoring_jobs import Job, code, digest
-from avsd_jax.whole_files import make_folder
+from avsd_jax.scoring import extra_metrics, protocols
+from avsd_jax.scoring.protocols import Protocol
+from avsd_jax.scoring.summary import Frames, summarise
 
 PRECISIONS = ("float64", "float32")
 _LONGEST_NAME = 200  # file systems allow 255 bytes
@@ -165,7 +164,7 @@ def evaluate(
         )
     score_files.write(out, record, rows)
     if pages:
-        from avsd_jax import video_pages  # draws, which scoring does not
+        from avsd_jax.evaluation.pages import video_pages  # draws, which scoring does not
 
         name = "+".join(dict.fromkeys(Path(folder).absolute().name for folder in predictions))
         model = video_pages.Model(name, score_files.load(out), {part.name: part.found for part in parts})

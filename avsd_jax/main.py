@@ -18,15 +18,17 @@ import jax
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from avsd_jax import datasets, report, train
-from avsd_jax.checkpoint import load_for_inference
-from avsd_jax.cli import run as run_command
-from avsd_jax.data import set_names
+from avsd_jax import datasets
+from avsd_jax.common.cli import run as run_command
+from avsd_jax.data import dataset_names
 from avsd_jax.errors import InputError
-from avsd_jax.experiment import scoring_store
-from avsd_jax.preemption import PREEMPTED, Preempted, leave_on_signals, sigterm_raises
-from avsd_jax.rows import Row, check_machine, plan
-from avsd_jax.run_folder import check_processes_agree, locked
+from avsd_jax.experiment import report
+from avsd_jax.experiment.comparison import Row, check_machine, plan
+from avsd_jax.runs.checkpoint import load_for_inference
+from avsd_jax.runs.components import scoring_store
+from avsd_jax.runs.run_folder import check_processes_agree, locked
+from avsd_jax.training import loop
+from avsd_jax.training.preemption import PREEMPTED, Preempted, leave_on_signals, sigterm_raises
 
 MODES = ("train", "eval", "train_and_eval")
 NON_FINITE = 3  # exit status after a loss that is not finite
@@ -50,7 +52,8 @@ def run(config: ConfigDict, workdir: str | Path, mode: str = "train_and_eval") -
         mode: `train`, `eval` (of what is trained already) or `train_and_eval`.
 
     Returns:
-        The report's record (see `avsd_jax.report`); empty for `mode="train"` and on all processes but the first.
+        The report's record (see `avsd_jax.experiment.report`); empty for `mode="train"` and on all processes but the
+        first.
     """
     workdir = Path(workdir)
     check_processes_agree(config, workdir)
@@ -59,7 +62,7 @@ def run(config: ConfigDict, workdir: str | Path, mode: str = "train_and_eval") -
     rows = plan(config, workdir, mode)
     if config.build_data:
         # Every process asks: one builds, the others wait for it, or build on their own machine.
-        for name in set_names.members(config.dataset):
+        for name in dataset_names.members(config.dataset):
             datasets.build(name, config.data_dir, num_workers=os.cpu_count() or 1)
     if mode != "train":
         for row in (row for row in rows if row.label):
@@ -75,20 +78,20 @@ def _train_and_score(config: ConfigDict, workdir: Path, rows: Sequence[Row], mod
     if mode != "eval":
         for row in (row for row in rows if row.trains):
             started = time.monotonic()
-            train.train(row.config, row.folder)
+            loop.train(row.config, row.folder)
             seconds[row.name] = time.monotonic() - started
     if mode == "train":
         return {}
     # Restoring a checkpoint is a meeting of all processes, so each of them scores; one writes.
     scored = [score(row, seconds) for row in rows if row.label]
-    return report.write(workdir, config, scored, train.provenance()) if jax.process_index() == 0 else {}
+    return report.write(workdir, config, scored, loop.provenance()) if jax.process_index() == 0 else {}
 
 
 def score(row: Row, seconds: dict[str, float]) -> dict[str, Any]:
     """Scores one trained row: `{"label", "conditions", "train_seconds", "eval_seconds"}`."""
     started = time.monotonic()
     _, variables = load_for_inference(row.weights)
-    conditions = train.evaluate(row.config, variables)
+    conditions = loop.evaluate(row.config, variables)
     return {
         "label": row.label,
         "conditions": conditions,
@@ -187,7 +190,7 @@ def cli(command: Callable[[Sequence[str]], None] = main) -> None:
 
     A run that was asked to stop and has saved its state ends with status 75, so that `main && next` does not go on.
     """
-    sys.exit(run_command(lambda: _run_flags(command), statuses={train.NonFiniteLossError: NON_FINITE}))
+    sys.exit(run_command(lambda: _run_flags(command), statuses={loop.NonFiniteLossError: NON_FINITE}))
 
 
 def _run_flags(command: Callable[[Sequence[str]], None]) -> int:

@@ -21,7 +21,7 @@ linearly from one to the other, and probability and gate keep the earlier one's 
 file's own rate.
 """
 
-import avsd_jax.interrupt  # isort: skip
+import avsd_jax.common.interrupt  # isort: skip
 
 import contextlib
 import dataclasses
@@ -37,16 +37,17 @@ import numpy as np
 from absl import app, flags, logging
 from tqdm import tqdm
 
-from avsd_jax import overlay, timeline
-from avsd_jax.checkpoint import load_for_inference
-from avsd_jax.cli import run as run_command
-from avsd_jax.clip_stream import Clip, ClipStream
+from avsd_jax.common.cli import run as run_command
 from avsd_jax.errors import InputError, storage_error
-from avsd_jax.experiment import clip_spec, make_forward, model_from_config
-from avsd_jax.media import VideoInfo, probe, read_frames
-from avsd_jax.media_survey import survey
-from avsd_jax.media_writer import VideoWriter
-from avsd_jax.prediction_files import MAP_WRITERS, Staging, check_folder, overlay_name
+from avsd_jax.media import overlay
+from avsd_jax.media.reading import VideoInfo, probe, read_frames
+from avsd_jax.media.survey import survey
+from avsd_jax.media.writing import VideoWriter
+from avsd_jax.prediction import timeline
+from avsd_jax.prediction.clip_stream import Clip, ClipStream
+from avsd_jax.prediction.map_writers import MAP_WRITERS, Staging, check_folder, overlay_name
+from avsd_jax.runs.checkpoint import load_for_inference
+from avsd_jax.runs.components import clip_spec, make_forward, model_from_config
 
 # The classifier's hard decision: argmax of two logits.
 THRESHOLD = 0.5
@@ -347,5 +348,5 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    avsd_jax.interrupt.loaded()
+    avsd_jax.common.interrupt.loaded()
     sys.exit(run_command(lambda: app.run(main, flags_parser=parse_flags)))

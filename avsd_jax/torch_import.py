@@ -1,8 +1,8 @@
 """Weights published for PyTorch, as Flax variables.
 
 A checkpoint is a flat {key: array} in the layout of the official code. What it must hold is read from our own
-model: each variable has one key, by `checkpoint_key` and the layout's renaming rules (`avsd_jax.torch_layouts`), and
-one shape, by `_stored_shape`.
+model: each variable has one key, by `checkpoint_key` and the layout's renaming rules
+(`avsd_jax.torch_weights.layouts`), and one shape, by `_stored_shape`.
 """
 
 import re
@@ -15,9 +15,9 @@ import numpy as np
 from flax import traverse_util
 
 from avsd_jax.errors import InputError
-from avsd_jax.torch_layouts import Layout, checkpoint_key, find
-from avsd_jax.torch_layouts._layout import Path
-from avsd_jax.torch_prefixes import entries, find_part
+from avsd_jax.torch_weights.layout import Path
+from avsd_jax.torch_weights.layouts import Layout, checkpoint_key, find
+from avsd_jax.torch_weights.prefixes import entries, find_part
 
 
 def to_variables(name: str, state_dict: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def to_variables(name: str, state_dict: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def part_variables(name: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
-    """As `to_variables`, for arrays under the layout's own keys (`avsd_jax.torch_prefixes.find_part`).
+    """As `to_variables`, for arrays under the layout's own keys (`avsd_jax.torch_weights.prefixes.find_part`).
 
     The values need a shape at once and are made arrays one by one, once all keys and shapes are right.
     """

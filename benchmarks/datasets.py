@@ -31,11 +31,12 @@ from array_record.python import array_record_data_source
 from scipy.io import wavfile
 
 from avsd_jax import datasets
-from avsd_jax.cli import run as run_command
-from avsd_jax.data import fold_lists, layouts, schema
-from avsd_jax.data.build_options import BuildOptions
+from avsd_jax.common.atomic_files import write_json
+from avsd_jax.common.cli import run as run_command
+from avsd_jax.data import schema
 from avsd_jax.data.store import VideoStore
-from avsd_jax.whole_files import write_json
+from avsd_jax.sources import fold_lists, layouts
+from avsd_jax.sources.build_options import BuildOptions
 from datasets_tfds import base
 
 _FRAMES = flags.DEFINE_integer("frames", 21_000, "Frames of the tree.", lower_bound=700)

@@ -15,7 +15,7 @@ import numpy as np
 from absl import app, flags
 
 from avsd_jax import models
-from avsd_jax.cli import run as run_command
+from avsd_jax.common.cli import run as run_command
 from avsd_jax.errors import InputError
 
 _CLIP = flags.DEFINE_integer("clip", 32, "Frames of the clip.")

@@ -18,7 +18,7 @@ import numpy as np
 from absl import app, flags, logging
 
 from avsd_jax import main as command_line
-from avsd_jax.cli import run as run_command
+from avsd_jax.common.cli import run as run_command
 from avsd_jax.errors import InputError
 
 GROUPS = ("all", "consistent", "inconsistent")

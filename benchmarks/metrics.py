@@ -24,11 +24,12 @@ import numpy as np
 from absl import app, flags
 from scipy import ndimage
 
-from avsd_jax import metrics, protocols
-from avsd_jax.cli import run as run_command
+from avsd_jax import metrics
+from avsd_jax.common.atomic_files import write_json
+from avsd_jax.common.cli import run as run_command
 from avsd_jax.errors import InputError
-from avsd_jax.evaluators.scorer import score_maps
-from avsd_jax.whole_files import write_json
+from avsd_jax.scoring import protocols
+from avsd_jax.scoring.scorer import score_maps
 
 _HEIGHT = flags.DEFINE_integer("map_height", 360, "Height of a map.", lower_bound=16)
 _WIDTH = flags.DEFINE_integer("map_width", 640, "Width of a map.", lower_bound=16)

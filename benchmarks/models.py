@@ -26,7 +26,7 @@ from absl import app, flags
 from jax.extend.core import jaxprs_in_params
 
 from avsd_jax import models
-from avsd_jax.cli import run as run_command
+from avsd_jax.common.cli import run as run_command
 from avsd_jax.errors import InputError
 from avsd_jax.models import classifiers
 from avsd_jax.nn import conv2d

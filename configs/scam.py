@@ -19,7 +19,7 @@ Commands:
 
 from ml_collections import ConfigDict
 
-from avsd_jax.data.ave import CATEGORIES
+from avsd_jax.sources.ave import CATEGORIES
 
 VARIANTS = ("paper", "demo")
 

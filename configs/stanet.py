@@ -131,7 +131,7 @@ def paper() -> ConfigDict:
     config.smooth_sigma = 0.0
     config.audit = True
 
-    # Rows of a comparison, in order, and what each changes (avsd_jax/rows.py). None: one run in <workdir>.
+    # Rows of a comparison, in order, and what each changes. None: one run in <workdir>.
     config.rows = ()
     config.row_changes = ConfigDict()
     return config

@@ -27,12 +27,12 @@ from etils import epath
 from tensorflow_datasets.proto import tf_example_pb2
 from tqdm import tqdm
 
-from avsd_jax import whole_files
+from avsd_jax.common import atomic_files
+from avsd_jax.common.worker_processes import end_with_parent
 from avsd_jax.data import schema
-from avsd_jax.data.source import MissingFile
-from avsd_jax.dataset_check import Report, empty_splits, refuse
 from avsd_jax.errors import InputError, storage_error
-from avsd_jax.worker_processes import end_with_parent
+from avsd_jax.sources.base import MissingFile
+from avsd_jax.sources.check import Report, empty_splits, refuse
 
 ReadVideo = Callable[[], schema.SourceVideo]
 
@@ -334,4 +334,4 @@ def _run_on_beam(
 
 
 def _call_and_note(job: Callable[[], Written], note: Path) -> None:
-    whole_files.write_json(note, dataclasses.asdict(job()))
+    atomic_files.write_json(note, dataclasses.asdict(job()))

@@ -1,15 +1,15 @@
 """What the builders of the six audio-visual eye-tracking sets share.
 
-The files come from `manual_dir`, the root of one tree in any of the layouts of `avsd_jax.data.layouts`; which video is
-in which split, its rate and its length from the fold lists in it (`avsd_jax.data.fold_lists`); labels of consistency,
-if there are any, from `av_gt_label/` in it (`avsd_jax.data.label_files`).
+The files come from `manual_dir`, the root of one tree in any of the layouts of `avsd_jax.sources.layouts`; which video
+is in which split, its rate and its length from the fold lists in it (`avsd_jax.sources.fold_lists`); labels of
+consistency, if there are any, from `av_gt_label/` in it (`avsd_jax.sources.label_files`).
 
 Splits: `train_1`, `test_1` ... `train_3`, `test_3` as the lists have them, and `all`, every listed video. All share one
 copy of the videos (`datasets_tfds.base`). DIEM's single split stands for all three, so that "split k of all sets" is
 one name. (To TFDS itself the string "all" means the sum of all splits, here every video several times:
 `tfds.core.ReadInstruction("all")` is the split.)
 
-A config is the name of options (`avsd_jax.data.build_options`), such as `diem/maps-gaze+eye-left`; without one, all
+A config is the name of options (`avsd_jax.sources.build_options`), such as `diem/maps-gaze+eye-left`; without one, all
 options stand at their defaults.
 """
 
@@ -22,13 +22,13 @@ from typing import Any, ClassVar
 import tensorflow_datasets as tfds
 from absl import logging
 
-from avsd_jax import dataset_check
-from avsd_jax.data import build_options, fold_lists, label_files, layouts, schema
-from avsd_jax.data.build_options import BuildOptions
-from avsd_jax.data.fold_checksums import CANONICAL
-from avsd_jax.data.gaze.coutrot import OWN_SOUND
-from avsd_jax.data.source import Source, with_labels
+from avsd_jax.data import schema
 from avsd_jax.errors import InputError
+from avsd_jax.sources import build_options, check, fold_lists, label_files, layouts
+from avsd_jax.sources.base import Source, with_labels
+from avsd_jax.sources.build_options import BuildOptions
+from avsd_jax.sources.fold_checksums import CANONICAL
+from avsd_jax.sources.gaze.coutrot import OWN_SOUND
 from datasets_tfds.base import Contents, VideoDatasetBuilder
 
 GAZE_OF_SUMME_AND_ETMD = """\
@@ -115,9 +115,9 @@ class EyeTrackingBuilder(VideoDatasetBuilder, skip_registration=True):
             },
         )
 
-    def check(self, manual_dir: str | Path, num_workers: int = 1, thorough: bool = False) -> dataset_check.Report:
+    def check(self, manual_dir: str | Path, num_workers: int = 1, thorough: bool = False) -> check.Report:
         """As in the base."""
-        return dataset_check.check(manual_dir, self.name, self.builder_config.options, num_workers, thorough)
+        return check.check(manual_dir, self.name, self.builder_config.options, num_workers, thorough)
 
     @property
     def about(self) -> str:

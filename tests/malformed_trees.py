@@ -15,7 +15,8 @@ import stavis_files
 from media_files import regular, write_video
 from scipy.io import wavfile
 
-from avsd_jax.data import label_files, set_names
+from avsd_jax.data import dataset_names
+from avsd_jax.sources import label_files
 
 FRAMES = 8
 STAVIS, SCDL, DIEM, COUTROT, NTUA, AVE = "stavis", "scdl", "diem", "coutrot", "ntua", "ave"
@@ -57,7 +58,7 @@ def write_tree(root: Path, tree: str) -> None:
     elif tree in (COUTROT, NTUA):
         raw_files.write_set(root, dataset, videos, FRAMES)
     _write_lists(root, dataset, tree, videos)
-    labels = root / label_files.FOLDER / set_names.SETS[dataset].title / f"{videos[0]}.csv"
+    labels = root / label_files.FOLDER / dataset_names.SETS[dataset].title / f"{videos[0]}.csv"
     label_files.write(labels, np.ones(FRAMES, np.int8))
 
 
@@ -67,7 +68,7 @@ def _write_lists(root: Path, dataset: str, tree: str, videos: tuple[str, ...]) -
     for number in ("",) if dataset == "diem" else ("_1", "_2", "_3"):
         for part, listed in (("train", videos[:2]), ("test", videos[2:])):
             text = "".join(f"{video} {FRAMES} {30 if dataset == 'diem' else 25}\n" for video in listed)
-            (folder / f"{set_names.SETS[dataset].stavis}_list_{part}{number}_fps.txt").write_text(text)
+            (folder / f"{dataset_names.SETS[dataset].stavis}_list_{part}{number}_fps.txt").write_text(text)
 
 
 def _write_ave(root: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.io
 from raw_files import write_wav
 
-from avsd_jax.data import set_names
+from avsd_jax.data import dataset_names
 
 FOLDERS = {
     "stavis": ("video_frames", "video_audio", "annotations", "fold_lists"),
@@ -31,7 +31,7 @@ POINTS = ((10, 20), (11, 20), (40, 5))  # (x, y) of the fixations of each frame
 
 def write_lists(root: Path, dataset: str, layout: str = "stavis", frames: int | Mapping[str, int] = FRAMES) -> Path:
     """Fold lists of the set's three videos, the last of which is tested; the last line has no newline."""
-    name = set_names.SETS[dataset].stavis
+    name = dataset_names.SETS[dataset].stavis
     folder = root / FOLDERS.get(layout, FOLDERS["stavis"])[3]
     folder.mkdir(parents=True, exist_ok=True)
     for number in ("",) if dataset == "diem" else ("_1", "_2", "_3"):
@@ -82,7 +82,7 @@ def write_video(
 
 def folder(root: Path, dataset: str, video: str, layout: str, kind: str) -> Path:
     """Where a video's files of a kind lie."""
-    name = set_names.SETS[dataset]
+    name = dataset_names.SETS[dataset]
     frames, sound, annotations, _ = FOLDERS[layout]
     spelling = name.stavis if layout == "stavis" else name.title
     where = {"frames": frames, "sound": sound, "maps": annotations, "fixations": annotations}[kind]

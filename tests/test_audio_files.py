@@ -11,8 +11,8 @@ from media_files import regular, write_video
 from raw_files import write_wav
 from scipy.io import wavfile
 
-from avsd_jax.data import sound_files
 from avsd_jax.errors import InputError
+from avsd_jax.sources import audio_files
 
 RATE = 22_050
 # Places in the header of a canonical wav file.
@@ -22,7 +22,7 @@ CHANNELS, SAMPLE_RATE, BITS, DATA_LENGTH = (22, "<H"), (24, "<I"), (34, "<H"), (
 def said(path: pathlib.Path, seconds: float) -> list[str]:
     """What a build and a check, which must agree, say of a file: notes, or one error."""
     results = []
-    for look in (lambda: sound_files.read(path, seconds), lambda: sound_files.notes(sound_files.probe(path), seconds)):
+    for look in (lambda: audio_files.read(path, seconds), lambda: audio_files.notes(audio_files.probe(path), seconds)):
         try:
             results.append(look())
         except InputError as error:
@@ -103,9 +103,9 @@ def test_samples_that_are_not_finite_are_silence_up_to_a_hundredth(tmp_path, kin
     assert logged == [f"{path}: 3 audio samples are NaN or infinite: silent there"]
     expected = np.full(RATE, 16_384)
     expected[[10, 11, -1]] = 0
-    np.testing.assert_array_equal(sound_files.read(path)[0], expected)
+    np.testing.assert_array_equal(audio_files.read(path)[0], expected)
     wavfile.write(path, 2 * RATE, np.repeat(samples, 2))  # resampled: the filter must not see them
-    assert np.abs(sound_files.read(path)[0][100:-100].astype(int) - 16_384).max() < 3
+    assert np.abs(audio_files.read(path)[0][100:-100].astype(int) - 16_384).max() < 3
     samples[: RATE // 50] = np.nan
     wavfile.write(path, RATE, samples)
     assert "a.wav has 442 of 22050 samples that are NaN or infinite" in said(path, 1.0)[0]

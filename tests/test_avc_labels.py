@@ -8,9 +8,10 @@ import pytest
 import scipy.io
 from absl import logging
 
-from avsd_jax import avc_labels, whole_files
-from avsd_jax.data import label_files
+from avsd_jax import avc_labels
+from avsd_jax.common import atomic_files
 from avsd_jax.errors import InputError, StorageError
+from avsd_jax.sources import label_files
 
 VIDEO = "CHI_1_color"
 FRAMES, FPS = 60, 25.0
@@ -308,7 +309,7 @@ def test_a_failing_write_leaves_the_old_file(root, monkeypatch: pytest.MonkeyPat
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(whole_files.os, "replace", full)
+    monkeypatch.setattr(atomic_files.os, "replace", full)
     with pytest.raises(StorageError, match="cannot be written"):
         label_files.write(output(root), 1 - LABELS)
     np.testing.assert_array_equal(label_files.read(output(root)), LABELS)

@@ -13,14 +13,16 @@ import tensorflow_datasets as tfds
 from media_files import read_stamp, regular, write_video
 from ml_collections import ConfigDict
 
-from avsd_jax import datasets, evaluate, main, train
-from avsd_jax.data import ave, maps, pipeline, schema
+from avsd_jax import datasets, evaluate, main
+from avsd_jax.common.parallel import make_mesh
+from avsd_jax.data import pipeline, schema, target_maps
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
-from avsd_jax.experiment import clip_spec, example_batch, training_store
-from avsd_jax.metric_writer import read_scalars
-from avsd_jax.parallel import make_mesh
-from avsd_jax.rows import derive
+from avsd_jax.experiment.comparison import derive
+from avsd_jax.runs.components import clip_spec, example_batch, training_store
+from avsd_jax.sources import ave
+from avsd_jax.training import loop
+from avsd_jax.training.metric_writer import read_scalars
 
 CONFIGS = pathlib.Path(__file__).parent.parent / "configs"
 NAME = "ave/size-128x96"
@@ -258,7 +260,7 @@ def test_the_classifiers_of_tags_are_told_its_categories(built: pathlib.Path, tm
     config = first_classifier(built, tmp_path)
     assert config.model.num_tags == len(config.tags) == len(set(config.tags)) == 28
     assert list(config.tags) == sorted(config.tags)
-    store = maps.unwatched(VideoStore.open(NAME, "train", built))
+    store = target_maps.unwatched(VideoStore.open(NAME, "train", built))
     batch = next(pipeline.eval_batches(store, clip_spec(config), batch_size=2, stride=FRAMES))
     told = [[config.tags[k] for k in np.flatnonzero(present)] for present in batch["tags"]]
     assert told == [["Male speech"], ["Church bell"]]
@@ -267,21 +269,21 @@ def test_the_classifiers_of_tags_are_told_its_categories(built: pathlib.Path, tm
 
 @pytest.mark.slow
 def test_a_classifier_of_tags_takes_a_step_on_it(built: pathlib.Path, tmp_path: pathlib.Path):
-    store = maps.unwatched(VideoStore.open(NAME, "train", built))
-    train.train(first_classifier(built, tmp_path), tmp_path / "run", store=store, mesh=make_mesh(jax.devices()[:1]))
+    store = target_maps.unwatched(VideoStore.open(NAME, "train", built))
+    loop.train(first_classifier(built, tmp_path), tmp_path / "run", store=store, mesh=make_mesh(jax.devices()[:1]))
     assert np.isfinite(read_scalars(tmp_path / "run/metrics.jsonl")[0]["loss"])
 
 
 def test_stanet_is_given_maps_of_it(built: pathlib.Path, tmp_path: pathlib.Path):
     config = paper("stanet", built)
     config.target_maps = str(tmp_path / "maps")
-    maps.write_map(tmp_path / "maps", SPEECH, 7, np.pad(np.full((4, 4), 255, np.uint8), 8))
-    maps.write_map(tmp_path / "maps", BELL, 2, np.pad(np.full((4, 4), 255, np.uint8), 8))
-    maps.write_record(tmp_path / "maps", NAME, "train", {})
+    target_maps.write_map(tmp_path / "maps", SPEECH, 7, np.pad(np.full((4, 4), 255, np.uint8), 8))
+    target_maps.write_map(tmp_path / "maps", BELL, 2, np.pad(np.full((4, 4), 255, np.uint8), 8))
+    target_maps.write_record(tmp_path / "maps", NAME, "train", {})
     batch = next(pipeline.train_batches(training_store(config), clip_spec(config), batch_size=2, seed=0))
     assert sorted(batch["frame_index"]) == [2, 7]
     assert batch["density"].max(axis=(1, 2)).tolist() == [1, 1]
-    assert jax.tree.map(np.shape, train.for_model(batch)) == jax.tree.map(np.shape, example_batch(config, 2))
+    assert jax.tree.map(np.shape, loop.for_model(batch)) == jax.tree.map(np.shape, example_batch(config, 2))
 
 
 def test_what_nobody_watched_is_not_scored_nor_trained_on_as_if_somebody_had(

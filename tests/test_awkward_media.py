@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from media_files import clicks, joined, name_channels, regular, set_matrix, waveform, write_video
 
-from avsd_jax.media import probe, read_audio, read_frames
-from avsd_jax.media_sound import Blocks
-from avsd_jax.media_survey import survey
-from avsd_jax.media_writer import VideoWriter
+from avsd_jax.media.audio import Blocks
+from avsd_jax.media.reading import probe, read_audio, read_frames
+from avsd_jax.media.survey import survey
+from avsd_jax.media.writing import VideoWriter
 
 
 def seen_and_heard(path: Path) -> tuple[list[float], np.ndarray]:

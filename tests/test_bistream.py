@@ -10,10 +10,10 @@ from drawn import fast_jit, flat_shapes, normal, shapes, variables
 from flax import linen as nn
 
 from avsd_jax import models
-from avsd_jax.by_name import available
+from avsd_jax.common.by_name import available
 from avsd_jax.errors import InputError
-from avsd_jax.models._bistream import BiStream
-from avsd_jax.models._inputs import SHAPES, read
+from avsd_jax.models.common.bistream import BiStream
+from avsd_jax.models.common.inputs import SHAPES, read
 
 OPTIONS = {
     "classifier_options": {

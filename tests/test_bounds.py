@@ -9,12 +9,14 @@ import pytest
 from PIL import Image
 from videos import memory_store, source_video
 
-from avsd_jax import bounds, evaluate, protocols
+from avsd_jax import evaluate
 from avsd_jax.data import density, schema
 from avsd_jax.data.store import VideoStore
-from avsd_jax.evaluators.scorer import Predicted, Scorer
-from avsd_jax.extra_metrics import centre_map, with_metrics
-from avsd_jax.ground_truth_folder import FolderTruth
+from avsd_jax.evaluation import bounds
+from avsd_jax.evaluation.ground_truth_folder import FolderTruth
+from avsd_jax.scoring import protocols
+from avsd_jax.scoring.extra_metrics import centre_map, with_metrics
+from avsd_jax.scoring.scorer import Predicted, Scorer
 
 SIZE = (12, 18)
 TINY = "sounding_shapes/tiny"

@@ -10,7 +10,8 @@ import pytest
 from array_record.python import array_record_module
 from malformed_trees import COUTROT, DATASETS, NTUA, STAVIS, damaged_packets, write_tree
 
-from avsd_jax import datasets, whole_folders
+from avsd_jax import datasets
+from avsd_jax.common import atomic_folders
 from avsd_jax.data import schema
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
@@ -58,7 +59,7 @@ def test_the_features_of_a_record_are_in_one_order(tiny_data_dir: pathlib.Path):
 @pytest.mark.parametrize("exchange", [True, False])
 def test_overwriting_replaces_the_dataset_whole(exchange: bool, tree: pathlib.Path, monkeypatch: pytest.MonkeyPatch):
     if not exchange:
-        monkeypatch.setattr(whole_folders, "_exchanged", lambda first, second: False)
+        monkeypatch.setattr(atomic_folders, "_exchanged", lambda first, second: False)
     assert build(tree) == 0
     labels = next((tree / "manual/av_gt_label").rglob("*.csv"))
     labels.write_text(labels.read_text().replace(",1\n", ",0\n"))
@@ -81,7 +82,7 @@ def test_what_ends_a_build_leaves_the_old_dataset(
 
     assert build(tree) == 0
     before = contents(tree / "data")
-    for place, name in ((base, "write_video"), (base.VideoDatasetBuilder, "_link"), (whole_folders, "exchange")):
+    for place, name in ((base, "write_video"), (base.VideoDatasetBuilder, "_link"), (atomic_folders, "exchange")):
         with monkeypatch.context() as patch:
             patch.setattr(place, name, write)
             with pytest.raises(stop, match="stopped"):
@@ -98,7 +99,7 @@ def test_a_folder_that_was_left_aside_is_brought_back(tree: pathlib.Path):
     assert build(tree) == 0
     assert contents(tree / "data") == before
     with pytest.raises(OSError, match=r"missing"):
-        whole_folders.exchange(folder / "missing", folder / "1.0.0", folder / "replaced")
+        atomic_folders.exchange(folder / "missing", folder / "1.0.0", folder / "replaced")
     assert contents(tree / "data") == before
 
 

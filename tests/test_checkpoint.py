@@ -11,7 +11,8 @@ import orbax.checkpoint as ocp
 import pytest
 from file_limit import file_limit
 
-from avsd_jax.checkpoint import (
+from avsd_jax.errors import InputError, StorageError
+from avsd_jax.runs.checkpoint import (
     Checkpointer,
     load_for_inference,
     read_config,
@@ -19,7 +20,6 @@ from avsd_jax.checkpoint import (
     saved_steps,
     write_config,
 )
-from avsd_jax.errors import InputError, StorageError
 
 VARIABLES = {
     "params": {"conv": {"kernel": np.arange(12.0, dtype=np.float32).reshape(3, 4)}},

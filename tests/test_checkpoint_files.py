@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from avsd_jax import convert
-from avsd_jax.checkpoint import load_for_inference
 from avsd_jax.errors import InputError
+from avsd_jax.runs.checkpoint import load_for_inference
 from avsd_jax.torch_import import to_variables
 
 _NAMES = {"f4": "F32", "f2": "F16", "f8": "F64", "i8": "I64", "b1": "BOOL", "c8": "C64"}

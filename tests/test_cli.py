@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from avsd_jax import cli, whole_files
+from avsd_jax.common import atomic_files, cli
 from avsd_jax.errors import InputError, StorageError, storage_error
 
 
@@ -53,7 +53,7 @@ def test_a_full_disk_leaves_no_partial_file(tmp_path):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(StorageError, match=r"scores.json cannot be written"):
-        whole_files.write(tmp_path / "scores.json", fill)
+        atomic_files.write(tmp_path / "scores.json", fill)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from avsd_jax import compare, score_files
+from avsd_jax import compare
 from avsd_jax.errors import InputError
-from avsd_jax.evaluators.paired import paired_differences
-from avsd_jax.evaluators.summary import RESAMPLES, SEED, Frames, Table, summarise
-from avsd_jax.protocols import NATIVE
+from avsd_jax.evaluation import score_files
+from avsd_jax.scoring.paired import paired_differences
+from avsd_jax.scoring.protocols import NATIVE
+from avsd_jax.scoring.summary import RESAMPLES, SEED, Frames, Table, summarise
 
 PROTOCOL = dataclasses.replace(NATIVE, metrics=("CC", "KL"))
 LENGTHS = (5, 9, 4, 12, 7)

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from avsd_jax import compare, compare_many, score_files
+from avsd_jax import compare
 from avsd_jax.errors import InputError
-from avsd_jax.evaluators.paired import paired_differences
-from avsd_jax.evaluators.summary import Frames, summarise
-from avsd_jax.protocols import NATIVE
+from avsd_jax.evaluation import compare_many, score_files
+from avsd_jax.scoring.paired import paired_differences
+from avsd_jax.scoring.protocols import NATIVE
+from avsd_jax.scoring.summary import Frames, summarise
 
 PROTOCOL = dataclasses.replace(NATIVE, metrics=("CC", "KL"))
 VIDEOS, LENGTH = 12, 3

@@ -17,14 +17,14 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from avsd_jax import config_checks, dry_run
-from avsd_jax.by_name import available, load_module
-from avsd_jax.config_fields import FIELDS, ROW_FIELDS, SCAM_FIELDS, SCHEDULES, completed
+from avsd_jax.common.by_name import available, load_module
+from avsd_jax.config.fields import FIELDS, ROW_FIELDS, SCAM_FIELDS, SCHEDULES, completed
 from avsd_jax.errors import InputError
+from avsd_jax.experiment import checks, dry_run
+from avsd_jax.experiment.comparison import derive, plan
 from avsd_jax.losses import LOSSES
 from avsd_jax.nn.gate import SOURCES
-from avsd_jax.optimizer import OPTIMIZERS, make_schedule
-from avsd_jax.rows import derive, plan
+from avsd_jax.runs.optimizer import OPTIMIZERS, make_schedule
 
 CONFIGS = pathlib.Path(__file__).parent.parent / "configs"
 FILES = ("avinet", "stavis", "stanet", "scam")
@@ -97,7 +97,7 @@ def refused(config: ConfigDict, workdir: pathlib.Path, mode: str = "train") -> s
 
 def at_once(config: ConfigDict) -> str | None:
     """What is said of a configuration before its shapes are asked for."""
-    return asked(lambda: config_checks.check(derive(config, "runs")[0].config))
+    return asked(lambda: checks.check(derive(config, "runs")[0].config))
 
 
 def asked(question: Callable[[], object]) -> str | None:

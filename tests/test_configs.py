@@ -7,11 +7,11 @@ import jax
 import pytest
 from ml_collections import ConfigDict
 
-from avsd_jax import dry_run
 from avsd_jax.errors import InputError
-from avsd_jax.experiment import classifier_inputs
+from avsd_jax.experiment import dry_run
+from avsd_jax.experiment.comparison import derive, plan
 from avsd_jax.main import find_config
-from avsd_jax.rows import derive, plan
+from avsd_jax.runs.components import classifier_inputs
 
 CONFIGS = pathlib.Path(__file__).parent.parent / "configs"
 

@@ -13,9 +13,9 @@ from ml_collections import ConfigDict
 from test_checkpoint_files import safetensors
 
 from avsd_jax import convert
-from avsd_jax.checkpoint import load_for_inference
 from avsd_jax.errors import InputError
-from avsd_jax.experiment import model_from_config
+from avsd_jax.runs.checkpoint import load_for_inference
+from avsd_jax.runs.components import model_from_config
 from avsd_jax.torch_import import to_variables
 
 

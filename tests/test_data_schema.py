@@ -11,8 +11,8 @@ from PIL import Image
 from tensorflow_datasets.core import example_serializer
 from videos import grey_levels, memory_store, source_video
 
+from avsd_jax.common.byte_cache import ByteCache
 from avsd_jax.data import schema
-from avsd_jax.data.lru import ByteCache
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 

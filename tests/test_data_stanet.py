@@ -11,12 +11,12 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from videos import grey_levels, memory_store, source_video
 
-from avsd_jax.clip_stream import ClipStream
 from avsd_jax.data.pipeline import ClipSpec, eval_batches, train_batches
 from avsd_jax.data.preprocessing import stanet, stanet_2021, stanet_cvpr, vinet
 from avsd_jax.data.samplers import centred
 from avsd_jax.data.waveform import resample, to_float
-from avsd_jax.media import probe, read_audio
+from avsd_jax.media.reading import probe, read_audio
+from avsd_jax.prediction.clip_stream import ClipStream
 
 SPEC = ClipSpec(clip_size=3, frame_size=(32, 32), sampler="centred", preprocessing="stanet")
 SPREAD = dataclasses.replace(SPEC, preprocessing="stanet_cvpr")

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from avsd_jax import earlier_scores, evaluate, scoring_jobs
+from avsd_jax import evaluate
+from avsd_jax.evaluation import earlier_scores, scoring_jobs
 
 TINY = "sounding_shapes/tiny"
 

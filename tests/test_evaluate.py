@@ -20,12 +20,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from avsd_jax import evaluate, protocols, score_files, scoring_jobs
-from avsd_jax.data.maps import Unwatched
+from avsd_jax import evaluate
 from avsd_jax.data.store import VideoStore
+from avsd_jax.data.target_maps import Unwatched
 from avsd_jax.errors import InputError
-from avsd_jax.evaluators.scorer import Scorer
+from avsd_jax.evaluation import score_files, scoring_jobs
 from avsd_jax.metrics import METRICS
+from avsd_jax.scoring import protocols
+from avsd_jax.scoring.scorer import Scorer
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"

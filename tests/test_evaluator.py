@@ -17,9 +17,9 @@ from avsd_jax import metrics
 from avsd_jax.data import schema
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
-from avsd_jax.evaluators.avc import classifier_scores, rank_auc
-from avsd_jax.evaluators.saliency import SaliencyEvaluator, audit
-from avsd_jax.protocols import NATIVE, to_ground_truth
+from avsd_jax.scoring.evaluator import SaliencyEvaluator, audit
+from avsd_jax.scoring.groups import classifier_scores, rank_auc
+from avsd_jax.scoring.protocols import NATIVE, to_ground_truth
 
 SIZES = {"a": (24, 32), "b": (24, 32), "c": (18, 20)}
 FRAMES = {"a": 12, "b": 7, "c": 6}

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from videos import memory_store
 
-from avsd_jax import extra_metrics, metrics, protocols
+from avsd_jax import metrics
 from avsd_jax.data import schema
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
-from avsd_jax.evaluators.ground_truth import GroundTruth
-from avsd_jax.evaluators.scorer import Predicted, Scorer
-from avsd_jax.protocols import NATIVE, STAVIS
+from avsd_jax.scoring import extra_metrics, protocols
+from avsd_jax.scoring.ground_truth import GroundTruth
+from avsd_jax.scoring.protocols import NATIVE, STAVIS
+from avsd_jax.scoring.scorer import Predicted, Scorer
 
 
 def source(name: str, size: tuple[int, int], seed: int) -> schema.SourceVideo:

@@ -15,9 +15,10 @@ from stavis_files import FRAMES, VIDEOS, folder, write_lists, write_set, write_v
 from tiny_run import train_avinet
 
 from avsd_jax import datasets
-from avsd_jax.data import build_options, label_files, schema
+from avsd_jax.data import schema
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
+from avsd_jax.sources import build_options, label_files
 from datasets_tfds import base
 
 SPLITS = ("train_1", "test_1", "train_2", "test_2", "train_3", "test_3", "all")

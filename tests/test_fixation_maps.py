@@ -13,11 +13,12 @@ import scipy.sparse
 from raw_files import fixating, viewer_file
 from stavis_files import FRAMES, POINTS, SIZE, folder, write_video
 
-from avsd_jax.data import fixation_maps, layouts, mat_files
-from avsd_jax.data.build_options import BuildOptions
-from avsd_jax.data.fold_lists import ListedVideo
-from avsd_jax.data.gaze import diem, points
 from avsd_jax.errors import InputError
+from avsd_jax.map_files import fixation_maps, mat_files
+from avsd_jax.sources import layouts
+from avsd_jax.sources.build_options import BuildOptions
+from avsd_jax.sources.fold_lists import ListedVideo
+from avsd_jax.sources.gaze import diem, points
 
 PATH = pathlib.Path("fixMap_00001.mat")
 

@@ -5,9 +5,9 @@ import pathlib
 import pytest
 from absl import logging
 
-from avsd_jax.data import fold_lists
-from avsd_jax.data.fold_checksums import CANONICAL, Canonical, checksum, differing
 from avsd_jax.errors import InputError
+from avsd_jax.sources import fold_lists
+from avsd_jax.sources.fold_checksums import CANONICAL, Canonical, checksum, differing
 
 
 def write_lists(folder: pathlib.Path, pattern: str, splits: dict[str, list[str]], end: str = "") -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from drawn import flat_shapes, normal, shapes, variables
 
-from avsd_jax.by_name import available
+from avsd_jax.common.by_name import available
 from avsd_jax.errors import InputError
 from avsd_jax.models import fusions
 from avsd_jax.nn.transformer import Transformer, sinusoid

@@ -9,8 +9,8 @@ from raw_files import BLINK, ERROR, FIXATION, SACCADE, clip, fixating, viewer_fi
 from scipy import ndimage
 
 from avsd_jax.data import density
-from avsd_jax.data.gaze import coutrot, diem, ntua, points
 from avsd_jax.errors import InputError
+from avsd_jax.sources.gaze import coutrot, diem, ntua, points
 
 VIDEO = "clip_720x576"
 PLANE = (576, 720)

@@ -6,7 +6,7 @@ import numpy as np
 from videos import memory_store, source_video
 
 from avsd_jax.data import schema
-from avsd_jax.evaluators.ground_truth import GroundTruth
+from avsd_jax.scoring.ground_truth import GroundTruth
 
 VIDEO = source_video("a", num_frames=6, size=(20, 30))
 

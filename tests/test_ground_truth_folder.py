@@ -14,11 +14,12 @@ import scipy.io
 from PIL import Image
 from videos import memory_store, source_video
 
-from avsd_jax import compare, evaluate, ground_truth_folder
+from avsd_jax import compare, evaluate
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
-from avsd_jax.evaluators.ground_truth import GroundTruth
-from avsd_jax.ground_truth_folder import FolderTruth, inspect
+from avsd_jax.evaluation import ground_truth_folder
+from avsd_jax.evaluation.ground_truth_folder import FolderTruth, inspect
+from avsd_jax.scoring.ground_truth import GroundTruth
 
 TINY = "sounding_shapes/tiny"
 SIZE = (20, 30)

@@ -14,8 +14,8 @@ import pytest
 from absl import logging
 from media_files import regular, write_video
 
-from avsd_jax.data import damage, picture_files, video_damage
 from avsd_jax.errors import InputError
+from avsd_jax.sources import damage, image_files, video_damage
 
 SIZE = (96, 128)
 
@@ -91,22 +91,22 @@ def frames(folder: pathlib.Path, total: int, damaged: tuple[int, ...]) -> tuple[
         data = jpeg()
         data = overwritten(data, 0.4, 200) if number in damaged else data
         (folder / f"img_{number:05d}.jpg").write_bytes(data)
-    return picture_files.numbered(folder, "img")
+    return image_files.numbered(folder, "img")
 
 
 def test_damaged_frames_are_named_up_to_a_hundredth_and_then_refused(tmp_path, logged):
     paths = frames(tmp_path, 100, (7,))
-    stored = list(picture_files.jpegs(paths, SIZE))
+    stored = list(image_files.jpegs(paths, SIZE))
     assert stored == [path.read_bytes() for path in paths]
     assert "img_00007.jpg is damaged inside (" in logged[0]
     assert "1 of 100 frames are damaged inside and stored as they are: img_00007.jpg" in logged[1]
     paths[8].write_bytes(overwritten(jpeg(), 0.6, 200))
     with pytest.raises(InputError, match=r"img_00009.jpg is damaged inside .* 2 damaged of 100 frames, more than 1%"):
-        list(picture_files.jpegs(paths, SIZE))
+        list(image_files.jpegs(paths, SIZE))
     with pytest.raises(InputError, match=r"img_00007.jpg is damaged inside .* 1 damaged of 99 frames"):
-        list(picture_files.jpegs(paths[:99], SIZE))
+        list(image_files.jpegs(paths[:99], SIZE))
     with pytest.raises(InputError, match=r"img_00007.jpg is damaged inside .* 1 damaged of 1 maps"):
-        picture_files.grey(paths[6], damage.Tally(1, "maps"))
+        image_files.grey(paths[6], damage.Tally(1, "maps"))
 
 
 def huge_png() -> bytes:
@@ -128,7 +128,7 @@ def huge_jpeg() -> bytes:
 def test_no_memory_is_asked_for_because_a_header_says_so(tmp_path, content):
     path = tmp_path / "img_00001.jpg"
     path.write_bytes(content())
-    for look in (picture_files.frame_size, picture_files.grey, picture_files.is_empty):
+    for look in (image_files.frame_size, image_files.grey, image_files.is_empty):
         with pytest.raises(InputError, match=r"img_00001.jpg (says \d+ pixels high|has a header that cannot be true)"):
             look(path)
 

@@ -13,11 +13,12 @@ from tiny_run import TESTS, add_extra_models, tiny_config
 from videos import memory_store, source_video
 
 import datasets_tfds
-from avsd_jax import datasets, main, report
-from avsd_jax.data import set_names
+from avsd_jax import datasets, main
+from avsd_jax.data import dataset_names
 from avsd_jax.data.pipeline import ClipSpec, train_batches
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
+from avsd_jax.experiment import report
 
 TINY, MORE = "sounding_shapes/tiny", "more_shapes/tiny"
 BOTH = f"{TINY},{MORE}"
@@ -34,14 +35,14 @@ def data_dir(tiny_data_dir: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def test_names_stand_for_datasets() -> None:
-    assert set_names.members("diem") == ("diem",)
-    assert set_names.members("diem, sounding_shapes/tiny") == ("diem", "sounding_shapes/tiny")
-    assert set_names.members(["avad", "etmd"]) == ("avad", "etmd")
-    assert set_names.members("six") == ("diem", "avad", "coutrot1", "coutrot2", "summe", "etmd")
-    assert set_names.members("six/maps-gaze")[2] == "coutrot1/maps-gaze"
+    assert dataset_names.members("diem") == ("diem",)
+    assert dataset_names.members("diem, sounding_shapes/tiny") == ("diem", "sounding_shapes/tiny")
+    assert dataset_names.members(["avad", "etmd"]) == ("avad", "etmd")
+    assert dataset_names.members("six") == ("diem", "avad", "coutrot1", "coutrot2", "summe", "etmd")
+    assert dataset_names.members("six/maps-gaze")[2] == "coutrot1/maps-gaze"
     for wrong in ("", (), "diem,diem", "six,etmd"):
         with pytest.raises(InputError, match="name each once"):
-            set_names.members(wrong)
+            dataset_names.members(wrong)
 
 
 def test_a_joined_store_holds_what_its_parts_hold() -> None:
@@ -124,7 +125,7 @@ def test_one_run_trains_on_all_and_scores_each(tmp_path: pathlib.Path, data_dir:
 def test_the_six_sets_are_one_name(tmp_path: pathlib.Path) -> None:
     add_extra_models()
     manual_dir, data_dir = tmp_path / "manual", tmp_path / "data"
-    for name in set_names.SETS:
+    for name in dataset_names.SETS:
         stavis_files.write_set(manual_dir, name)
     command = ["build", "--dataset=six", f"--manual_dir={manual_dir}", f"--data_dir={data_dir}", "--workers=1"]
     assert datasets.main(command) == 0
@@ -135,10 +136,10 @@ def test_the_six_sets_are_one_name(tmp_path: pathlib.Path) -> None:
     stavis = {"sampler": "stavis", "preprocessing": "stavis", "flip": True}
     config = tiny_config(data_dir, **names, **stavis, total_steps=2, eval_stride=4, audit=False)
     real = main.run(config, tmp_path / "run")["rows"][0]["conditions"]["real"]
-    assert list(real["datasets"]) == list(set_names.SETS)
+    assert list(real["datasets"]) == list(dataset_names.SETS)
     # Of 12 frames the fifth and the ninth: the first half of a clip before them is not predicted.
     assert [each["counts"]["frames"]["all"] for each in real["datasets"].values()] == [2] * 6
-    assert list(real["videos"]) == [f"{name}/{stavis_files.VIDEOS[name][2]}" for name in set_names.SETS]
+    assert list(real["videos"]) == [f"{name}/{stavis_files.VIDEOS[name][2]}" for name in dataset_names.SETS]
 
 
 def test_the_published_recipe_trains_on_six_sets_of_one_split() -> None:

@@ -10,8 +10,8 @@ from videos import memory_store
 
 from avsd_jax import metrics
 from avsd_jax.data import schema
-from avsd_jax.evaluators.scorer import Predicted, Scorer, _as_unit, score_maps
-from avsd_jax.protocols import NATIVE, VINET
+from avsd_jax.scoring.protocols import NATIVE, VINET
+from avsd_jax.scoring.scorer import Predicted, Scorer, _as_unit, score_maps
 
 SIZE = (24, 32)
 

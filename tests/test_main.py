@@ -13,9 +13,10 @@ from ml_collections import ConfigDict
 from test_run_folder import HOLD
 from tiny_run import add_extra_models, tiny_config
 
-from avsd_jax import main, train
+from avsd_jax import main
 from avsd_jax.errors import InputError
-from avsd_jax.run_folder import LOCK_FILE
+from avsd_jax.runs.run_folder import LOCK_FILE
+from avsd_jax.training import loop
 
 ROOT = pathlib.Path(__file__).parent.parent
 ROWS = {
@@ -75,7 +76,7 @@ def test_a_run_that_was_stopped_ends_with_75(capsys: pytest.CaptureFixture) -> N
     handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
 
     def stopped() -> None:
-        raise train.Preempted("stopped after step 3 as asked; the same command continues from there")
+        raise loop.Preempted("stopped after step 3 as asked; the same command continues from there")
 
     try:
         assert main.stoppable(stopped) == 75

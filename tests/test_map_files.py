@@ -9,11 +9,11 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from avsd_jax import prediction_folders
 from avsd_jax.errors import InputError
-from avsd_jax.map_checks import MapChecks, check_upright, remarks
+from avsd_jax.evaluation import prediction_folders
+from avsd_jax.evaluation.map_checks import MapChecks, check_upright, remarks
 from avsd_jax.map_files import colour
-from avsd_jax.map_files.pictures import read_picture
+from avsd_jax.map_files.images import read_picture
 
 SIZE, FRAMES = (24, 36), 10
 

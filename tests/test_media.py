@@ -9,8 +9,8 @@ import pytest
 from media_files import clicks, read_stamp, regular, variable, write_video
 
 from avsd_jax.errors import InputError
-from avsd_jax.media import SoundWindow, probe, read_audio, read_frames
-from avsd_jax.media_writer import VideoWriter
+from avsd_jax.media.reading import SoundWindow, probe, read_audio, read_frames
+from avsd_jax.media.writing import VideoWriter
 
 AAC_FRAME = 1024
 

@@ -9,7 +9,7 @@ from file_limit import file_limit
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from avsd_jax.errors import StorageError
-from avsd_jax.metric_writer import MetricWriter, read_scalars
+from avsd_jax.training.metric_writer import MetricWriter, read_scalars
 
 
 def steps(folder: pathlib.Path) -> list[int]:

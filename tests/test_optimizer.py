@@ -9,7 +9,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from avsd_jax.errors import InputError
-from avsd_jax.optimizer import dampened_sgd, make_optimizer, make_schedule, scale_by_rates
+from avsd_jax.runs.optimizer import dampened_sgd, make_optimizer, make_schedule, scale_by_rates
 
 
 def settings(**changes: object) -> ConfigDict:

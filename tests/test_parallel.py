@@ -8,10 +8,10 @@ import optax
 import pytest
 from extra_models import tiny
 
-from avsd_jax.checkpoint import Checkpointer
+from avsd_jax.common.parallel import check_batch_size, make_executor, make_mesh
 from avsd_jax.errors import InputError
-from avsd_jax.parallel import check_batch_size, make_executor, make_mesh
-from avsd_jax.train_state import create_state, from_items, make_train_step, to_items
+from avsd_jax.runs.checkpoint import Checkpointer
+from avsd_jax.training.state import create_state, from_items, make_train_step, to_items
 
 LOSS = {"rho": 0.5, "cc_weight": 0.1, "sim_weight": 0.1, "nss_weight": 0.0}
 

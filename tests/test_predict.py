@@ -17,19 +17,20 @@ from ml_collections import ConfigDict
 from PIL import Image
 from tiny_run import add_extra_models
 
-from avsd_jax import predict, timeline
-from avsd_jax.checkpoint import load_for_inference, save_variables
-from avsd_jax.clip_stream import ClipStream
+from avsd_jax import predict
 from avsd_jax.data import avc_inputs
 from avsd_jax.data.pipeline import ClipSpec
 from avsd_jax.data.preprocessing import vinet
 from avsd_jax.data.samplers import vinet as sampler
 from avsd_jax.errors import InputError, StorageError
-from avsd_jax.experiment import example_batch, model_from_config
-from avsd_jax.media import probe, read_audio, read_frames
-from avsd_jax.media_survey import survey
+from avsd_jax.media.reading import probe, read_audio, read_frames
+from avsd_jax.media.survey import survey
 from avsd_jax.models.classifiers._inputs import Inputs
-from avsd_jax.prediction_files import Staging
+from avsd_jax.prediction import timeline
+from avsd_jax.prediction.clip_stream import ClipStream
+from avsd_jax.prediction.map_writers import Staging
+from avsd_jax.runs.checkpoint import load_for_inference, save_variables
+from avsd_jax.runs.components import example_batch, model_from_config
 
 AAC_FRAME = 1024
 L3 = Inputs(num_frames=1, frame_rate=None, frame_size=32, sample_rate=16_000, audio_seconds=1.0)
@@ -365,7 +366,7 @@ def test_leftovers_of_killed_runs_go_and_those_of_live_ones_stay(predictor: pred
     killed = f"""
 import os
 from pathlib import Path
-from avsd_jax.prediction_files import Staging
+from avsd_jax.prediction.map_writers import Staging
 Staging(Path({str(out)!r})).__enter__()
 os._exit(9)
 """

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from avsd_jax import prediction_folders
 from avsd_jax.errors import InputError
-from avsd_jax.frame_numbers import counting
+from avsd_jax.evaluation import prediction_folders
+from avsd_jax.evaluation.frame_numbers import counting
 
 LENGTHS = {"one": 5, "two": 12}
 

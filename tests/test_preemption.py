@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from avsd_jax import preemption
-from avsd_jax.preemption import Preempted, Preemption, sigterm_raises
+from avsd_jax.training import preemption
+from avsd_jax.training.preemption import Preempted, Preemption, sigterm_raises
 
 
 def wait_for(condition) -> None:

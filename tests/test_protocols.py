@@ -14,12 +14,12 @@ import pytest
 from PIL import Image
 from videos import memory_store
 
-from avsd_jax import protocols
 from avsd_jax.data import schema
 from avsd_jax.errors import InputError
-from avsd_jax.evaluators.scorer import Predicted, Scorer
-from avsd_jax.evaluators.summary import Frames, summarise
-from avsd_jax.protocols import NATIVE, STAVIS, VINET, Protocol
+from avsd_jax.scoring import protocols
+from avsd_jax.scoring.protocols import NATIVE, STAVIS, VINET, Protocol
+from avsd_jax.scoring.scorer import Predicted, Scorer
+from avsd_jax.scoring.summary import Frames, summarise
 
 KEYS = {"CC": "CC", "SIM": "SIM", "NSS": "NSS", "AUC-J": "AUCJ_expect", "s-AUC": "sAUC_expect"}
 

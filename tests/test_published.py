@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from avsd_jax import published
-from avsd_jax.protocols import TABLE_METRICS
+from avsd_jax.evaluation import published
+from avsd_jax.scoring.protocols import TABLE_METRICS
 
 
 @pytest.mark.parametrize("dataset", published.DATASETS)

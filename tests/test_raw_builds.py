@@ -9,9 +9,10 @@ from raw_files import write_set
 from stavis_files import FRAMES, VIDEOS, write_lists
 
 from avsd_jax import datasets
-from avsd_jax.data import label_files, set_names
+from avsd_jax.data import dataset_names
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
+from avsd_jax.sources import label_files
 
 # Middle of the picture in which gaze is given: the plane of maps.
 MIDDLES = {"diem": None, "coutrot1": (360, 288), "coutrot2": (360, 288), "summe": (31.5, 23.5), "etmd": (31.5, 23.5)}
@@ -23,7 +24,7 @@ def test_a_set_is_built_from_its_archive(dataset: str, tmp_path: pathlib.Path) -
     write_set(manual_dir, dataset, VIDEOS[dataset])
     write_lists(manual_dir, dataset, "raw")
     labels = np.arange(FRAMES).astype(np.int8) % 2
-    label_files.write(manual_dir / f"av_gt_label/{set_names.SETS[dataset].title}/{VIDEOS[dataset][0]}.csv", labels)
+    label_files.write(manual_dir / f"av_gt_label/{dataset_names.SETS[dataset].title}/{VIDEOS[dataset][0]}.csv", labels)
     assert datasets.build(dataset, data_dir, manual_dir=manual_dir)
     store = VideoStore.open(dataset, "all", data_dir)
     assert [video.id for video in store.videos] == sorted(VIDEOS[dataset])

@@ -20,13 +20,14 @@ from raw_files import (
     write_wav,
 )
 
-from avsd_jax.data import layouts, schema
-from avsd_jax.data.build_options import BuildOptions
-from avsd_jax.data.fold_lists import ListedVideo
-from avsd_jax.data.layouts import raw
-from avsd_jax.data.source import MissingFile
+from avsd_jax.data import schema
 from avsd_jax.data.waveform import to_float
 from avsd_jax.errors import InputError
+from avsd_jax.sources import layouts
+from avsd_jax.sources.base import MissingFile
+from avsd_jax.sources.build_options import BuildOptions
+from avsd_jax.sources.fold_lists import ListedVideo
+from avsd_jax.sources.layouts import raw
 
 VIDEO = "news_720x576"
 

@@ -9,9 +9,10 @@ import pytest
 from ml_collections import ConfigDict
 from PIL import Image
 
-from avsd_jax import pictures, report
-from avsd_jax.evaluators.saliency import Example
+from avsd_jax.experiment import report
 from avsd_jax.metrics import METRICS
+from avsd_jax.scoring import figures
+from avsd_jax.scoring.evaluator import Example
 
 GROUPS = ("all", "consistent", "inconsistent")
 VERSIONS = {"avsd-jax": "0.1.0", "commit": "abc1234"}
@@ -161,14 +162,14 @@ def test_a_failure_leaves_the_old_report(folder: Path, monkeypatch: pytest.Monke
 
 def test_panel_shows_each_model(folder: Path) -> None:
     assert np.asarray(Image.open(folder / "panel.png")).std() > 20
-    one = pictures.panel({"V": [make_example("clip", 1)]})
-    two = pictures.panel({"V": [make_example("clip", 1)], "AV": [make_example("other", 1)]})
+    one = figures.panel({"V": [make_example("clip", 1)]})
+    two = figures.panel({"V": [make_example("clip", 1)], "AV": [make_example("other", 1)]})
     assert two.shape[1] > one.shape[1]
-    empty = two[:, -pictures.CELL - pictures._MARGIN : -pictures._MARGIN]
+    empty = two[:, -figures.CELL - figures._MARGIN : -figures._MARGIN]
     assert (empty[60:] == 255).all()  # no example of that frame: nothing drawn
     flat = make_example("clip", 3)
     object.__setattr__(flat, "prediction", np.full((24, 36), np.nan, np.float32))
-    assert pictures.panel({"V": [flat]}).shape == one.shape
+    assert figures.panel({"V": [flat]}).shape == one.shape
 
 
 def test_curves_take_any_numbers() -> None:
@@ -178,7 +179,7 @@ def test_curves_take_any_numbers() -> None:
         "flat": [(1, 1.0), (4, 1.0)],
     }
     for series in (lines, {"one point": [(7, 0.0)]}, {"none": []}):
-        assert pictures.curves(series, "loss").shape == (420, 760, 3)
+        assert figures.curves(series, "loss").shape == (420, 760, 3)
 
 
 def test_training_curve(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ import pytest
 from absl import logging
 from tiny_run import tiny_config
 
-from avsd_jax.checkpoint import Checkpointer, write_config
 from avsd_jax.errors import InputError
-from avsd_jax.run_folder import LOCK_FILE, check_can_continue, locked
+from avsd_jax.runs.checkpoint import Checkpointer, write_config
+from avsd_jax.runs.run_folder import LOCK_FILE, check_can_continue, locked
 
 # Holds a file's lock, as a run does, without the seconds that importing jax takes.
 HOLD = """

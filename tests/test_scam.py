@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from avsd_jax import train
-from avsd_jax.checkpoint import load_for_inference
-from avsd_jax.data import maps
+from avsd_jax.data import target_maps
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
-from avsd_jax.experiment import initial_variables, model_from_config
-from avsd_jax.rows import derive
+from avsd_jax.experiment.comparison import derive
+from avsd_jax.runs.checkpoint import load_for_inference
+from avsd_jax.runs.components import initial_variables, model_from_config
 from avsd_jax.scam import cam, fusion, stages
+from avsd_jax.training import loop
 
 CONFIGS = pathlib.Path(__file__).parent.parent / "configs"
 
@@ -164,7 +164,7 @@ def test_maps_are_made_of_tags_alone(weak_run: pathlib.Path, tiny_data_dir: path
     written = sorted((weak_run / "maps").rglob("*.png"))
     assert len(written) == record["maps"] > 0
     store = VideoStore.open("sounding_shapes/tiny", "train", tiny_data_dir)
-    weak = maps.replace_density(store, weak_run / "maps")
+    weak = target_maps.replace_density(store, weak_run / "maps")
     frames = {(video, frame) for video in range(4) for frame in range(40) if weak.density(video, frame).any()}
     assert frames
     assert {frame for _, frame in frames} <= {15, 20, 25}  # every fifth, three after the first, two before the last
@@ -217,24 +217,24 @@ def test_stanet_learns_from_the_maps_without_any_fixation(
     with monkeypatch.context() as patch:
         for name in ("density", "fixations"):
             patch.setattr(VideoStore, name, _nobody_watched)
-        state = train.train(config, tmp_path)
+        state = loop.train(config, tmp_path)
     assert int(state.step) == 2
-    record = train.evaluate(config, state.eval_variables)["real"]
+    record = loop.evaluate(config, state.eval_variables)["real"]
     assert np.isfinite(list(record["scores"]["all"].values())).all()
 
 
 def test_maps_that_do_not_fit_are_refused(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path):
     store = VideoStore.open("sounding_shapes/tiny", "train", tiny_data_dir)
     with pytest.raises(InputError, match=r"has no maps\.json"):
-        maps.replace_density(store, tmp_path)
-    maps.write_record(tmp_path, "sounding_shapes/tiny", "test", {})
+        target_maps.replace_density(store, tmp_path)
+    target_maps.write_record(tmp_path, "sounding_shapes/tiny", "test", {})
     with pytest.raises(InputError, match="holds maps of sounding_shapes/tiny test, not of sounding_shapes/tiny train"):
-        maps.replace_density(store, tmp_path)
-    maps.write_record(tmp_path, "sounding_shapes/tiny", "train", {})
+        target_maps.replace_density(store, tmp_path)
+    target_maps.write_record(tmp_path, "sounding_shapes/tiny", "train", {})
     with pytest.raises(InputError, match="no map for any video"):
-        maps.replace_density(store, tmp_path)
-    maps.write_map(tmp_path, "train_00001", 7, np.full((3, 4), 9, np.uint8))
-    weak = maps.replace_density(store, tmp_path)
+        target_maps.replace_density(store, tmp_path)
+    target_maps.write_map(tmp_path, "train_00001", 7, np.full((3, 4), 9, np.uint8))
+    weak = target_maps.replace_density(store, tmp_path)
     np.testing.assert_array_equal(weak.density(1, 7), np.full((3, 4), 9))
     assert not weak.density(1, 8).any()
     assert store.density(1, 7).any()

@@ -5,10 +5,10 @@ import itertools
 import numpy as np
 import pytest
 
-from avsd_jax import significance
-from avsd_jax.evaluators.paired import paired_differences
-from avsd_jax.evaluators.summary import Frames, Table
-from avsd_jax.significance import holm, sign_flip_p, smallest_p
+from avsd_jax.scoring import significance
+from avsd_jax.scoring.paired import paired_differences
+from avsd_jax.scoring.significance import holm, sign_flip_p, smallest_p
+from avsd_jax.scoring.summary import Frames, Table
 
 
 @pytest.mark.parametrize("videos", [1, 2, 6, 9])

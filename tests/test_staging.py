@@ -11,9 +11,9 @@ import textwrap
 import numpy as np
 import pytest
 
-from avsd_jax import staging
-from avsd_jax.checkpoint import save_variables
+from avsd_jax.common import staging
 from avsd_jax.errors import InputError, StorageError
+from avsd_jax.runs.checkpoint import save_variables
 
 
 def _names(folder):

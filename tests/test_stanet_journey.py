@@ -8,9 +8,9 @@ import pytest
 from media_files import regular, write_video
 from ml_collections import ConfigDict
 
-from avsd_jax import train
+from avsd_jax.experiment.comparison import derive
 from avsd_jax.predict import Predictor
-from avsd_jax.rows import derive
+from avsd_jax.training import loop
 
 CONFIG = pathlib.Path(__file__).parent.parent / "configs/stanet.py"
 
@@ -35,9 +35,9 @@ def tiny_star(data_dir: pathlib.Path):
 @pytest.mark.slow
 def test_two_steps_an_evaluation_and_a_film(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path):
     config = tiny_star(tiny_data_dir)
-    state = train.train(config, tmp_path / "run")
+    state = loop.train(config, tmp_path / "run")
     assert int(state.step) == 2
-    scores = train.evaluate(config, state.eval_variables)["real"]
+    scores = loop.evaluate(config, state.eval_variables)["real"]
     assert np.isfinite([scores["scores"]["all"][metric] for metric in ("CC", "NSS", "KL")]).all()
 
     video = write_video(tmp_path / "film.mp4", regular(12, 12.5), size=(48, 80))

@@ -16,13 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from videos import memory_store, source_video
 
-from avsd_jax.data import fold_lists, schema, set_names
+from avsd_jax.data import dataset_names, schema
 from avsd_jax.data.pipeline import ClipSpec, eval_batches, train_batches
 from avsd_jax.data.preprocessing import stavis
 from avsd_jax.data.samplers import stavis as sampler
 from avsd_jax.data.store import VideoStore
 from avsd_jax.data.window import Window
 from avsd_jax.errors import InputError
+from avsd_jax.sources import fold_lists
 
 SIZE = (112, 112)
 SPEC = ClipSpec(16, SIZE, sampler="stavis", preprocessing="stavis")
@@ -268,7 +269,7 @@ def test_every_frame_of_every_video_can_be_predicted(num_frames: int, target: in
 
 @pytest.mark.parametrize(("split", "windows"), [("train_1", 4896), ("train_2", 4935), ("train_3", 4939)])
 def test_the_published_lists_give_the_official_number_of_clips(shared: pathlib.Path, split: str, windows: int) -> None:
-    lists = [fold_lists.read(shared, name) for name in set_names.SETS]
+    lists = [fold_lists.read(shared, name) for name in dataset_names.SETS]
     lengths = [each.videos[video].num_frames for each in lists for video in each.splits[split]]
     assert sum(sampler.train_items(n, 16) for n in lengths) == windows
 

@@ -12,11 +12,12 @@ from PIL import Image
 from raw_files import write_wav
 from stavis_files import FRAMES, POINTS, SIZE, VIDEOS, folder, write_video
 
-from avsd_jax.data import layouts, picture_files, schema
-from avsd_jax.data.build_options import BuildOptions
-from avsd_jax.data.fold_lists import ListedVideo
-from avsd_jax.data.source import MissingFile, Source
+from avsd_jax.data import schema
 from avsd_jax.errors import InputError
+from avsd_jax.sources import image_files, layouts
+from avsd_jax.sources.base import MissingFile, Source
+from avsd_jax.sources.build_options import BuildOptions
+from avsd_jax.sources.fold_lists import ListedVideo
 
 VIDEO = "V1_Speech1"
 
@@ -177,13 +178,13 @@ def test_pictures_of_another_size_are_named(root: pathlib.Path):
 
 def test_a_map_in_colour_is_named_and_one_of_equal_channels_is_not(tmp_path: pathlib.Path, monkeypatch):
     said = []
-    monkeypatch.setattr(picture_files.logging, "log_first_n", lambda level, text, n, *args: said.append(text % args))
+    monkeypatch.setattr(image_files.logging, "log_first_n", lambda level, text, n, *args: said.append(text % args))
     levels = np.tile(np.arange(64, dtype=np.uint8) * 4, (48, 1))
     cv2.imwrite(str(tmp_path / "grey.jpg"), np.dstack([levels] * 3))
-    picture_files.grey(tmp_path / "grey.jpg")
+    image_files.grey(tmp_path / "grey.jpg")
     assert not said
     cv2.imwrite(str(tmp_path / "jet.jpg"), cv2.applyColorMap(levels, cv2.COLORMAP_JET))
-    picture_files.grey(tmp_path / "jet.jpg")
+    image_files.grey(tmp_path / "jet.jpg")
     assert [line.split(":")[0] for line in said] == [f"{tmp_path / 'jet.jpg'} is in colour"]
 
 

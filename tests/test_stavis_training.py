@@ -11,10 +11,11 @@ import pytest
 from flax import traverse_util
 from test_stavis import inputs
 
-from avsd_jax import losses, models, torch_import, train
-from avsd_jax.optimizer import make_optimizer
-from avsd_jax.torch_layouts import find
-from avsd_jax.train_state import create_state, make_train_step
+from avsd_jax import losses, models, torch_import
+from avsd_jax.runs.optimizer import make_optimizer
+from avsd_jax.torch_weights.layouts import find
+from avsd_jax.training import loop
+from avsd_jax.training.state import create_state, make_train_step
 
 CONFIG = pathlib.Path(__file__).parent.parent / "configs/stavis.py"
 
@@ -50,7 +51,7 @@ def test_three_steps_equal_the_official_ones(shared, variant, recorded_as):
     step = make_train_step(
         models.create(name),
         optimizer,
-        train.loss_options(config),
+        loop.loss_options(config),
         seed=0,
         side_weight=losses.side_schedule(config.total_steps, config.side_epochs),
     )

@@ -9,7 +9,7 @@ from tiny_run import tiny_config
 
 from avsd_jax.data.schema import VideoIndex
 from avsd_jax.data.store import VideoStore
-from avsd_jax.target_warnings import DensityWatch, warn_of_labels
+from avsd_jax.training.target_warnings import DensityWatch, warn_of_labels
 
 
 @pytest.fixture

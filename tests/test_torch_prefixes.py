@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from avsd_jax.errors import InputError
-from avsd_jax.torch_layouts import NAMES
-from avsd_jax.torch_prefixes import entries, find_part
+from avsd_jax.torch_weights.layouts import NAMES
+from avsd_jax.torch_weights.prefixes import entries, find_part
 
 SPECS = {
     "soundnet8": "vinet/spec_soundnet.json",
@@ -103,7 +103,7 @@ def test_one_key_with_and_without_a_wrapper(soundnet):
 
 
 def test_a_file_of_a_larger_network_is_named(shared, soundnet, monkeypatch):
-    monkeypatch.setattr("avsd_jax.torch_prefixes.NAMES", tuple({"vinet", "soundnet8", "avinet"} & set(NAMES)))
+    monkeypatch.setattr("avsd_jax.torch_weights.prefixes.NAMES", tuple({"vinet", "soundnet8", "avinet"} & set(NAMES)))
     spec = json.loads((shared / "parity/vinet/spec_avinet.json").read_text())["state_dict"]
     whole = {key: np.broadcast_to(np.float32(0), shape) for key, shape in spec.items()}
     for part in ("vinet", "soundnet8"):

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from tiny_run import TESTS, add_extra_models, tiny_config
 
-from avsd_jax import train
-from avsd_jax.checkpoint import Checkpointer, load_for_inference, saved_steps
 from avsd_jax.errors import InputError
-from avsd_jax.metric_writer import read_scalars
+from avsd_jax.runs.checkpoint import Checkpointer, load_for_inference, saved_steps
+from avsd_jax.training import loop
+from avsd_jax.training.metric_writer import read_scalars
 
 ENVIRONMENT = os.environ | {"XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
 
@@ -161,7 +161,7 @@ def test_options_of_the_step(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path
         executor="pmap",
         tensorboard=True,
     )
-    state = train.train(config, tmp_path)
+    state = loop.train(config, tmp_path)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(state.params))
     assert all(x.dtype == np.float32 for x in jax.tree.leaves(state.variables))
     averaged = load_for_inference(tmp_path)[1]["params"]
@@ -173,15 +173,15 @@ def test_nothing_that_is_not_finite_is_saved_and_the_advice_can_be_followed(
     tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path
 ) -> None:
     def run(**changes: object) -> None:
-        train.train(tiny_config(tiny_data_dir, checkpoint_every=1, warmup_steps=0, **changes), tmp_path)
+        loop.train(tiny_config(tiny_data_dir, checkpoint_every=1, warmup_steps=0, **changes), tmp_path)
 
     advice = "NaN or infinity in the parameters at step 1 .* no checkpoint was saved before; lower learning_rate"
-    with pytest.raises(train.NonFiniteLossError, match=advice):
+    with pytest.raises(loop.NonFiniteLossError, match=advice):
         run(total_steps=1, learning_rate=float("inf"))
     assert saved_steps(tmp_path) == []
     # The changed command may have the folder, in which no step was saved.
     advice = r"at step \d+ on the clips .* good checkpoint is step \d+; .* another --workdir, and --config.init="
-    with pytest.raises(train.NonFiniteLossError, match=advice):
+    with pytest.raises(loop.NonFiniteLossError, match=advice):
         run(total_steps=5, learning_rate=1e38, optimizer="sgd")
     assert saved_steps(tmp_path)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(load_for_inference(tmp_path)[1]))
@@ -196,30 +196,30 @@ def test_every_part_of_a_state_is_guarded(part: str, tmp_path: pathlib.Path) -> 
     finite = dict.fromkeys(("gradients", "parameters", "batch statistics", "optimizer state", "averaged parameters"), 1)
     batch = {"video_index": np.array([3]), "frame_index": np.array([7])}
     checkpointer = Checkpointer(tmp_path)
-    train.check_finite(0.5, finite, 2, batch, checkpointer)
-    with pytest.raises(train.NonFiniteLossError, match=f"NaN or infinity in the {part} at step 2 on .* 3:7; no check"):
-        train.check_finite(0.5, finite | {part: 0}, 2, batch, checkpointer)
-    with pytest.raises(train.NonFiniteLossError, match="loss is inf at step 2"):
-        train.check_finite(float("inf"), finite, 2, batch, checkpointer)
+    loop.check_finite(0.5, finite, 2, batch, checkpointer)
+    with pytest.raises(loop.NonFiniteLossError, match=f"NaN or infinity in the {part} at step 2 on .* 3:7; no check"):
+        loop.check_finite(0.5, finite | {part: 0}, 2, batch, checkpointer)
+    with pytest.raises(loop.NonFiniteLossError, match="loss is inf at step 2"):
+        loop.check_finite(float("inf"), finite, 2, batch, checkpointer)
     batch["density"] = np.full((1, 2, 2), np.nan)
-    with pytest.raises(train.NonFiniteLossError, match="the clips' density hold NaN or infinity: correct the dataset"):
-        train.check_finite(0.5, finite | {part: 0}, 2, batch, checkpointer)
+    with pytest.raises(loop.NonFiniteLossError, match="the clips' density hold NaN or infinity: correct the dataset"):
+        loop.check_finite(0.5, finite | {part: 0}, 2, batch, checkpointer)
     checkpointer.close()
 
 
 def test_a_saved_step_that_is_not_finite_is_named(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train, "initial_variables", lambda *_: {"params": {"w": np.ones(2)}, "batch_stats": {}})
+    monkeypatch.setattr(loop, "initial_variables", lambda *_: {"params": {"w": np.ones(2)}, "batch_stats": {}})
     config = tiny_config("data", optimizer="sgd")
-    model = train.model_from_config(config)
-    state, checkpointer = train.start_or_resume(config, tmp_path, model)
-    items = jax.tree.map(np.copy, train.to_items(state))
+    model = loop.model_from_config(config)
+    state, checkpointer = loop.start_or_resume(config, tmp_path, model)
+    items = jax.tree.map(np.copy, loop.to_items(state))
     items["variables"]["params"]["w"][1] = np.nan
     checkpointer.save(4, items)
     with pytest.raises(InputError, match="step 4 of .* holds NaN .* remove .*checkpoints/4"):
-        train.start_or_resume(config, tmp_path, model)
-    monkeypatch.setattr(train, "initial_variables", lambda *_: {"params": {"w": np.full(2, np.inf)}})
+        loop.start_or_resume(config, tmp_path, model)
+    monkeypatch.setattr(loop, "initial_variables", lambda *_: {"params": {"w": np.full(2, np.inf)}})
     with pytest.raises(InputError, match="would start from NaN or infinite parameters"):
-        train.start_or_resume(config, tmp_path / "new", model)
+        loop.start_or_resume(config, tmp_path / "new", model)
 
 
 def test_bad_input_is_one_clear_error(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path) -> None:
@@ -235,8 +235,8 @@ def test_bad_input_is_one_clear_error(tmp_path: pathlib.Path, tiny_data_dir: pat
         ({"init": str(tmp_path / "none")}, "none is not a trained model"),
     ]:
         with pytest.raises(InputError, match=message):
-            train.train(tiny_config(tiny_data_dir, **changes), tmp_path / "run")
+            loop.train(tiny_config(tiny_data_dir, **changes), tmp_path / "run")
         assert not (tmp_path / "run").exists(), "the mended command can have the folder"
-    train.train(tiny_config(tiny_data_dir, total_steps=1), tmp_path / "used")
+    loop.train(tiny_config(tiny_data_dir, total_steps=1), tmp_path / "used")
     with pytest.raises(InputError, match="holds a run with seed=0, now 5"):
-        train.train(tiny_config(tiny_data_dir, total_steps=1, seed=5), tmp_path / "used")
+        loop.train(tiny_config(tiny_data_dir, total_steps=1, seed=5), tmp_path / "used")

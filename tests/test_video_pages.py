@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from avsd_jax import compare, earlier_scores, evaluate, prediction_folders, score_files, video_pages
+from avsd_jax import compare, evaluate
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError, StorageError
-from avsd_jax.video_pages import Model, file_name, shown_frames
+from avsd_jax.evaluation import earlier_scores, prediction_folders, score_files
+from avsd_jax.evaluation.pages import video_pages
+from avsd_jax.evaluation.pages.video_pages import Model, file_name, shown_frames
 
 TINY = "sounding_shapes/tiny"
 ODD = "a <b> & \"c\"/100% 'd'.mp4</script><script>"

@@ -56,9 +56,9 @@ def train_avinet(
     import jax
     from jax.experimental.compilation_cache import compilation_cache
 
-    from avsd_jax import train
-    from avsd_jax.metric_writer import read_scalars
-    from avsd_jax.parallel import make_mesh
+    from avsd_jax.common.parallel import make_mesh
+    from avsd_jax.training import loop
+    from avsd_jax.training.metric_writer import read_scalars
     from configs.avinet import get_config
 
     config = get_config("demo").unlock()
@@ -71,7 +71,7 @@ def train_avinet(
     try:
         compilation_cache.reset_cache()
         jax.config.update("jax_compilation_cache_dir", str(compiled))
-        train.train(config.lock(), workdir, mesh=make_mesh(jax.devices()[:1]))
+        loop.train(config.lock(), workdir, mesh=make_mesh(jax.devices()[:1]))
     finally:
         jax.config.update("jax_compilation_cache_dir", before)
         compilation_cache.reset_cache()
@@ -81,15 +81,17 @@ def train_avinet(
 def main(workdir: str, data_dir: str, *changes: str) -> int:
     """Trains as the arguments say; the status is the command's."""
     add_extra_models()
-    from avsd_jax import cli, main, train
+    from avsd_jax import main
+    from avsd_jax.common import cli
+    from avsd_jax.training import loop
 
     def command() -> None:
         if "JAX_NUM_PROCESSES" in os.environ:
             main.join_processes()
         given = dict(argument.split("=", 1) for argument in changes)
-        train.train(tiny_config(data_dir, **{k: ast.literal_eval(v) for k, v in given.items()}), workdir)
+        loop.train(tiny_config(data_dir, **{k: ast.literal_eval(v) for k, v in given.items()}), workdir)
 
-    status = cli.run(lambda: main.stoppable(command), statuses={train.NonFiniteLossError: main.NON_FINITE})
+    status = cli.run(lambda: main.stoppable(command), statuses={loop.NonFiniteLossError: main.NON_FINITE})
     assert "tensorflow" not in sys.modules, "training imported TensorFlow"
     return status
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from avsd_jax import whole_files
+from avsd_jax.common import atomic_files
 from avsd_jax.errors import InputError, StorageError
 
 # What of `metadata.json` decides what a reader gets; the rest says where it came from.
@@ -62,7 +62,7 @@ def _checksums(folder: Path, files: Sequence[Path]) -> Iterator[str]:
     if found:
         kept = {key: known[key] for key in keys if key in known}
         with contextlib.suppress(InputError, StorageError):  # without a cache it takes longer the next time
-            whole_files.write_json(cache, kept | found)
+            atomic_files.write_json(cache, kept | found)
     return (found.get(key) or known[key] for key in keys)
 
 

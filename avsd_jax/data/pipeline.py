@@ -31,7 +31,7 @@ import numpy as np
 from absl import flags
 from jaxtyping import Float32
 
-from avsd_jax.by_name import load_module, with_options
+from avsd_jax.common.by_name import load_module, with_options
 from avsd_jax.data import audio, avc_inputs, waveform
 from avsd_jax.data.audio import AUDIO_CONDITIONS
 from avsd_jax.data.avc_inputs import Inputs

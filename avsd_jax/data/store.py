@@ -12,8 +12,8 @@ import tensorflow_datasets as tfds
 from jaxtyping import Float32, Int8, Int16, UInt8
 
 from avsd_jax import datasets
-from avsd_jax.data import schema, set_names
-from avsd_jax.data.lru import ByteCache
+from avsd_jax.common.byte_cache import ByteCache
+from avsd_jax.data import dataset_names, schema
 from avsd_jax.errors import InputError
 
 T = TypeVar("T")
@@ -74,7 +74,7 @@ class VideoStore:
             InputError: there is no such dataset or split, or it is not prepared in `data_dir`; of several, the message
                 lists all that are not.
         """
-        names = set_names.members(dataset)
+        names = dataset_names.members(dataset)
         stores = []
         for name, builder in datasets.open_builders(names, data_dir).items():
             splits = builder.info.metadata["splits"]

@@ -16,7 +16,7 @@ _FILTER_HALF_LENGTH = 10
 def resample(waveform: Float32[np.ndarray, " s"], source_rate: int, target_rate: int) -> Float32[np.ndarray, " t"]:
     """Resamples a whole waveform; ceil(s * target_rate / source_rate) samples.
 
-    By scipy's polyphase filter and not by FFmpeg's resampler (which decodes files, see `avsd_jax.media`): it
+    By scipy's polyphase filter and not by FFmpeg's resampler (which decodes files, see `avsd_jax.media.reading`): it
     adds no delay, is the same in every version, and any part of its output can be computed alone.
     """
     from scipy import signal  # takes a second, which no command pays that resamples nothing

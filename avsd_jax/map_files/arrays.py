@@ -18,9 +18,9 @@ from typing import IO
 import numpy as np
 from jaxtyping import Int, Num
 
-from avsd_jax.data import mat_files
 from avsd_jax.errors import InputError
 from avsd_jax.map_files import colour as colours
+from avsd_jax.map_files import mat_files
 
 ARCHIVE, OTHER_SUFFIXES = ".npz", (".npy", ".mat")
 # What is raised at damaged archives by zipfile and zlib, and by NumPy at damaged headers.

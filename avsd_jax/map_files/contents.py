@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from avsd_jax.errors import InputError
-from avsd_jax.map_files import arrays, pictures, videos
+from avsd_jax.map_files import arrays, images, videos
 
 ARRAYS = (arrays.ARCHIVE, *arrays.OTHER_SUFFIXES)
-OTHERS = (*arrays.OTHER_SUFFIXES, *videos.SUFFIXES, *pictures.OTHER_SUFFIXES)
-MAPS = (*pictures.SUFFIXES, arrays.ARCHIVE, *OTHERS)
+OTHERS = (*arrays.OTHER_SUFFIXES, *videos.SUFFIXES, *images.OTHER_SUFFIXES)
+MAPS = (*images.SUFFIXES, arrays.ARCHIVE, *OTHERS)
 _LITTER = {"thumbs.db", "desktop.ini", "__macosx", "$recycle.bin"}
 _LOOKED_FOR = (
     "<video>/pred_sal_000009.jpg (STAViS), <video>/img_00001.jpg (ViNet), <video>/000000.png (pictures named by frame "
@@ -88,9 +88,9 @@ def no_predictions(root: Path, dataset: str, wanted: Sequence[str], unread: tupl
     for path in own:
         fixes += _fixes_inside(path, unread)
     beside = {p.suffix.lower() for p in entries if p.stem in wanted and p.is_file()}
-    if beside & {*pictures.SUFFIXES, *pictures.OTHER_SUFFIXES}:
+    if beside & {*images.SUFFIXES, *images.OTHER_SUFFIXES}:
         fixes.append("one picture holds one map: write <video>/<frame number> files")
-    if beside & {*unread} - {*pictures.OTHER_SUFFIXES}:
+    if beside & {*unread} - {*images.OTHER_SUFFIXES}:
         fixes.append(_READ_THEM)
     near = ((name, difflib.get_close_matches(Path(name).stem, wanted, 1)) for name in names if name not in wanted)
     if not fixes:
@@ -111,7 +111,7 @@ def _fixes_inside(folder: Path, unread: tuple[str, ...]) -> list[str]:
             break
     if any(p.suffix.lower() in unread and p.is_file() for p in held):
         fixes.append(_READ_THEM)
-    elif any(p.suffix.lower() in pictures.SUFFIXES for p in held):
+    elif any(p.suffix.lower() in images.SUFFIXES for p in held):
         fixes.append("names of pictures must end in the frame's number")
     return fixes
 

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Shaped
 
-from avsd_jax.data import fixation_maps, mat_files
 from avsd_jax.errors import InputError
+from avsd_jax.map_files import fixation_maps, mat_files
 from avsd_jax.map_files.contents import children
-from avsd_jax.map_files.pictures import read_picture
+from avsd_jax.map_files.images import read_picture
 
 MASKS, TABLES = (".png", ".bmp", ".mat"), (".csv", ".mat")
 _TABLE = "fixations"

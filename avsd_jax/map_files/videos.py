@@ -28,7 +28,7 @@ def read_video(
         InputError: it is damaged, in colour, or does not have exactly `num_frames` frames: a frame that a writer
             dropped or doubled would move all later ones.
     """
-    from avsd_jax.media import read_frames  # PyAV takes a while to import, and few folders hold videos
+    from avsd_jax.media.reading import read_frames  # PyAV takes a while to import, and few folders hold videos
 
     count = 0
     for frame in read_frames(path):

@@ -4,7 +4,7 @@ from typing import Any
 
 from flax import linen as nn
 
-from avsd_jax.by_name import build
+from avsd_jax.common.by_name import build
 
 
 def create(name: str, /, **options: Any) -> nn.Module:

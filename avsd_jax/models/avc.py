@@ -13,7 +13,7 @@ from jaxtyping import Array
 from ml_collections import ConfigDict
 
 from avsd_jax.models import classifiers
-from avsd_jax.models._inputs import read
+from avsd_jax.models.common.inputs import read
 
 
 class Model(nn.Module):

@@ -3,7 +3,7 @@
 AViNet (Jain et al., "ViNet", IROS 2021) is ViNet whose deepest feature is replaced by a fusion with
 SoundNet's audio feature. V is that deepest feature, y0, and AV the fused one; the decoder is ViNet's for both.
 The survey (section V-C, eq. 2) adds a classifier of audio-visual consistency that decides for each clip whether
-the fused flow or vision alone is used; see `avsd_jax.models._bistream`.
+the fused flow or vision alone is used; see `avsd_jax.models.common.bistream`.
 """
 
 from collections.abc import Mapping
@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from jaxtyping import Array, Float
 
 from avsd_jax.models import vinet
-from avsd_jax.models._bistream import BiStream, Features
-from avsd_jax.models._inputs import read
+from avsd_jax.models.common.bistream import BiStream, Features
+from avsd_jax.models.common.inputs import read
 from avsd_jax.nn.conv3d import Lowering
 from avsd_jax.nn.soundnet import SoundNet
 

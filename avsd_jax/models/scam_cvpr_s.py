@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from flax import linen as nn
 from jaxtyping import Array
 
-from avsd_jax.models import _scam
+from avsd_jax.models.common import tag_classifiers
 from avsd_jax.nn.rfb import RFB
 from avsd_jax.nn.s3d import scaled
 
 
-class Model(_scam.Classifier):
+class Model(tag_classifiers.Classifier):
     """ResNeXt, a mean over places and a linear layer.
 
     Attributes:
@@ -29,7 +29,7 @@ class Model(_scam.Classifier):
             train: use and update batch statistics.
 
         Returns:
-            See `avsd_jax.models._scam`; also features [B, h, w, C].
+            See `avsd_jax.models.common.tag_classifiers`; also features [B, h, w, C].
 
         Raises:
             InputError: no video, or more than a frame.
@@ -38,4 +38,4 @@ class Model(_scam.Classifier):
         feature = self.trunk(self.frames(batch), train, "layerV" if self.reduce else "layer1")
         if self.reduce:
             feature = RFB(scaled(128, self.width), name="layerV_down")(feature)
-        return {"features": feature} | _scam.judged(feature, self.num_tags, "fc")
+        return {"features": feature} | tag_classifiers.judged(feature, self.num_tags, "fc")

@@ -6,14 +6,14 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from avsd_jax.models import _scam
+from avsd_jax.models.common import tag_classifiers
 from avsd_jax.nn.conv2d import Deconv2D
 from avsd_jax.nn.resize import resize_bilinear
 from avsd_jax.nn.rfb import RFB
 from avsd_jax.nn.s3d import scaled
 
 
-class Model(_scam.Classifier):
+class Model(tag_classifiers.Classifier):
     """ResNeXt and a receptive field block under a mask of picture and sound, a mean over places and a linear layer.
 
     Attributes:
@@ -35,9 +35,9 @@ class Model(_scam.Classifier):
             train: use and update batch statistics.
 
         Returns:
-            See `avsd_jax.models._scam`; also features [B, h, w, C], sound_map [B, 7, 7, C] and attention
-            [B, h, w, 1], the mask before its sigmoid. The sound's map is resized to the frame's where that is not
-            7 x 7, which it is for the published 224 pixels.
+            See `avsd_jax.models.common.tag_classifiers`; also features [B, h, w, C], sound_map [B, 7, 7, C] and
+            attention [B, h, w, 1], the mask before its sigmoid. The sound's map is resized to the frame's where that is
+            not 7 x 7, which it is for the published 224 pixels.
 
         Raises:
             InputError: a missing key, or more than a frame.
@@ -50,7 +50,7 @@ class Model(_scam.Classifier):
         seen = nn.relu(switch[:, None, None, None] * nn.sigmoid(attention) * seen + seen)
         feature = nn.Conv(channels, (1, 1), name="Vatten_conv")(seen)
         out = {"features": feature, "sound_map": sound, "attention": attention}
-        return out | _scam.judged(feature, self.num_tags, "fc")
+        return out | tag_classifiers.judged(feature, self.num_tags, "fc")
 
     def _unfold(self, heard: Float[Array, "b d"], channels: int) -> Float[Array, "b 7 7 c"]:
         """A map grown from the sound's vector."""

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from flax import linen as nn
 from jaxtyping import Array
 
-from avsd_jax.models import _scam
+from avsd_jax.models.common import tag_classifiers
 from avsd_jax.nn.conv3d import Conv3D
 from avsd_jax.nn.rfb import RFB
 from avsd_jax.nn.s3d import scaled
 
 
-class Model(_scam.TripleClassifier):
+class Model(tag_classifiers.TripleClassifier):
     """ResNeXt and a receptive field block, gated by a convolution over three frames; a mean and a linear layer.
 
     The options are those of the base.
@@ -26,8 +26,8 @@ class Model(_scam.TripleClassifier):
             train: use and update batch statistics.
 
         Returns:
-            See `avsd_jax.models._scam`; also features [B, h, w, C], reduced [B, 3, h, w, C] and context
-            [B, h, w, C], the gate before its sigmoid.
+            See `avsd_jax.models.common.tag_classifiers`; also features [B, h, w, C], reduced [B, 3, h, w, C] and
+            context [B, h, w, C], the gate before its sigmoid.
 
         Raises:
             InputError: no video, or not of three frames.
@@ -40,4 +40,4 @@ class Model(_scam.TripleClassifier):
         context, target = over_time(seen)[:, 0], seen[:, 1]
         feature = nn.Conv(channels, (1, 1), name="refine")(nn.relu(target * nn.sigmoid(context) + target))
         out = {"features": feature, "reduced": seen, "context": context}
-        return out | _scam.judged(feature, self.num_tags, "fcl")
+        return out | tag_classifiers.judged(feature, self.num_tags, "fcl")

@@ -6,11 +6,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array
 
-from avsd_jax.models import _scam
+from avsd_jax.models.common import tag_classifiers
 from avsd_jax.nn.self_gate import SelfGate
 
 
-class Model(_scam.Classifier):
+class Model(tag_classifiers.Classifier):
     """ResNeXt up to its third stage, class maps, and class maps fused with spatially gated ones; see the base."""
 
     depths: Sequence[int] = (3, 4, 23)
@@ -24,8 +24,8 @@ class Model(_scam.Classifier):
             train: use and update batch statistics.
 
         Returns:
-            See `avsd_jax.models._scam`; also maps_before and maps_after [B, h, w, K], before and after fusion, and
-            self_gate [B, h, w, 1].
+            See `avsd_jax.models.common.tag_classifiers`; also maps_before and maps_after [B, h, w, K], before and after
+            fusion, and self_gate [B, h, w, 1].
 
         Raises:
             InputError: no video, or more than a frame.
@@ -34,14 +34,14 @@ class Model(_scam.Classifier):
         before = nn.Conv(self.num_tags, (1, 1), name="extra_convs")(feature)
         gate = SelfGate(name="self_gate")(before)
         # Unlike in its sister networks nothing is rectified here.
-        after = _scam.Fused(name="fused")(before, before, gate * before)
+        after = tag_classifiers.Fused(name="fused")(before, before, gate * before)
         return {
             "features": feature,
             "self_gate": gate,
             "maps_before": before,
             "maps_after": after,
-            "tag_logits": _scam.score(after),
-            "side_tag_logits": _scam.score(before),
-            "tag_scores": _scam.score(before),
+            "tag_logits": tag_classifiers.score(after),
+            "side_tag_logits": tag_classifiers.score(before),
+            "tag_scores": tag_classifiers.score(before),
             "class_maps": jnp.float32((before + after) / 2),
         }

@@ -7,7 +7,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from avsd_jax.errors import InputError
-from avsd_jax.models import _scam
+from avsd_jax.models.common import tag_classifiers
 from avsd_jax.nn.conv2d import Deconv2D
 from avsd_jax.nn.resize import resize_bilinear
 from avsd_jax.nn.s3d import scaled
@@ -17,7 +17,7 @@ from avsd_jax.nn.self_gate import SelfGate
 _GROWTH = {8: ((3, 1), (3, 1), (4, 1)), 12: ((4, 2), (4, 2), (3, 1))}
 
 
-class Model(_scam.Classifier):
+class Model(tag_classifiers.Classifier):
     """ResNeXt's class maps, fused from spatially gated ones and from ones under a mask that is made of the sound.
 
     Attributes:
@@ -39,8 +39,8 @@ class Model(_scam.Classifier):
             train: use and update batch statistics.
 
         Returns:
-            See `avsd_jax.models._scam`; also maps_before and maps_after [B, h, w, K], before and after fusion,
-            self_gate and sound_mask [B, h, w, 1], heard [B, D] and sound_map [B, G, G, C].
+            See `avsd_jax.models.common.tag_classifiers`; also maps_before and maps_after [B, h, w, K], before and after
+            fusion, self_gate and sound_mask [B, h, w, 1], heard [B, D] and sound_map [B, G, G, C].
 
         Raises:
             InputError: a missing key, more than a frame, or an `audio_grid` that there is not.
@@ -48,13 +48,13 @@ class Model(_scam.Classifier):
         if self.audio_grid not in _GROWTH:
             raise InputError(f"no audio_grid {self.audio_grid}: choose one of {', '.join(map(str, _GROWTH))}")
         feature = self.trunk(self.frames(batch), train, "features")
-        before = _scam.ClassMaps(self.num_tags, scaled(2048, self.width), name="extra_video_d")(feature)
+        before = tag_classifiers.ClassMaps(self.num_tags, scaled(2048, self.width), name="extra_video_d")(feature)
         heard = self.ear(batch, train, "audio_model")
         sound = self._unfold(heard)
         mask = resize_bilinear(self._mask(sound), before.shape[1:3])
         gate = SelfGate(name="self_gate")(before)
         first, second = nn.relu(before + gate * before), nn.relu(before + before * mask)
-        after = _scam.Fused(name="fused")(before, first, second)
+        after = tag_classifiers.Fused(name="fused")(before, first, second)
         return {
             "features": feature,
             "heard": heard,
@@ -63,9 +63,9 @@ class Model(_scam.Classifier):
             "self_gate": gate,
             "maps_before": before,
             "maps_after": after,
-            "tag_logits": _scam.score(after),
-            "side_tag_logits": _scam.score(before),
-            "tag_scores": _scam.score(after),
+            "tag_logits": tag_classifiers.score(after),
+            "side_tag_logits": tag_classifiers.score(before),
+            "tag_scores": tag_classifiers.score(after),
             "class_maps": jnp.float32((before + after) / 2),
         }
 

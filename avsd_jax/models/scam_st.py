@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from avsd_jax.models import _scam
+from avsd_jax.models.common import tag_classifiers
 from avsd_jax.nn.conv3d import Conv3D
 from avsd_jax.nn.frame_mix import FrameMix
 from avsd_jax.nn.s3d import scaled
@@ -17,7 +17,7 @@ _LISTED = ((1, 0, 2), (0, 1, 2), (1, 2, 0))
 _TARGET = 1
 
 
-class Model(_scam.TripleClassifier):
+class Model(tag_classifiers.TripleClassifier):
     """ResNeXt's class maps of each frame, fused from spatially gated ones and from ones under gates of all frames.
 
     The options are those of the base.
@@ -32,25 +32,25 @@ class Model(_scam.TripleClassifier):
             train: use and update batch statistics.
 
         Returns:
-            See `avsd_jax.models._scam`, N = 3 in order of time; also maps_before and maps_after [B, 3, h, w, K],
-            before and after fusion, time_gate [B, 3, h, w, K] and self_gate [B, 3, h, w, 1].
+            See `avsd_jax.models.common.tag_classifiers`, N = 3 in order of time; also maps_before and maps_after [B, 3,
+            h, w, K], before and after fusion, time_gate [B, 3, h, w, K] and self_gate [B, 3, h, w, 1].
 
         Raises:
             InputError: no video, or not of three frames.
         """
         feature = self.trunk(self.triples(batch), train, "features")
-        before = _scam.ClassMaps(self.num_tags, scaled(2048, self.width), name="extra_convs")(feature)
+        before = tag_classifiers.ClassMaps(self.num_tags, scaled(2048, self.width), name="extra_convs")(feature)
         own = SelfGate(name="self_gate")(before)
         context = self._context(before.reshape(-1, len(_LISTED), *before.shape[1:]))
         first, second = nn.relu(before + own * before), nn.relu(before + before * context)
-        after = _scam.Fused(3, name="fused")(before, first, second)
+        after = tag_classifiers.Fused(3, name="fused")(before, first, second)
         out = {"features": feature, "self_gate": own, "time_gate": context, "maps_before": before, "maps_after": after}
         out = {name: x.reshape(-1, len(_LISTED), *x.shape[1:]) for name, x in out.items()}
         before, after = out["maps_before"], out["maps_after"]
         return out | {
-            "tag_logits": _scam.score(after),
-            "side_tag_logits": _scam.score(before),
-            "tag_scores": _scam.score(after[:, _TARGET]),
+            "tag_logits": tag_classifiers.score(after),
+            "side_tag_logits": tag_classifiers.score(before),
+            "tag_scores": tag_classifiers.score(after[:, _TARGET]),
             "class_maps": jnp.float32((before + after)[:, _TARGET] / 2),
         }
 

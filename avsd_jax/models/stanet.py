@@ -1,8 +1,8 @@
 """STANet (Wang et al., "From semantic categories to fixations", CVPR 2021): a weakly supervised audio-visual model.
 
-Three networks were published under this name; see `avsd_jax.models._stanet_heads`. In all of them a map is decoded from
-three branches of the middle frame's deepest feature x: one raised by what is spatially or temporally special, one
-raised by a mask that the sound makes, and x itself or a gate of it:
+Three networks were published under this name; see `avsd_jax.models.common.stanet_heads`. In all of them a map is
+decoded from three branches of the middle frame's deepest feature x: one raised by what is spatially or temporally
+special, one raised by a mask that the sound makes, and x itself or a gate of it:
 
     t-1, t, t+1 ─> ResNeXt-101 ─> x ─┬─> spatial and temporal branches ─────────────────────┐
                                      ├──────────────────────── x          V  ─┐             ├─> join ─> decode ─> map
@@ -20,9 +20,9 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from avsd_jax.errors import InputError
-from avsd_jax.models._bistream import BiStream, Features
-from avsd_jax.models._inputs import read
-from avsd_jax.models._stanet_heads import HEADS, TARGET
+from avsd_jax.models.common.bistream import BiStream, Features
+from avsd_jax.models.common.inputs import read
+from avsd_jax.models.common.stanet_heads import HEADS, TARGET
 from avsd_jax.nn.pool import smooth_max
 from avsd_jax.nn.resnet import ResNeXt
 from avsd_jax.nn.spectrogram import normalised_log_power

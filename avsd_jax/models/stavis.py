@@ -7,7 +7,7 @@
 V is the visual-only network's map. AV's head sees the same side features and a map of where the sound is. The flows
 part at the heads and nothing follows but the sigmoid, so here `gate_at` decides no number: "input" chooses between the
 logits, "output" between the maps, and gives both of them. A clip trains the head of the flow that its gate chose, the
-other one's side features too. See `avsd_jax.models._bistream`.
+other one's side features too. See `avsd_jax.models.common.bistream`.
 """
 
 from collections.abc import Mapping
@@ -17,8 +17,8 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from avsd_jax.models import stavis_visual
-from avsd_jax.models._bistream import BiStream, Features
-from avsd_jax.models._inputs import read
+from avsd_jax.models.common.bistream import BiStream, Features
+from avsd_jax.models.common.inputs import read
 from avsd_jax.nn.conv3d import Lowering
 from avsd_jax.nn.dsam import DARK, SMALL
 from avsd_jax.nn.resize import resize_bilinear

@@ -4,6 +4,7 @@ One at each level of the trunk: it looks at the level's map, averaged over time,
 map of the frame's size to the saliency head. Nothing in it is rectified.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import jax

@@ -11,7 +11,7 @@ from absl import flags, logging
 
 from avsd_jax import main
 from avsd_jax.errors import InputError
-from avsd_jax.run_folder import locked
+from avsd_jax.runs.run_folder import locked
 from avsd_jax.scam import stages
 
 

@@ -3,7 +3,7 @@
     WORKDIR/<row>/               a trained classifier, coarse ones first (`config.scam.coarse`, then `.fine`)
     WORKDIR/cams/<row>/<id>.npz  its activation maps of a video: `cams` uint8 [n, h, w], `confidence` float32 [n]
     WORKDIR/boxes.json           {video id: {frame: box}}, where the coarse maps say that something is
-    WORKDIR/maps/                the pseudo ground truth, see `avsd_jax.data.maps`
+    WORKDIR/maps/                the pseudo ground truth, see `avsd_jax.data.target_maps`
 
 The n frames of a video are every `config.eval_stride`-th. A box is (first row, last row, first column, last column),
 counted from 1 and inclusive, in the square plane of `config.scam.side` pixels to which frames are brought.
@@ -22,15 +22,18 @@ from jaxtyping import Bool, Float32, UInt8
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from avsd_jax import checkpoint, datasets, train, whole_files
-from avsd_jax.data import maps, pipeline
-from avsd_jax.data.inside import below
+from avsd_jax import datasets
+from avsd_jax.common import atomic_files
+from avsd_jax.common.parallel import check_batch_size, make_mesh
+from avsd_jax.common.safe_paths import below
+from avsd_jax.data import pipeline, target_maps
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
-from avsd_jax.experiment import clip_spec, model_from_config
-from avsd_jax.parallel import check_batch_size, make_mesh
-from avsd_jax.rows import Row, plan
+from avsd_jax.experiment.comparison import Row, plan
+from avsd_jax.runs import checkpoint
+from avsd_jax.runs.components import clip_spec, model_from_config
 from avsd_jax.scam import cam, fusion
+from avsd_jax.training import loop
 
 # What may differ when a run goes on; the rest decides what its files hold.
 MAY_CHANGE = (
@@ -72,21 +75,21 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
     coarse, fine = ([rows[name] for name in names] for names in (config.scam.coarse, config.scam.fine))
     if config.build_data:
         datasets.build(config.dataset, config.data_dir, num_workers=os.cpu_count() or 1)
-    store = maps.unwatched(VideoStore.open(config.dataset, config.train_split, config.data_dir))
+    store = target_maps.unwatched(VideoStore.open(config.dataset, config.train_split, config.data_dir))
     _present(store, config.tags)  # fails here, before the long start
     for row in rows.values():
         check_batch_size(row.config.batch_size, make_mesh())
-    train.check_same_run(config, workdir, MAY_CHANGE)
+    loop.check_same_run(config, workdir, MAY_CHANGE)
 
     for row in coarse:
-        train.train(row.config, row.folder, store=store)
+        loop.train(row.config, row.folder, store=store)
         # Not earlier: what cannot start must not hold the folder, in which the record is first needed now.
         checkpoint.write_config(workdir, config)
         write_cams(row, store, workdir / "cams" / row.name, config.scam.rule)
     boxes = find_boxes(config, store, workdir, [row.name for row in coarse])
     shown = cropped(store, boxes, config.scam.side)
     for row in fine:
-        train.train(row.config, row.folder, store=shown)
+        loop.train(row.config, row.folder, store=shown)
         write_cams(row, shown, workdir / "cams" / row.name, config.scam.rule)
     return write_maps(config, store, workdir, boxes)
 
@@ -120,7 +123,7 @@ def write_cams(row: Row, store: VideoStore, folder: Path, rule: str) -> None:
             ]
             cams, confidence = np.stack([c for c, _ in judged]), np.array([p for _, p in judged], np.float32)
             path = _cam_file(folder, store.videos[video].id)
-            whole_files.write(path, lambda file, c=cams, p=confidence: np.savez_compressed(file, cams=c, confidence=p))
+            atomic_files.write(path, lambda file, c=cams, p=confidence: np.savez_compressed(file, cams=c, confidence=p))
             bar.update()
 
 
@@ -140,7 +143,7 @@ def _judged(row: Row, store: VideoStore, videos: Sequence[int]) -> Iterator[tupl
         store, clip_spec(config), batch_size=config.eval_batch_size, stride=config.eval_stride, videos=videos
     )
     for batch in batches:
-        class_maps, scores = jax.device_get(forward(placed, train.for_model(batch)))
+        class_maps, scores = jax.device_get(forward(placed, loop.for_model(batch)))
         for i in np.flatnonzero(batch["mask"]):
             yield int(batch["video_index"][i]), class_maps[i], scores[i]
 
@@ -188,7 +191,7 @@ def find_boxes(config: ConfigDict, store: VideoStore, workdir: Path, names: Sequ
             }
         if not any(found.values()):
             raise InputError("no coarse classifier tells a tag of any video: train longer, or lower scam.confidence")
-        whole_files.write_json(path, found)
+        atomic_files.write_json(path, found)
     boxes = json.loads(path.read_text())
     return {video: {int(i): np.array(box) for i, box in frames.items()} for video, frames in boxes.items()}
 
@@ -206,7 +209,7 @@ def cropped(store: VideoStore, boxes: Boxes, side: int) -> VideoStore:
         nearest = known[video][np.abs(known[video] - frame).argmin()]
         return fusion.crop(image, boxes[store.videos[video].id][int(nearest)], side)
 
-    return maps.only(store, lambda video, frame: frame in boxes[store.videos[video].id], crop)
+    return target_maps.only(store, lambda video, frame: frame in boxes[store.videos[video].id], crop)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -217,7 +220,7 @@ def cropped(store: VideoStore, boxes: Boxes, side: int) -> VideoStore:
 def write_maps(config: ConfigDict, store: VideoStore, workdir: Path, boxes: Boxes) -> dict[str, Any]:
     """Joins the fine classifiers' maps, puts them back where they are from, smooths and writes them."""
     folder = workdir / "maps"
-    if not (folder / maps.RECORD).is_file():
+    if not (folder / target_maps.RECORD).is_file():
         count = sum(
             _write_video(config, workdir, folder, video.id, boxes[video.id])
             for video in tqdm(store.videos, desc="maps", unit="video")
@@ -227,8 +230,8 @@ def write_maps(config: ConfigDict, store: VideoStore, workdir: Path, boxes: Boxe
         names = (*config.scam.coarse, *config.scam.fine)
         branches = {name: _branch_record(config, store, workdir, name) for name in names}
         facts = {"classifiers": branches, "boxes": sum(map(len, boxes.values())), "maps": count}
-        maps.write_record(folder, config.dataset, config.train_split, facts)
-    return json.loads((folder / maps.RECORD).read_text())
+        target_maps.write_record(folder, config.dataset, config.train_split, facts)
+    return json.loads((folder / target_maps.RECORD).read_text())
 
 
 def _write_video(
@@ -251,7 +254,7 @@ def _write_video(
     count = 0
     for i, plane in finished:
         if own[i]:
-            maps.write_map(folder, video_id, i * stride, fusion.as_picture(255 * plane))
+            target_maps.write_map(folder, video_id, i * stride, fusion.as_picture(255 * plane))
             count += 1
     return count
 

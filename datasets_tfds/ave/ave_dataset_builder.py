@@ -9,9 +9,8 @@ from typing import Any
 import tensorflow_datasets as tfds
 from absl import logging
 
-from avsd_jax import dataset_check
-from avsd_jax.data import ave
 from avsd_jax.errors import InputError
+from avsd_jax.sources import ave, check
 from datasets_tfds.base import Contents, VideoDatasetBuilder
 
 _SIZE = re.compile(r"size-([1-9]\d{0,3})x([1-9]\d{0,3})")
@@ -89,7 +88,7 @@ class Builder(VideoDatasetBuilder):
             notes={"layout": ave.FOLDER, "oddities": lists.oddities},
         )
 
-    def check(self, manual_dir: str | Path, num_workers: int = 1, thorough: bool = False) -> dataset_check.Report:
+    def check(self, manual_dir: str | Path, num_workers: int = 1, thorough: bool = False) -> check.Report:
         """As in the base."""
         folder = ave.find(manual_dir)
         listed, splits, oddities, problems, there = {}, {}, (), [], ()
@@ -103,11 +102,11 @@ class Builder(VideoDatasetBuilder):
             video: functools.partial(ave.examine, folder, video, listed.get(video), thorough)
             for video in sorted({*listed, *there})
         }
-        return dataset_check.Report(
+        return check.Report(
             dataset=self.name,
             layout=ave.FOLDER,
             listed=dict.fromkeys(listed),
-            videos=dataset_check.look_at(looks, num_workers),
+            videos=check.look_at(looks, num_workers),
             splits=splits,
             problems=tuple(problems),
             notes=oddities,

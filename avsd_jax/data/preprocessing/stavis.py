@@ -2,8 +2,8 @@
 
 The same numbers as the official code: everything that is seen goes through 320x240 pixels on its way to the model's
 size, frames keep the range 0..255 around the mean of a video data set, and sound is treated as for ViNet, which took
-it from STAViS. How its scripts made pictures of predictions is in `avsd_jax.prediction_files` and
-`avsd_jax.protocols`; elsewhere a map becomes a picture as ViNet's.
+it from STAViS. How its scripts made pictures of predictions is in `avsd_jax.prediction.map_writers` and
+`avsd_jax.scoring.protocols`; elsewhere a map becomes a picture as ViNet's.
 
 The option `first_filter` chooses Pillow's filter of the first step, which the official code leaves to Pillow: "bicubic"
 since Pillow 7, "nearest" before; the published models most likely saw "nearest".

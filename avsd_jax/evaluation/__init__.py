@@ -1,0 +1,1 @@
+"""Folders of maps scored against ground truth, and such evaluations compared."""

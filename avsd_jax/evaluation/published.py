@@ -1,0 +1,76 @@
+"""Published scores, to be shown beside one's own: the survey's Tables IV and V.
+
+The figures lie in `published/*.csv`, whose first lines say where they are from.
+"""
+
+import csv
+import functools
+from dataclasses import dataclass
+from importlib import resources
+
+DATASETS = ("AVAD", "DIEM", "SumMe", "ETMD", "Coutrot1", "Coutrot2")
+PROTOCOL = "stavis"
+"""The protocol by which the tables were made."""
+
+_MARKS = {"none": "", "classifier": "*", "labels": "#"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a table, for one dataset.
+
+    Attributes:
+        method: its name; `*` gated by a classifier of audio-visual consistency, `#` by the labels.
+        kind: how it is supervised, or for Table V the classifier's accuracy.
+        scores: metric -> value as printed.
+        comparable: False where the printed row cannot be right; `remark` says why.
+    """
+
+    method: str
+    kind: str
+    scores: dict[str, float]
+    comparable: bool = True
+    remark: str = ""
+
+
+def canonical(dataset: str) -> str | None:
+    """The tables' spelling of a dataset (`name` or `name/config`, any case); None where they do not have it."""
+    name = dataset.partition("/")[0].lower()
+    return next((known for known in DATASETS if known.lower() == name), None)
+
+
+def table4(dataset: str) -> list[Row]:
+    """Table IV's rows for a dataset, in its order; none for a dataset that it does not have."""
+    rows: dict[str, Row] = {}
+    for line in _lines("table4"):
+        if line["dataset"] == canonical(dataset):
+            name = line["method"] + _MARKS[line["avc"]]
+            row = rows.setdefault(name, Row(name, line["supervision"], {}, not line["remark"], line["remark"]))
+            row.scores[line["metric"]] = float(line["value"])
+    return list(rows.values())
+
+
+def table5(dataset: str) -> list[Row]:
+    """Table V's rows for a dataset: AViNet gated by different classifiers; none for a dataset that it does not have."""
+    accuracy = {line["classifier"]: line["value"] for line in _lines("table5") if line["metric"] == "accuracy"}
+    rows: dict[str, Row] = {}
+    for line in _lines("table5"):
+        if line["dataset"] and line["dataset"] == canonical(dataset):
+            name = line["classifier"]
+            row = rows.setdefault(name, Row(f"AViNet* by {name}", f"classifier right in {accuracy[name]} %", {}))
+            row.scores[line["metric"]] = float(line["value"])
+    return list(rows.values())
+
+
+def source(table: str) -> str:
+    """Where a table ("table4", "table5") is from, in words."""
+    return " ".join(line.removeprefix("#").strip() for line in _text(table).splitlines() if line.startswith("#"))
+
+
+@functools.cache
+def _lines(table: str) -> tuple[dict[str, str], ...]:
+    return tuple(csv.DictReader(line for line in _text(table).splitlines() if not line.startswith("#")))
+
+
+def _text(table: str) -> str:
+    return resources.files("avsd_jax.evaluation").joinpath("published", f"{table}.csv").read_text(encoding="utf-8")

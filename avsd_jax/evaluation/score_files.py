@@ -1,0 +1,261 @@
+"""The files of an evaluation: `scores.json` (the record), `scores.csv` (every frame), `scores.md` (a page to read)."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from avsd_jax.common.atomic_files import write_json, write_text
+from avsd_jax.errors import InputError
+from avsd_jax.evaluation import published, undefined_scores
+from avsd_jax.scoring.paired import DESCENDING
+from avsd_jax.scoring.protocols import TABLE_METRICS
+from avsd_jax.scoring.summary import Frames
+
+GROUP_TITLES = {"all": "all frames", "consistent": "consistent (AVC = 1)", "inconsistent": "inconsistent (AVC = 0)"}
+_NONE_UNDEFINED: Mapping[str, Any] = {"rule": "dropped", "metrics": {}}  # of records made before it was counted
+_KEYS = ("split", "video", "frame", "label", "status")
+_MOST_NAMES = 20
+# Below some ten draws the percentile bootstrap is known to understate the spread.
+_FEW_VIDEOS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """An evaluation as read from its folder.
+
+    Attributes:
+        folder: where it lies.
+        record: what `scores.json` holds.
+        keys: (split, video, frame) of each row of `frames`.
+        frames: the scores of the frames that count, in the order of `scores.csv`.
+    """
+
+    folder: Path
+    record: dict[str, Any]
+    keys: list[tuple[str, str, int]]
+    frames: Frames
+
+
+def write(folder: Path, record: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> tuple[Path, ...]:
+    """Writes the three files, each whole or not at all, the record last.
+
+    Args:
+        folder: made if missing.
+        record: as `avsd_jax.evaluate.evaluate` returns it.
+        rows: one per frame of the splits: `split`, `video`, `frame`, `label`, `status` (scored, missing, unscored)
+            and the metrics, None where a frame has no score.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+    text = io.StringIO()
+    metrics = record["protocol"]["metrics"]
+    writer = csv.DictWriter(text, [*_KEYS, *metrics], lineterminator="\n", restval="")
+    writer.writeheader()
+    writer.writerows(rows)  # Python writes floats so that they read back the same, and None as nothing
+    paths = tuple(folder / f"scores.{kind}" for kind in ("csv", "md", "json"))
+    write_text(paths[0], text.getvalue())
+    write_text(paths[1], markdown(record))
+    write_json(paths[2], record)
+    return paths
+
+
+def load(folder: str | Path) -> Evaluation:
+    """Reads what `write` wrote.
+
+    Raises:
+        InputError: the folder holds no evaluation, or a damaged one.
+    """
+    folder = Path(folder)
+    try:
+        record = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+        with (folder / "scores.csv").open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        counted = {"scored"} | ({"missing"} if record["protocol"]["missing"] == "zero" else set())
+        rows = [row for row in rows if row["status"] in counted]
+        keys = [(row["split"], row["video"], int(row["frame"])) for row in rows]
+        splits, videos = (sorted({key[i] for key in keys}) for i in (0, 1))
+        frames = Frames(
+            part=np.array([splits.index(split) for split, _, _ in keys], int),
+            video=np.array([videos.index(video) for _, video, _ in keys], int),
+            frame=np.array([frame for _, _, frame in keys], int),
+            label=np.array([int(row["label"]) for row in rows], int),
+            scores={m: np.array([float(row[m] or "nan") for row in rows]) for m in record["protocol"]["metrics"]},
+        )
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{folder} holds no evaluation (no {Path(error.filename).name}): give the --out of avsd_jax.evaluate"
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, csv.Error) as error:
+        raise InputError(
+            f"the evaluation in {folder} is damaged ({error}): run python -m avsd_jax.evaluate again"
+        ) from error
+    return Evaluation(folder, record, keys, frames)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The page
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def markdown(record: Mapping[str, Any]) -> str:
+    """The evaluation as Markdown: scores with intervals, what was left out, published rows where there are some."""
+    titles = {"scores": "mean over videos", "frame_scores": "mean over frames"}
+    sections = [f"# {record['dataset']['name']} {', '.join(record['dataset']['splits'])}: protocol {_name(record)}\n"]
+    for key in (key for key in titles if key in record):
+        sections.append(f"## Scores, {titles[key]}\n\n" + _scores(record, key))
+    interval = record["intervals"]
+    sections.append(
+        f"In brackets: {100 * interval['level']:.0f} % intervals, {interval['method']} ({interval['resamples']} draws, "
+        f"seed {interval['seed']}). Arrows point to better values.{few([record['counts']['videos']['all']])}\n"
+    )
+    if "bounds" in record:
+        sections += [_bounds(record, key) for key in titles if key in record]
+    if published.table4(record["dataset"]["name"]):
+        sections.append(_published(record))
+    sections.append(_how(record))
+    return "\n".join(sections)
+
+
+def table(columns: Mapping[str, Sequence[str]]) -> str:
+    """A Markdown table; columns after the first stand to the right."""
+    lines = ["| " + " | ".join(columns) + " |", "|" + "|".join(["---"] + ["---:"] * (len(columns) - 1)) + "|"]
+    lines += ["| " + " | ".join(cells) + " |" for cells in zip(*columns.values(), strict=True)]
+    return "\n".join(lines) + "\n"
+
+
+def arrow(metric: str) -> str:
+    """A metric's name and where its better values lie."""
+    return metric + (" ↓" if metric in DESCENDING else " ↑")
+
+
+def number(value: float | None, sign: str = "") -> str:
+    """A score in a cell."""
+    return "-" if value is None else f"{value:{sign}.3f}"
+
+
+def bracketed(value: float | None, interval: Sequence[float] | None, sign: str = "") -> str:
+    """A score with its interval in a cell."""
+    if value is None or interval is None:
+        return number(value, sign)
+    return f"{number(value, sign)} [{number(interval[0], sign)}, {number(interval[1], sign)}]"
+
+
+def p_value(p: float | None) -> str:
+    """A p-value in a cell."""
+    return "-" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def few(videos: Iterable[int]) -> str:
+    """A caution where the number of videos, in parts, is small."""
+    return " **So few videos make intervals that are too narrow.**" if sum(videos) < _FEW_VIDEOS else ""
+
+
+def _name(record: Mapping[str, Any]) -> str:
+    return f"`{record['protocol']['name']}`"
+
+
+def _scores(record: Mapping[str, Any], key: str) -> str:
+    counts = record["counts"]
+    groups = [group for group in GROUP_TITLES if counts["frames"][group]]
+    columns = {"": [GROUP_TITLES[g] for g in groups], "videos": [str(counts["videos"][g]) for g in groups]}
+    columns["frames"] = [str(counts["frames"][g]) for g in groups]
+    for metric in record["protocol"]["metrics"]:
+        columns[arrow(metric)] = [
+            bracketed(record[key][g][metric], record["intervals"][key][g][metric]) for g in groups
+        ]
+    undefined = record.get("undefined", _NONE_UNDEFINED)
+    if not any(undefined["metrics"].values()):
+        return table(columns)
+    for name, cells in zip(columns, ["**no score: map**", "", "", *undefined["metrics"].values()], strict=True):
+        columns[name].append(str(cells))
+    fate = undefined_scores.FATES[undefined["rule"]]
+    return table(columns) + f"\n**Frames without a score because of their map**, in the last row: {fate}.\n"
+
+
+def _bounds(record: Mapping[str, Any], key: str) -> str:
+    """The model's scores between what is known without it."""
+    rows: dict[str, tuple[str, Mapping[str, Any]]] = {
+        "**scored maps**": (str(record["counts"]["frames"]["all"]), record)
+    }
+    rows |= {name: (str(bound.get("frames", "-")), bound) for name, bound in record["bounds"].items()}
+    columns = {"": list(rows), "frames": [frames for frames, _ in rows.values()]}
+    for metric in record["protocol"]["metrics"]:
+        columns[arrow(metric)] = [
+            bracketed(row[key]["all"][metric], row["intervals"][key]["all"][metric]) if key in row else "-"
+            for _, row in rows.values()
+        ]
+    title = "mean over videos" if key == "scores" else "mean over frames"
+    lines = [
+        f"- {name}: " + (f"**not available**, {bound['missing']}" if "missing" in bound else bound["how"]) + "."
+        for name, bound in record["bounds"].items()
+    ]
+    return f"## Bounds, all frames, {title}\n\n{table(columns)}\n" + "\n".join(lines) + "\n"
+
+
+def _published(record: Mapping[str, Any]) -> str:
+    """Table IV's rows for the dataset, ours first; Table V's below."""
+    name = record["dataset"]["name"]
+    ours = {m: record["scores"]["all"].get(m) for m in TABLE_METRICS} if "scores" in record else {}
+    text = f"## Beside the survey's Table IV, {published.canonical(name)}, all frames\n\n"
+    if record["protocol"]["name"] != published.PROTOCOL:
+        text += (
+            f"**Not like with like:** the published rows were made by protocol `{published.PROTOCOL}`, ours by "
+            f"{_name(record)}. Score with `--protocol={published.PROTOCOL}` to compare.\n\n"
+        )
+    rows = published.table4(name)
+    shown = [row for row in rows if row.comparable]
+    text += _beside(ours, shown)
+    left_out = [f"{row.method} ({row.remark})" for row in rows if not row.comparable]
+    if left_out:
+        text += f"\nLeft out: {'; '.join(left_out)}.\n"
+    if ablation := published.table5(name):
+        text += "\n### Table V: AViNet gated by different classifiers\n\n" + _beside(ours, ablation)
+    return text + "\n`*`: gated by a classifier of audio-visual consistency; `#`: by the labels.\n"
+
+
+def _beside(ours: Mapping[str, float | None], rows: Sequence[published.Row]) -> str:
+    columns = {"": ["**ours**", *(row.method for row in rows)], "kind": ["", *(row.kind for row in rows)]}
+    for m in TABLE_METRICS:
+        columns[arrow(m)] = [f"**{number(ours.get(m))}**", *(number(row.scores.get(m)) for row in rows)]
+    return table(columns)
+
+
+def _how(record: Mapping[str, Any]) -> str:
+    coverage, missing, protocol = record["coverage"], record["missing"], record["protocol"]
+    fate = "counted as 0" if protocol["missing"] == "zero" else "left out"
+    dropped = ", ".join(f"{m} {n}" for m, n in record["nan"]["all"].items() if n) or "none"
+    undefined = record.get("undefined", _NONE_UNDEFINED)
+    by_map = undefined_scores.in_words(undefined["metrics"]) or "none"
+    lines = ["## How it was made\n"]
+    for part in record["predictions"]:
+        unused = f"; it has no video of these names: {_some(part['unused'])}" if part["unused"] else ""
+        how = f"layout {part['layout']}; {part['encoding']}"
+        lines.append(f"- Predictions `{part['folder']}` ({how}) on {part['split']}{unused}.")
+    lines += [
+        f"- Frames: {coverage['scored']} scored, {coverage['missing']} without prediction ({fate}), "
+        f"{coverage['unscored']} at the start of videos not scored by the protocol, {coverage['beyond']} predictions "
+        f"past the end of their video ignored; {record['counts']['unlabelled']} unlabelled frames are in `all` only.",
+        f"- Frames without a score, left out of its mean: {dropped}; because of their map: {by_map} "
+        f"({undefined_scores.FATES[undefined['rule']]}).",
+        f"- Splits: {record['join']}. Mean {protocol['average']}. s-AUC: {protocol['s_auc']}. "
+        f"{record['precision']}; {', '.join(f'{name} {v}' for name, v in record['versions'].items())}.",
+    ]
+    lines += [f"- {remark.rstrip('.')}." for remark in record.get("maps", {}).get("remarks", ())]
+    if missing["videos"]:
+        lines.append(f"- **Videos without any prediction:** {_some(missing['videos'])}.")
+    if missing["frames"]:
+        parts = [f"{video}: {ranges}" for video, ranges in missing["frames"].items()]
+        lines.append(f"- **Missing frames** (counted from 0): {_some(parts)}.")
+    return "\n".join(lines) + "\n\n```json\n" + json.dumps(protocol, indent=1) + "\n```\n"
+
+
+def _some(names: Sequence[str]) -> str:
+    rest = f" and {len(names) - _MOST_NAMES} more (all in scores.json)" if len(names) > _MOST_NAMES else ""
+    return "; ".join(names[:_MOST_NAMES]) + rest

@@ -1,0 +1,219 @@
+"""The work of an evaluation, video by video: in parallel, and never twice.
+
+Every finished video is a file, tied to a digest of all that decides its scores: the code, the dataset's files, the
+protocol and the predictions. A command that was killed finds its finished videos and goes on with the others.
+"""
+
+import concurrent.futures
+import functools
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from avsd_jax.common.atomic_files import write_json
+from avsd_jax.common.worker_processes import end_with_parent, one_thread_each
+from avsd_jax.errors import InputError
+from avsd_jax.evaluation import bounds, prediction_folders
+from avsd_jax.evaluation.evaluation_inputs import Source
+from avsd_jax.evaluation.map_checks import MapChecks
+from avsd_jax.evaluation.prediction_folders import VideoMaps
+from avsd_jax.scoring.protocols import Protocol
+from avsd_jax.scoring.scorer import Predicted, Scorer
+
+# What decides a frame's score; when any of it changes, finished videos are scored again.
+_DECIDING = (
+    "metrics",
+    "data/preprocessing/vinet.py",
+    "data/density.py",
+    "map_files",
+    "media/reading.py",
+    "scoring/scorer.py",
+    "scoring/ground_truth.py",
+    "scoring/protocols.py",
+    "scoring/extra_metrics.py",
+    "evaluation/prediction_folders.py",
+    "evaluation/map_checks.py",
+    "evaluation/frame_numbers.py",
+    "evaluation/ground_truth_folder.py",
+    "evaluation/bounds.py",
+    "evaluation/scoring_jobs.py",
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One video to score, as a worker process gets it.
+
+    Attributes:
+        source: where the ground truth is.
+        stamp: digest of the dataset's files, for whoever rebuilds them while a process holds the store.
+        video: its number in the store.
+        maps: its predictions.
+        target: the file to write.
+        fingerprint: digest of all that decides the result.
+        frames: length of the video, for the progress bar.
+        bounds: score chance, the centre and one human beside it.
+    """
+
+    source: Source
+    stamp: str
+    video: int
+    maps: VideoMaps
+    protocol: Protocol
+    precision: str
+    target: Path
+    fingerprint: str
+    frames: int
+    bounds: bool = False
+
+
+def digest(value: Any) -> str:
+    """SHA-256 of plain values."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+@functools.cache
+def code() -> str:
+    """Digest of the code that scores."""
+    package = Path(__file__).parents[1]
+    files = [p for name in _DECIDING for p in sorted((package / name).rglob("*.py")) or [package / name]]
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()
+
+
+def run(jobs: Sequence[Job], workers: int, progress: bool) -> dict[Path, dict[str, Any]]:
+    """Scores videos.
+
+    Args:
+        jobs: what to score.
+        workers: processes; 1 works in this one.
+        progress: show a bar on stderr.
+
+    Returns:
+        The results by their files; see `score_video`. Those that are there already are not computed.
+
+    Raises:
+        InputError: see `score_video`; or a worker process died.
+    """
+    for folder in {job.target.parent for job in jobs}:
+        for partial in folder.glob(".*.partial"):  # of a run that was killed while it wrote
+            partial.unlink(missing_ok=True)
+    done = {job.target: result for job in jobs if (result := _finished(job)) is not None}
+    left = sorted((job for job in jobs if job.target not in done), key=lambda job: -job.frames)
+    total = sum(job.frames for job in jobs)
+    with tqdm(total=total, unit="frame", disable=not progress, dynamic_ncols=True) as bar:
+        bar.update(total - sum(job.frames for job in left))
+        workers = min(workers, len(left))
+        finished = _in_processes(left, workers) if workers > 1 else ((job, score_video(job)) for job in left)
+        for job, result in finished:
+            done[job.target] = result
+            bar.update(job.frames)
+    return done
+
+
+def _finished(job: Job) -> dict[str, Any] | None:
+    """A video's result from an earlier run; None where there is none, or one of other inputs."""
+    try:
+        result = json.loads(job.target.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return result if isinstance(result, dict) and result.get("fingerprint") == job.fingerprint else None
+
+
+def _in_processes(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, dict[str, Any]]]:
+    """Results as they come. Processes are spawned: a forked child of a process with threads can hang."""
+    context = multiprocessing.get_context("spawn")
+    with (
+        one_thread_each(),
+        concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_start_worker) as pool,
+    ):
+        futures = {pool.submit(score_video, job): job for job in jobs}
+        try:
+            for future in concurrent.futures.as_completed(futures):
+                yield futures[future], future.result()
+        except KeyboardInterrupt:
+            for child in multiprocessing.active_children():  # else they would finish their videos first
+                child.terminate()
+            raise
+        except BrokenProcessPool as error:
+            raise InputError(
+                "a worker process died, perhaps for lack of memory: run the command again with fewer --workers"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    end_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent says so, and ends its workers
+    # A process per core, each with one thread; several processes cannot share an accelerator.
+    os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_multi_thread_eigen=false"
+    jax.config.update("jax_platforms", "cpu")
+    cv2.setNumThreads(1)
+
+
+def score_video(job: Job) -> dict[str, Any]:
+    """Scores a video and writes its result.
+
+    Returns:
+        `fingerprint`; `frames`: numbers of the frames scored; `scores`: metric -> value per frame, None where there is
+        none; `undefined`: metric -> frames that have no such score because of their map, and not because of their
+        ground truth; `beyond`: predictions past the video's end; `ground_truth`: a
+        digest of it; `maps`: what `MapChecks.as_record` says; and if asked `bounds`: what `bounds.of_video` says.
+
+    Raises:
+        InputError: a prediction is damaged, not grey or not finite, or a frame has two.
+    """
+    scorer = _scorer(job.source, job.stamp, job.protocol, job.precision)
+    video = scorer.store.videos[job.video]
+    checks = MapChecks(video.id, video.num_frames, (video.map_height, video.map_width))
+
+    def maps() -> Iterator[Predicted]:
+        for frame, values, stored in prediction_folders.read(job.maps, checks.notes):
+            if checks.see(frame, values) and frame >= job.protocol.unscored_start:
+                yield Predicted(job.video, frame, values, stored=stored)
+
+    scores: dict[int, dict[str, float]] = {}
+    undefined: list[tuple[int, tuple[str, ...]]] = []
+    for row, values in scorer.stream(maps()):
+        scores[row.frame] = values
+        lacking = tuple(metric for metric in job.protocol.metrics if np.isnan(values[metric]))
+        if lacking:
+            undefined.append((row.frame, lacking))
+    possible = scorer.possible(job.video, [frame for frame, _ in undefined])
+    blamed = [(frame, metric) for frame, lacking in undefined for metric in lacking if metric in possible[frame]]
+    seen = checks.as_record()
+    seen["outside"] += job.maps.beyond
+    frames = sorted(scores)
+    result = {
+        "fingerprint": job.fingerprint,
+        "video": video.id,
+        "ground_truth": scorer.truth_digest(job.video),
+        "beyond": seen["outside"],
+        "frames": frames,
+        "scores": {m: [None if np.isnan(x := scores[f][m]) else x for f in frames] for m in job.protocol.metrics},
+        "undefined": {m: sorted(f for f, metric in blamed if metric == m) for m in job.protocol.metrics},
+        "maps": seen,
+    }
+    if job.bounds:
+        result["bounds"] = bounds.of_video(scorer, job.video, frames)
+    write_json(job.target, result)
+    return result
+
+
+@functools.lru_cache(maxsize=4)
+def _scorer(source: Source, stamp: str, protocol: Protocol, precision: str) -> Scorer:
+    """One per split and process."""
+    del stamp
+    return Scorer(source.open(), protocol, precision)

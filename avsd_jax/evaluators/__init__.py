@@ -1,1 +1,0 @@
-"""Evaluators: from a prediction function to scores."""

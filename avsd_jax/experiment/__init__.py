@@ -1,0 +1,1 @@
+"""Several runs compared: their plan, its checks, the report."""

@@ -1,0 +1,205 @@
+"""The rows of a comparison: one configuration each, derived from the configuration file.
+
+`config.rows` names them in training order and `config.row_changes` says what each changes:
+
+  label    how tables name it; a row without a label is a stage that others start from and is not scored
+  init     row whose variables it starts from
+  init_parts  rows whose variables start single submodules of it
+  weights  row whose variables it is scored with; it trains nothing itself (the label oracle)
+  effort   factor on `total_steps`
+  others   fields of the configuration; `model` is merged option by option
+"""
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from avsd_jax.common.by_name import load_module
+from avsd_jax.common.parallel import check_batch_size, make_mesh
+from avsd_jax.config.fields import FIELDS, ROW_FIELDS, check_fields, check_row_fields, completed
+from avsd_jax.errors import InputError
+from avsd_jax.experiment import checks, dry_run
+from avsd_jax.runs.checkpoint import load_for_inference
+from avsd_jax.runs.components import started_from, starting_folders, training_store
+from avsd_jax.training.loop import training_batches
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the comparison.
+
+    Attributes:
+        name: its folder's name.
+        label: its name in tables; empty where it is not scored.
+        config: its whole configuration.
+        folder: where it is trained.
+        weights: folder whose variables it is scored with; `folder` itself where it trains.
+    """
+
+    name: str
+    label: str
+    config: ConfigDict
+    folder: Path
+    weights: Path
+
+    @property
+    def trains(self) -> bool:
+        """Whether the row has a training of its own."""
+        return self.folder == self.weights
+
+
+def plan(config: ConfigDict, workdir: str | Path, mode: str = "train_and_eval") -> list[Row]:
+    """The rows of a configuration in training order; a configuration without rows is one row in `workdir`.
+
+    Every row is built in shapes, a whole training step and the variables that it starts from, so that what is wrong
+    with the last one is said before the first trains.
+
+    Args:
+        config: as the files in `configs/` make it.
+        workdir: folder of the run; nothing is written.
+        mode: `train`, `eval` or `train_and_eval`; what the mode does not need is not asked for.
+
+    Raises:
+        InputError: a row says nothing of itself, or refers to one that does not come before it; or its configuration
+            cannot be run, see `checks.check` and `dry_run.trace`.
+    """
+    rows = derive(config, workdir)
+    for row in rows:
+        with _named(row, rows):
+            checks.check(row.config)
+    shapes: dict[str, Any] = {}
+    for row in rows:
+        with _named(row, rows):
+            if row.trains:
+                shapes[str(row.folder)] = dry_run.variables(row.config)
+                if mode != "eval":
+                    dry_run.trace(row.config)
+                    _check_start(row, shapes)
+            if row.label and mode != "train":
+                dry_run.check_prediction(row.config, None if row.trains else shapes[str(row.weights)])
+    return rows
+
+
+def derive(config: ConfigDict, workdir: str | Path) -> list[Row]:
+    """The rows of a configuration in training order, not checked beyond what a row says of itself.
+
+    Raises:
+        InputError: see `plan`.
+    """
+    workdir = Path(workdir)
+    if not isinstance(config, ConfigDict):
+        raise InputError(f"the configuration is a {type(config).__name__}: let get_config return a ConfigDict")
+    check_fields(config)
+    config = completed(config)
+    if not config.rows:
+        return [Row(config.run_name, config.run_name, config, workdir, workdir)]
+    rows: list[Row] = []
+    for name in config.rows:
+        _check_row(name, config, rows)
+        changes = config.row_changes[name]
+        weights = changes.get("weights", "") or name
+        rows.append(
+            Row(
+                name,
+                changes.label,
+                _row_config(config, name, changes, workdir),
+                workdir / name,
+                workdir / weights,
+            )
+        )
+    return rows
+
+
+def check_machine(rows: Iterable[Row], mode: str = "train_and_eval") -> None:
+    """Raises InputError where a row that will be trained does not fit the devices, or its data does not fit it.
+
+    Asked once the data is there, so that nothing of it is found between two trainings.
+    """
+    for row in rows if mode != "eval" else ():
+        if row.trains:
+            check_batch_size(row.config.batch_size, make_mesh())
+            training_batches(row.config, training_store(row.config), 0)
+
+
+def _check_start(row: Row, known: Mapping[str, Any]) -> None:
+    """Raises InputError where the runs that a row starts from are not there, or have other shapes.
+
+    Args:
+        row: the row.
+        known: shapes of the variables of rows, by folder: its own and those before it.
+    """
+    folders, sources = starting_folders(row.config), {}
+    for part, folder in folders.items():
+        field = f"init_parts.{part}" if part else "init"
+        try:
+            sources[part] = known[folder] if folder in known else load_for_inference(folder)[1]
+        except InputError as error:
+            raise InputError(f"{field}={folder!r}: {error}") from error
+    started_from(known[str(row.folder)], sources, folders)
+
+
+@contextlib.contextmanager
+def _named(row: Row, rows: Sequence[Row]) -> Iterator[None]:
+    """Says in a comparison of which row an error is."""
+    try:
+        yield
+    except InputError as error:
+        if len(rows) == 1:
+            raise
+        raise InputError(f"row {row.name!r}: {error}") from error
+
+
+def _check_row(name: str, config: ConfigDict, before: Sequence[Row]) -> None:
+    """Raises InputError where a row cannot be derived."""
+    if name not in config.row_changes:
+        raise InputError(f"row {name!r} is not in row_changes: choose among {', '.join(config.row_changes)}")
+    if Path(name).name != name or name.startswith("."):
+        raise InputError(f"row {name!r} of rows cannot be a folder's name: use letters, digits, _ and -")
+    changes = config.row_changes[name]
+    check_row_fields(changes, name)
+    known = [row.name for row in before if row.trains]
+    if name in (row.name for row in before):
+        raise InputError(f"row {name!r} is in rows twice: name each row once")
+    for source in _sources(changes):
+        if source not in known:
+            raise InputError(
+                f"row {name!r} needs {source!r}, which is no row before it ({', '.join(known)}) that trains"
+            )
+    for field in changes:
+        if field not in config and field not in FIELDS and field not in ROW_FIELDS:
+            raise InputError(f"row {name!r} changes {field!r}, which is no field of a configuration: correct it")
+
+
+def _sources(changes: ConfigDict) -> list[str]:
+    """The rows that a row takes variables from."""
+    parts = changes.get("init_parts", ConfigDict()).values()
+    return [source for source in (changes.get("init", ""), changes.get("weights", ""), *parts) if source]
+
+
+def _row_config(config: ConfigDict, name: str, changes: ConfigDict, workdir: Path) -> ConfigDict:
+    result = config.copy_and_resolve_references()
+    result.rows, result.row_changes = (), ConfigDict()
+    result.run_name = changes.label or name
+    if changes.get("init", ""):
+        result.init = str(workdir / changes.init)
+    for part, source in changes.get("init_parts", ConfigDict()).items():
+        with result.init_parts.unlocked():
+            result.init_parts[part] = str(workdir / source) if source else ""
+    # A comparison that is cut to a step or two still trains each of its rows.
+    result.total_steps = max(min(1, config.total_steps), round(config.total_steps * changes.get("effort", 1)))
+    with result.unlocked(), result.ignore_type():
+        for field, value in changes.items():
+            if field not in ROW_FIELDS:
+                result[field] = value
+    check_fields(result, ("model_name", "model"))
+    if result.model_name != config.model_name:
+        # Another model keeps the options that it has: a visual-only one has no fusion and no gate.
+        fields = load_module("avsd_jax.models", result.model_name, "model").Model.__dataclass_fields__
+        result.model = ConfigDict({k: v for k, v in result.model.items() if k in fields})
+    with result.model.unlocked(), result.model.ignore_type():  # it may have options that the configuration's has not
+        result.model.update(changes.get("model", {}))
+    return result.lock()

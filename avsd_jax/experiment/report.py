@@ -1,0 +1,297 @@
+"""The report of a comparison: `report.json`, `report.md`, and the pictures that it shows.
+
+Input is a list of rows, one per model:
+
+  label          its name in tables
+  conditions     audio condition -> record of `avsd_jax.scoring.evaluator`; `real` is there always
+  train_seconds  time of its training, None where it was not trained now
+  eval_seconds   time of its scoring
+  curve          optional: (step, loss) points, see `training_curve`
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+from PIL import Image
+
+from avsd_jax.common import atomic_files
+from avsd_jax.metrics import METRICS
+from avsd_jax.scoring import figures
+from avsd_jax.scoring.paired import DESCENDING
+from avsd_jax.training.metric_writer import read_scalars
+
+GROUP_TITLES = {"all": "All frames", "consistent": "Consistent frames", "inconsistent": "Inconsistent frames"}
+AUDIT_METRICS = ("CC", "KL")
+
+
+def write(
+    workdir: str | Path,
+    config: ConfigDict,
+    rows: Sequence[Mapping[str, Any]],
+    provenance: Mapping[str, str],
+) -> dict[str, Any]:
+    """Writes the report into a folder, each file whole or not at all.
+
+    Args:
+        workdir: gets `report.json`, `report.md`, and where there is something to show `panel.png` and
+            `curves.png`.
+        config: of the run.
+        rows: see the module's text.
+        provenance: name -> version of what computed the numbers.
+
+    Returns:
+        What `report.json` holds: `run`, `config`, `versions`, and `rows` with plain records.
+    """
+    workdir = Path(workdir)
+    workdir.mkdir(parents=True, exist_ok=True)
+    record = {
+        "run": config.run_name,
+        "rows": [_plain_row(row) for row in rows],
+        "versions": dict(provenance),
+        "config": json.loads(config.to_json()),
+    }
+    shown = {row["label"]: row["conditions"]["real"].get("examples", []) for row in rows}
+    drawn = {}
+    if any(shown.values()):
+        drawn["panel.png"] = figures.panel({k: v for k, v in shown.items() if v})
+    lines = {row["label"]: row["curve"] for row in rows if row.get("curve")}
+    if lines:
+        drawn["curves.png"] = figures.curves(lines, "training loss")
+    for name, picture in drawn.items():
+        atomic_files.write(workdir / name, lambda file, p=picture: Image.fromarray(p).save(file, "PNG"))
+    atomic_files.write_json(workdir / "report.json", record)
+    atomic_files.write_text(workdir / "report.md", markdown(record, list(drawn)))
+    return record
+
+
+def training_curve(folder: str | Path, name: str = "loss") -> list[tuple[int, float]]:
+    """The (step, value) points of a scalar in a training's `metrics.jsonl`; none where that is missing."""
+    path = Path(folder) / "metrics.jsonl"
+    if not path.exists():
+        return []
+    return [(line["step"], line[name]) for line in read_scalars(path) if line.get(name) is not None]
+
+
+# ----------------------------------------------------------------------------------------------------------
+# Tables
+# ----------------------------------------------------------------------------------------------------------
+
+
+def table(record: Mapping[str, Any]) -> str:
+    """The scores as plain text for a terminal: a block per group of frames and dataset, then the classifier's line."""
+    rows = record["rows"]
+    blocks = [*_blocks(_real(rows)), *(block for name in _datasets(rows) for block in _blocks(_real(rows, name), name))]
+    wide = max(len(text) + 2 for text in (*(row["label"] for row in rows), *(title for title, _ in blocks)))
+    lines = []
+    for title, scores in blocks:
+        lines.append(title.ljust(wide) + "".join(f"{_arrow(m):>8}" for m in METRICS))
+        for row, values in zip(rows, scores, strict=True):
+            lines.append(row["label"].ljust(wide) + "".join(f"{_number(values[m]):>8}" for m in METRICS))
+        lines.append("")
+    if any(_avc(row) for row in rows):
+        names = ("accuracy", "majority", "balanced", "AUC", "gate open")
+        lines.append("Consistency".ljust(wide) + "".join(f"{name:>11}" for name in names))
+        for row in filter(_avc, rows):
+            avc = _avc(row)
+            values = [_percent(avc[k]) for k in ("accuracy", "majority_baseline", "balanced_accuracy")]
+            values += [_number(avc["auc"]), _percent((avc["gate_open"] or {}).get("all"))]
+            lines.append(row["label"].ljust(wide) + "".join(f"{value:>11}" for value in values))
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def markdown(record: Mapping[str, Any], shown: Sequence[str]) -> str:
+    """The whole report as Markdown.
+
+    Args:
+        record: as `write` returns it.
+        shown: names of the pictures beside it.
+    """
+    rows = record["rows"]
+    sections = [f"# {record['run']}\n", _scores_section(rows)]
+    if _datasets(rows):
+        sections.append(_datasets_section(rows))
+    if "panel.png" in shown:
+        sections.append(
+            "## Pictures\n\nFrames from the middle of the longest stretches of each label, chosen before any "
+            "score; dots are single fixations.\n\n![frames with predictions](panel.png)\n"
+        )
+    if any(_avc(row) for row in rows):
+        sections.append(_consistency_section(rows))
+    if any(len(row["conditions"]) > 1 for row in rows):
+        sections.append(_audit_section(rows))
+    if "curves.png" in shown:
+        sections.append("## Training\n\n![training loss over steps](curves.png)\n")
+    sections.append(_provenance_section(record))
+    return "\n".join(sections)
+
+
+def _scores_section(rows: Sequence[Mapping[str, Any]]) -> str:
+    text = "## Scores\n\nArrows point to better values; the best of a column is bold.\n"
+    return "\n".join([text, *_score_tables(rows, _blocks(_real(rows)))])
+
+
+def _datasets_section(rows: Sequence[Mapping[str, Any]]) -> str:
+    parts = ["## Scores by dataset\n"]
+    for name in _datasets(rows):
+        parts += _score_tables(rows, _blocks(_real(rows, name), name))
+    return "\n".join(parts)
+
+
+def _score_tables(rows: Sequence[Mapping[str, Any]], blocks: Sequence[tuple[str, list[Any]]]) -> list[str]:
+    tables = []
+    for title, scores in blocks:
+        values = {m: [score[m] for score in scores] for m in METRICS}
+        columns = {_arrow(m): _bold_best([_number(v) for v in values[m]], values[m], m) for m in METRICS}
+        tables.append(f"### {title}\n\n" + _markdown_table({"": [r["label"] for r in rows]} | columns))
+    return tables
+
+
+def _consistency_section(rows: Sequence[Mapping[str, Any]]) -> str:
+    rows = [row for row in rows if _avc(row)]
+    found = [_avc(row) for row in rows]
+    gates = [avc["gate_open"] or {} for avc in found]
+    columns = {
+        "": [row["label"] for row in rows],
+        "accuracy": [_percent(avc["accuracy"]) for avc in found],
+        "majority baseline": [_percent(avc["majority_baseline"]) for avc in found],
+        "balanced accuracy": [_percent(avc["balanced_accuracy"]) for avc in found],
+        "AUC": [_number(avc["auc"]) for avc in found],
+        "gate open": [_percent(gate.get("all")) for gate in gates],
+        "on consistent": [_percent(gate.get("consistent")) for gate in gates],
+        "on inconsistent": [_percent(gate.get("inconsistent")) for gate in gates],
+    }
+    return (
+        "## Audio-visual consistency\n\nAccuracy is over labelled frames; the majority baseline always says "
+        "the more frequent label. The gate is open where the audio-visual flow was used.\n\n" + _markdown_table(columns)
+    )
+
+
+def _audit_section(rows: Sequence[Mapping[str, Any]]) -> str:
+    columns: dict[str, list[str]] = {"": [], "sound": []}
+    groups = _groups(_real(rows))
+    columns |= {f"{_arrow(m)} {group}": [] for group in groups for m in AUDIT_METRICS}
+    for row in (row for row in rows if len(row["conditions"]) > 1):
+        for condition, result in row["conditions"].items():
+            columns[""].append(row["label"] if condition == "real" else "")
+            columns["sound"].append(condition)
+            for group in groups:
+                for m in AUDIT_METRICS:
+                    real, value = row["conditions"]["real"]["scores"][group][m], result["scores"][group][m]
+                    columns[f"{_arrow(m)} {group}"].append(_change(value, None if condition == "real" else real))
+    return (
+        "## Audio audit\n\nThe same frames with false sound: silence, another video's, noise. In brackets "
+        "the change from the real sound; a model whose scores do not change is deaf.\n\n" + _markdown_table(columns)
+    )
+
+
+def _provenance_section(record: Mapping[str, Any]) -> str:
+    real = record["rows"][0]["conditions"]["real"]
+    protocol, counts, nan = real["protocol"], real["counts"], real["nan"]["all"]
+    frames = ", ".join(f"{counts['frames'][g]} {g}" for g in ("consistent", "inconsistent"))
+    dropped = ", ".join(f"{m} {n}" for m, n in nan.items() if n) or "none"
+    blur = f", blurred with sigma {protocol['smooth_sigma']:g} px" if protocol["smooth_sigma"] else ""
+    times = {
+        "": [row["label"] for row in record["rows"]],
+        "training": [_duration(row["train_seconds"]) for row in record["rows"]],
+        "scoring": [_duration(row["eval_seconds"]) for row in record["rows"]],
+    }
+    lines = [
+        "## How it was made\n",
+        f"- {counts['frames']['all']} frames of {counts['videos']['all']} videos: {frames}, "
+        f"{counts['unlabelled']} unlabelled (in `all` only).",
+        f"- Protocol `{protocol['name']}`: {protocol['resize']}{blur}; s-AUC: {protocol['s_auc']}; "
+        f"mean {protocol['average']}.",
+        f"- Frames without a score, left out of its mean ({record['rows'][0]['label']}): {dropped}.",
+        "- Versions: " + ", ".join(f"{name} {version}" for name, version in record["versions"].items()) + ".",
+        "",
+        _markdown_table(times),
+        f"```json\n{json.dumps(record['config'], indent=1)}\n```\n",
+    ]
+    return "\n".join(lines)
+
+
+def _markdown_table(columns: Mapping[str, Sequence[str]]) -> str:
+    names = list(columns)
+    lines = ["| " + " | ".join(names) + " |", "|" + "|".join(["---"] + ["---:"] * (len(names) - 1)) + "|"]
+    lines += ["| " + " | ".join(cells) + " |" for cells in zip(*columns.values(), strict=True)]
+    return "\n".join(lines) + "\n"
+
+
+# ----------------------------------------------------------------------------------------------------------
+# Cells and files
+# ----------------------------------------------------------------------------------------------------------
+
+
+def _real(rows: Sequence[Mapping[str, Any]], dataset: str = "") -> list[Mapping[str, Any]]:
+    """The rows' records with the real sound; of one of the joined datasets, if one is named."""
+    records = [row["conditions"]["real"] for row in rows]
+    return [record["datasets"][dataset] for record in records] if dataset else records
+
+
+def _datasets(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names of the joined datasets; none where there is one."""
+    return list(rows[0]["conditions"]["real"].get("datasets", ()))
+
+
+def _groups(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Groups that have frames."""
+    frames = records[0]["counts"]["frames"]
+    return [group for group in GROUP_TITLES if frames[group]]
+
+
+def _blocks(records: Sequence[Mapping[str, Any]], dataset: str = "") -> list[tuple[str, list[Mapping[str, Any]]]]:
+    """A title and each record's scores, by group that has frames."""
+    frames = records[0]["counts"]["frames"]
+    begin = f"{dataset}: " if dataset else ""
+    return [
+        (f"{begin}{GROUP_TITLES[group]} ({frames[group]})", [record["scores"][group] for record in records])
+        for group in _groups(records)
+    ]
+
+
+def _avc(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    return row["conditions"]["real"]["avc"]
+
+
+def _arrow(metric: str) -> str:
+    return metric + (" ↓" if metric in DESCENDING else " ↑")
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}%"
+
+
+def _change(value: float | None, reference: float | None) -> str:
+    if value is None or reference is None:
+        return _number(value)
+    return f"{value:.3f} ({value - reference:+.3f})"
+
+
+def _duration(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds // 60:.0f} min {seconds % 60:02.0f} s"
+
+
+def _bold_best(cells: list[str], values: Sequence[float | None], metric: str) -> list[str]:
+    known = [v for v in values if v is not None]
+    if len(known) < 2:
+        return cells
+    best = min(known) if metric in DESCENDING else max(known)
+    return [f"**{cell}**" if value == best else cell for cell, value in zip(cells, values, strict=True)]
+
+
+def _plain_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row without what pictures are made of."""
+    conditions = {
+        condition: {k: v for k, v in record.items() if k != "examples"}
+        for condition, record in row["conditions"].items()
+    }
+    times = {key: row.get(key) for key in ("train_seconds", "eval_seconds")}
+    return {"label": row["label"], **times, "conditions": conditions}

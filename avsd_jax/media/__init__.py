@@ -1,0 +1,1 @@
+"""Video and audio files: reading them in time order, and writing videos."""

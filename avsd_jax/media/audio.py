@@ -1,0 +1,368 @@
+"""Sound of media files as one waveform on the frames' clock.
+
+The samples are placed by their time stamps: a running comparison with the samples written so far inserts silence or
+drops samples wherever the two differ by more than `TOLERANCE_SECONDS`, so that they never drift apart.
+"""
+
+import itertools
+from collections import deque
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import numpy as np
+from jaxtyping import Float, Float32
+
+from avsd_jax.errors import InputError
+from avsd_jax.media.container import FrameReader, open_media, sound_stream, video_stream
+
+# Stamps are rounded, to milliseconds in many files: smaller differences are not followed.
+TOLERANCE_SECONDS = 0.015
+# For this long the stamps after a block must differ as its own does: shorter than that they are jitter.
+_LASTING_SECONDS = 0.2
+_LASTING_BLOCKS = 64
+_FLOATS = ("flt", "fltp", "dbl", "dblp")
+# PyAV 18 reads beyond a planar frame's memory from this number of channels on: such frames are packed first.
+_TOO_MANY_PLANES = 8
+
+
+class Block(NamedTuple):
+    """A decoded piece of sound.
+
+    Attributes:
+        frame: its finite samples.
+        time: seconds on the frames' clock where it is heard.
+        begins: whether it does not continue the block before: other samples per second, channels or format, or
+            another place.
+    """
+
+    frame: av.AudioFrame
+    time: float
+    begins: bool
+
+
+def _seconds(frame: av.AudioFrame) -> float:
+    return frame.samples / frame.sample_rate
+
+
+class Blocks:
+    """The decoded sound of a file, block by block, each at its place on the frames' clock.
+
+    Attributes:
+        samples: number of samples so far.
+        replaced: how many of them were not finite; they are silence.
+        unstamped: number of blocks without a stamp of their own, or with that of the block before or an earlier one.
+        runs: number of blocks that began a run.
+
+    Args:
+        reader: the decoded frames of the sound track.
+        origin: the zero of the frames' clock on the container's, in seconds.
+    """
+
+    def __init__(self, reader: Iterable[av.AudioFrame], origin: float):
+        self._reader = reader
+        self._origin = origin
+        self.samples = self.replaced = self.unstamped = self.runs = 0
+
+    def __iter__(self) -> Iterator[Block]:
+        source, expected, last = None, 0.0, None
+        frames = iter(self._reader)
+        ahead: deque[av.AudioFrame] = deque()
+        while True:
+            self._read_ahead(frames, ahead)
+            if not ahead:
+                return
+            frame = ahead.popleft()
+            stamp = self._stamp(frame)
+            increases = stamp is not None and (last is None or stamp > last)
+            self.unstamped += not increases
+            last = last if stamp is None else stamp
+            kind = (frame.format.name, frame.layout.name, frame.sample_rate)
+            if source is None:
+                time = stamp or 0.0
+            else:
+                time = self._place(frame, stamp, ahead, expected) if increases else expected
+            begins = kind != source or time != expected
+            self.samples += frame.samples
+            self.runs += begins
+            yield Block(self._finite(frame), time, begins)
+            source, expected = kind, time + _seconds(frame)
+
+    @staticmethod
+    def _read_ahead(frames: Iterator[av.AudioFrame], ahead: deque[av.AudioFrame]) -> None:
+        """Reads until a block, and enough after it to see whether a difference lasts, are there."""
+        seconds = sum(map(_seconds, itertools.islice(ahead, 1, None)))
+        while len(ahead) < 2 or (seconds < _LASTING_SECONDS and len(ahead) < _LASTING_BLOCKS):
+            frame = next(frames, None)
+            if frame is None:
+                return
+            if frame.samples and frame.sample_rate:
+                seconds += _seconds(frame) if ahead else 0.0
+                ahead.append(frame)
+
+    def _stamp(self, frame: av.AudioFrame) -> float | None:
+        return None if frame.time is None else frame.time - self._origin
+
+    def _place(self, frame: av.AudioFrame, stamp: float, ahead: Iterable[av.AudioFrame], expected: float) -> float:
+        """Where a block goes that is expected at `expected`: a difference counts as far as it lasts."""
+        apart, after = stamp - expected, expected + _seconds(frame)
+        if abs(apart) <= TOLERANCE_SECONDS:
+            return expected
+        for following in ahead:
+            then = self._stamp(following)
+            if then is not None:
+                apart = min(apart, then - after, key=abs) if apart * (then - after) > 0 else 0.0
+            after += _seconds(following)
+        return expected + apart if abs(apart) > TOLERANCE_SECONDS else expected
+
+    def _finite(self, frame: av.AudioFrame) -> av.AudioFrame:
+        """The frame; samples that are not finite are silent, and those beyond [-1, 1] are cut as players cut them."""
+        if frame.format.name not in _FLOATS:
+            return frame
+        frame = _packed(frame)
+        values = frame.to_ndarray()
+        if np.abs(values).max() <= 1:  # false where there is a NaN
+            return frame
+        wrong = ~np.isfinite(values)
+        channels = wrong if frame.format.is_planar else wrong.reshape(-1, frame.layout.nb_channels).T
+        self.replaced += int(np.count_nonzero(channels.any(0)))
+        values = np.where(wrong, 0, np.clip(values, -1, 1)).astype(values.dtype)
+        return _like(frame, values, frame.format.name, frame.layout.name)
+
+
+def _packed(frame: av.AudioFrame) -> av.AudioFrame:
+    """The frame with its channels side by side, where NumPy cannot have them one by one."""
+    if not frame.format.is_planar or frame.layout.nb_channels < _TOO_MANY_PLANES:
+        return frame
+    (packed,) = av.AudioResampler(format=frame.format.packed.name).resample(frame)
+    return packed
+
+
+def _like(frame: av.AudioFrame, values: np.ndarray, form: str, layout: str) -> av.AudioFrame:
+    """A frame of other samples at the same rate."""
+    out = av.AudioFrame.from_ndarray(np.ascontiguousarray(values), format=form, layout=layout)
+    out.sample_rate, out.time_base, out.pts = frame.sample_rate, frame.time_base, frame.pts
+    return out
+
+
+class _Resampler:
+    """Brings one run of sound to a rate and, where asked, to a layout.
+
+    Channels of no known place (FFmpeg's "4 channels") cannot be mixed to a layout by their places: their mean is.
+    """
+
+    def __init__(self, rate: int, layout: str | None):
+        self._rate, self._layout = rate, layout
+        self._resampler: av.AudioResampler | None = None
+        self._mixer: av.AudioResampler | None = None
+
+    def push(self, frame: av.AudioFrame) -> Iterator[Float32[np.ndarray, "channels s"]]:
+        frames = [frame]
+        if self._layout is not None and frame.layout.name.endswith(" channels"):
+            self._mixer = self._mixer or av.AudioResampler(format="flt")
+            mixed = (each for each in self._mixer.resample(frame) if each is not None)
+            frames = [_like(each, _samples(each).mean(0, keepdims=True), "fltp", "mono") for each in mixed]
+        if self._resampler is None:
+            self._resampler = av.AudioResampler(format="flt", layout=self._layout, rate=self._rate)
+        for each in frames:
+            yield from self._through(each)
+
+    def flush(self) -> Iterator[Float32[np.ndarray, "channels s"]]:
+        if self._resampler is not None:
+            yield from self._through(None)
+
+    def _through(self, frame: av.AudioFrame | None) -> Iterator[Float32[np.ndarray, "channels s"]]:
+        # A resampler that has nothing to change hands the None that ends a run back.
+        for piece in self._resampler.resample(frame):
+            if piece is not None and piece.samples:
+                yield np.clip(_samples(piece), -1, 1)
+
+
+def _samples(frame: av.AudioFrame) -> Float32[np.ndarray, "channels s"]:
+    """The samples of a frame in FFmpeg's format "flt"."""
+    return frame.to_ndarray().reshape(-1, frame.layout.nb_channels).T
+
+
+class _Piece(NamedTuple):
+    """Resampled sound: the number of its first sample on the frames' clock, and the samples."""
+
+    start: int
+    samples: Float32[np.ndarray, "channels s"]
+
+
+def _pieces(path: str | Path, rate: int, layout: str | None, origin: float | None) -> Iterator[_Piece]:
+    """Yields resampled sound that starts at sample 0 or later, in order and without overlaps; holes are left out.
+
+    Raises:
+        InputError: the file is missing or damaged, or has no sound track that can be brought to `rate`.
+    """
+    with open_media(path) as container:
+        stream = sound_stream(container)
+        if stream is None:
+            raise no_sound(path)
+        if origin is None:
+            origin = float((stream.start_time or 0) * stream.time_base)
+        stop = 0
+        try:
+            for start, samples in _resampled(Blocks(FrameReader(container, stream), origin), rate, layout):
+                kept = samples[:, max(0, stop - start) :]
+                if kept.shape[1]:
+                    start, stop = max(start, stop), max(start, stop) + kept.shape[1]
+                    yield _Piece(start, kept)
+        except (av.error.FFmpegError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(
+                f"the sound of {path} cannot be brought to {rate} samples per second ({error}): export it again"
+            ) from error
+
+
+def _resampled(blocks: Blocks, rate: int, layout: str | None) -> Iterator[_Piece]:
+    resampler, position = _Resampler(rate, layout), 0
+    for block in itertools.chain(blocks, (None,)):
+        if block is None or block.begins:
+            # The run of sound that ends here is let out of the resampler before another one starts.
+            for samples in resampler.flush():
+                yield _Piece(position, samples)
+                position += samples.shape[1]
+        if block is None:
+            return
+        if block.begins:
+            resampler, position = _Resampler(rate, layout), round(block.time * rate)
+        for samples in resampler.push(block.frame):
+            yield _Piece(position, samples)
+            position += samples.shape[1]
+
+
+def no_frame(path: str | Path) -> InputError:
+    """The error of a file that has nothing to see."""
+    return InputError(f"{path} holds no video frame that can be decoded: check that it is whole, or export it again")
+
+
+def no_sound(path: str | Path) -> InputError:
+    """The error of a file that has nothing to hear."""
+    return InputError(f"{path} has no sound track: give a file with sound")
+
+
+def read_sound(
+    path: str | Path, rate: int, layout: str | None = None, origin: float | None = None
+) -> Iterator[Float32[np.ndarray, "channels s"]]:
+    """Yields the sound track as consecutive pieces of one waveform.
+
+    Args:
+        path: the file.
+        rate: samples per second wanted.
+        layout: channel layout wanted; None for the file's own.
+        origin: time on the container's clock, in seconds, of the first sample yielded. Sound before it is
+            dropped; where the track starts later, or has holes, there is silence. None: the track's start.
+
+    Yields:
+        float32 samples in [-1, 1], at most a second at a time.
+
+    Raises:
+        InputError: the file is missing or damaged, or has no sound track.
+    """
+    position = 0
+    for start, samples in _pieces(path, rate, layout, origin):
+        while position < start:
+            silence = np.zeros((samples.shape[0], min(rate, start - position)), np.float32)
+            position += silence.shape[1]
+            yield silence
+        position += samples.shape[1]
+        yield samples
+
+
+def read_audio(path: str | Path, rate: int | None = None) -> tuple[Float32[np.ndarray, " s"], int]:
+    """Reads a whole sound track, as the mean of its channels.
+
+    Args:
+        path: a video or sound file.
+        rate: samples per second wanted; None for the file's own.
+
+    Returns:
+        `(waveform [s] in [-1, 1], rate)`.
+
+    Raises:
+        InputError: the file is missing or damaged, or has no sound track.
+    """
+    with open_media(path) as container:
+        stream = sound_stream(container)
+        if stream is None:
+            raise no_sound(path)
+        rate = rate or stream.codec_context.sample_rate
+        with_pictures = any(not s.disposition & av.stream.Disposition.attached_pic for s in container.streams.video)
+    origin = start_time(path) if with_pictures else None
+    pieces = [piece.mean(0) for piece in read_sound(path, rate, origin=origin)]
+    return np.concatenate(pieces) if pieces else np.zeros(0, np.float32), rate
+
+
+def start_time(path: str | Path) -> float:
+    """The first frame's time on the container's clock, in seconds: zero of all other times.
+
+    Raises:
+        InputError: the file is missing or damaged, or has no video stream that can be decoded.
+    """
+    with open_media(path) as container:
+        first = next(iter(FrameReader(container, video_stream(container, path))), None)
+        if first is None:
+            raise no_frame(path)
+        return first.time or 0.0
+
+
+class SoundWindow:
+    """The sound of a file, as the mean of its channels, in a window that only moves forward.
+
+    Sample s is the one at s / rate seconds after the first video frame. Only the samples that may still be
+    asked for are held: the caller says by `forget` which ones may go. Holes take no memory.
+    """
+
+    def __init__(self, path: str | Path, rate: int, origin: float):
+        self.rate = rate
+        self._source = _pieces(path, rate, None, origin)
+        self._pieces: deque[tuple[int, np.ndarray]] = deque()
+        self._first = 0
+        self._stop = 0
+        self._ended = False
+
+    @property
+    def held(self) -> int:
+        """Number of samples in memory."""
+        return sum(len(samples) for _, samples in self._pieces)
+
+    def reach(self, stop: int) -> int:
+        """Decodes up to sample `stop`; returns it, or the number of samples where the sound is shorter."""
+        while self._stop < stop and not self._ended:
+            piece = next(self._source, None)
+            if piece is None:
+                self._ended = True
+            else:
+                self._pieces.append((piece.start, piece.samples.mean(0)))
+                self._stop = piece.start + piece.samples.shape[1]
+        return min(stop, self._stop) if self._ended else stop
+
+    def excerpt(self, start: int, stop: int) -> Float[np.ndarray, " s"]:
+        """Samples `start` to `stop` (exclusive), zero where there is no sound.
+
+        Raises:
+            ValueError: the excerpt begins in what was forgotten.
+        """
+        if max(start, 0) < self._first:
+            raise ValueError(f"sample {start} was forgotten: the window starts at {self._first}")
+        self.reach(stop)
+        out = np.zeros(max(0, stop - start), np.float32)
+        for position, piece in self._pieces:
+            low, high = max(start, position), min(stop, position + len(piece))
+            if low < high:
+                out[low - start : high - start] = piece[low - position : high - position]
+        return out
+
+    def forget(self, before: int) -> None:
+        """Lets the samples before number `before` go."""
+        while self._pieces and self._pieces[0][0] + len(self._pieces[0][1]) <= before:
+            position, samples = self._pieces.popleft()
+            self._first = position + len(samples)
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._source.close()

@@ -1,0 +1,180 @@
+"""Opening of media files by PyAV: which streams are read, and their frames on one continuous clock."""
+
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import av.logging
+
+from avsd_jax.errors import InputError
+from avsd_jax.media.clock import Clock
+
+# Titles in an unknown encoding must not keep a video from being read; PyAV 19 takes care of that by itself.
+_LENIENT = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+# FFmpeg's description of channels in an order of the file's own.
+_OWN_ORDER = re.compile(r"(?m)^ +Stream #0:(\d+).*: Audio: .* (\d+) channels \(")
+
+
+@dataclass(frozen=True)
+class SoundInfo:
+    """The sound track that is read: codec name, samples per second, number of channels."""
+
+    codec: str
+    sample_rate: int
+    channels: int
+
+
+def open_media(path: str | Path) -> av.container.InputContainer:
+    """Opens a media file.
+
+    Raises:
+        InputError: there is no such file, or it is not one that FFmpeg reads.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: give the path of a video file")
+    if not path.exists():
+        raise InputError(f"{path} does not exist: give the path of a video file")
+    try:
+        # "file:" keeps a colon in a name from being read as a protocol.
+        container = av.open(f"file:{path}", **_LENIENT)
+    except (av.error.FFmpegError, OSError) as error:
+        kind, form = ("sound", "wav") if path.suffix.lower() == ".wav" else ("a video", "mp4")
+        raise InputError(
+            f"{path} cannot be read as {kind} ({error.strerror or error}): "
+            f"check that it is whole, or export it again, for example as {form}"
+        ) from error
+    if container.streams.audio:
+        _own_orders(container)  # now, while no thread of its decoders runs
+    return container
+
+
+def _best_video(container: av.container.InputContainer) -> av.VideoStream | None:
+    """The video stream that FFmpeg takes for the best; a cover picture is one by its type only."""
+    best = container.streams.best("video")
+    return None if best is None or best.disposition & av.stream.Disposition.attached_pic else best
+
+
+def video_stream(container: av.container.InputContainer, path: str | Path) -> av.VideoStream:
+    """The video stream that is read.
+
+    Raises:
+        InputError: there is none, or FFmpeg does not know its codec.
+    """
+    best = _best_video(container)
+    if best is None:
+        raise InputError(f"{path} has no video stream: give a file with pictures")
+    if best.codec_context is None:
+        raise InputError(f"{path} has an unknown video codec: export it again, for example as mp4")
+    best.thread_type = "AUTO"
+    return best
+
+
+def sound_stream(container: av.container.InputContainer) -> av.AudioStream | None:
+    """The sound track that belongs to the video stream, or None."""
+    best = container.streams.best("audio", related=container.streams.best("video"))
+    return None if best is None or best.codec_context is None or not best.codec_context.sample_rate else best
+
+
+def own_order(container: av.container.InputContainer, stream: av.AudioStream) -> int | None:
+    """Number of channels of a stream that names them in an order of its own; None where the order is a usual one.
+
+    PyAV 18 must not be asked for such a layout: it frees what it shares with FFmpeg, and the interpreter aborts. So
+    FFmpeg's description of the file is read instead.
+    """
+    return _own_orders(container).get(stream.index)
+
+
+# Of the files described last, by name and state on the disk.
+_orders: dict[tuple[int | str, ...], dict[int, int]] = {}
+_MOST_ORDERS = 64
+# Longer than a thread waits for the interpreter's lock once it is free.
+_LET_THREADS_LOG_SECONDS = 0.01
+
+
+def _own_orders(container: av.container.InputContainer) -> dict[int, int]:
+    """Numbers of channels by index of the streams that name them in an order of their own.
+
+    PyAV hands FFmpeg's description over by its log. While that is on, a decoding thread that logs waits for the
+    interpreter's lock, and whoever closes its decoder holds the lock and waits for the thread: so a file is described
+    once, when it has been opened, and threads of other files may finish their lines before it goes on.
+    """
+    path = Path(container.name.removeprefix("file:"))
+    state = path.stat()
+    key = (state.st_ino, state.st_dev, state.st_size, state.st_mtime_ns, container.name)
+    if key not in _orders:
+        level, repeated = av.logging.get_level(), av.logging.get_skip_repeated()
+        av.logging.set_level(av.logging.INFO)
+        av.logging.set_skip_repeated(False)
+        try:
+            description = container.dumps_format()
+        finally:
+            av.logging.set_level(level)
+            av.logging.set_skip_repeated(repeated)
+            time.sleep(_LET_THREADS_LOG_SECONDS)
+        while len(_orders) >= _MOST_ORDERS:
+            _orders.pop(next(iter(_orders)))
+        _orders[key] = {int(index): int(channels) for index, channels in _OWN_ORDER.findall(description)}
+    return _orders[key]
+
+
+def sound_info(container: av.container.InputContainer, stream: av.AudioStream) -> SoundInfo:
+    """Describes a sound track."""
+    context = stream.codec_context
+    channels = own_order(container, stream) or context.layout.nb_channels
+    return SoundInfo(context.name, context.sample_rate, channels)
+
+
+def _decoder(container: av.container.InputContainer, stream: av.stream.Stream) -> av.codec.context.CodecContext:
+    """The stream's decoder, or one that knows nothing of the order of its channels where that is the file's own."""
+    channels = own_order(container, stream) if stream.type == "audio" else None
+    if channels is None:
+        return stream.codec_context
+    context = av.CodecContext.create(stream.codec_context.name, "r")
+    context.sample_rate = stream.codec_context.sample_rate
+    context.layout = f"{channels} channels"
+    context.extradata = stream.codec_context.extradata
+    return context
+
+
+class FrameReader:
+    """Decodes a stream of a file, in order; its frames' times are on the file's continuous clock.
+
+    A damaged packet costs its own frames only.
+
+    Attributes:
+        clock: what was done to the file's stamps so far.
+        damaged: number of packets so far that could not be decoded.
+
+    Args:
+        container: the file.
+        stream: what is decoded: the video stream or the sound track that belongs to it.
+    """
+
+    def __init__(self, container: av.container.InputContainer, stream: av.stream.Stream):
+        streams = {each.index: each for each in (_best_video(container), sound_stream(container), stream) if each}
+        self.clock = Clock(container, list(streams.values()))
+        self.damaged = 0
+        self._stream = stream
+        self._decode = _decoder(container, stream).decode
+
+    def packets(self) -> Iterator[av.Packet]:
+        """Yields the stream's packets, instead of the frames in them."""
+        return (packet for packet in self.clock.packets() if packet.stream_index == self._stream.index)
+
+    def __iter__(self) -> Iterator[av.frame.Frame]:
+        for packet in self.packets():
+            yield from self._frames(packet)
+        last = av.Packet()
+        last.stream, last.time_base = self._stream, self._stream.time_base
+        yield from self._frames(last)
+
+    def _frames(self, packet: av.Packet) -> list[av.frame.Frame]:
+        try:
+            return self._decode(packet)
+        except av.error.FFmpegError:
+            self.damaged += 1
+            return []

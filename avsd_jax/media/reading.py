@@ -1,0 +1,224 @@
+"""Reading of video files by PyAV: what a file holds, and its frames as they come.
+
+Everything is decoded in order (random seeking is inexact in some containers) and nothing keeps more than it
+must, so memory does not grow with the length of a file. Times are seconds after the first video frame. Sound is read
+by `avsd_jax.media.audio`, whose functions are here, too.
+"""
+
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import numpy as np
+from jaxtyping import Float64
+
+from avsd_jax.media.audio import SoundWindow, no_frame, read_audio, read_sound
+from avsd_jax.media.clock import Clock
+from avsd_jax.media.container import FrameReader, SoundInfo, open_media, sound_info, sound_stream, video_stream
+from avsd_jax.media.orientation import Orientation, orientation
+
+__all__ = [
+    "Frame",
+    "FrameCount",
+    "SoundInfo",
+    "SoundWindow",
+    "VideoInfo",
+    "count_frames",
+    "open_media",
+    "probe",
+    "read_audio",
+    "read_frames",
+    "read_sound",
+    "sound_info",
+    "sound_stream",
+]
+
+_NOMINAL_FPS = 25.0
+# What a container calls more frames per second is a clock, not a rate.
+_MAX_FPS = 1000
+# Stamps are rounded, to milliseconds in many files.
+_ROUNDED_SECONDS = 0.0015
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a file holds.
+
+    Attributes:
+        path: the file.
+        codec: the video codec's name.
+        width: pixels, as displayed (in the orientation that the file asks for).
+        height: pixels, as displayed.
+        fps: frames per second, the mean where they come at uneven times.
+        duration: seconds, as the container states them; None where it does not.
+        num_frames: number of frames, as the container counts them, else of packets with data; None if unknown.
+        pixel_aspect: width of a displayed pixel over its height.
+        start: the first frame's time on the container's clock, in seconds: zero of all other times.
+        sound: the sound track, or None.
+        sound_as_stored: whether the sound can be copied packet by packet: its stamps and samples are in order. None
+            where nobody looked (`avsd_jax.media.survey` does).
+    """
+
+    path: Path
+    codec: str
+    width: int
+    height: int
+    fps: float
+    duration: float | None
+    num_frames: int | None
+    pixel_aspect: Fraction
+    start: float
+    sound: SoundInfo | None
+    sound_as_stored: bool | None = None
+
+
+class Frame(NamedTuple):
+    """A decoded frame: number from 0, seconds after the first frame, RGB uint8 [height, width, 3]."""
+
+    index: int
+    time: float
+    image: np.ndarray
+
+
+def _stated_fps(stream: av.VideoStream) -> float | None:
+    return next((float(r) for r in (stream.average_rate, stream.guessed_rate, stream.base_rate) if r and r > 0), None)
+
+
+class Packets(NamedTuple):
+    """What the packets of a file say: the times of its frames in seconds, sorted, and the clock at the end."""
+
+    frames: int
+    times: Float64[np.ndarray, " n"]
+    clock: Clock
+
+    def fps(self, stated: float | None) -> float:
+        """Frames per second: of nine tenths of the frames where these come regularly, else the mean.
+
+        A pause or a joint in a file of a constant rate does not count, then, nor does what the container calls the
+        rate, unless it is right up to the rounding of the stamps.
+        """
+        steps = np.diff(self.times)
+        steps = steps[steps > 0]
+        if not len(steps):
+            return stated if stated and stated < _MAX_FPS else _NOMINAL_FPS
+        usual = np.median(steps)
+        regular = steps[np.abs(steps - usual) <= max(0.1 * usual, _ROUNDED_SECONDS)]
+        rate = float(1 / (regular if len(regular) >= 0.9 * len(steps) else steps).mean())
+        # Where two fields of a picture come as two packets, there are twice as many.
+        agrees = stated and any(abs(k * stated - rate) <= 0.01 * rate for k in (1, 2))
+        return stated if agrees else rate
+
+
+def scan_packets(path: Path) -> Packets:
+    """Reads all packets of a file, without decoding them."""
+    with open_media(path) as container:
+        reader = FrameReader(container, video_stream(container, path))
+        frames, times = 0, array("d")
+        for packet in reader.packets():
+            stamp = packet.dts if packet.pts is None else packet.pts
+            frames += 1
+            if stamp is not None:
+                times.append(float(stamp * packet.time_base))
+        return Packets(frames, np.sort(np.frombuffer(times, np.float64)), reader.clock)
+
+
+def probe(path: str | Path) -> VideoInfo:
+    """Describes a video file; decodes its first frame only.
+
+    Of several streams of a kind the one is read that FFmpeg takes for the best (the largest picture). Where the
+    container does not count its frames, all packets are read to know their mean rate.
+
+    Raises:
+        InputError: the file is missing or damaged, or has no video stream that can be decoded.
+    """
+    path = Path(path)
+    with open_media(path) as container:
+        stream = video_stream(container, path)
+        first = next(iter(FrameReader(container, stream)), None)
+        if first is None:
+            raise no_frame(path)
+        stated = _stated_fps(stream)
+        duration = stream.duration * stream.time_base if stream.duration else None
+        if duration is None and container.duration:
+            duration = container.duration / av.time_base
+        width, height, aspect = first.width, first.height, stream.sample_aspect_ratio or Fraction(1)
+        if orientation(first).transpose:
+            width, height, aspect = height, width, 1 / aspect
+        sound = sound_stream(container)
+        counted = stream.frames and stated
+        packets = None if counted else scan_packets(path)
+        return VideoInfo(
+            path=path,
+            codec=stream.codec_context.name,
+            width=width,
+            height=height,
+            fps=stated if counted else packets.fps(stated),
+            duration=None if duration is None else float(duration),
+            num_frames=stream.frames if counted else packets.frames or None,
+            pixel_aspect=Fraction(aspect),
+            start=first.time or 0.0,
+            sound=None if sound is None else sound_info(container, sound),
+        )
+
+
+class FrameCount(NamedTuple):
+    """Numbers of frames: as the container states it, None where it does not, and as they can be decoded."""
+
+    stated: int | None
+    decoded: int
+
+
+def count_frames(path: str | Path) -> FrameCount:
+    """Counts the frames of a video by decoding all of them: `read_frames` yields `decoded`.
+
+    Raises:
+        InputError: the file is missing or damaged, or has no video stream that can be decoded.
+    """
+    with open_media(path) as container:
+        stream = video_stream(container, path)
+        decoded = sum(1 for _ in FrameReader(container, stream))
+        if not decoded:
+            raise no_frame(path)
+        return FrameCount(stream.frames or None, decoded)
+
+
+def read_frames(path: str | Path) -> Iterator[Frame]:
+    """Yields the frames of a video in order of display.
+
+    A variable frame rate is kept: frames come as they are, with their times, which increase strictly. The
+    orientation that the file asks for is applied; where size or orientation change on the way, the displayed size of
+    the first frame is kept.
+
+    Raises:
+        InputError: the file is missing or damaged, or has no video stream that can be decoded.
+    """
+    with open_media(path) as container:
+        stream = video_stream(container, path)
+        step = 1 / min(max(_stated_fps(stream) or _NOMINAL_FPS, 1), _MAX_FPS)
+        start, previous, size = 0.0, None, None
+        for index, frame in enumerate(FrameReader(container, stream)):
+            turned = orientation(frame)
+            if previous is None:
+                start, size = frame.time or 0.0, _displayed(frame, turned)
+            # Old containers leave out some times, and a damaged one may turn them round.
+            time = None if frame.time is None else frame.time - start
+            if previous is None:
+                time = 0.0
+            elif time is None or time <= previous:
+                time = previous + step
+            elif time - previous < 1:
+                step = time - previous
+            previous = time
+            width, height = reversed(size) if turned.transpose else size
+            yield Frame(index, time, turned.apply(frame.to_ndarray(format="rgb24", width=width, height=height)))
+        if previous is None:
+            raise no_frame(path)
+
+
+def _displayed(frame: av.VideoFrame, turned: Orientation) -> tuple[int, int]:
+    """Width and height of a frame as it is displayed."""
+    return (frame.height, frame.width) if turned.transpose else (frame.width, frame.height)

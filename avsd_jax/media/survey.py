@@ -1,0 +1,84 @@
+"""A look at a whole file before work on it begins: what its header does not say, and what was wrong with it."""
+
+import dataclasses
+from pathlib import Path
+from typing import NamedTuple
+
+from avsd_jax.media.audio import Blocks
+from avsd_jax.media.clock import Clock
+from avsd_jax.media.container import FrameReader, open_media, own_order, sound_stream
+from avsd_jax.media.reading import VideoInfo, probe, scan_packets
+
+
+class Survey(NamedTuple):
+    """What a file holds, and remarks in words on what was set right while it was read."""
+
+    info: VideoInfo
+    remarks: tuple[str, ...]
+
+
+class Listening(NamedTuple):
+    """What the sound of a file is when all of it is decoded.
+
+    Attributes:
+        samples: number of samples.
+        replaced: samples that are not finite.
+        damaged: packets that cannot be decoded.
+        as_stored: whether its packets can be copied: one run of sound whose stamps and samples are all in order.
+    """
+
+    samples: int
+    replaced: int
+    damaged: int
+    as_stored: bool
+
+
+def survey(path: str | Path) -> Survey:
+    """Describes a video file as `avsd_jax.media.reading.probe` does, from all its packets and all its sound.
+
+    The rate is the mean of the frames, whatever the container calls it; a sound track in which nothing can be decoded
+    counts as none. Takes a small part of the time that decoding the video takes.
+
+    Raises:
+        InputError: the file is missing or damaged, or has no video stream that can be decoded.
+    """
+    info = probe(path)
+    packets = scan_packets(info.path)
+    remarks = _clock_remarks(packets.clock)
+    info = dataclasses.replace(info, fps=packets.fps(info.fps), num_frames=packets.frames)
+    if info.sound is not None:
+        heard = listen(info)
+        info = dataclasses.replace(info, sound_as_stored=heard.as_stored)
+        if not heard.samples:
+            info = dataclasses.replace(info, sound=None)
+            remarks.append("the sound track is empty: there is no sound")
+        elif heard.damaged:
+            remarks.append(f"{heard.damaged} packets of the sound cannot be decoded: they are silent")
+        if heard.replaced:
+            remarks.append(f"{heard.replaced} samples of the sound are not finite: they are silent")
+    return Survey(info, tuple(remarks))
+
+
+def listen(info: VideoInfo) -> Listening:
+    """Decodes all the sound of a video.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    with open_media(info.path) as container:
+        stream = sound_stream(container)
+        reader = FrameReader(container, stream)
+        blocks = Blocks(reader, info.start)
+        for _ in blocks:
+            pass
+        out_of_order = blocks.runs != 1 or blocks.unstamped or blocks.replaced or reader.clock.jumps
+        as_stored = not out_of_order and own_order(container, stream) is None
+        return Listening(blocks.samples, blocks.replaced, reader.damaged, as_stored)
+
+
+def _clock_remarks(clock: Clock) -> list[str]:
+    if clock.first_jump is None:
+        return []
+    at, by = clock.first_jump
+    times = "once" if clock.jumps == 1 else f"{clock.jumps} times"
+    return [f"its clock jumps {times}, first by {by:+.1f} s after {at:.1f} s: the parts are joined without the hole"]

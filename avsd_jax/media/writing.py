@@ -1,0 +1,185 @@
+"""Writing of an mp4 whose sound is that of another file."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+
+import av
+import numpy as np
+from jaxtyping import UInt8
+
+from avsd_jax.errors import InputError, storage_error
+from avsd_jax.media.reading import VideoInfo, open_media, read_sound, sound_stream
+from avsd_jax.media.survey import listen
+
+# Sound codecs that mp4 players expect to meet; any other is encoded again as AAC.
+COPIED_SOUND = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "flac", "opus"})
+_AAC_RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000})
+_TICKS = Fraction(1, 90_000)
+# Packets of sound from before the first frame that are kept: an encoder's run-in, which players skip.
+_RUN_IN_SECONDS = 0.1
+# Rec. 709 in the numbers of the H.264 standard (tables E-3 to E-5).
+_REC709 = 1
+
+
+def _copied(
+    container: av.container.InputContainer, source: av.AudioStream, target: av.AudioStream, origin: float
+) -> Iterator[tuple[float, av.Packet]]:
+    """The source's own packets, on the clock whose zero is `origin`."""
+    shift = round(origin / source.time_base)
+    for packet in container.demux(source):
+        if not packet.size or packet.pts is None:
+            continue
+        time = float(packet.pts * packet.time_base) - origin
+        if time < -_RUN_IN_SECONDS:
+            continue
+        packet.pts -= shift
+        packet.dts = packet.pts if packet.dts is None else packet.dts - shift
+        packet.stream = target
+        yield time, packet
+
+
+def _transcoded(
+    path: Path, target: av.AudioStream, rate: int, layout: str, origin: float
+) -> Iterator[tuple[float, av.Packet]]:
+    """The source's sound encoded again, on the clock whose zero is `origin`."""
+    position = 0
+    for samples in read_sound(path, rate, layout, origin):
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="fltp", layout=layout)
+        frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), position
+        for packet in target.encode(frame):
+            yield position / rate, packet
+        position += samples.shape[1]
+    for packet in target.encode(None):
+        yield position / rate, packet
+
+
+def _can_be_copied(source: VideoInfo) -> bool:
+    """Whether an mp4 takes the source's packets of sound as they are; tried without writing a file."""
+    if source.sound.codec not in COPIED_SOUND:
+        return False
+    in_order = listen(source).as_stored if source.sound_as_stored is None else source.sound_as_stored
+    if not in_order:
+        return False
+    try:
+        with open_media(source.path) as container, av.open(f"file:{os.devnull}", "w", format="mp4") as trial:
+            stream = sound_stream(container)
+            for _, packet in _copied(container, stream, trial.add_stream_from_template(stream), source.start):
+                trial.mux(packet)
+    except (av.error.FFmpegError, ValueError):
+        return False
+    return True
+
+
+class VideoWriter:
+    """Writes frames to an mp4 (H.264, yuv420p) together with the sound of the video they were made from.
+
+    Used as a context manager. The file appears under its name only when the block ends well: until then it
+    has a temporary name beside it, and an error removes it. Sound is copied as it is where mp4 takes its codec
+    and its stamps are in order, else decoded, placed by its stamps and encoded as AAC. Odd sizes are padded to
+    even ones by repeating the last row or column.
+
+    Args:
+        path: the file to write; one that exists is replaced.
+        source: the video whose sound, rate and pixel shape are taken over.
+        width: pixels of the frames.
+        height: pixels of the frames.
+    """
+
+    def __init__(self, path: str | Path, source: VideoInfo, width: int, height: int):
+        self._path = Path(path)
+        self._pad = ((0, height % 2), (0, width % 2), (0, 0))
+        self._shape = (height, width, 3)
+        self._last_pts = -1
+        self._input = None
+        try:
+            # Its name has a length of its own: the target's may be as long as the disk allows.
+            handle, name = tempfile.mkstemp(prefix=".video-", suffix=".partial", dir=self._path.parent)
+            os.close(handle)
+        except OSError as error:
+            raise storage_error(error, self._path) or InputError(
+                f"{self._path} cannot be written ({error.strerror}): give another folder"
+            ) from error
+        self._temporary = Path(name)
+        self._output = av.open(f"file:{self._temporary}", "w", format="mp4", options={"movflags": "+faststart"})
+        try:
+            self._add_pictures(source, width + width % 2, height + height % 2)
+            self._sound = self._add_sound(source)
+            self._next_sound = next(self._sound, None)
+        except BaseException:
+            self._discard()
+            raise
+
+    def _add_pictures(self, source: VideoInfo, width: int, height: int) -> None:
+        self._fps = Fraction(source.fps).limit_denominator(100_000)
+        self._video = self._output.add_stream("libx264", rate=self._fps, options={"preset": "veryfast", "crf": "20"})
+        self._video.width, self._video.height, self._video.pix_fmt = width, height, "yuv420p"
+        context = self._video.codec_context
+        context.time_base = _TICKS
+        context.sample_aspect_ratio = source.pixel_aspect
+        context.colorspace = context.color_primaries = context.color_trc = _REC709
+
+    def _add_sound(self, source: VideoInfo) -> Iterator[tuple[float, av.Packet]]:
+        if source.sound is None:
+            return iter(())
+        if _can_be_copied(source):
+            self._input = open_media(source.path)
+            stream = sound_stream(self._input)
+            target = self._output.add_stream_from_template(stream)
+            return _copied(self._input, stream, target, source.start)
+        rate = source.sound.sample_rate if source.sound.sample_rate in _AAC_RATES else 48_000
+        layout = "mono" if source.sound.channels == 1 else "stereo"
+        target = self._output.add_stream("aac", rate=rate)
+        target.layout = layout
+        return _transcoded(source.path, target, rate, layout, source.start)
+
+    def __enter__(self) -> "VideoWriter":
+        return self
+
+    def write(self, image: UInt8[np.ndarray, "h w 3"], time: float) -> None:
+        """Appends a frame shown from `time` seconds after the first one; times must increase."""
+        if image.shape != self._shape:
+            raise ValueError(f"frame of shape {image.shape} in a video of {self._shape}")
+        padded = np.pad(image, self._pad, mode="edge") if any(map(any, self._pad)) else image
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(padded), format="rgb24")
+        frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709")
+        frame.time_base = _TICKS
+        frame.pts = self._last_pts = max(self._last_pts + 1, round(time / _TICKS))
+        self._output.mux(self._video.encode(frame))
+        self._mux_sound(time)
+
+    def _mux_sound(self, until: float) -> None:
+        # In step with the pictures: the muxer holds what is ahead of the other stream.
+        while self._next_sound is not None and self._next_sound[0] <= until:
+            self._output.mux(self._next_sound[1])
+            self._next_sound = next(self._sound, None)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._discard()
+            return
+        try:
+            self._output.mux(self._video.encode(None))
+            self._mux_sound(float("inf"))
+            self._close()
+            self._temporary.replace(self._path)
+        except BaseException:
+            self._discard()
+            raise
+
+    def _close(self) -> None:
+        self._output.close()
+        if self._input is not None:
+            self._input.close()
+
+    def _discard(self) -> None:
+        # The file goes anyway: what matters is the error that led here.
+        with contextlib.suppress(av.error.FFmpegError):
+            self._close()
+        self._temporary.unlink(missing_ok=True)

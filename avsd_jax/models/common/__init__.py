@@ -1,0 +1,1 @@
+"""What models share; a configuration can name none of it."""

@@ -1,0 +1,138 @@
+"""What every bi-stream model has: a visual flow V, an audio-visual flow AV and the survey's switch between them.
+
+    video ──> see ──┬──────────────────────────> V  ─┐
+                    └─> fuse <── audio ────────> AV ─┤ c ? AV : V ──> decode ──> map      gate_at=input
+                                                     │
+    avc_frames, avc_audio ──> classifier ──> c ──────┘
+
+    with gate_at=output both are decoded, and c chooses between the two maps (eq. 2 to the letter).
+
+A model states its two flows by three methods, and is otherwise gated like all others. The choice is hard and made
+clip by clip, so both places give the same maps at inference; they differ in what is computed, and in training in what
+the decoder sees of clips that are not chosen.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from flax import linen as nn
+from flax.core import FrozenDict
+from jaxtyping import Array, Bool, Float
+from ml_collections import ConfigDict
+
+from avsd_jax.errors import InputError
+from avsd_jax.models import classifiers, fusions
+from avsd_jax.models.common.inputs import read
+from avsd_jax.nn.gate import AVCGate, select
+
+GATE_AT = ("input", "output")
+
+Features = dict[str, Float[Array, "b ..."]]
+
+
+class BiStream(nn.Module):
+    """The base of gated models; a subclass writes `see`, `fuse` and `decode`, and sets its published fusion.
+
+    Attributes:
+        fusion: module of `avsd_jax.models.fusions`.
+        fusion_options: its options.
+        gate: what opens the gate: "always", "never", "labels" or "classifier"; see `avsd_jax.nn.gate.AVCGate`.
+        gate_at: where it sits: "input" chooses what enters the decoder (the survey's text), "output" chooses
+            between the maps of two decodings with the same weights (eq. 2 to the letter).
+        train_gate: what opens a "classifier" gate in training, "predicted" or "labels".
+        classifier: module of `avsd_jax.models.classifiers`; used only with gate="classifier".
+        classifier_options: its options.
+        axis_name: the pmap axis over which BatchNorm statistics are averaged.
+
+    The parameters of both flows exist whatever the gate, so that one checkpoint serves all of them.
+    """
+
+    fusion: str = "concat"
+    fusion_options: Mapping[str, Any] | ConfigDict = FrozenDict()
+    gate: str = "always"
+    gate_at: str = "input"
+    train_gate: str = "predicted"
+    classifier: str = "l3net"
+    classifier_options: Mapping[str, Any] | ConfigDict = FrozenDict()
+    axis_name: str | None = None
+    hears = True
+
+    def see(self, batch: Mapping[str, Array], train: bool) -> tuple[Features, Float[Array, "b ..."]]:
+        """What both flows share, by name, and V: what the decoder takes where vision is alone."""
+        raise NotImplementedError
+
+    def fuse(
+        self, v: Float[Array, "b ..."], features: Features, batch: Mapping[str, Array], train: bool
+    ) -> dict[str, Float[Array, "b ..."]]:
+        """The AV flow's features by name; `fused`, shaped like V, is what the decoder takes instead of V."""
+        raise NotImplementedError
+
+    def decode(self, feature: Float[Array, "b ..."], features: Features, train: bool) -> Features:
+        """saliency and logits [B, H, W], and what else is worth a name, from V or its fused substitute."""
+        raise NotImplementedError
+
+    @nn.compact
+    def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:
+        """Predicts a map for each clip.
+
+        Args:
+            batch: what `see` reads; audio [B, L], not read by gate="never"; for gate="classifier" also avc_frames
+                [B, N, h, w, 3] and avc_audio [B, S] in [-1, 1]; avc_label [B] int (1, 0, -1 unlabelled) where the
+                gate reads labels. Other keys are ignored.
+            train: use and update batch statistics, apply dropout.
+
+        Returns:
+            saliency [B, H, W] in [0, 1], logits [B, H, W], gate [B] bool (True: the fused flow is used) and the
+            model's features by name; unless gate="never" also what `fuse` gives, `fused` among it; with
+            gate="classifier" avc_logits [B, 2] (class 1 = consistent); with gate_at="output" saliency_v and, unless
+            gate="never", saliency_av [B, H, W].
+
+        Raises:
+            InputError: an unknown option, a missing key, or sizes that do not fit.
+        """
+        switch = AVCGate(self.gate, self.train_gate)
+        if self.gate_at not in GATE_AT:
+            raise InputError(f"unknown gate_at {self.gate_at!r}: choose one of {', '.join(GATE_AT)}")
+        out, v = self.see(batch, train)
+        logits = None
+        if self.gate == "classifier":
+            out["avc_logits"] = logits = self._classify(batch, train)
+        labels = read(batch, "avc_label") if switch.reads_labels(train) else None
+        out["gate"] = gate = switch(v.shape[0], logits, labels, train)
+
+        if self.gate != "never" or self.is_initializing():
+            flow = self.fuse(v, out, batch, train)
+            self._check_shape(flow["fused"], v)
+        if self.gate == "never":
+            decoded = self.decode(v, out, train)
+            return out | decoded | ({"saliency_v": decoded["saliency"]} if self.gate_at == "output" else {})
+        out |= flow
+        if self.gate_at == "input":
+            return out | self.decode(select(gate, out["fused"], v), out, train)
+        fused, plain = (self.decode(feature, out, train) for feature in (out["fused"], v))
+        return out | _choose(gate, fused, plain)
+
+    def make_fusion(self) -> nn.Module:
+        """The fusion that the options name, as the submodule `fusion`; to be called by `fuse`."""
+        return fusions.create(self.fusion, parent=None, **self.fusion_options).copy(name="fusion")
+
+    def _classify(self, batch: Mapping[str, Array], train: bool) -> Float[Array, "b 2"]:
+        """The classifier's logits."""
+        options = {"axis_name": self.axis_name} | dict(self.classifier_options)
+        classifier = classifiers.create(self.classifier, parent=None, **options).copy(name="classifier")
+        spectrogram = classifier.front_end(read(batch, "avc_audio"))
+        return classifier(read(batch, "avc_frames"), spectrogram, train)
+
+    def _check_shape(self, fused: Float[Array, "b ..."], v: Float[Array, "b ..."]) -> None:
+        if fused.shape != v.shape:
+            raise InputError(
+                f"fusion {self.fusion!r} gives a feature of shape {fused.shape[1:]} where the decoder takes "
+                f"{v.shape[1:]}: choose another fusion, or fusion_options that keep the visual feature's shape"
+            )
+
+
+def _choose(gate: Bool[Array, " b"], fused: Features, visual: Features) -> Features:
+    """Eq. 2 on all that the decoder gives; the two maps themselves too."""
+    chosen = jax.tree.map(lambda av, v: select(gate, av, v), fused, visual)
+    return chosen | {"saliency_av": fused["saliency"], "saliency_v": visual["saliency"]}

@@ -1,0 +1,1 @@
+"""Saliency of one video file."""

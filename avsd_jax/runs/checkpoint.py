@@ -1,0 +1,322 @@
+"""Checkpoints on disk: one folder a run, `config.json` beside `checkpoints/<step>/`.
+
+A step holds the item `variables` (`params` and `batch_stats`, all that inference needs), the item `training`
+(optimiser state) and, where an average of the parameters is kept, the item `ema`. Orbax commits a step by renaming
+its folder, so a run killed at any moment leaves only whole steps.
+"""
+
+import contextlib
+import json
+import logging as std_logging
+import shutil
+import sys
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from absl import logging
+from jax.experimental import multihost_utils
+from ml_collections import ConfigDict
+
+from avsd_jax.common import atomic_files, staging
+from avsd_jax.errors import InputError, storage_error
+
+Tree = Mapping[str, Any]
+
+CONFIG_FILE = "config.json"
+STEPS_FOLDER = "checkpoints"
+_ASIDE = "unreadable-"
+
+
+def write_config(directory: Path, config: ConfigDict | Mapping[str, Any]) -> None:
+    """Writes the run's record `config.json`, whole or not at all.
+
+    Raises:
+        StorageError: the disk is full or read-only.
+    """
+    record = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
+    atomic_files.write_text(directory / CONFIG_FILE, json.dumps(record, indent=2, sort_keys=True) + "\n")
+
+
+def read_config(directory: str | Path) -> ConfigDict:
+    """Reads the record that `write_config` made.
+
+    Raises:
+        InputError: the folder is missing, is no run, or its record is damaged.
+    """
+    path = Path(directory) / CONFIG_FILE
+    if not path.is_file():
+        raise InputError(
+            f"{directory} is not a trained model: it has no {CONFIG_FILE}; give the folder of a training run "
+            "or one that `python -m avsd_jax.convert` wrote"
+        )
+    try:
+        return ConfigDict(json.loads(path.read_text()))
+    except (ValueError, AttributeError) as error:  # no JSON; JSON, but no object
+        raise InputError(f"{path} is damaged ({error}): restore it or train again") from error
+
+
+def saved_steps(directory: str | Path) -> list[int]:
+    """Returns the steps that were saved whole in a run's folder, in order; no folder is needed."""
+    return sorted(ocp.utils.checkpoint_steps(Path(directory).absolute() / STEPS_FOLDER))
+
+
+def _items(state: Tree) -> dict[str, ocp.args.CheckpointArgs]:
+    return {name: ocp.args.StandardSave(tree) for name, tree in state.items()}
+
+
+class Checkpointer:
+    """Saves and restores the training state of one run.
+
+    The state is a mapping of item name to tree: `variables`, `training` and, optionally, `ema`. What an earlier
+    process left half-written is removed first.
+    """
+
+    def __init__(self, directory: str | Path, keep: int = 3):
+        self._directory = Path(directory).absolute() / STEPS_FOLDER
+        self._keep = keep
+        self._remove_unfinished()
+        self._open()
+
+    def _open(self) -> None:
+        options = ocp.CheckpointManagerOptions(max_to_keep=self._keep, create=True)
+        try:
+            self._manager = ocp.CheckpointManager(self._directory, options=options)
+        except OSError as error:
+            storage = storage_error(error, self._directory)
+            if storage is None:
+                raise
+            raise storage from error
+
+    def _remove_unfinished(self) -> None:
+        if jax.process_index() == 0:
+            for path in self._directory.glob(f"*{ocp.utils.TMP_DIR_SUFFIX}*"):
+                shutil.rmtree(path, ignore_errors=True)
+
+    def save(self, step: int, state: Tree) -> None:
+        """Saves `state` as `step` and returns when it is on disk; a step that is saved already stays as it is.
+
+        Raises:
+            StorageError: the disk is full or read-only; the steps saved before stay whole.
+        """
+        if step in self._manager.all_steps():
+            return
+        try:
+            with _failure_told_once():
+                saved = self._manager.save(step, args=ocp.args.Composite(**_items(state)))
+                # Waiting costs little beside the steps between two saves, and a full disk is known at once.
+                self._manager.wait_until_finished()
+        except Exception as error:  # orbax and tensorstore raise many types
+            self._remove_unfinished()
+            storage = storage_error(error, self._directory)
+            if storage is None:
+                raise
+            raise storage from error
+        if not saved:
+            raise RuntimeError(f"checkpoint {step} was refused: {self._directory} already holds a later step")
+
+    def restore_latest(self, template: Tree) -> tuple[int, Tree] | None:
+        """Restores the newest step that can be read, on any devices, whatever devices it was saved from.
+
+        Args:
+            template: a state of the wanted shapes and dtypes. NumPy arrays come back as NumPy arrays, JAX arrays with
+                the sharding that they have in the template.
+
+        Returns:
+            `(step, state)`, or None where no step was saved. A newer step whose files are damaged is moved aside (not
+            deleted) and logged; nothing else is a reason to do that.
+
+        Raises:
+            InputError: steps are there, and none of them can be read, or the newest one does not fit the template.
+        """
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        args = ocp.args.Composite(**{name: ocp.args.StandardRestore(tree) for name, tree in template.items()})
+        failures: dict[int, str] = {}
+        for step in steps:
+            try:
+                restored = self._manager.restore(step, args=args)
+                state = {name: restored[name] for name in template}
+            except MemoryError:  # says nothing of the step
+                raise
+            except Exception as error:  # orbax and tensorstore raise many types for a damaged step
+                if self._is_whole(step):
+                    raise self._does_not_fit(step, _first_line(error)) from error
+                failures[step] = _first_line(error)
+                continue
+            difference = _difference(dict(template), state)
+            if difference:
+                raise self._does_not_fit(step, difference)
+            self._put_aside(failures)
+            return step, state
+        if failures:
+            step, reason = next(iter(failures.items()))
+            raise InputError(
+                f"no checkpoint in {self._directory} can be read (step {step}: {reason}); restore one of them or use "
+                "another --workdir"
+            )
+        return None
+
+    def _does_not_fit(self, step: int, reason: str) -> InputError:
+        return InputError(
+            f"no checkpoint in {self._directory} fits this configuration (step {step}: {reason}); "
+            "use another --workdir or the configuration it was made with"
+        )
+
+    def _is_whole(self, step: int) -> bool:
+        """Whether a step has its items, and all of them can be read as plain arrays, whatever the template."""
+        found = {name for name in _handlers() if (self.step_folder(step) / name).is_dir()}
+        with ocp.CheckpointManager(self._directory, item_handlers=_handlers()) as manager:
+            try:
+                for name in found:
+                    _read_item(manager, step, name)
+            except Exception:  # orbax and tensorstore raise many types for a damaged step
+                return False
+        return {"variables", "training"} <= found
+
+    def _put_aside(self, failures: Mapping[int, str]) -> None:
+        if not failures:
+            return
+        for step, reason in failures.items():
+            logging.warning("checkpoint %d is damaged (%s): moved aside", step, reason)
+            if jax.process_index() == 0:
+                target = self._directory.parent / f"{_ASIDE}{step}"
+                shutil.rmtree(target, ignore_errors=True)
+                shutil.move(self.step_folder(step), target)
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices("damaged checkpoints moved aside")
+        self._manager.close()
+        self._open()
+
+    @property
+    def run_folder(self) -> Path:
+        """The folder of the run."""
+        return self._directory.parent
+
+    def step_folder(self, step: int) -> Path:
+        """Where a step lies."""
+        return self._directory / str(step)
+
+    def latest_step(self) -> int | None:
+        """The newest committed step."""
+        return self._manager.latest_step()
+
+    def wait(self) -> None:
+        """Returns when every started save is on disk."""
+        self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Waits and lets the folder go."""
+        self.wait()
+        self._manager.close()
+
+
+def _awaited(record: std_logging.LogRecord) -> bool:
+    return "exception was never retrieved" not in record.getMessage()
+
+
+@contextlib.contextmanager
+def _failure_told_once() -> Iterator[None]:
+    """Context of a save whose failure is raised: the many threads of orbax do not print it as well."""
+
+    def told_by_others(record: std_logging.LogRecord) -> bool:
+        return record.levelno < std_logging.ERROR or "orbax" not in record.pathname
+
+    def unraisable(failure: Any) -> None:
+        # Of tensorstore's writes that end after the first one failed.
+        if str(failure.exc_value) != "Event loop is closed":
+            before(failure)
+
+    logger, before = logging.get_absl_logger(), sys.unraisablehook
+    logger.addFilter(told_by_others)
+    sys.unraisablehook = unraisable
+    try:
+        yield
+    except Exception:
+        # What nobody waits for any more says so when it is collected, perhaps when the interpreter ends.
+        std_logging.getLogger("asyncio").addFilter(_awaited)
+        warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+        raise
+    finally:
+        logger.removeFilter(told_by_others)
+        sys.unraisablehook = before
+
+
+def _difference(wanted: Tree, found: Tree) -> str:
+    """Returns where the shapes or dtypes of two trees of one structure differ, as "name is A there and B here"."""
+    pairs = zip(jax.tree.leaves_with_path(wanted), jax.tree.leaves(found), strict=True)
+    for (path, here), there in pairs:
+        here, there = (f"{x.dtype}{list(x.shape)}" for x in (here, there))
+        if here != there:
+            return f"{jax.tree_util.keystr(path, simple=True, separator='/')} is {there} there and {here} here"
+    return ""
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+def save_variables(directory: str | Path, config: ConfigDict | Mapping[str, Any], variables: Tree) -> None:
+    """Writes a model folder that `load_for_inference` reads: step 0 and the configuration.
+
+    Args:
+        directory: must be absent or empty; it appears whole or not at all.
+        config: the model's record (`model_name`, `model`, and what else is known of it).
+        variables: `{"params": ..., "batch_stats": ...}`.
+
+    Raises:
+        InputError: `directory` holds something already, or cannot be written to.
+        StorageError: the disk is full or read-only.
+    """
+    with staging.new_folder(directory) as folder:
+        write_config(folder, config)
+        checkpointer = Checkpointer(folder)
+        try:
+            checkpointer.save(0, {"variables": dict(variables)})
+        finally:
+            checkpointer.close()
+
+
+def _read_item(manager: ocp.CheckpointManager, step: int, item: str) -> Tree:
+    """Reads one item as NumPy arrays, whatever devices it was saved from."""
+    shapes = manager.item_metadata(step)[item]
+    if shapes is None:
+        raise InputError(f"the checkpoint {manager.directory}/{step} holds no {item}")
+    as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), shapes.tree)
+    args = ocp.args.PyTreeRestore(item=shapes.tree, restore_args=as_numpy)
+    return manager.restore(step, args=ocp.args.Composite(**{item: args}))[item]
+
+
+def load_for_inference(directory: str | Path) -> tuple[ConfigDict, dict[str, Any]]:
+    """Loads a trained or converted model, on any number of devices.
+
+    Returns:
+        `(config, variables)`: the run's record and `{"params": ..., "batch_stats": ...}` as NumPy arrays. Where the
+        run kept an average of its parameters, `params` is the average.
+
+    Raises:
+        InputError: the folder is no run, or holds no step that can be read.
+    """
+    config = read_config(directory)
+    folder = Path(directory).absolute() / STEPS_FOLDER
+    if not folder.is_dir():
+        raise InputError(f"{directory} has no {STEPS_FOLDER}/: the training saved no step; train it first")
+    failures = []
+    with ocp.CheckpointManager(folder, item_handlers=_handlers()) as manager:
+        for step in sorted(manager.all_steps(), reverse=True):
+            try:
+                variables = dict(_read_item(manager, step, "variables"))
+                if (folder / str(step) / "ema").is_dir():
+                    variables["params"] = _read_item(manager, step, "ema")["params"]
+                return config, variables
+            except Exception as error:  # orbax and tensorstore raise many types for a damaged step
+                failures.append(f"{step}: {_first_line(error)}")
+                logging.warning("checkpoint %s does not restore (%s): trying the one before", step, failures[-1])
+    raise InputError(f"no readable step in {folder} ({'; '.join(failures) or 'it is empty'}): train or convert again")
+
+
+def _handlers() -> dict[str, ocp.CheckpointHandler]:
+    return {name: ocp.PyTreeCheckpointHandler() for name in ("variables", "training", "ema")}

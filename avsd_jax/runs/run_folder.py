@@ -1,0 +1,255 @@
+"""The folder of a run: who may use it, and with which configuration it goes on."""
+
+import contextlib
+import datetime
+import hashlib
+import json
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+import jax
+import numpy as np
+from absl import logging
+from jax.experimental import multihost_utils
+from ml_collections import ConfigDict
+
+from avsd_jax import losses
+from avsd_jax.common import atomic_files
+from avsd_jax.config.fields import completed
+from avsd_jax.errors import InputError, storage_error
+from avsd_jax.runs import checkpoint
+from avsd_jax.runs.optimizer import make_schedule
+
+LOCK_FILE = ".lock"
+
+# A run may be continued with these changed; anything else in its record makes it another run.
+MAY_CHANGE = (
+    "total_steps",
+    "log_every",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "tensorboard",
+    "data_dir",
+    "data_threads",
+    "executor",
+    "rows",
+    "row_changes",
+    "eval_stride",
+    "eval_batch_size",
+    "audit",
+    "smooth_sigma",
+    "test_split",
+)
+
+# What machines of one job may have of their own.
+_OF_A_MACHINE = ("data_dir", "data_threads")
+
+# ---------------------------------------------------------------------------------------------------------------------
+# One run at a time
+# ---------------------------------------------------------------------------------------------------------------------
+
+_held: dict[Path, int] = {}  # folders that this process has locked, and how often
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Context in which this run alone trains into `folder`, which is made if missing and removed if it stays empty.
+
+    The first process of a job takes the lock for all. The system lets it go when its process dies, however that
+    happens. A process may enter a folder that it holds already. Where the file system has no locks, there is none.
+
+    Raises:
+        InputError: in all processes of the job: another run has the folder, or it cannot be made.
+        StorageError: the disk is full or read-only.
+    """
+    key = folder.resolve()
+    if key in _held:
+        _held[key] += 1
+        try:
+            yield
+        finally:
+            _held[key] -= 1
+        return
+    with contextlib.ExitStack() as stack:
+        failure: Exception | None = None
+        if jax.process_index() == 0:
+            try:
+                stack.enter_context(_made(folder))
+                stack.enter_context(_lock_file(folder))
+            except (InputError, OSError) as error:
+                failure = error
+        _agree(failure, folder)
+        _held[key] = 1
+        stack.callback(_held.pop, key)
+        yield
+
+
+def _agree(failure: Exception | None, folder: Path) -> None:
+    """Raises in every process where the first one failed."""
+    if jax.process_count() > 1:
+        failed = multihost_utils.broadcast_one_to_all(np.array(failure is not None))
+        if failed and failure is None:
+            raise InputError(f"the first process of this job cannot use {folder}: see its message")
+    if failure is not None:
+        raise failure
+
+
+@contextlib.contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Makes a folder; in the end removes what it made where it is still empty."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    atomic_files.make_folder(folder)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # not empty: it is needed
+            for path in made:
+                path.rmdir()
+
+
+@contextlib.contextmanager
+def _lock_file(folder: Path) -> Iterator[None]:
+    path = folder / LOCK_FILE
+    try:
+        file = _open_locked(path)
+    except OSError as error:
+        raise storage_error(error, folder) or InputError(
+            f"{path} cannot be written ({error.strerror}): give another --workdir"
+        ) from error
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink()  # before the lock is let go: nobody can hold a file that is no longer there
+        file.close()
+
+
+def _open_locked(path: Path) -> TextIO:
+    """Opens the lock file, locks it and says in it who holds it."""
+    while True:
+        file = path.open("a+")
+        try:
+            _lock(file)
+        except BlockingIOError as error:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            file.close()
+            raise InputError(
+                f"{path.parent} is in use by {holder}: wait for it, stop it, or give another --workdir"
+            ) from error
+        except (OSError, ModuleNotFoundError) as error:
+            logging.warning("%s cannot be locked (%s): start no second run there", path.parent, error)
+        if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            file.close()  # its holder removed it between our opening and locking it
+            continue
+        try:
+            file.truncate(0)
+            started = datetime.datetime.now().isoformat(" ", "seconds")
+            file.write(f"process {os.getpid()} on {socket.gethostname()} (started {started})\n")
+            file.flush()
+        except OSError:
+            with contextlib.suppress(OSError):
+                path.unlink()
+            with contextlib.suppress(OSError):
+                file.close()
+            raise
+        return file
+
+
+def _lock(file: TextIO) -> None:
+    """Locks an open file, or raises BlockingIOError where another process has."""
+    import fcntl  # not on Windows
+
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# One configuration
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def check_processes_agree(config: ConfigDict, workdir: str | Path) -> None:
+    """Raises InputError in every process of a job unless all have the same configuration and folder.
+
+    Where data lies and how many threads read it may differ from machine to machine.
+    """
+    if jax.process_count() == 1:
+        return
+    shared = {k: v for k, v in _plain(config).items() if k not in _OF_A_MACHINE}
+    record = json.dumps([shared, str(workdir)], sort_keys=True)
+    own = np.frombuffer(hashlib.sha256(record.encode()).digest(), np.uint8)
+    digests = multihost_utils.process_allgather(own)
+    others = [str(i) for i, digest in enumerate(digests) if (digest != digests[0]).any()]
+    if others:
+        raise InputError(
+            f"the configuration or --workdir of process {', '.join(others)} is not that of process 0: give every "
+            "process of a job the same command"
+        )
+
+
+def check_same_run(config: ConfigDict, workdir: Path, may_change: Sequence[str] = MAY_CHANGE) -> None:
+    """Raises InputError where `workdir` holds a run whose record differs in what decides its numbers."""
+    if not (workdir / checkpoint.CONFIG_FILE).exists():
+        return
+    # Records made before a field existed lack it: its default stands for it.
+    old, new = _plain(completed(checkpoint.read_config(workdir))), _plain(completed(config))
+    changed = [k for k in sorted(set(old) | set(new)) if k not in may_change and old.get(k) != new.get(k)]
+    if changed:
+        raise InputError(
+            f"{workdir} holds a run with {changed[0]}={old.get(changed[0])!r}, now {new.get(changed[0])!r}: "
+            "use another --workdir"
+        )
+
+
+def check_can_continue(config: ConfigDict, workdir: Path) -> None:
+    """Raises InputError where `workdir` holds steps that this configuration does not continue.
+
+    A folder without a saved step is not a run: whatever record lies there is replaced. Logs a warning where a new
+    number of steps changes the rates that the run would have had.
+    """
+    steps = checkpoint.saved_steps(workdir)
+    if not steps:
+        return
+    check_same_run(config, workdir)
+    if config.total_steps < steps[-1]:
+        raise InputError(
+            f"total_steps={config.total_steps} and {workdir} is at step {steps[-1]} already: give {steps[-1]} or more, "
+            "or another --workdir"
+        )
+    if (workdir / checkpoint.CONFIG_FILE).exists():
+        total = checkpoint.read_config(workdir).get("total_steps", config.total_steps)
+        if total != config.total_steps:
+            _warn_of_other_rates(config, total, workdir, steps[-1])
+
+
+def _warn_of_other_rates(new: ConfigDict, total_before: int, workdir: Path, done: int) -> None:
+    old = new.copy_and_resolve_references()
+    old.total_steps = total_before
+    totals = old.total_steps, new.total_steps
+    steps = np.arange(max(done - 1, 0), max(done, min(totals)))
+    told = []
+    before, after = (np.asarray(jax.vmap(make_schedule(c))(steps)) for c in (old, new))
+    differ = np.flatnonzero(~np.isclose(before, after, rtol=1e-6, atol=0))
+    if len(differ):
+        first = differ[0]
+        told.append(f"learning_rate of step {steps[first] + 1} is {after[first]:.3g}, not {before[first]:.3g}")
+    sides = [losses.side_schedule(c.total_steps, c.get("side_epochs", 0)) for c in (old, new)]
+    if all(sides):
+        told.append("side maps have other weights")
+    if told:
+        logging.warning(
+            "%s: total_steps was %d and is %d, which changes the rest of the run: %s. For the schedule of a whole run "
+            "of %d steps train in another --workdir",
+            workdir,
+            *totals,
+            "; ".join(told),
+            totals[1],
+        )
+
+
+def _plain(config: ConfigDict) -> dict[str, Any]:
+    """The configuration as JSON has it."""
+    return json.loads(config.to_json())

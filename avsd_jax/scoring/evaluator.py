@@ -1,0 +1,220 @@
+"""Scores of a saliency model: per frame, averaged over videos, split by audio-visual consistency.
+
+Protocol `native` (`avsd_jax.scoring.protocols`): every predicted frame is scored at the size of its ground truth. The
+map is brought there by MATLAB's bicubic resize, blurred if asked, and clipped to the range that it had before (a cubic
+overshoots, and a negative saliency has no divergence). Densities are the 8-bit maps. The negatives of the shuffled AUC
+are the pixels fixated at other times of the same video.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from avsd_jax.data.store import VideoStore
+from avsd_jax.errors import InputError
+from avsd_jax.scoring import protocols
+from avsd_jax.scoring.scorer import Predicted, Scorer
+from avsd_jax.scoring.summary import Frames, summarise
+
+Batch = Mapping[str, Any]
+PredictFn = Callable[[Batch], Mapping[str, Any]]
+
+_NO_MAP = np.zeros((0, 0), np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """A frame to show, with what a model made of it.
+
+    Attributes:
+        video_id, frame: which frame it is.
+        label: 1 consistent, 0 inconsistent, -1 unlabelled.
+        image: the frame, RGB.
+        density, fixations: the ground truth, points (x, y) in pixels of the density.
+        prediction: the map as it was scored, at the density's size.
+        scores: metric -> value.
+        gate: whether the audio-visual flow was used; None without a gate.
+        probability: of consistency, says the classifier; None without one.
+    """
+
+    video_id: str
+    frame: int
+    label: int
+    image: UInt8[np.ndarray, "h w 3"]
+    density: UInt8[np.ndarray, "hd wd"]
+    fixations: Float[np.ndarray, "n 2"]
+    prediction: Float[np.ndarray, "hd wd"]
+    scores: dict[str, float]
+    gate: bool | None
+    probability: float | None
+
+
+class SaliencyEvaluator:
+    """Scores prediction functions on the videos of a store.
+
+    Args:
+        store: the split, with the ground truth at its own size.
+        smooth_sigma: standard deviation, in pixels of the ground truth, of a Gaussian blur of predictions; 0:
+            none. ViNet's published numbers use 2.
+        examples: how many frames of each consistency group to return for pictures. They are the middles of
+            the longest stretches of a label in videos spread over the store: no score has a say.
+    """
+
+    def __init__(self, store: VideoStore, *, smooth_sigma: float = 0.0, examples: int = 2):
+        self.store = store
+        self._scorer = Scorer(store, dataclasses.replace(protocols.NATIVE, smooth_sigma=float(smooth_sigma)))
+        self._targets = _middles(store, examples)
+
+    def run(self, predict_fn: PredictFn, batches: Iterable[Batch], audio_condition: str = "real") -> dict[str, Any]:
+        """Scores a prediction function.
+
+        Args:
+            predict_fn: batch -> `saliency` [B, h, w] at any size, and where the model has them `gate` [B] and
+                `avc_logits` [B, 2].
+            batches: with `video_index`, `frame_index` and `avc_label` [B]; rows whose `mask` is false are
+                skipped.
+            audio_condition: what the batches' sound is, for the record.
+
+        Returns:
+            A record of plain values, None where a number does not exist:
+            `protocol`: how the numbers were made; what `summary.summarise` says; `seconds`; and where several
+            datasets are joined `datasets`: what it says of each, without `videos`.
+            The entry `examples` alone is not plain: a list of `Example`, for `avsd_jax.experiment.report`.
+
+        Raises:
+            InputError: there is no frame to score.
+        """
+        started = time.monotonic()
+        frames, shown = self.score_frames(predict_fn, batches)
+        protocol = self._scorer.protocol
+        record = {"protocol": protocol.as_record() | {"audio": audio_condition}}
+        ids = [video.id for video in self.store.videos]
+        record |= summarise(frames, ids, protocol)
+        if len(self.store.parts) > 1:
+            each = {name: np.isin(frames.video, part) for name, part in self.store.parts.items()}
+            summaries = {name: summarise(frames[rows], ids, protocol) for name, rows in each.items() if rows.any()}
+            record["datasets"] = {
+                name: {key: value for key, value in summary.items() if key != "videos"}
+                for name, summary in summaries.items()
+            }
+        return record | {"examples": shown, "seconds": time.monotonic() - started}
+
+    def score_frames(self, predict_fn: PredictFn, batches: Iterable[Batch]) -> tuple[Frames, list[Example]]:
+        """Scores every frame of the batches; also returns the frames to show.
+
+        Raises:
+            InputError: there is no frame to score.
+        """
+        rows: list[Predicted] = []
+        scores: list[dict[str, float]] = []
+        best: dict[int, Predicted] = {}  # place among the targets -> row nearest to it
+        shown: dict[int, dict[str, float]] = {}
+        for row, values in self._scorer.stream(_rows(predict_fn, batches)):
+            place = self._nearest(row, best)
+            if place is not None:
+                best[place], shown[place] = row, values
+            rows.append(dataclasses.replace(row, values=_NO_MAP))  # maps of a whole split would not fit
+            scores.append(values)
+        if not rows:
+            raise InputError("there is no frame to score: the test split, or the stride, leaves none")
+
+        def column(name: str, dtype: Any) -> np.ndarray | None:
+            values = [getattr(row, name) for row in rows]
+            return None if values[0] is None else np.array(values, dtype)
+
+        frames = Frames(
+            part=np.zeros(len(rows), int),
+            video=column("video", int),
+            frame=column("frame", int),
+            label=column("label", int),
+            scores={name: np.array([s[name] for s in scores], float) for name in self._scorer.protocol.metrics},
+            gate=column("gate", bool),
+            margin=column("margin", float),
+        )
+        return frames, [self._example(best[place], shown[place]) for place in sorted(best)]
+
+    def _nearest(self, row: Predicted, best: Mapping[int, Predicted]) -> int | None:
+        """The target that this row comes nearer to than any row before it, if there is one."""
+        for place, (video, frame, label, _) in enumerate(self._targets):
+            if row.video != video or row.label != label:
+                continue
+            if place not in best or abs(row.frame - frame) < abs(best[place].frame - frame):
+                return place
+        return None
+
+    def _example(self, row: Predicted, scores: dict[str, float]) -> Example:
+        return Example(
+            video_id=self.store.videos[row.video].id,
+            frame=row.frame,
+            label=row.label,
+            image=self.store.frames(row.video, [row.frame])[0],
+            density=self.store.density(row.video, row.frame),
+            fixations=self.store.fixations(row.video, row.frame),
+            prediction=self._scorer.scored_map(row),
+            scores=scores,
+            gate=row.gate,
+            probability=None if row.margin is None else float(1 / (1 + np.exp(-row.margin))),
+        )
+
+
+def audit(
+    evaluator: SaliencyEvaluator,
+    predict_fn: PredictFn,
+    make_batches: Callable[[str], Iterable[Batch]],
+    conditions: Sequence[str] = ("real", "silent", "shuffled", "noise"),
+) -> dict[str, dict[str, Any]]:
+    """Scores a prediction function with true and with false sound: `{condition: record}`.
+
+    A model whose scores do not depend on the condition is deaf.
+
+    Args:
+        evaluator: scores one condition.
+        predict_fn: as for `SaliencyEvaluator.run`.
+        make_batches: condition -> batches of the same frames with that sound.
+        conditions: what to make.
+    """
+    return {c: evaluator.run(predict_fn, make_batches(c), audio_condition=c) for c in conditions}
+
+
+def _rows(predict_fn: PredictFn, batches: Iterable[Batch]) -> Iterator[Predicted]:
+    """The rows of the predicted batches that are no padding."""
+    for batch in batches:
+        output = {key: np.asarray(value) for key, value in predict_fn(batch).items()}
+        logits, gate = output.get("avc_logits"), output.get("gate")
+        mask = batch.get("mask", np.ones(len(batch["video_index"]), bool))
+        for i in np.flatnonzero(mask):
+            yield Predicted(
+                video=int(batch["video_index"][i]),
+                frame=int(batch["frame_index"][i]),
+                values=output["saliency"][i].astype(np.float32),
+                label=int(batch["avc_label"][i]),
+                gate=None if gate is None else bool(gate[i]),
+                margin=None if logits is None else float(logits[i, 1]) - float(logits[i, 0]),
+            )
+
+
+def _middles(store: VideoStore, per_group: int) -> list[tuple[int, int, int, int]]:
+    """(video, middle frame, label, length) of the longest stretches of a label, in videos spread over the
+    store.
+
+    Unlabelled stretches count only where there are no others.
+    """
+    longest: dict[int, list[tuple[int, int, int, int]]] = {}
+    for video in range(len(store.videos)):
+        labels = store.avc_label(video)
+        edges = np.flatnonzero(np.diff(labels)) + 1
+        runs = list(zip([0, *edges], [*edges, len(labels)], strict=True))
+        for label in {int(x) for x in labels}:
+            start, stop = max((r for r in runs if labels[r[0]] == label), key=lambda r: r[1] - r[0])
+            longest.setdefault(label, []).append((video, int(start + stop) // 2, label, int(stop - start)))
+    chosen = []
+    for label in [x for x in (1, 0) if x in longest] or list(longest):
+        found = longest[label]
+        spread = np.linspace(0, len(found) - 1, min(per_group, len(found))).round().astype(int)
+        chosen += [found[i] for i in spread]
+    return chosen

@@ -1,0 +1,250 @@
+"""From predicted maps to scores per frame: the one place where maps meet their ground truth.
+
+Training's evaluator and the command line both stream their maps through a `Scorer`; it holds a chunk of them at a
+time, so that memory does not grow with a video's length.
+"""
+
+import functools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Num, UInt8
+
+from avsd_jax import metrics
+from avsd_jax.data.store import VideoStore
+from avsd_jax.metrics.levels import LEVEL_METRICS, MOST_PIXELS, score_levels
+from avsd_jax.metrics.maps import over_maps
+from avsd_jax.metrics.ranks import is_levels, take
+from avsd_jax.scoring.extra_metrics import extra_scores
+from avsd_jax.scoring.ground_truth import GroundTruth
+from avsd_jax.scoring.protocols import NATIVE, Protocol, encode, to_ground_truth
+
+# Pixels of ground truth scored by one call: enough to hide the call, little enough to hold at 1080p.
+_CHUNK_PIXELS = 1 << 23
+_CHUNK_MAPS = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """A frame's map on its way to a score, with what else is known of the frame.
+
+    Attributes:
+        video, frame: which frame of the store it is.
+        values: the map at any size; whole numbers are levels of a picture and stand for value / greatest value.
+        label: 1 consistent, 0 inconsistent, -1 unlabelled.
+        stored: the map was read from a picture file, and so has been through the protocol's encoding.
+        gate: whether the audio-visual flow was used; None without a gate.
+        margin: the classifier's logit of "consistent" minus that of "inconsistent"; None without one.
+    """
+
+    video: int
+    frame: int
+    values: Num[np.ndarray, "h w"]
+    label: int = -1
+    stored: bool = False
+    gate: bool | None = None
+    margin: float | None = None
+
+
+class Scorer:
+    """Scores maps by a protocol.
+
+    Args:
+        store: the split, with the ground truth at its own size.
+        protocol: what is done to maps, and which metrics.
+        precision: "float32" or "float64", of everything computed; the second does not exist on some accelerators.
+    """
+
+    def __init__(self, store: VideoStore, protocol: Protocol = NATIVE, precision: str = "float32"):
+        self.store = store
+        self.protocol = protocol
+        self.precision = precision
+        self._double = precision == "float64"
+        self._truth = GroundTruth(store)
+
+    @property
+    def truth(self) -> GroundTruth:
+        """The ground truth that maps are scored against."""
+        return self._truth
+
+    def stream(self, maps: Iterable[Predicted]) -> Iterator[tuple[Predicted, dict[str, float]]]:
+        """Scores maps as they come; yields each with {metric: value}, in their order, NaN where there is none."""
+        chunk: list[Predicted] = []
+        for row in map(self._encoded, maps):
+            if chunk and (len(chunk) == self._chunk_size(chunk[0]) or self._kind(row) != self._kind(chunk[0])):
+                yield from zip(chunk, self._score(chunk), strict=True)
+                chunk = []
+            chunk.append(row)
+        if chunk:
+            yield from zip(chunk, self._score(chunk), strict=True)
+
+    def truth_digest(self, video: int) -> str:
+        """A digest of the ground truth of a video; see `GroundTruth.digest`."""
+        return self._truth.digest(video)
+
+    def possible(self, video: int, frames: Sequence[int]) -> dict[int, frozenset[str]]:
+        """Returns which metrics exist at each frame for a map that is not degenerate: its ground truth allows them.
+
+        A metric that is undefined but possible is so because of the prediction.
+        """
+        size = self.store.videos[video]
+        ramp = np.linspace(0, 1, size.map_height * size.map_width, dtype=np.float32)
+        ramp = ramp.reshape(size.map_height, size.map_width)
+        rows = self.stream(Predicted(video, frame, ramp, stored=True) for frame in frames)
+        return {row.frame: frozenset(m for m, value in values.items() if not np.isnan(value)) for row, values in rows}
+
+    def scored_map(self, row: Predicted) -> Float[np.ndarray, "H W"]:
+        """The map as the metrics see it, at the size of its ground truth."""
+        with jax.enable_x64(self._double or jax.config.jax_enable_x64):
+            values = _as_unit(jnp.asarray(self._encoded(row).values), self._double)
+            return np.asarray(to_ground_truth(values, self._size(row), self.protocol))
+
+    def _encoded(self, row: Predicted) -> Predicted:
+        """The map as it comes back from the protocol's picture files; of a type that the metrics take."""
+        values = row.values
+        if not row.stored:
+            index = self.store.videos[row.video]
+            values = encode(values, (index.height, index.width), self.protocol)
+        values = as_levels(values)
+        if values.dtype not in (np.uint8, np.uint16, np.float64):
+            values = values.astype(np.float32)
+        if values is row.values:
+            return row
+        return Predicted(row.video, row.frame, values, row.label, True, row.gate, row.margin)
+
+    def _size(self, row: Predicted) -> tuple[int, int]:
+        index = self.store.videos[row.video]
+        return index.map_height, index.map_width
+
+    def _kind(self, row: Predicted) -> tuple:
+        """What the maps of a chunk share: one program serves them all."""
+        return row.values.shape, row.values.dtype, self._size(row)
+
+    def _chunk_size(self, row: Predicted) -> int:
+        height, width = self._size(row)
+        return max(1, min(_CHUNK_MAPS, _CHUNK_PIXELS // (height * width)))
+
+    def _score(self, chunk: Sequence[Predicted]) -> list[dict[str, float]]:
+        """All metrics of a chunk; padded to full length so that one program serves every chunk."""
+        length = self._chunk_size(chunk[0])
+
+        def stack(maps: Iterable[np.ndarray]) -> np.ndarray:
+            full = np.stack(list(maps))
+            return np.pad(full, [(0, length - len(full)), (0, 0), (0, 0)])
+
+        where = [(row.video, row.frame) for row in chunk]
+        fixations = stack(self._truth.fixations(*w) for w in where)
+        most = max(32, int(fixations.sum(axis=(1, 2)).max()))
+        with jax.enable_x64(self._double or jax.config.jax_enable_x64):
+            values = score_maps(
+                stack(row.values for row in chunk),
+                stack(self._truth.density(*w) for w in where),
+                fixations,
+                stack(self._truth.pool(*w, self.protocol.pool) for w in where),
+                protocol=self.protocol,
+                double=self._double,
+                max_fixations=1 << (most - 1).bit_length(),
+            )
+        columns = {name: np.asarray(values[name], float) for name in self.protocol.metrics}
+        return [{name: float(v[i]) for name, v in columns.items()} for i in range(len(chunk))]
+
+
+def as_levels(values: Num[np.ndarray, "h w"]) -> Num[np.ndarray, "h w"]:
+    """The levels of a picture that was stored as other numbers; a map that is no picture stays as it is.
+
+    A picture of 8 bits is known by its values, all of which are k or, correctly rounded, k / 255 (of 16 bits:
+    k / 65535), so that its scores do not hang on the kind of file.
+    """
+    if values.dtype in (np.uint8, np.uint16) or values.dtype.kind not in "iuf" or not values.size:
+        return values
+    scales = ((1, np.uint8), (255, np.uint8), (65535, np.uint16))
+    for scale, dtype in scales if values.dtype.kind == "f" else scales[:1]:
+        # A few values first: they tell nearly every other map.
+        if _are_levels(values.ravel()[:64], scale, dtype) and _are_levels(values, scale, dtype):
+            return np.rint(values * np.float64(scale)).astype(dtype)
+    return values
+
+
+def _are_levels(values: Num[np.ndarray, "..."], scale: int, dtype: type) -> bool:
+    highest = np.iinfo(dtype).max / scale
+    low, high = values.min(), values.max()
+    # A map of one value is no picture; a NaN is no level.
+    if not (low >= 0 and high <= highest) or (values.ndim > 1 and low == high):
+        return False
+    levels = np.rint(values * np.float64(scale))
+    if values.dtype.kind == "f":
+        levels = levels.astype(values.dtype) / values.dtype.type(scale)
+    return np.array_equal(levels, values)
+
+
+def _as_unit(values: Num[Array, "*b h w"], double: bool) -> Float[Array, "*b h w"]:
+    """Levels of a picture as numbers in [0, 1]; numbers as they are.
+
+    The quotients are looked up: XLA multiplies by the reciprocal of a constant, which is wrong in the last place at 24
+    of 256 levels and moves levels over the thresholds of the s-AUC.
+    """
+    dtype = np.float64 if double else np.float32
+    if jnp.issubdtype(values.dtype, jnp.integer):
+        return take(jnp.asarray(_quotients(np.iinfo(values.dtype).max, dtype)), values.astype(jnp.int32))
+    return values.astype(dtype)
+
+
+@functools.cache
+def _quotients(highest: int, dtype: type) -> Float[np.ndarray, " levels"]:
+    """Each level over the highest, correctly rounded."""
+    return np.arange(highest + 1, dtype=dtype) / dtype(highest)
+
+
+@functools.partial(jax.jit, static_argnames=("protocol", "double", "max_fixations"))
+def score_maps(
+    values: Num[Array, "b h w"],
+    density: UInt8[Array, "b H W"],
+    fixations: Bool[Array, "b H W"],
+    pool: Bool[Array, "b H W"],
+    *,
+    protocol: Protocol,
+    double: bool,
+    max_fixations: int,
+) -> dict[str, Float[Array, "b"]]:
+    """All metrics of a batch of maps, each brought to its truth and scored while it is in the cache."""
+    of_one = functools.partial(_score_map, protocol=protocol, double=double, max_fixations=max_fixations)
+    return over_maps(of_one, values, density, fixations, pool)
+
+
+def _score_map(
+    values: Num[Array, "h w"],
+    density: UInt8[Array, "H W"],
+    fixations: Bool[Array, "H W"],
+    pool: Bool[Array, "H W"],
+    *,
+    protocol: Protocol,
+    double: bool,
+    max_fixations: int,
+) -> dict[str, Float[Array, ""]]:
+    native = to_ground_truth(_as_unit(values, double), density.shape, protocol)
+    keeps_ranks = protocol.keeps_ranks(values.shape, density.shape)
+    # Levels and float32 are ranked faster than float64. A stretch, which rounds, may join two float32 values.
+    ranked = is_levels(values) or (values.dtype == jnp.float32 and double and not protocol.stretch)
+    levels = values if ranked and keeps_ranks else None
+    names = [name for name in protocol.metrics if name in metrics.METRICS]
+    truth = _as_unit(density, double)
+    whole = ()
+    if double and values.dtype == jnp.uint8 and keeps_ranks and not protocol.stretch and values.size <= MOST_PIXELS:
+        whole = [name for name in names if name in LEVEL_METRICS]
+    others = tuple(name for name in names if name not in whole)
+    scores = metrics.score(native, truth, fixations, pool, max_fixations, others, levels)
+    if whole:
+        of_level = _quotients(np.iinfo(values.dtype).max, np.float64)
+        of_levels = score_levels(values, density, fixations, pool, of_level, max_fixations, whole)
+        undefined = (protocol.constant == "nan") & (values.min() == values.max())
+        scores |= {name: jnp.where(undefined, jnp.nan, value) for name, value in of_levels.items()}
+    scores |= extra_scores(protocol.metrics, native, truth, fixations)
+    if "s-AUC" in scores and protocol.s_auc_bins != 11:
+        scores["s-AUC"] = metrics.s_auc(native, fixations, pool, bins=protocol.s_auc_bins, max_fixations=max_fixations)
+    if protocol.empty_density == "nan":
+        empty = density.max() == 0
+        scores = {name: jnp.where(empty, jnp.nan, value) for name, value in scores.items()}
+    return scores

@@ -1,0 +1,1 @@
+"""Reading the owners' files, from which a dataset is built."""

@@ -1,0 +1,212 @@
+"""Sound that comes with a set: one waveform per video, mono, at a rate that a model's buffer holds.
+
+A length that is not the video's means wrong data or a wrong rate in the header, and every later sample would be heard
+at a wrong time. Real audio files differ from their videos by frames at the end, so that there is a tolerance.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+from absl import logging
+from jaxtyping import Int16
+
+from avsd_jax.common import safe_paths
+from avsd_jax.data import waveform
+from avsd_jax.errors import InputError
+from avsd_jax.media import reading
+from avsd_jax.sources import plausible
+from avsd_jax.sources.base import MissingFile
+
+# ViNet's and STAViS's buffers are made for it; a file of 48 kHz would not fit, and was never among theirs.
+MAX_RATE = 22_050
+
+
+# How far an audio file's length may be from its video's: a share of the video's, and seconds. A track that is in the
+# video file has the container's clock, and may end early.
+LENGTH_TOLERANCE = 0.2
+OWN_TRACK_TOLERANCE = 0.5
+LENGTH_SLACK = 0.1
+# Seconds from which a difference is named: a frame or two, or an encoder's last block, is in every real file.
+NAMED_DIFFERENCE = 0.25
+# Share of samples that may be NaN or infinite (they become silence), or far beyond full scale.
+VALUE_TOLERANCE = 0.01
+# Float samples are in [-1, 1]; an encoder overshoots by little.
+_FULL_SCALE = 2.0
+
+
+@dataclass(frozen=True)
+class Sound:
+    """What a sound file says of itself.
+
+    Attributes:
+        sample_rate: samples per second.
+        channels: number of channels.
+        seconds: length of what is there; None if unknown.
+        path: the file.
+        own_track: whether it is a track of a video file.
+        not_finite: number of samples that are NaN or infinite.
+    """
+
+    sample_rate: int
+    channels: int
+    seconds: float | None
+    path: Path
+    own_track: bool = False
+    not_finite: int = 0
+
+
+def read(path: Path, seconds: float | None = None) -> tuple[Int16[np.ndarray, " s"], int]:
+    """The sound of a file: the mean of its channels, brought down to `MAX_RATE` where its rate is higher.
+
+    16-bit mono of a rate that fits comes out with the same numbers. Samples that are not finite become silence.
+
+    Args:
+        path: a sound file, or a video file with sound.
+        seconds: duration of the video's frames, against which the length is held; None if unknown.
+
+    Returns:
+        `(samples, rate)`.
+
+    Raises:
+        MissingFile: there is no such file.
+        InputError: it is a link, damaged, has no sound track, or is refused by `probe` or `notes`.
+    """
+    sound = probe(path)
+    for note in _unusual(sound, seconds):
+        logging.warning("%s: %s", path, note)
+    samples, rate = reading.read_audio(path)
+    if not len(samples):
+        raise _no_samples(path)
+    # What cannot be decoded is missing from what the packets promised.
+    _check_length(dataclasses.replace(sound, seconds=len(samples) / rate), seconds)
+    # Before it is resampled: the filter spreads NaN.
+    samples = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
+    if rate > MAX_RATE:
+        logging.info("%s: %d samples per second brought down to %d", path, rate, MAX_RATE)
+        samples, rate = waveform.resample(samples, rate, MAX_RATE), MAX_RATE
+    return waveform.to_int16(samples), rate
+
+
+def probe(path: Path) -> Sound:
+    """Looks at a file without decoding it; float samples, which can hold anything, are looked at.
+
+    Raises:
+        MissingFile: there is no such file.
+        InputError: it is a link, damaged, has no sound track or no samples, numbers in its header that are not
+            plausible, or float samples of which more than `VALUE_TOLERANCE` are not finite or far beyond [-1, 1].
+    """
+    with reading.open_media(_checked(path)) as container:
+        stream = reading.sound_stream(container)
+        if stream is None:
+            raise InputError(f"{path} has no sound track: give a file with sound")
+        info = reading.sound_info(container, stream)
+        rate, channels = info.sample_rate, info.channels
+        plausible.checked(rate, "samples per second", path)
+        plausible.checked(channels, "channels", path)
+        own_track = any(not s.disposition & av.stream.Disposition.attached_pic for s in container.streams.video)
+        seconds = _length(container, stream, own_track)
+        if seconds == 0:
+            raise _no_samples(path)
+        floats = stream.codec_context.name.startswith("pcm_f")
+    not_finite = _check_values(path) if floats else 0
+    return Sound(rate, channels, seconds, path, own_track, not_finite)
+
+
+def _checked(path: Path) -> Path:
+    path = safe_paths.below(path.parent, path.name)
+    if not path.is_file():
+        raise MissingFile(f"{path} is missing: put the sound there")
+    return path
+
+
+def _no_samples(path: Path) -> InputError:
+    return InputError(f"{path} has no audio samples: restore the file, or put silence of the video's length there")
+
+
+def _length(container: av.container.InputContainer, stream: av.AudioStream, own_track: bool) -> float | None:
+    """Seconds of audio that the packets hold; of a video file's track, from the file's start to the track's end.
+
+    The header's own word would do where nothing is wrong. 0 where there is no packet; None where they do not tell.
+    """
+    length, end, packets = 0, None, 0
+    try:
+        for packet in container.demux(stream):
+            if packet.size:
+                packets += 1
+                length += packet.duration or 0
+                if packet.pts is not None:
+                    end = max(end or 0, packet.pts + (packet.duration or 0))
+    except av.error.FFmpegError:  # the file breaks off: what came before it is there
+        pass
+    if not packets:
+        return 0.0
+    if own_track and end is not None:
+        return max(0.0, float(end * stream.time_base) - (container.start_time or 0) / av.time_base) or None
+    return float((length or stream.duration or 0) * stream.time_base) or None
+
+
+def _check_values(path: Path) -> int:
+    """Number of float samples that are not finite."""
+    total = not_finite = too_large = 0
+    try:
+        with reading.open_media(path) as container:
+            for frame in container.decode(reading.sound_stream(container)):
+                samples = frame.to_ndarray()
+                finite = np.isfinite(samples)
+                total += samples.size
+                not_finite += int((~finite).sum())
+                too_large += int((np.abs(samples[finite]) > _FULL_SCALE).sum())
+    except av.error.FFmpegError as error:
+        raise InputError(f"{path} has damaged audio ({error.strerror or error}): restore the file") from error
+    if not_finite > VALUE_TOLERANCE * total:
+        raise InputError(f"{path} has {not_finite} of {total} samples that are NaN or infinite: restore the file")
+    if too_large > VALUE_TOLERANCE * total:
+        raise InputError(
+            f"{path} has {too_large} of {total} float samples far beyond [-1, 1]: divide them by their full scale "
+            "(such as 32768), or save 16-bit integers"
+        )
+    return not_finite
+
+
+def _check_length(sound: Sound, seconds: float | None) -> None:
+    if not seconds or sound.seconds is None:
+        return
+    share = OWN_TRACK_TOLERANCE if sound.own_track else LENGTH_TOLERANCE
+    if abs(sound.seconds - seconds) > share * seconds + LENGTH_SLACK:
+        raise InputError(
+            f"{sound.path} has {sound.seconds:.2f} s of audio ({sound.sample_rate} Hz) for {seconds:.2f} s of video: "
+            "put the video's own audio there, with its true sample rate in the header"
+        )
+
+
+def _unusual(sound: Sound, seconds: float | None) -> list[str]:
+    """What a user should know of a file that is not refused, as sentences."""
+    _check_length(sound, seconds)
+    said = []
+    if sound.not_finite:
+        said.append(f"{sound.not_finite} audio samples are NaN or infinite: silent there")
+    if seconds and sound.seconds is not None and abs(sound.seconds - seconds) > NAMED_DIFFERENCE:
+        then = "the rest is silent" if sound.seconds < seconds else "it goes on after the last frame"
+        said.append(f"sound of {sound.seconds:.1f} s for {seconds:.1f} s of pictures: {then}")
+    return said
+
+
+def notes(sound: Sound, seconds: float | None) -> list[str]:
+    """What is unusual about a video's sound, as sentences.
+
+    Args:
+        sound: what `probe` returned.
+        seconds: duration of the pictures; None if unknown.
+
+    Raises:
+        InputError: the length is not the video's, by more than the tolerance.
+    """
+    said = []
+    if sound.sample_rate > MAX_RATE:
+        said.append(f"sound of {sound.sample_rate} Hz: brought down to {MAX_RATE}")
+    if sound.channels > 1:
+        said.append(f"sound of {sound.channels} channels: mixed down")
+    return said + _unusual(sound, seconds)

@@ -1,0 +1,224 @@
+"""What a layout of files gives to a builder: the videos of one set, read or inspected one by one.
+
+A layout is a module of `avsd_jax.sources.layouts` with two things: `looked_for(dataset)`, what a tree in that layout
+has, and `Reader`, a subclass of `Source`. A builder (and `check`) knows no layout beyond that.
+
+A build inspects all videos before it reads the first (`Source.examine`), and `check` does nothing else: what the one
+finds the other stops on.
+"""
+
+import abc
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from absl import logging
+
+from avsd_jax.data import schema
+from avsd_jax.errors import InputError
+from avsd_jax.sources import label_files
+from avsd_jax.sources.build_options import BuildOptions
+from avsd_jax.sources.fold_lists import ListedVideo
+
+# Files of a kind that are named; the others are counted.
+_SHOWN = 5
+
+
+class MissingFile(InputError):
+    """A file of a video is not there: the one kind of wrong input that `--skip_missing` passes over."""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a cheap look at a video's files finds, for the report before a build.
+
+    Attributes:
+        num_frames: frames that a build would use; 0 where it would fail.
+        counts: how many there are of each kind, as the layout names them: {"list": 352, "frames": 351, "maps": 351}.
+        sample_rate: of the sound, samples per second as the file has them; None if there is no sound.
+        channels: of the sound; 0 if there is none.
+        size: (width, height) of the frames; None if unknown.
+        empty_maps: frames without any gaze, counted from 1.
+        dropped_points: gaze points outside of the picture, which a build leaves out.
+        problems: sentences about what would stop a build.
+        missing: those of the problems that are missing files: with `--skip_missing` they leave the video out instead.
+        labelled: number of frames with a label of consistency.
+        notes: sentences about what would not stop a build.
+    """
+
+    num_frames: int
+    counts: Mapping[str, int]
+    sample_rate: int | None = None
+    channels: int = 0
+    size: tuple[int, int] | None = None
+    empty_maps: tuple[int, ...] = ()
+    dropped_points: int = 0
+    problems: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    labelled: int = 0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class Findings:
+    """Collects what is wrong with a video's files, so that one fault does not hide another.
+
+    Attributes:
+        problems: sentences about what would stop a build, in the order in which they were found, each once.
+        missing: those of them that are missing files.
+        notes: sentences about what would not.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def caught(self) -> Iterator[None]:
+        """Takes an `InputError` that is raised within for a problem."""
+        try:
+            yield
+        except InputError as error:
+            self.add(error)
+
+    def add(self, error: InputError) -> None:
+        """Adds a problem."""
+        for sentences, fits in ((self.problems, True), (self.missing, isinstance(error, MissingFile))):
+            if fits and str(error) not in sentences:
+                sentences.append(str(error))
+
+    def each(self, paths: Iterable[Path], look: Callable[[Path], object]) -> None:
+        """Looks at files of one kind; names the first bad ones and counts the others."""
+        count = 0
+        for path in paths:
+            try:
+                look(path)
+            except InputError as error:
+                count += 1
+                if count <= _SHOWN:
+                    self.add(error)
+        if count > _SHOWN:
+            self.add(InputError(f"{count - _SHOWN} more files of {path.parent} are damaged: restore them"))
+
+
+@dataclass(frozen=True)
+class Source(abc.ABC):
+    """The videos of one set in one layout. Cheap to make and to pickle: it holds no file and lists no folder.
+
+    Attributes:
+        root: the user's `manual_dir`; nothing outside of it is read (use `inside`).
+        dataset: the set's key, such as "coutrot1".
+        options: the build's options; those that the set does not have stand at their defaults.
+    """
+
+    root: Path
+    dataset: str
+    options: BuildOptions
+
+    @abc.abstractmethod
+    def videos(self) -> tuple[str, ...]:
+        """The videos that have a folder or file of frames, in STAViS's spelling, sorted.
+
+        Raises:
+            InputError: a folder cannot be listed, or two are of the same video.
+        """
+
+    @abc.abstractmethod
+    def read(self, video: str, listed: ListedVideo | None) -> schema.SourceVideo:
+        """Reads a video; its frames and maps stream.
+
+        Args:
+            video: its name, in STAViS's spelling.
+            listed: what the fold lists say of it; None for a video in no list (the layout's own rate counts then).
+
+        Returns:
+            The video with `avc_label` all -1: labels are added by whoever builds. The rate is the list's; the length
+            is `agreed_length`'s. Sound is mono at the file's own rate.
+
+        Raises:
+            MissingFile: a file is not there; the message names it.
+            InputError: a file is damaged, or files contradict each other or the list.
+        """
+
+    @abc.abstractmethod
+    def inspect(self, video: str, listed: ListedVideo | None) -> Inspection:
+        """Looks at a video's files without decoding its pictures (a map may be decoded to tell whether it is empty).
+
+        What `read` would raise, as far as it is seen, is among the problems.
+        """
+
+    def examine(self, video: str, listed: ListedVideo | None, thorough: bool = False) -> Inspection:
+        """What would stop a build of a video: `inspect` and the video's labels.
+
+        Args:
+            video: its name, in STAViS's spelling.
+            listed: what the fold lists say of it.
+            thorough: also read the whole video as a build does, which decodes its pictures.
+        """
+        found = self.inspect(video, listed)
+        findings = Findings(list(found.problems), list(found.missing), list(found.notes))
+        labelled = 0
+        with findings.caught():
+            labels = label_files.load(self.root, self.dataset, video, found.num_frames or None)
+            labelled = int((labels != label_files.UNLABELLED).sum())
+        found = dataclasses.replace(
+            found, problems=tuple(findings.problems), missing=tuple(findings.missing), labelled=labelled
+        )
+        return read_through(found, lambda: self.read(video, listed)) if thorough else found
+
+
+def read_through(found: Inspection, read: Callable[[], schema.SourceVideo]) -> Inspection:
+    """Adds what shows only when a video is read from beginning to end, as a build reads it; nothing is kept.
+
+    Args:
+        found: what a cheap look found; where that would stop a build, no more is read.
+        read: reads the video.
+    """
+    if found.problems:
+        return found
+    findings = Findings(notes=list(found.notes))
+    with findings.caught():
+        for record in schema.encode(read()):
+            del record
+    return dataclasses.replace(found, problems=tuple(findings.problems), missing=tuple(findings.missing))
+
+
+def shortest(name: str, counts: Mapping[str, int | None]) -> tuple[int, str | None]:
+    """As `agreed_length`, and instead of the log a sentence where the numbers differ."""
+    known = {kind: count for kind, count in counts.items() if count is not None}
+    lowest, highest = min(known.values()), max(known.values())
+    said = ", ".join(f"{kind} {count}" for kind, count in known.items())
+    if highest - lowest > label_files.TOLERANCE:
+        raise InputError(
+            f"{name}: the numbers of frames differ by more than {label_files.TOLERANCE} ({said}): complete the files, "
+            "or correct the list"
+        )
+    return lowest, None if lowest == highest else f"the numbers of frames differ ({said}): the first {lowest} are used"
+
+
+def agreed_length(name: str, counts: Mapping[str, int | None]) -> int:
+    """Number of frames on which a list and files agree: the shortest, where they differ by up to two.
+
+    Args:
+        name: the video, for the log and the message.
+        counts: what each source says, by its name; None where it does not say.
+
+    Raises:
+        InputError: they differ by more.
+    """
+    length, remark = shortest(name, counts)
+    if remark:
+        logging.warning("%s: %s", name, remark)
+    return length
+
+
+def with_labels(video: schema.SourceVideo, root: Path, dataset: str) -> schema.SourceVideo:
+    """The video with the labels of `av_gt_label/`, where there are any.
+
+    Raises:
+        InputError: its label file is wrong or does not fit.
+    """
+    labels = label_files.load(root, dataset, video.video_id, video.num_frames)
+    return dataclasses.replace(video, avc_label=labels)

@@ -1,0 +1,237 @@
+"""A look at a set's files before they are built: what is there, what is missing, and what would stop a build.
+
+Reads only. A build begins with the same look and refuses what it finds (`Report.refuse`), so that a check passes where
+a build does. Pictures are decoded on demand only, but for density maps, at an eighth of the size, to find empty ones.
+"""
+
+import collections
+import concurrent.futures
+import dataclasses
+import functools
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from avsd_jax.common.worker_processes import end_with_parent, one_thread_each
+from avsd_jax.errors import InputError
+from avsd_jax.sources import fold_lists, label_files, layouts
+from avsd_jax.sources.base import Inspection
+from avsd_jax.sources.build_options import BuildOptions
+
+# Names and sentences of a kind that a report spells out; it counts the rest.
+_SHOWN = 5
+# Problems that a refusal spells out.
+_NAMED = 20
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found of one set.
+
+    Attributes:
+        dataset: the set's key.
+        layout: of the files.
+        listed: number of frames that the lists give each of their videos, None where they do not say; empty if the
+            lists are missing or wrong.
+        videos: what was found of each video that is listed or there.
+        splits: the videos of each split; empty if the lists are missing or wrong.
+        problems: sentences about what would stop a build, beside those of the videos.
+        notes: sentences about what would not, beside those of the videos.
+        watched: whether the set has density maps.
+    """
+
+    dataset: str
+    layout: str
+    listed: Mapping[str, int | None]
+    videos: Mapping[str, Inspection]
+    splits: Mapping[str, Sequence[str]]
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+    watched: bool = True
+
+    def left_out(self) -> dict[str, str]:
+        """Why listed videos that lack a file would be left out on request, by video."""
+        return {video: self.videos[video].missing[0] for video in self.listed if self.videos[video].missing}
+
+    def stops(self, skip_missing: bool = False) -> dict[str, list[str]]:
+        """What would stop a build: each sentence once, with the videos that it is about.
+
+        Args:
+            skip_missing: the build leaves out videos that lack a file.
+        """
+        found: dict[str, list[str]] = {problem: [] for problem in self.problems}
+        left_out = self.left_out() if skip_missing else {}
+        for video, inspection in self.videos.items():
+            # A video in no list is not built. Without lists, all of them may be in one.
+            if video not in left_out and (video in self.listed or not self.listed):
+                for problem in inspection.problems:
+                    found.setdefault(problem, []).append(video)
+        empty = empty_splits(self.dataset, self.splits, left_out)
+        return found | ({empty: []} if empty else {})
+
+    def refuse(self, skip_missing: bool = False) -> None:
+        """Refuses a build of these files if there is anything wrong with them.
+
+        Args:
+            skip_missing: the build leaves out videos that lack a file.
+
+        Raises:
+            InputError: the message gives all that is wrong.
+        """
+        refuse(self.dataset, list(self.stops(skip_missing)))
+
+    def lines(self, skip_missing: bool = False) -> Iterator[str]:
+        """The report as text; `skip_missing` as for `stops`."""
+        found = self.videos.values()
+        good = {video: inspection for video, inspection in self.videos.items() if not inspection.problems}
+        yield (
+            f"{self.dataset}: layout {self.layout}; {len(self.videos)} videos, of which {len(self.listed)} are "
+            f"listed and {len(good)} complete"
+        )
+        frames = sum(inspection.num_frames for inspection in found)
+        counts = list(self.listed.values())
+        expected = f" ({sum(counts)} in the lists)" if counts and None not in counts else ""
+        yield f"  frames: {frames}{expected}"
+        yield f"  sizes: {_tally(f'{i.size[0]}x{i.size[1]}' for i in found if i.size)}"
+        sounds = (f"{i.sample_rate} Hz, {i.channels} channel(s)" for i in found if i.sample_rate)
+        yield f"  sound: {_tally(sounds)}"
+        empty = {video: inspection.empty_maps for video, inspection in self.videos.items() if inspection.empty_maps}
+        if self.watched:
+            yield f"  empty maps: {sum(map(len, empty.values()))}" + _some(
+                f"{video} {', '.join(map(str, frames[:_SHOWN]))}{', ...' if len(frames) > _SHOWN else ''}"
+                for video, frames in empty.items()
+            )
+        dropped = sum(inspection.dropped_points for inspection in found)
+        if dropped:
+            yield f"  gaze outside of the picture: {dropped} points"
+        labelled = [inspection.labelled for inspection in found if inspection.labelled]
+        yield f"  labels: {len(labelled)} videos, {sum(labelled)} frames"
+        for note in (*self.notes, *_shared_notes(self._built_or_not())):
+            yield f"  note: {note}"
+        for video, why in self.left_out().items() if skip_missing else ():
+            yield f"  left out: {video}: {why}"
+        for problem, videos in self.stops(skip_missing).items():
+            yield f"  problem: {videos[0]}: {problem}" if len(videos) == 1 else f"  problem: {problem}{_some(videos)}"
+
+    def _built_or_not(self) -> Iterator[tuple[str, Inspection]]:
+        """Videos; what is wrong with one that is in no list is a note."""
+        for video, inspection in self.videos.items():
+            ignored = inspection.problems if self.listed and video not in self.listed else ()
+            yield video, dataclasses.replace(inspection, notes=(*inspection.notes, *ignored))
+
+
+def refuse(dataset: str, problems: Sequence[str]) -> None:
+    """Raises an `InputError` that gives all problems, if there is any.
+
+    Raises:
+        InputError: the problem, if it is one; a line for each, if there are several.
+    """
+    if len(problems) == 1:
+        raise InputError(problems[0])
+    if problems:
+        rest = [f"... and {len(problems) - _NAMED} more"] if len(problems) > _NAMED else []
+        raise InputError("\n  ".join([f"{len(problems)} problems with {dataset}:", *problems[:_NAMED], *rest]))
+
+
+def empty_splits(dataset: str, splits: Mapping[str, Sequence[str]], left_out: Mapping[str, str]) -> str | None:
+    """A sentence about the splits of which no video is left; None if there is none."""
+    empty = [split for split, names in splits.items() if not set(names) - set(left_out)]
+    why = f" ({next(iter(left_out.values()))})" if left_out else ""
+    return f"no video of {dataset} is left in {', '.join(empty)}{why}: complete the files" if empty else None
+
+
+def check(
+    manual_dir: str | Path, dataset: str, options: BuildOptions, num_workers: int = 1, thorough: bool = False
+) -> Report:
+    """Looks at a set's files.
+
+    Args:
+        manual_dir: root of the user's tree.
+        dataset: the set's key, such as "diem".
+        options: those that the set would be built with.
+        num_workers: processes that look at videos.
+        thorough: also read all videos as a build does, which decodes all pictures.
+
+    Raises:
+        InputError: no such set, or nothing of it is in the tree; the message lists what was looked for.
+    """
+    layout, source = layouts.find(manual_dir, dataset, options)
+    problems: list[str] = []
+    there, lists = (), None
+    try:
+        there = source.videos()
+    except InputError as error:
+        problems.append(str(error))
+    try:
+        lists = fold_lists.read(manual_dir, dataset, there, log=False)
+    except InputError as error:
+        problems.append(str(error))
+    listed = lists.videos if lists else {}
+    names = sorted({*there, *listed})
+    looks = {video: functools.partial(source.examine, video, listed.get(video), thorough) for video in names}
+    found = look_at(looks, num_workers)
+    notes = [*lists.differences, *lists.oddities, *_stray_labels(manual_dir, dataset, listed)] if lists else []
+    counts = {name: video.num_frames for name, video in listed.items()}
+    splits = lists.splits if lists else {}
+    return Report(dataset, layout, counts, found, splits, tuple(problems), tuple(notes))
+
+
+def look_at(looks: Mapping[str, Callable[[], Inspection]], num_workers: int = 1) -> dict[str, Inspection]:
+    """What is found of each video, with a bar while it lasts.
+
+    Args:
+        looks: how to look at each; picklable where there are workers.
+        num_workers: processes.
+    """
+    return dict(zip(looks, _called(list(looks.values()), num_workers), strict=True))
+
+
+def _called(looks: Sequence[Callable[[], Inspection]], num_workers: int) -> Iterator[Inspection]:
+    if num_workers == 1 or len(looks) < 2:
+        yield from tqdm(map(_call, looks), total=len(looks), unit="video", leave=False)
+        return
+    context = multiprocessing.get_context("spawn")
+    with (
+        one_thread_each(),
+        concurrent.futures.ProcessPoolExecutor(num_workers, context, initializer=end_with_parent) as pool,
+    ):
+        yield from tqdm(pool.map(_call, looks), total=len(looks), unit="video", leave=False)
+
+
+def _call(look: Callable[[], Inspection]) -> Inspection:
+    return look()
+
+
+def _stray_labels(manual_dir: str | Path, dataset: str, listed: Iterable[str]) -> Iterator[str]:
+    """A note on label files of videos that are in no list."""
+    try:
+        stray = sorted(set(label_files.files(manual_dir, dataset)) - set(listed))
+    except InputError:  # a problem, which each video has
+        return
+    if stray:
+        yield f"labels of videos that are in no list: not used{_some(stray)}"
+
+
+def _shared_notes(found: Iterable[tuple[str, Inspection]]) -> Iterator[str]:
+    """Notes of videos; what several share, once."""
+    videos = collections.defaultdict(list)
+    for video, inspection in found:
+        for note in inspection.notes:
+            videos[note].append(video)
+    for note, names in videos.items():
+        yield f"{note}{_some(names)}"
+
+
+def _tally(values: Iterable[str]) -> str:
+    counts = collections.Counter(values).most_common()
+    return ", ".join(f"{value} in {count}" for value, count in counts) or "none"
+
+
+def _some(sentences: Iterable[str]) -> str:
+    """Some of them, in brackets."""
+    sentences = list(sentences)
+    rest = f"; and {len(sentences) - _SHOWN} more" if len(sentences) > _SHOWN else ""
+    return f" ({'; '.join(sentences[:_SHOWN])}{rest})" if sentences else ""

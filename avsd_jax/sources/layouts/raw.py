@@ -1,0 +1,186 @@
+"""The archives of the sets' owners, as unpacked (`avsd_jax.sources.raw_trees`): video files, sound, and gaze per
+viewer.
+
+Frames become JPEG files, and density maps are rendered from gaze, both frame by frame. Gaze and maps have the size in
+which the video was shown. Sound of more than 22,050 samples per second is brought down to that.
+"""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from absl import logging
+
+from avsd_jax.data import density, schema
+from avsd_jax.media import reading
+from avsd_jax.sources import (
+    audio_files,
+    image_files,
+    image_headers,
+    label_files,
+    plausible,
+    raw_trees,
+    video_damage,
+    video_files,
+)
+from avsd_jax.sources.base import Findings, Inspection, MissingFile, Source, agreed_length, shortest
+from avsd_jax.sources.fold_lists import ListedVideo
+from avsd_jax.sources.gaze import points
+
+looked_for = raw_trees.looked_for
+
+# Rates of a list and a video file differ in the third digit (24.99975 for 25); more is another encoding.
+_RATE_TOLERANCE = 0.01
+# Of the ratio of width to height: rounding to even sizes when a video is encoded again.
+_SHAPE_TOLERANCE = 0.02
+# DIEM's, which alone may come as a folder of frames.
+_FRAMES_FPS = 30.0
+
+
+@dataclass(frozen=True)
+class _Pictures:
+    """A video file or a folder of frames: its (height, width), rate, and numbers of frames by who says them."""
+
+    path: Path
+    size: tuple[int, int]
+    fps: float
+    counts: dict[str, int | None]
+
+    def jpegs(self, num_frames: int) -> Iterator[bytes]:
+        """The first frames as JPEG files; those that are JPEG already unchanged."""
+        if self.path.is_dir():
+            yield from image_files.jpegs(image_files.numbered(self.path, "img")[:num_frames], self.size)
+            return
+        video_damage.check_video(self.path)
+        for frame in itertools.islice(reading.read_frames(self.path), num_frames):
+            yield schema.encode_jpeg(frame.image)
+
+
+class Reader(Source):
+    """The videos of a set in this layout."""
+
+    def videos(self) -> tuple[str, ...]:
+        """Those that have a video file or a folder of frames."""
+        return tuple(sorted(self._tree.pictures()))
+
+    def read(self, video: str, listed: ListedVideo | None) -> schema.SourceVideo:
+        """As documented there; the video is decoded once more, to count its frames before they are read."""
+        name = f"{self.dataset}, {video}"
+        pictures = self._pictures(video, exact=True)
+        gaze = self._gaze(video, pictures)
+        counts = {"list": listed and listed.num_frames, **pictures.counts, "gaze": gaze.num_frames}
+        n = agreed_length(name, counts)
+        gaze = gaze.first(n)
+        for note in _notes(gaze, pictures, listed):
+            logging.warning("%s: %s", name, note)
+        logging.info("%s: %d points of %d viewers; left out: %s", name, len(gaze.rows), len(gaze.viewers), gaze.dropped)
+        samples, rate = audio_files.read(self._sound(video, pictures.path), n / pictures.fps)
+        maps = density.density_maps(gaze.rows, n, gaze.plane, density.sigma_of(self.dataset, gaze.plane[1]))
+        return schema.SourceVideo(
+            video_id=video,
+            fps=listed.fps if listed else pictures.fps,
+            num_frames=n,
+            height=pictures.size[0],
+            width=pictures.size[1],
+            frames=pictures.jpegs(n),
+            density=map(schema.encode_png, maps),
+            fixations=gaze.rows,
+            num_viewers=len(gaze.viewers),
+            avc_label=np.full(n, label_files.UNLABELLED, np.int8),
+            audio=samples,
+            sample_rate=rate,
+            map_height=gaze.plane[0],
+            map_width=gaze.plane[1],
+        )
+
+    def inspect(self, video: str, listed: ListedVideo | None) -> Inspection:
+        """As documented there; frames are counted as the video file states them, and as it has packets for them."""
+        findings, counts, n = Findings(), {}, 0
+        pictures = gaze = sound = None
+        with findings.caught():
+            pictures = self._pictures(video, exact=False)
+        with findings.caught():
+            if pictures:
+                gaze = self._gaze(video, pictures)
+                counts = {"list": listed and listed.num_frames, **pictures.counts, "gaze": gaze.num_frames}
+                counts = {kind: count for kind, count in counts.items() if count is not None}
+                n, remark = shortest(f"{self.dataset}, {video}", counts)
+                gaze = gaze.first(n)
+                findings.notes += [*([remark] if remark else []), *_notes(gaze, pictures, listed)]
+        with findings.caught():
+            if pictures and pictures.path.is_dir():
+                frames = image_files.numbered(pictures.path, "img")
+                image_headers.look(frames[: n or None], "frames", findings)
+        with findings.caught():
+            if pictures:
+                sound = audio_files.probe(self._sound(video, pictures.path))
+                findings.notes += audio_files.notes(sound, n / pictures.fps if n else None)
+        if listed is None:
+            findings.notes.append("in no fold list: left out")
+        return Inspection(
+            num_frames=0 if findings.problems else n,
+            counts=counts,
+            sample_rate=sound and sound.sample_rate,
+            channels=sound.channels if sound else 0,
+            size=pictures and pictures.size[::-1],
+            empty_maps=tuple(_empty_frames(gaze)) if gaze else (),
+            dropped_points=gaze.dropped.outside if gaze else 0,
+            problems=tuple(findings.problems),
+            missing=tuple(findings.missing),
+            notes=tuple(findings.notes),
+        )
+
+    @property
+    def _tree(self) -> raw_trees.Tree:
+        return raw_trees.tree(self.root, self.dataset)
+
+    def _pictures(self, video: str, exact: bool) -> _Pictures:
+        path = self._tree.pictures().get(video)
+        if path is None:
+            raise MissingFile(f"{video} of {self.dataset} has no video file below {self.root}: unpack it there")
+        if path.is_dir():
+            files = image_files.numbered(path, "img")
+            return _Pictures(path, image_headers.size(files[0]), _FRAMES_FPS, {"frames": len(files)})
+        info = reading.probe(path)
+        video_files.check_whole(path)
+        size = plausible.checked_size((info.height, info.width), path)
+        # A file that breaks off has fewer packets than it states frames.
+        stated, there = reading.count_frames(path) if exact else video_files.count_packets(path)
+        counts = {"frames": there} if stated == there else {"frames stated": stated, "frames": there}
+        return _Pictures(path, size, info.fps, counts)
+
+    def _gaze(self, video: str, pictures: _Pictures) -> points.Gaze:
+        longest = max(filter(None, pictures.counts.values())) + label_files.TOLERANCE
+        try:
+            return self._tree.gaze(video, pictures.size, self.options, longest)
+        except points.NoGaze as error:
+            raise MissingFile(str(error)) from error
+
+    def _sound(self, video: str, pictures: Path) -> Path:
+        """The video's sound file, or the video file where it has the sound."""
+        path = self._tree.sound(video)
+        if path is None or path.is_file():
+            return path or pictures
+        if pictures.is_file():
+            with reading.open_media(pictures) as container:
+                if reading.sound_stream(container) is not None:
+                    return pictures
+        raise MissingFile(f"{path} is missing: put the video's sound there")
+
+
+def _notes(gaze: points.Gaze, pictures: _Pictures, listed: ListedVideo | None) -> list[str]:
+    """What looks wrong, as sentences."""
+    notes = [gaze.misplaced()]
+    if listed and abs(pictures.fps / listed.fps - 1) > _RATE_TOLERANCE:
+        notes.append(f"the video file has {pictures.fps:g} frames per second, the list says {listed.fps:g}")
+    (height, width), (shown_height, shown_width) = pictures.size, gaze.plane
+    if abs(width / height * shown_height / shown_width - 1) > _SHAPE_TOLERANCE:
+        notes.append(f"frames of {width}x{height} have not the shape {shown_width}x{shown_height} of what was shown")
+    return [note for note in notes if note]
+
+
+def _empty_frames(gaze: points.Gaze) -> list[int]:
+    """Frames, counted from 1, at which nobody looks."""
+    return (1 + np.setdiff1d(np.arange(gaze.num_frames), gaze.rows[:, 0])).astype(int).tolist()

@@ -1,0 +1,57 @@
+"""A cheap look at video files: what their packets tell without being decoded."""
+
+from pathlib import Path
+
+import av
+
+from avsd_jax.errors import InputError
+from avsd_jax.media import reading
+
+_FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")  # old MOV files have no ftyp
+
+
+def count_packets(path: Path) -> reading.FrameCount:
+    """Numbers of frames: as the container states it, and as there are packets with content for them.
+
+    As `reading.count_frames`, which decodes them. A file whose end is missing has fewer packets than it states.
+
+    Raises:
+        InputError: the file is missing or damaged, or has no video.
+    """
+    with reading.open_media(path) as container:
+        stream = container.streams.best("video")
+        if stream is None:
+            raise InputError(f"{path} has no video stream: give a file with pictures")
+        count = 0
+        try:
+            for packet in container.demux(stream):
+                count += packet.size > 0 and not packet.is_discard
+        except av.error.FFmpegError:  # the file breaks off: what came before it is there
+            pass
+        # More packets than frames are halves of frames, and nothing that is missing.
+        return reading.FrameCount(stream.frames or None, min(count, stream.frames or count))
+
+
+def check_whole(path: Path) -> None:
+    """Refuses an MP4 or MOV file of which the end is missing, as its boxes tell.
+
+    Raises:
+        InputError: it is shorter than the sum of its boxes, or cannot be read.
+    """
+    try:
+        length, at = path.stat().st_size, 0
+        with path.open("rb") as file:
+            while at < length:
+                file.seek(at)
+                header = file.read(16)
+                if (at == 0 and header[4:8] not in _FIRST_BOXES) or not header[4:8].isalnum():
+                    return  # another container, or something behind the last box
+                size = int.from_bytes(header[:4], "big")
+                size = int.from_bytes(header[8:16], "big") if size == 1 else size
+                if size == 0:  # to the end of the file
+                    return
+                at += max(size, 8)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): put it there, readable") from error
+    if at > length:
+        raise InputError(f"{path} is cut short ({length} of {at} bytes): restore the file")

@@ -1,0 +1,57 @@
+"""How published checkpoints lay out the weights of our models, a module for each family of them.
+
+A module has `LAYOUTS`, {name: Layout}; and where files of one name come in several layouts, `BY_KEY`, {name: {a key
+that only this layout has: Layout}}, which is tried first. A new family adds a module.
+"""
+
+import importlib
+from collections.abc import Collection
+
+from avsd_jax.common.by_name import available
+from avsd_jax.errors import InputError
+from avsd_jax.torch_weights.layout import Layout, Shapes, checkpoint_key
+
+_MODULES = [importlib.import_module(f"{__name__}.{module}") for module in available(__name__)]
+_LAYOUTS: dict[str, Layout] = {name: layout for module in _MODULES for name, layout in module.LAYOUTS.items()}
+_BY_KEY = {name: layouts for module in _MODULES for name, layouts in getattr(module, "BY_KEY", {}).items()}
+
+__all__ = ["NAMES", "Layout", "Shapes", "candidates", "checkpoint_key", "find"]
+
+NAMES = tuple(sorted({*_LAYOUTS, *_BY_KEY}))
+
+
+def find(name: str, shapes: Shapes) -> Layout:
+    """The layout of a checkpoint.
+
+    Args:
+        name: one of `NAMES`.
+        shapes: the checkpoint's keys and shapes.
+
+    Raises:
+        InputError: unknown name, or no key tells which of several layouts it is.
+    """
+    if name not in NAMES:
+        raise InputError(f"no published layout is known of {name!r}: choose one of {', '.join(NAMES)}")
+    for key, layout in _BY_KEY.get(name, {}).items():
+        if key in shapes:
+            return layout
+    if name not in _LAYOUTS:
+        raise InputError(f"the checkpoint has none of {', '.join(_BY_KEY[name])}: give a checkpoint of {name}")
+    return _LAYOUTS[name]
+
+
+def candidates(name: str, keys: Collection[str]) -> list[Layout]:
+    """The layouts that a checkpoint may have, its keys having any prefix.
+
+    Args:
+        name: one of `NAMES`.
+        keys: the checkpoint's keys.
+
+    Raises:
+        InputError: unknown name.
+    """
+    if name not in NAMES:
+        return [find(name, {})]
+    by_key = _BY_KEY.get(name, {})
+    told = [layout for key, layout in by_key.items() if any(f".{k}".endswith(f".{key}") for k in keys)]
+    return told or ([_LAYOUTS[name]] if name in _LAYOUTS else list(by_key.values()))
