@@ -4,35 +4,26 @@ python -m avsd_jax.main --config=configs/avinet.py[:variant] --workdir=DIR [--mo
                         [--config.FIELD=VALUE ...]
 """
 
-import contextlib
 import os
 import re
 import sys
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 from absl import app, flags, logging
-from ml_collections import ConfigDict, config_flags
+from ml_collections import config_flags
 
-from avsd_jax import datasets
 from avsd_jax.common.cli import run as run_command
-from avsd_jax.data import dataset_names
+from avsd_jax.config.files import find_config
 from avsd_jax.errors import InputError
 from avsd_jax.experiment import report
-from avsd_jax.experiment.comparison import Row, check_machine, plan
-from avsd_jax.runs.checkpoint import load_for_inference
-from avsd_jax.runs.components import scoring_store
-from avsd_jax.runs.run_folder import check_processes_agree, locked
+from avsd_jax.experiment.run import MODES, run
 from avsd_jax.training import loop
 from avsd_jax.training.preemption import PREEMPTED, Preempted, leave_on_signals, sigterm_raises
 
-MODES = ("train", "eval", "train_and_eval")
 NON_FINITE = 3  # exit status after a loss that is not finite
-PACKAGED_CONFIGS = Path(__file__).parent / "configs"
 
 # What a configuration file that is wrong raises.
 _MISTAKES = (AttributeError, ImportError, LookupError, NameError, SyntaxError, TypeError, ValueError)
@@ -41,80 +32,6 @@ _CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file, w
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, logs, report.")
 _MODE = flags.DEFINE_enum("mode", "train_and_eval", MODES, "What to do.")
 _DISTRIBUTED = flags.DEFINE_bool("distributed", False, "This is one of several processes; see `join_processes`.")
-
-
-def run(config: ConfigDict, workdir: str | Path, mode: str = "train_and_eval") -> dict[str, Any]:
-    """Trains and scores the rows of a configuration.
-
-    Args:
-        config: as the files in `configs/` make it.
-        workdir: folder of the run; each row gets a folder in it.
-        mode: `train`, `eval` (of what is trained already) or `train_and_eval`.
-
-    Returns:
-        The report's record (see `avsd_jax.experiment.report`); empty for `mode="train"` and on all processes but the
-        first.
-    """
-    workdir = Path(workdir)
-    check_processes_agree(config, workdir)
-    if "scam" in config:
-        raise InputError("this configuration makes maps to train on: run it by python -m avsd_jax.scam")
-    rows = plan(config, workdir, mode)
-    if config.build_data:
-        # Every process asks: one builds, the others wait for it, or build on their own machine.
-        for name in dataset_names.members(config.dataset):
-            datasets.build(name, config.data_dir, num_workers=os.cpu_count() or 1)
-    if mode != "train":
-        for row in (row for row in rows if row.label):
-            scoring_store(row.config)  # fails here, and not once everything is trained
-    # Scoring alone may go on beside a training.
-    with contextlib.nullcontext() if mode == "eval" else locked(workdir):
-        return _train_and_score(config, workdir, rows, mode)
-
-
-def _train_and_score(config: ConfigDict, workdir: Path, rows: Sequence[Row], mode: str) -> dict[str, Any]:
-    check_machine(rows, mode)
-    seconds = {}
-    if mode != "eval":
-        for row in (row for row in rows if row.trains):
-            started = time.monotonic()
-            loop.train(row.config, row.folder)
-            seconds[row.name] = time.monotonic() - started
-    if mode == "train":
-        return {}
-    # Restoring a checkpoint is a meeting of all processes, so each of them scores; one writes.
-    scored = [score(row, seconds) for row in rows if row.label]
-    return report.write(workdir, config, scored, loop.provenance()) if jax.process_index() == 0 else {}
-
-
-def score(row: Row, seconds: dict[str, float]) -> dict[str, Any]:
-    """Scores one trained row: `{"label", "conditions", "train_seconds", "eval_seconds"}`."""
-    started = time.monotonic()
-    _, variables = load_for_inference(row.weights)
-    conditions = loop.evaluate(row.config, variables)
-    return {
-        "label": row.label,
-        "conditions": conditions,
-        "curve": report.training_curve(row.folder),
-        "train_seconds": seconds.get(row.name),
-        "eval_seconds": time.monotonic() - started,
-    }
-
-
-def find_config(argument: str) -> str:
-    """The path of a configuration file; one that the package carries where the given path does not exist.
-
-    Raises:
-        InputError: there is no such file.
-    """
-    path, _, variant = argument.partition(":")
-    if Path(path).is_file():
-        return argument
-    packaged = PACKAGED_CONFIGS / Path(path).name
-    if not packaged.is_file():
-        shipped = ", ".join(f"configs/{p.name}" for p in sorted(PACKAGED_CONFIGS.glob("*.py"))) or "configs/avinet.py"
-        raise InputError(f"no configuration file {path}: give the path of one, such as {shipped}")
-    return f"{packaged}:{variant}" if variant else str(packaged)
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:

@@ -30,11 +30,11 @@ from absl import app, flags
 from array_record.python import array_record_data_source
 from scipy.io import wavfile
 
-from avsd_jax import datasets
 from avsd_jax.common.atomic_files import write_json
 from avsd_jax.common.cli import run as run_command
-from avsd_jax.data import schema
+from avsd_jax.data import catalog, schema
 from avsd_jax.data.store import VideoStore
+from avsd_jax.sources import build as building
 from avsd_jax.sources import fold_lists, layouts
 from avsd_jax.sources.build_options import BuildOptions
 from datasets_tfds import base
@@ -174,9 +174,9 @@ def clips_per_second(open_store: OpenStore, reads: int, decode: bool) -> float:
 def build(root: Path, data_dir: Path, workers: int) -> dict[str, float]:
     """Seconds of the clock and of the processor that a build takes, and its size in bytes."""
     start, used = time.monotonic(), _processor_seconds()
-    datasets.build("avad", data_dir, manual_dir=root, num_workers=workers, overwrite=True)
+    building.build("avad", data_dir, manual_dir=root, num_workers=workers, overwrite=True)
     seconds, used = time.monotonic() - start, _processor_seconds() - used
-    folder = Path(datasets.open_builder("avad", data_dir).data_path)
+    folder = Path(catalog.open_builder("avad", data_dir).data_path)
     sizes = {(status := path.stat()).st_ino: status.st_size for path in folder.iterdir()}
     return {"seconds": seconds, "processor_seconds": used, "bytes": sum(sizes.values())}
 

@@ -5,37 +5,17 @@ on that frame's time, index / fps, whatever clip the saliency model sees. At the
 last frame is repeated and the sound is filled with zeros: every frame gets a judgement.
 """
 
-from typing import Protocol, runtime_checkable
-
 import numpy as np
 from jaxtyping import Float64
 
+from avsd_jax.batch import ClassifierInputs
 from avsd_jax.data.preprocessing.vinet import normalise, resize_frame
 
 # Frames are resized and normalised (ImageNet) as ViNet's are, whatever the saliency model's preparation.
-__all__ = ["Inputs", "audio_samples", "audio_span", "frame_indices", "nearest_frames", "normalise", "resize_frame"]
+__all__ = ["audio_samples", "audio_span", "frame_indices", "nearest_frames", "normalise", "resize_frame"]
 
 
-@runtime_checkable
-class Inputs(Protocol):
-    """What a classifier wants to see and hear; `classifier.inputs` of every classifier is one.
-
-    Attributes:
-        num_frames: frames around the target.
-        frame_rate: their rate per second; None for a single frame.
-        frame_size: height and width of the square frames in pixels.
-        sample_rate: samples per second.
-        audio_seconds: length of the sound.
-    """
-
-    num_frames: int
-    frame_rate: float | None
-    frame_size: int
-    sample_rate: int
-    audio_seconds: float
-
-
-def frame_indices(target: int, fps: float, num_frames: int, inputs: Inputs) -> tuple[int, ...]:
+def frame_indices(target: int, fps: float, num_frames: int, inputs: ClassifierInputs) -> tuple[int, ...]:
     """The video's frames shown for frame `target`: `inputs.num_frames`, by time, centred on the target's
     time.
 
@@ -52,7 +32,7 @@ def frame_indices(target: int, fps: float, num_frames: int, inputs: Inputs) -> t
 
 
 def nearest_frames(
-    position: int | float, fps: float, positions: Float64[np.ndarray, " n"], inputs: Inputs
+    position: int | float, fps: float, positions: Float64[np.ndarray, " n"], inputs: ClassifierInputs
 ) -> tuple[int, ...]:
     """As `frame_indices`, where the frames of a video do not come at a constant rate.
 
@@ -74,13 +54,13 @@ def nearest_frames(
     return tuple(nearest.tolist())
 
 
-def _wanted(position: int | float, fps: float, inputs: Inputs) -> Float64[np.ndarray, " n"]:
+def _wanted(position: int | float, fps: float, inputs: ClassifierInputs) -> Float64[np.ndarray, " n"]:
     """Positions that a classifier of several frames wants to see, in frames at `fps`."""
     offsets = (np.arange(inputs.num_frames) - (inputs.num_frames - 1) / 2) / inputs.frame_rate
     return position + offsets * fps
 
 
-def audio_span(target: int | float, fps: float, inputs: Inputs) -> tuple[int, int]:
+def audio_span(target: int | float, fps: float, inputs: ClassifierInputs) -> tuple[int, int]:
     """Samples `(start, stop)`, at the classifier's rate, centred on the time of frame `target`.
 
     They may lie outside the waveform, where the sound is zero. A frame between two of a constant rate is a fraction.
@@ -90,6 +70,6 @@ def audio_span(target: int | float, fps: float, inputs: Inputs) -> tuple[int, in
     return start, start + length
 
 
-def audio_samples(inputs: Inputs) -> int:
+def audio_samples(inputs: ClassifierInputs) -> int:
     """Length of the classifier's waveform in samples."""
     return round(inputs.audio_seconds * inputs.sample_rate)

@@ -4,22 +4,19 @@ import bisect
 import dataclasses
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import tensorflow_datasets as tfds
 from jaxtyping import Float32, Int8, Int16, UInt8
 
-from avsd_jax import datasets
 from avsd_jax.common.byte_cache import ByteCache
-from avsd_jax.data import dataset_names, schema
+from avsd_jax.data import schema
 from avsd_jax.errors import InputError
 
 T = TypeVar("T")
 
 # Holds all of the embedded benchmark, or some forty chunks of 720p video.
-_CACHE_BYTES = 256 << 20
+CACHE_BYTES = 256 << 20
 
 
 class VideoStore:
@@ -44,7 +41,7 @@ class VideoStore:
         records: Sequence[Mapping[str, Any]],
         videos: Sequence[schema.VideoIndex],
         chunk_frames: int | Sequence[int],
-        cache_bytes: int = _CACHE_BYTES,
+        cache_bytes: int = CACHE_BYTES,
     ):
         self.name = name
         self.videos = list(videos)
@@ -58,40 +55,7 @@ class VideoStore:
         self._first_record = np.concatenate([[0], np.cumsum(counts)]).astype(int).tolist()
 
     @classmethod
-    def open(
-        cls, dataset: str | Sequence[str], split: str, data_dir: str | Path, cache_bytes: int = _CACHE_BYTES
-    ) -> "VideoStore":
-        """Opens a split of a prepared dataset, or of several as one; reads the index, and no record.
-
-        Args:
-            dataset: `name` or `name/config` of a folder of `datasets_tfds`; several, as a sequence or joined by commas;
-                or "six", the six eye-tracking sets.
-            split: name of a split; all of several have to have it.
-            data_dir: folder in which the datasets were built.
-            cache_bytes: memory for parsed chunks, and as much again for what is derived from them.
-
-        Raises:
-            InputError: there is no such dataset or split, or it is not prepared in `data_dir`; of several, the message
-                lists all that are not.
-        """
-        names = dataset_names.members(dataset)
-        stores = []
-        for name, builder in datasets.open_builders(names, data_dir).items():
-            splits = builder.info.metadata["splits"]
-            if split not in splits:
-                raise InputError(f"dataset {name!r} has no split {split!r}: choose one of {', '.join(sorted(splits))}")
-            videos = [schema.VideoIndex.from_json(entry) for entry in splits[split]]
-            # As an instruction, because TFDS takes the string "all" for the sum of all splits.
-            source = builder.as_data_source(split=tfds.core.ReadInstruction(split))
-            chunk_frames = builder.info.metadata["chunk_frames"]
-            stores.append(cls(f"{name} {split}", source, videos, chunk_frames, cache_bytes))
-        if len(stores) == 1:
-            return stores[0]
-        title = dataset if isinstance(dataset, str) else ",".join(names)
-        return cls.join(f"{title} {split}", dict(zip(_titles(names), stores, strict=True)), cache_bytes)
-
-    @classmethod
-    def join(cls, name: str, stores: Mapping[str, "VideoStore"], cache_bytes: int = _CACHE_BYTES) -> "VideoStore":
+    def join(cls, name: str, stores: Mapping[str, "VideoStore"], cache_bytes: int = CACHE_BYTES) -> "VideoStore":
         """One store of the videos of several, in their order; it shares their records and no cache.
 
         Args:
@@ -228,9 +192,3 @@ class _Joined(Sequence[Mapping[str, Any]]):
     def __getitem__(self, record: int) -> Mapping[str, Any]:
         number = bisect.bisect_right(self._starts, record) - 1
         return self._sources[number][record - self._starts[number]]
-
-
-def _titles(names: Sequence[str]) -> list[str]:
-    """What begins the ids of several datasets' videos: the names without configs, as long as that tells them apart."""
-    short = [name.partition("/")[0] for name in names]
-    return short if len(set(short)) == len(names) else list(names)

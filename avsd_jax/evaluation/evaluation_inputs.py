@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from avsd_jax import datasets
-from avsd_jax.data import dataset_names
+from avsd_jax.data import catalog, dataset_names
+from avsd_jax.data.catalog import open_store
 from avsd_jax.data.dataset_digest import dataset_digest
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
@@ -41,7 +41,7 @@ class Source:
         """
         if self.folder is not None:
             return FolderTruth(self.folder, self.first_frame)
-        return VideoStore.open(self.dataset, self.split, self.data_dir)
+        return open_store(self.dataset, self.split, self.data_dir)
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def dataset_name(dataset: str) -> str:
             "each with predictions of its own"
         )
     name, slash, config = members[0].partition("/")
-    known = {each.lower(): each for each in datasets.names()}
+    known = {each.lower(): each for each in catalog.names()}
     return known.get(name.lower(), name) + slash + config
 
 
@@ -150,7 +150,7 @@ def dataset_record(parts: Sequence[Split]) -> tuple[dict[str, Any], list[Any], l
             [],
             remarks,
         )
-    builder = datasets.open_builder(source.dataset, source.data_dir)
+    builder = catalog.open_builder(source.dataset, source.data_dir)
     info = builder.info
     files = [Path(path) for part in parts for path in info.splits[part.name].filepaths]
     record = {

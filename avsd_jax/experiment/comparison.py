@@ -24,7 +24,8 @@ from avsd_jax.config.fields import FIELDS, ROW_FIELDS, check_fields, check_row_f
 from avsd_jax.errors import InputError
 from avsd_jax.experiment import checks, dry_run
 from avsd_jax.runs.checkpoint import load_for_inference
-from avsd_jax.runs.components import started_from, starting_folders, training_store
+from avsd_jax.runs.initial import started_from, starting_folders
+from avsd_jax.runs.stores import training_store
 from avsd_jax.training.loop import training_batches
 
 

@@ -16,7 +16,8 @@ from avsd_jax import losses
 from avsd_jax.errors import InputError
 from avsd_jax.runs.components import batch_shapes, clip_spec, loss_options, make_forward, model_from_config
 from avsd_jax.runs.optimizer import make_optimizer
-from avsd_jax.training.state import TrainState, create_state, make_train_step
+from avsd_jax.training.state import TrainState, create_state
+from avsd_jax.training.step import make_train_step
 
 # What decides which network a configuration makes, and which step; the rest are numbers in it, or are not read by it.
 _NETWORK_FIELDS = ("model_name", "model", "frame_size", "preprocessing", "preprocessing_options", "tags")

@@ -15,7 +15,7 @@ from absl import logging
 from jaxtyping import Float32
 
 from avsd_jax.data import avc_inputs
-from avsd_jax.data.pipeline import ClipSpec
+from avsd_jax.data.clip_spec import ClipSpec
 from avsd_jax.data.window import Window
 from avsd_jax.media.reading import SoundWindow, VideoInfo, read_frames
 

@@ -4,22 +4,19 @@ Training, evaluation and prediction share these, so that a trained folder's `con
 """
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from absl import logging
 from flax import linen as nn
-from flax import traverse_util
 from flax.errors import FlaxError
 from ml_collections import ConfigDict
 
 from avsd_jax import models
 from avsd_jax.common.by_name import load_module
 from avsd_jax.config.fields import check_fields
-from avsd_jax.data import target_maps
-from avsd_jax.data.pipeline import ClipSpec
-from avsd_jax.data.store import VideoStore
+from avsd_jax.data.clip_spec import ClipSpec
 from avsd_jax.errors import InputError
 from avsd_jax.models import classifiers
 from avsd_jax.runs.checkpoint import load_for_inference
@@ -30,9 +27,6 @@ _MORE_CLIP_FIELDS = ("sampler_options", "preprocessing_options", "flip", "tags")
 _LOSS_FIELDS = ("loss", "rho", "bce_weight", "cc_weight", "sim_weight", "nss_weight", "tag_weight", "side_tag_weight")
 
 PREDICTION_KEYS = ("saliency", "gate", "avc_logits")
-
-# The program that draws hundreds of parameters runs once: optimising it takes a hundred times longer than running it.
-_FAST_COMPILE = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
 def _plain(options: ConfigDict | Mapping[str, Any]) -> dict[str, Any]:
@@ -111,35 +105,6 @@ def clip_spec(config: ConfigDict) -> ClipSpec:
     )
 
 
-def training_store(config: ConfigDict) -> VideoStore:
-    """The videos to train on.
-
-    `config.target_maps` names a folder of maps (see `avsd_jax.data.target_maps`) that stand for the viewers' density;
-    then nothing that viewers did is read.
-
-    Raises:
-        InputError: the data is not prepared, the maps are not of this split, or there is neither a folder of maps nor
-            anybody who watched.
-    """
-    store = VideoStore.open(config.dataset, config.train_split, config.data_dir)
-    folder = config.get("target_maps", "")
-    if folder:
-        return target_maps.replace_density(store, folder)
-    store.check_watched("set target_maps to a folder of maps that `python -m avsd_jax.scam` made")
-    return store
-
-
-def scoring_store(config: ConfigDict) -> VideoStore:
-    """The videos to score on.
-
-    Raises:
-        InputError: the data is not prepared, or nobody watched it.
-    """
-    store = VideoStore.open(config.dataset, config.test_split, config.data_dir)
-    store.check_watched("train with --mode=train, and score on a set that has them (--mode=eval --config.dataset=...)")
-    return store
-
-
 def batch_shapes(config: ConfigDict, batch_size: int = 1) -> dict[str, jax.ShapeDtypeStruct]:
     """Shapes and types of a batch that the configured model takes."""
     spec = clip_spec(config)
@@ -192,76 +157,17 @@ def make_forward(model: nn.Module) -> Callable[..., dict[str, jax.Array]]:
     return forward
 
 
-def initial_variables(config: ConfigDict, model: nn.Module) -> dict[str, Any]:
-    """Variables before the first step: drawn from `config.seed`, then overlaid with what earlier runs learned.
-
-    `config.init` is a run of the same model, or of a visual-only one that starts the visual flow, as the published
-    recipes do. `config.init_parts` starts single submodules, `{"audionet": FOLDER}`, each from a run of its own or of a
-    model that has a submodule of this name. What a run does not hold keeps its draw.
-
-    Raises:
-        InputError: a given run is not there, has an entry of another shape, or shares nothing with the model.
-    """
-    folders = starting_folders(config)
-    # Read first: a run that is not there is named before anything is compiled.
-    sources = {part: load_for_inference(folder)[1] for part, folder in folders.items()}
-    batch = example_batch(config)
-    rngs = {"params": jax.random.key(config.seed), "dropout": jax.random.key(config.seed)}
-    init = jax.jit(lambda rngs, batch: model.init(rngs, batch, train=False), compiler_options=_FAST_COMPILE)
-    variables = jax.tree.map(np.asarray, dict(init(rngs, batch)))
-    return started_from(variables, sources, folders)
-
-
-def starting_folders(config: ConfigDict) -> dict[str, str]:
-    """The runs that the configured one starts from, by submodule; "" is the whole model."""
-    return {part: folder for part, folder in {"": config.init, **config.init_parts}.items() if folder}
-
-
-def started_from(
-    variables: Mapping[str, Any], sources: Mapping[str, Mapping[str, Any]], folders: Mapping[str, str]
-) -> dict[str, Any]:
-    """Variables overlaid with those of earlier runs; works on shapes as on arrays.
+def load_model(folder: str | Path) -> tuple[nn.Module, dict[str, Any]]:
+    """Loads a trained or converted model: `model.apply(variables, batch, train=False)` predicts.
 
     Args:
-        variables: before the first step.
-        sources: what runs learned, by the submodule that they start.
-        folders: of these runs, for messages.
+        folder: of a training run, or what `python -m avsd_jax.convert` wrote.
+
+    Returns:
+        The network and its variables, `{"params": ..., "batch_stats": ...}`, as NumPy arrays.
 
     Raises:
-        InputError: a run has an entry of another shape, or shares nothing with the model.
+        InputError: the folder holds no model.
     """
-    for part, source in sources.items():
-        place = part
-        if part and part in source["params"]:  # a run of a model that has this part too, and others
-            source = {collection: tree.get(part, {}) for collection, tree in source.items()}
-        elif not part and "visual_model" in variables["params"] and "visual_model" not in source["params"]:
-            place = "visual_model"  # a visual-only run
-        variables = overlay_variables(variables, source, place, folders[part])
-    return dict(variables)
-
-
-def overlay_variables(
-    variables: Mapping[str, Any], source: Mapping[str, Any], part: str, origin: str
-) -> dict[str, Any]:
-    """Replaces entries of `variables` by those of `source`, which is the submodule `part` ("a/b") of it.
-
-    Raises:
-        InputError: an entry has another shape, or no parameter is shared; the message names `origin`.
-    """
-    prefix = tuple(part.split("/")) if part else ()
-    result = {}
-    for collection, tree in variables.items():
-        drawn = traverse_util.flatten_dict(tree)
-        given = traverse_util.flatten_dict(source.get(collection, {}))
-        given = {(*prefix, *path): leaf for path, leaf in given.items() if (*prefix, *path) in drawn}
-        for path, leaf in given.items():
-            if drawn[path].shape != leaf.shape:
-                raise InputError(
-                    f"{origin}: {'/'.join(path)} is {leaf.shape} there and {drawn[path].shape} in this model; give "
-                    "both the same width, clip size and frame size"
-                )
-        if collection == "params" and not given:
-            raise InputError(f"{origin} shares no parameter with {part or 'the model'}: give a run that does")
-        logging.info("%s: %d of %d %s", origin, len(given), len(drawn), collection)
-        result[collection] = traverse_util.unflatten_dict(drawn | given)
-    return result
+    config, variables = load_for_inference(folder)
+    return model_from_config(config), variables

@@ -22,18 +22,19 @@ from jaxtyping import Bool, Float32, UInt8
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from avsd_jax import datasets
 from avsd_jax.common import atomic_files
 from avsd_jax.common.parallel import check_batch_size, make_mesh
 from avsd_jax.common.safe_paths import below
 from avsd_jax.data import pipeline, target_maps
+from avsd_jax.data.catalog import open_store
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 from avsd_jax.experiment.comparison import Row, plan
 from avsd_jax.runs import checkpoint
 from avsd_jax.runs.components import clip_spec, model_from_config
 from avsd_jax.scam import cam, fusion
-from avsd_jax.training import loop
+from avsd_jax.sources.build import build
+from avsd_jax.training import loop, score
 
 # What may differ when a run goes on; the rest decides what its files hold.
 MAY_CHANGE = (
@@ -74,8 +75,8 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
     cam.check_rule(config.scam.rule)  # not only once a classifier is trained
     coarse, fine = ([rows[name] for name in names] for names in (config.scam.coarse, config.scam.fine))
     if config.build_data:
-        datasets.build(config.dataset, config.data_dir, num_workers=os.cpu_count() or 1)
-    store = target_maps.unwatched(VideoStore.open(config.dataset, config.train_split, config.data_dir))
+        build(config.dataset, config.data_dir, num_workers=os.cpu_count() or 1)
+    store = target_maps.unwatched(open_store(config.dataset, config.train_split, config.data_dir))
     _present(store, config.tags)  # fails here, before the long start
     for row in rows.values():
         check_batch_size(row.config.batch_size, make_mesh())
@@ -143,7 +144,7 @@ def _judged(row: Row, store: VideoStore, videos: Sequence[int]) -> Iterator[tupl
         store, clip_spec(config), batch_size=config.eval_batch_size, stride=config.eval_stride, videos=videos
     )
     for batch in batches:
-        class_maps, scores = jax.device_get(forward(placed, loop.for_model(batch)))
+        class_maps, scores = jax.device_get(forward(placed, score.for_model(batch)))
         for i in np.flatnonzero(batch["mask"]):
             yield int(batch["video_index"][i]), class_maps[i], scores[i]
 

@@ -1,10 +1,8 @@
 """Training and evaluation of one model: read top to bottom."""
 
 import contextlib
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -24,33 +22,24 @@ from avsd_jax.data import pipeline
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 from avsd_jax.runs import checkpoint
-from avsd_jax.runs.components import (
-    clip_spec,
-    hears,
-    initial_variables,
-    loss_options,
-    make_forward,
-    model_from_config,
-    scoring_store,
-    training_store,
-)
+from avsd_jax.runs.components import clip_spec, loss_options, model_from_config
+from avsd_jax.runs.initial import initial_variables
 from avsd_jax.runs.optimizer import make_optimizer, make_schedule
 from avsd_jax.runs.run_folder import MAY_CHANGE, check_can_continue, check_processes_agree, check_same_run, locked
-from avsd_jax.scoring import evaluator
+from avsd_jax.runs.stores import training_store
 from avsd_jax.training.metric_writer import LogWindow, MetricWriter, NoWriter
 from avsd_jax.training.preemption import Preempted, Preemption
-from avsd_jax.training.state import TrainState, all_finite, create_state, from_items, make_train_step, to_items
+from avsd_jax.training.score import for_model
+from avsd_jax.training.state import TrainState, all_finite, create_state, from_items, to_items
+from avsd_jax.training.step import make_train_step
 from avsd_jax.training.target_warnings import DensityWatch, warn_of_labels
-
-# What a step or an evaluation reads; the rest of a batch (ids, masks) stays on the host.
-MODEL_KEYS = ("video", "audio", "avc_frames", "avc_audio", "avc_label", "density", "fixations", "tags")
 
 
 class NonFiniteLossError(RuntimeError):
     """The loss or what a step made became NaN or infinite; the message names step, batch and last good checkpoint."""
 
 
-__all__ = ["MAY_CHANGE", "NonFiniteLossError", "Preempted", "check_same_run", "evaluate", "provenance", "train"]
+__all__ = ["MAY_CHANGE", "NonFiniteLossError", "Preempted", "check_same_run", "train"]
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Data
@@ -69,11 +58,6 @@ def training_batches(config: ConfigDict, store: VideoStore, start_step: int) -> 
         process_index=jax.process_index(),
         process_count=jax.process_count(),
     )
-
-
-def for_model(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The entries of a batch that go to the devices."""
-    return {k: batch[k] for k in MODEL_KEYS if k in batch}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -282,49 +266,3 @@ def start_or_resume(config: ConfigDict, workdir: Path, model: nn.Module) -> tupl
 # ---------------------------------------------------------------------------------------------------------------------
 # Evaluation
 # ---------------------------------------------------------------------------------------------------------------------
-
-
-def make_predict_fn(model: nn.Module, variables: Mapping[str, Any]) -> Callable[[Mapping], dict[str, np.ndarray]]:
-    """`predict(batch) -> {"saliency": [B, H, W], "gate": [B], "avc_logits": [B, 2]}`, as far as the model has them."""
-    forward, placed = make_forward(model), jax.device_put(variables)
-    return lambda batch: jax.device_get(forward(placed, for_model(batch)))
-
-
-def evaluate(config: ConfigDict, variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Scores the configured model on the test split, with its audio audit where it hears.
-
-    Args:
-        config: the run's record; `eval_stride`, `audit` and `smooth_sigma` say what is scored.
-        variables: `{"params": ..., "batch_stats": ...}`.
-
-    Returns:
-        `{condition: record}` with the condition `real` and, if `config.audit`, `silent`, `shuffled` and `noise`; see
-        `avsd_jax.scoring.evaluator` for a record.
-
-    Raises:
-        InputError: the data is not prepared, or nobody watched it.
-    """
-    store = scoring_store(config)
-    scorer = evaluator.SaliencyEvaluator(store, smooth_sigma=config.smooth_sigma)
-    predict = make_predict_fn(model_from_config(config), variables)
-    conditions = pipeline.AUDIO_CONDITIONS if config.audit and hears(config) else ("real",)
-
-    def batches(condition: str) -> Iterator[dict[str, np.ndarray]]:
-        return pipeline.eval_batches(
-            store,
-            clip_spec(config),
-            batch_size=config.eval_batch_size,
-            stride=config.eval_stride,
-            audio_condition=condition,
-        )
-
-    return evaluator.audit(scorer, predict, batches, conditions)
-
-
-def provenance() -> dict[str, str]:
-    """Versions of what computed a result, and the commit where the code is a checkout."""
-    names = ("avsd-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-    versions = {name: metadata.version(name) for name in names}
-    git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
-    found = subprocess.run(git, capture_output=True, text=True, check=False)
-    return versions | {"commit": found.stdout.strip() or "unknown", "backend": jax.default_backend()}

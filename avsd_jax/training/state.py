@@ -1,19 +1,13 @@
 """The training state and the pure functions that make and advance it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from flax import linen as nn
 from flax import struct
 from jaxtyping import Array, Bool
-
-from avsd_jax import losses
-from avsd_jax.common.parallel import sum_over_devices
-
-Batch = Mapping[str, Any]
 
 
 @struct.dataclass
@@ -74,90 +68,7 @@ def from_items(items: Mapping[str, Any]) -> TrainState:
     )
 
 
-def cast_floats(tree: Any, dtype: Any) -> Any:
-    """Casts the floating leaves of a tree; integers, keys and booleans stay."""
-    return jax.tree.map(lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree)
-
-
 def all_finite(tree: Any) -> Bool[Array, ""]:
     """Whether no floating leaf of a tree holds a NaN or an infinity."""
     leaves = [jnp.isfinite(x).all() for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
     return jnp.stack(leaves).all() if leaves else jnp.array(True)
-
-
-def share_of_mean(values: jax.Array, weights: jax.Array, axis_name: str | None) -> jax.Array:
-    """What this device's examples add to the weighted mean over the whole batch; 0 where no example counts.
-
-    Shares of the devices add up to the mean however the weights are spread, and so do their gradients.
-    """
-    whole = sum_over_devices(jnp.sum(weights), axis_name)
-    return jnp.sum(values * weights) / jnp.maximum(whole, 1)
-
-
-def make_train_step(
-    model: nn.Module,
-    optimizer: optax.GradientTransformation,
-    loss_options: Mapping[str, Any],
-    *,
-    seed: int,
-    side_weight: Callable[[Any], Any] | None = None,
-    axis_name: str | None = None,
-    compute_dtype: Any = jnp.float32,
-    ema_decay: float = 0.0,
-) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Any]]]:
-    """Builds `step(state, batch) -> (state, metrics)`: one update on the loss of eq. 3.
-
-    `metrics` holds scalars by name, and under `finite` for the gradients and each part of the new state whether all of
-    it is finite: norms cannot say so, which overflow earlier.
-
-    Args:
-        model: takes `(batch, train=True)` and returns the output dictionary.
-        optimizer: the whole chain, clipping included.
-        loss_options: keyword arguments of `losses.terms` and `losses.total`.
-        seed: of the dropout masks, folded with the step.
-        side_weight: step -> weight of the side maps (see `losses.side_schedule`); None where they are not trained.
-        axis_name: the mapped axis under pmap, None under jit.
-        compute_dtype: of the forward and backward pass; parameters, batch statistics and losses stay float32.
-        ema_decay: of the running average of the parameters; 0 keeps none.
-    """
-
-    def loss_fn(params: Any, state: TrainState, batch: Batch) -> tuple[jax.Array, Any]:
-        rng = jax.random.fold_in(jax.random.key(seed), state.step)
-        if axis_name is not None:
-            rng = jax.random.fold_in(rng, jax.lax.axis_index(axis_name))
-        audible = {k: batch[k] for k in ("avc_audio",) if k in batch}
-        variables = {"params": cast_floats(params, compute_dtype), "batch_stats": state.batch_stats}
-        output, updates = model.apply(
-            variables,
-            # Rounding the waveform would bury quiet sounds: the classifier listens in float32.
-            cast_floats({k: v for k, v in batch.items() if k != "avc_audio"}, compute_dtype) | audible,
-            train=True,
-            mutable=["batch_stats"],
-            rngs={"dropout": rng},
-        )
-        output = cast_floats(output, jnp.float32)
-        sides = None if side_weight is None else side_weight(state.step)
-        terms = losses.terms(output, batch, side_weight=sides, **loss_options)
-        shares = {name: share_of_mean(values, weights, axis_name) for name, (values, weights) in terms.items()}
-        loss = losses.total(shares, **loss_options)
-        if "avc_logits" in output:
-            hits = jnp.argmax(output["avc_logits"], -1) == batch["avc_label"]
-            shares["avc_accuracy"] = share_of_mean(hits, batch["avc_label"] >= 0, axis_name)
-        return loss, (shares | {"loss": loss}, updates["batch_stats"])
-
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Any]]:
-        grads, (metrics, batch_stats) = jax.grad(loss_fn, has_aux=True)(state.params, state, batch)
-        grads, metrics = sum_over_devices((grads, metrics), axis_name)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        ema = state.ema_params
-        if ema_decay:
-            ema = optax.incremental_update(params, ema, 1.0 - ema_decay)
-        norms = {"l2_grads": grads, "l2_params": params, "l2_updates": updates}
-        metrics |= {name: optax.tree.norm(tree) for name, tree in norms.items()}
-        parts = {"gradients": grads, "parameters": params, "batch statistics": batch_stats}
-        parts |= {"optimizer state": opt_state, "averaged parameters": ema}
-        metrics["finite"] = {name: all_finite(tree) for name, tree in parts.items()}
-        return TrainState(state.step + 1, params, batch_stats, opt_state, ema), metrics
-
-    return step

@@ -18,9 +18,10 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Num, UInt8
 
-from avsd_jax import datasets
 from avsd_jax.common import atomic_folders
 from avsd_jax.common.atomic_files import make_folder, write_text
+from avsd_jax.data import catalog
+from avsd_jax.data.catalog import open_store
 from avsd_jax.data.dataset_digest import dataset_digest
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError, storage_error
@@ -92,7 +93,7 @@ def write(out: Path, models: Sequence[Model], stores: Mapping[str, VideoStore]) 
 
 
 def of_evaluations(
-    out: Path, evaluations: Sequence[Evaluation], names: Sequence[str], data_dir: str | Path = datasets.DEFAULT_DATA_DIR
+    out: Path, evaluations: Sequence[Evaluation], names: Sequence[str], data_dir: str | Path = catalog.DEFAULT_DATA_DIR
 ) -> Path:
     """As `write`, for evaluations as they were read from their folders: the data and the maps are looked up again.
 
@@ -107,14 +108,14 @@ def of_evaluations(
             changed since.
     """
     dataset = evaluations[0].record["dataset"]
-    built = dataset_digest(str(datasets.open_builder(dataset["name"], data_dir).data_path))
+    built = dataset_digest(str(catalog.open_builder(dataset["name"], data_dir).data_path))
     for each in evaluations:
         if each.record["dataset"].get("digest") != built:
             raise InputError(
                 f"{each.folder} was scored on another build of {dataset['name']} than the one in {data_dir}: give its "
                 "--data_dir, or run python -m avsd_jax.evaluate again"
             )
-    stores = {split: VideoStore.open(dataset["name"], split, data_dir) for split in dataset["splits"]}
+    stores = {split: open_store(dataset["name"], split, data_dir) for split in dataset["splits"]}
     models = [Model(name, each, _find(each, stores)) for name, each in zip(names, evaluations, strict=True)]
     return write(out, models, stores)
 

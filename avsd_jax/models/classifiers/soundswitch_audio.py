@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from avsd_jax.models.classifiers._inputs import Inputs
+from avsd_jax.batch import ClassifierInputs
 from avsd_jax.nn.resnet import ResNet18
 from avsd_jax.nn.s3d import scaled
 from avsd_jax.nn.spectrogram import normalised_log_power
@@ -31,9 +31,9 @@ class Classifier(nn.Module):
     axis_name: str | None = None
 
     @property
-    def inputs(self) -> Inputs:
+    def inputs(self) -> ClassifierInputs:
         """The sound; the one frame that every classifier is given is not looked at, and so is small."""
-        return Inputs(1, None, 8, self.sample_rate, self.audio_seconds)
+        return ClassifierInputs(1, None, 8, self.sample_rate, self.audio_seconds)
 
     @nn.nowrap
     def front_end(self, waveform: Float[Array, "b s"]) -> Float[Array, "b f n"]:

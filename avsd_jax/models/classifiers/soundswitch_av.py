@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from avsd_jax.batch import ClassifierInputs
 from avsd_jax.errors import InputError
-from avsd_jax.models.classifiers._inputs import Inputs
 from avsd_jax.nn.resnet import ResNeXt
 from avsd_jax.nn.s3d import scaled
 from avsd_jax.nn.spectrogram import normalised_log_power
@@ -58,9 +58,9 @@ class Classifier(nn.Module):
     axis_name: str | None = None
 
     @property
-    def inputs(self) -> Inputs:
+    def inputs(self) -> ClassifierInputs:
         """One frame and the sound around it."""
-        return Inputs(1, None, self.frame_size, self.sample_rate, self.audio_seconds)
+        return ClassifierInputs(1, None, self.frame_size, self.sample_rate, self.audio_seconds)
 
     @nn.nowrap
     def front_end(self, waveform: Float[Array, "b s"]) -> Float[Array, "b f n"]:

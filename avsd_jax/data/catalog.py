@@ -1,0 +1,175 @@
+"""Which datasets there are, and the prepared ones: opened by name."""
+
+import importlib
+import json
+import pkgutil
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import tensorflow_datasets as tfds
+from etils import epath
+from google.protobuf.json_format import ParseError
+from tensorflow_datasets.core import DatasetBuilder
+
+from avsd_jax.data import dataset_names, schema
+from avsd_jax.data.store import CACHE_BYTES, VideoStore
+from avsd_jax.errors import InputError
+
+DEFAULT_DATA_DIR = "data"
+# A builder is a plug-in, looked up by its name: the rooms below the builders open what these have built.
+_PACKAGE = "datasets_tfds"
+
+
+def names() -> list[str]:
+    """Names of the datasets that can be built."""
+    return sorted(
+        module.name for module in pkgutil.iter_modules(importlib.import_module(_PACKAGE).__path__) if module.ispkg
+    )
+
+
+def load_builder(name: str, data_dir: str | Path) -> DatasetBuilder:
+    """The builder of a dataset, prepared or not.
+
+    Args:
+        name: `name` or `name/config`; without a config, the builder's first one.
+        data_dir: folder that holds, or will hold, prepared datasets.
+
+    Raises:
+        InputError: no such dataset or config, the message lists those there are; or a damaged description of it in
+            `data_dir`.
+    """
+    dataset, _, config = name.partition("/")
+    cls = _builder_class(dataset)
+    if config and cls.get_builder_config(config) is None:
+        configs = ", ".join(c.name for c in cls.BUILDER_CONFIGS)
+        raise InputError(f"dataset {dataset!r} has no config {config!r}: choose one of {configs or 'none'}")
+    try:
+        return cls(data_dir=epath.Path(data_dir).expanduser(), config=config or None)
+    except (json.JSONDecodeError, ParseError) as error:
+        folder = Path(data_dir) / dataset
+        raise InputError(f"a description in {folder} is damaged ({error}): remove it and build again") from error
+
+
+def _builder_class(dataset: str) -> type[DatasetBuilder]:
+    if dataset not in names():
+        raise InputError(f"unknown dataset {dataset!r}: choose one of {', '.join(names())}")
+    return importlib.import_module(f"{_PACKAGE}.{dataset}.{dataset}_dataset_builder").Builder
+
+
+def is_of_files(dataset: str) -> bool:
+    """Whether a dataset is made of the user's files."""
+    return bool(_builder_class(dataset).MANUAL_DOWNLOAD_INSTRUCTIONS)
+
+
+def open_builder(name: str, data_dir: str | Path) -> DatasetBuilder:
+    """The builder of a dataset that is prepared in `data_dir`.
+
+    Raises:
+        InputError: no such dataset or config; or it is not prepared there, is damaged, or was built with
+            other settings. The message gives the command that mends it.
+    """
+    builder = load_builder(name, data_dir)
+    if not is_prepared(builder):
+        raise InputError(f"dataset {name!r} is not prepared in {str(data_dir)!r}: {_how_to_build(name, data_dir)}")
+    problem = problem_of(builder)
+    if problem:
+        command = _build_command(name, data_dir)
+        raise InputError(f"dataset {name!r} in {str(data_dir)!r} {problem}: run `{command} --overwrite`")
+    return builder
+
+
+def open_builders(wanted: Sequence[str], data_dir: str | Path) -> dict[str, DatasetBuilder]:
+    """The builders of datasets that are prepared in `data_dir`, by name.
+
+    Raises:
+        InputError: as for `open_builder`; of several that are not prepared, one message names them all.
+    """
+    lacking = [name for name in wanted if not is_prepared(load_builder(name, data_dir))]
+    if len(lacking) > 1:
+        mend = _how_to_build(",".join(lacking), data_dir)
+        raise InputError(f"datasets {', '.join(lacking)} are not prepared in {str(data_dir)!r}: {mend}")
+    return {name: open_builder(name, data_dir) for name in wanted}
+
+
+def is_prepared(builder: DatasetBuilder) -> bool:
+    """Whether a dataset is there, whole or damaged."""
+    return (builder.data_path / "dataset_info.json").exists()
+
+
+def problem_of(builder: DatasetBuilder) -> str | None:
+    """What is wrong with a prepared dataset, as the end of a sentence; None if nothing is seen."""
+    info = builder.info
+    missing = [path for split in info.splits.values() for path in split.filepaths if not epath.Path(path).exists()]
+    if missing:
+        return f"lacks the file {missing[0]}"
+    try:
+        metadata = info.metadata
+    except json.JSONDecodeError as error:
+        return f"has a damaged metadata.json ({error})"
+    if "splits" not in metadata:
+        return "lacks the file metadata.json"
+    settings = json.loads(json.dumps(builder.settings))
+    built = metadata["settings"]
+    for key in sorted(settings.keys() | built.keys()):
+        if settings.get(key) != built.get(key):
+            return f"was built with {key}={built.get(key)}, which is now {settings.get(key)}"
+    return None
+
+
+def _needs_files(dataset: str) -> bool:
+    """Whether any of the datasets is made of the user's files."""
+    return any(is_of_files(name.partition("/")[0]) for name in dataset_names.members(dataset))
+
+
+def _build_command(dataset: str, data_dir: str | Path) -> str:
+    options = [f"--dataset={dataset}", f"--data_dir={data_dir}"]
+    if _needs_files(dataset):
+        options.append("--manual_dir=DIR")  # where the user's files are, which only the user knows
+    return shlex.join(["python", "-m", "avsd_jax.datasets", "build", *options])
+
+
+def _how_to_build(dataset: str, data_dir: str | Path) -> str:
+    run = f"run `{_build_command(dataset, data_dir)}`"
+    if _needs_files(dataset):
+        return f"{run}, with DIR your copy of the files; without them, start with --config=configs/avinet.py:demo"
+    return f"{run}, or train with --config.build_data=True"
+
+
+def open_store(
+    dataset: str | Sequence[str], split: str, data_dir: str | Path, cache_bytes: int = CACHE_BYTES
+) -> VideoStore:
+    """Opens a split of a prepared dataset, or of several as one; reads the index, and no record.
+
+    Args:
+        dataset: `name` or `name/config` of a folder of `datasets_tfds`; several, as a sequence or joined by commas;
+            or "six", the six eye-tracking sets.
+        split: name of a split; all of several have to have it.
+        data_dir: folder in which the datasets were built.
+        cache_bytes: memory for parsed chunks, and as much again for what is derived from them.
+
+    Raises:
+        InputError: there is no such dataset or split, or it is not prepared in `data_dir`; of several, the message
+            lists all that are not.
+    """
+    names = dataset_names.members(dataset)
+    stores = []
+    for name, builder in open_builders(names, data_dir).items():
+        splits = builder.info.metadata["splits"]
+        if split not in splits:
+            raise InputError(f"dataset {name!r} has no split {split!r}: choose one of {', '.join(sorted(splits))}")
+        videos = [schema.VideoIndex.from_json(entry) for entry in splits[split]]
+        # As an instruction, because TFDS takes the string "all" for the sum of all splits.
+        source = builder.as_data_source(split=tfds.core.ReadInstruction(split))
+        chunk_frames = builder.info.metadata["chunk_frames"]
+        stores.append(VideoStore(f"{name} {split}", source, videos, chunk_frames, cache_bytes))
+    if len(stores) == 1:
+        return stores[0]
+    title = dataset if isinstance(dataset, str) else ",".join(names)
+    return VideoStore.join(f"{title} {split}", dict(zip(_titles(names), stores, strict=True)), cache_bytes)
+
+
+def _titles(names: Sequence[str]) -> list[str]:
+    """What begins the ids of several datasets' videos: the names without configs, as long as that tells them apart."""
+    short = [name.partition("/")[0] for name in names]
+    return short if len(set(short)) == len(names) else list(names)

@@ -1,0 +1,226 @@
+"""Scores folders of maps against the ground truth of a dataset or a folder."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from avsd_jax.common.atomic_files import make_folder
+from avsd_jax.data import catalog
+from avsd_jax.errors import InputError
+from avsd_jax.evaluation import (
+    bounds,
+    earlier_scores,
+    evaluation_inputs,
+    evaluation_rows,
+    map_checks,
+    score_files,
+    scoring_jobs,
+    undefined_scores,
+)
+from avsd_jax.evaluation.evaluation_inputs import Split
+from avsd_jax.evaluation.scoring_jobs import Job, code, digest
+from avsd_jax.map_files import colour
+from avsd_jax.scoring import extra_metrics, protocols
+from avsd_jax.scoring.protocols import Protocol
+from avsd_jax.scoring.summary import Frames, summarise
+
+PRECISIONS = ("float64", "float32")
+
+
+def evaluate(
+    predictions: Sequence[str | Path],
+    dataset: str | None,
+    splits: Sequence[str] = ("test",),
+    *,
+    ground_truth: str | Path | None = None,
+    ground_truth_first_frame: int | None = None,
+    data_dir: str | Path = catalog.DEFAULT_DATA_DIR,
+    protocol: Protocol | str = protocols.NATIVE,
+    out: str | Path,
+    workers: int = 1,
+    precision: str = "float64",
+    first_frame: int | None = None,
+    metrics: str | Sequence[str] | None = None,
+    pool: str | None = None,
+    colour_maps: str = colour.REFUSE,
+    other_forms: bool = False,
+    undefined: str | None = None,
+    with_bounds: bool = False,
+    pages: bool = False,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Scores folders of predictions and writes the result.
+
+    Args:
+        predictions: a folder per split, or one for all.
+        dataset: `name` or `name/config`, in any case, prepared in `data_dir`; None with `ground_truth`.
+        splits: names of splits. Their videos are pooled, or their means averaged, as the protocol says.
+        ground_truth: a folder of ground truth in the place of a dataset, see `ground_truth_folder`.
+        ground_truth_first_frame: 0 or 1, what that folder's numbers of frames count from; None: read off them.
+        data_dir: folder of prepared datasets.
+        protocol: how to score, or the name of one of `protocols.PROTOCOLS`.
+        out: folder to write to; made if missing. Finished videos in it are not scored again, unless something that
+            decides their scores has changed. Scores of something else in it are refused, not overwritten.
+        workers: processes; 1 scores in this one.
+        precision: "float64" or "float32".
+        first_frame: 0 or 1, what the numbers of maps count from; None: read off them.
+        colour_maps: "refuse", "luminance" or "colormap:NAME", what is done to maps in colour.
+        other_forms: read `.npy`, `.mat`, videos and `.tif` as well.
+        undefined: "omit", "worst" or "error", what becomes of frames without a score because of their map; None: the
+            protocol's own rule.
+        metrics: other metrics than the protocol's, see `extra_metrics.with_metrics`.
+        pool: other negatives of the s-AUC than the protocol's, see `Protocol.pool`.
+        with_bounds: score chance, the centre and one human on the same frames.
+        pages: also write a page per video, see `video_pages`.
+        progress: show a bar on stderr.
+
+    Returns:
+        What `scores.json` holds: `dataset` (with the build's digest and options), `ground_truth` (digests by video of
+        what the predictions were scored against), `predictions` (folder, split, layout, encoding, ...), `protocol`,
+        `precision`, `join`, `coverage` (frames scored, missing, unscored, beyond), `missing` (videos, frames by video),
+        `undefined` (frames by metric that have no score because of their map), `maps` (how they were read, remarks),
+        what `evaluators.summary.summarise` says, `versions` and `seconds`; and if asked `bounds`, see `bounds.summary`.
+
+    Raises:
+        InputError: data or predictions are missing, damaged or not to be told apart; nobody watched the videos; an
+            argument is none of its choices; or `out` cannot be written to.
+    """
+    started = time.monotonic()
+    given = evaluation_inputs.sources(dataset, splits, data_dir, ground_truth, ground_truth_first_frame)
+    dataset, splits, out = given[0].dataset, [source.split for source in given], Path(out)
+    protocol = protocols.get(protocol) if isinstance(protocol, str) else protocol
+    protocol = extra_metrics.with_pool(extra_metrics.with_metrics(protocol, metrics), pool)
+    protocol = undefined_scores.with_rule(protocol, undefined)
+    if precision not in PRECISIONS:
+        raise InputError(f"unknown precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
+    if workers < 1:
+        raise InputError(f"workers={workers}: give 1 or more")
+    earlier_scores.check_same(out, dataset, splits, predictions, protocol.name, ground_truth)
+    earlier_scores.set_aside(out)
+    reading = {"first_frame": first_frame, "colour_maps": colour_maps, "other_forms": other_forms}
+    parts = evaluation_inputs.open_splits(predictions, given, reading)
+    source, files, told = evaluation_inputs.dataset_record(parts)
+    stamp = digest([source, files])
+    jobs = {
+        (part.name, video): job
+        for part in parts
+        for video, job in _jobs(part, stamp, protocol, precision, out, with_bounds)
+    }
+    make_folder(out)  # fails here, before the long work
+    done = scoring_jobs.run(list(jobs.values()), workers, progress)
+    results = {key: done[job.target] for key, job in jobs.items()}
+    several = len(parts) > 1
+    seen = {f"{split}/{video}" if several else video: result for (split, video), result in results.items()}
+    maps = {video: result["maps"] for video, result in seen.items()}
+    map_checks.check_upright(maps)
+    lacking = undefined_scores.count(seen, protocol)
+    rows = [row for part in parts for row in evaluation_rows.rows(part, results, protocol)]
+    record = {
+        "dataset": source,
+        "ground_truth": evaluation_rows.ground_truth(results, several=len(parts) > 1),
+        "predictions": [_part_record(part, protocol) for part in parts],
+        **_summary(rows, dataset, list(splits), protocol),
+        "precision": precision,
+        "coverage": evaluation_rows.coverage(rows, results),
+        "missing": evaluation_rows.missing(rows, several),
+        "undefined": lacking,
+        "maps": {
+            "colour_maps": colour_maps,
+            "other_forms": "read" if other_forms else "refuse",
+            "remarks": told + [remark for part in parts for remark in part.found.remarks] + map_checks.remarks(maps),
+        },
+        "versions": {name: metadata.version(name) for name in ("avsd-jax", "jax", "numpy")},
+        "seconds": round(time.monotonic() - started, 3),
+    }
+    if with_bounds:
+        record["bounds"] = bounds.summary(
+            rows, results, protocol.metrics, lambda own: _summary(own, dataset, list(splits), protocol)
+        )
+    score_files.write(out, record, rows)
+    if pages:
+        from avsd_jax.evaluation.pages import video_pages  # draws, which scoring does not
+
+        name = "+".join(dict.fromkeys(Path(folder).absolute().name for folder in predictions))
+        model = video_pages.Model(name, score_files.load(out), {part.name: part.found for part in parts})
+        video_pages.write(out, [model], {part.name: part.store for part in parts})
+    earlier_scores.forget(out)
+    return record
+
+
+def _jobs(
+    part: Split, stamp: str, protocol: Protocol, precision: str, out: Path, with_bounds: bool
+) -> Iterator[tuple[str, Job]]:
+    """A job per video that has predictions."""
+    for number, video in enumerate(part.store.videos):
+        if video.id not in part.found.videos:
+            continue
+        maps = part.found.videos[video.id]
+        # The protocol's fields that decide averages only are in it too: cheaper to score again than to reason.
+        deciding = [
+            code(),
+            stamp,
+            part.name,
+            video.to_json(),
+            protocol.as_record(),
+            precision,
+            maps.fingerprint(),
+            with_bounds,
+        ]
+        target = out / "videos" / quote(part.name, safe="") / f"{quote(video.id, safe=' ')}.json"
+        yield (
+            video.id,
+            Job(
+                part.source,
+                stamp,
+                number,
+                maps,
+                protocol,
+                precision,
+                target,
+                digest(deciding),
+                video.num_frames,
+                with_bounds,
+            ),
+        )
+
+
+def _part_record(part: Split, protocol: Protocol) -> dict[str, Any]:
+    found = part.found
+    return {
+        "folder": str(found.root),
+        "split": part.name,
+        "layout": found.layout,
+        "encoding": protocol.encoding() if found.holds_arrays else "pictures as they are",
+        "first_frame": found.first_frame,
+        "unused": list(found.unused),
+    }
+
+
+def _summary(
+    rows: Sequence[Mapping[str, Any]], dataset: str, splits: Sequence[str], protocol: Protocol
+) -> dict[str, Any]:
+    wanted = "missing" if protocol.missing == "zero" else "scored"
+    counted = [row for row in rows if row["status"] == "scored" or row["status"] == wanted]
+    if not any(row["status"] == "scored" for row in counted):
+        raise InputError("no frame to score: the predictions hold none of the frames that the protocol scores")
+    videos = sorted({row["video"] for row in rows})
+    number = {video: i for i, video in enumerate(videos)}
+    frames = Frames(
+        part=np.array([splits.index(row["split"]) for row in counted], int),
+        video=np.array([number[row["video"]] for row in counted], int),
+        frame=np.array([row["frame"] for row in counted], int),
+        label=np.array([row["label"] for row in counted], int),
+        scores={m: np.array([row[m] for row in counted], float) for m in protocol.metrics},  # None becomes NaN
+    )
+    by_split = protocol.joins_by_mean(dataset)
+    join = "mean of the splits' means" if by_split else "videos of all splits pooled"
+    return {
+        "protocol": protocol.as_record(),
+        "join": join if len(splits) > 1 else "one split",
+        **summarise(frames, videos, protocol, splits=splits, by_split=by_split),
+    }

@@ -1,0 +1,284 @@
+"""A model that is loaded once and predicts any number of videos."""
+
+import contextlib
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from avsd_jax.errors import InputError, storage_error
+from avsd_jax.media import overlay
+from avsd_jax.media.reading import VideoInfo, read_frames
+from avsd_jax.media.survey import survey
+from avsd_jax.media.writing import VideoWriter
+from avsd_jax.prediction import timeline
+from avsd_jax.prediction.clip_stream import Clip, ClipStream
+from avsd_jax.prediction.map_writers import MAP_WRITERS, Staging, check_folder, overlay_name
+from avsd_jax.runs.checkpoint import load_for_inference
+from avsd_jax.runs.components import clip_spec, make_forward, model_from_config
+
+# The classifier's hard decision: argmax of two logits.
+THRESHOLD = 0.5
+
+
+_GATED = ("classifier", "labels")
+
+
+class Prediction(NamedTuple):
+    """What the model says of a frame.
+
+    Attributes:
+        index: the frame.
+        saliency: [H, W] in [0, 1] at the model's size.
+        probability: that sound and picture are consistent; None where no classifier judged.
+        opened: whether the fused flow was used.
+        predicted: False where it stands between two predictions.
+    """
+
+    index: int
+    saliency: np.ndarray
+    probability: float | None
+    opened: bool
+    predicted: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What a run wrote: the files, the number of frames, and remarks on the input in words."""
+
+    files: tuple[Path, ...]
+    num_frames: int
+    notes: tuple[str, ...]
+
+
+class Predictor:
+    """A model that is loaded once and run on any number of videos.
+
+    Args:
+        checkpoint: folder of a training run or of a converted model.
+        batch_size: clips that go through the model together.
+
+    Raises:
+        InputError: the folder holds no model; and, when it is run, none that predicts maps.
+    """
+
+    def __init__(self, checkpoint: str | Path, batch_size: int = 4):
+        self.config, variables = load_for_inference(checkpoint)
+        self._checkpoint = Path(checkpoint)
+        self._batch_size = batch_size
+        self.spec = clip_spec(self.config)
+        model = model_from_config(self.config)
+        self._gate = getattr(model, "gate", "never")
+        self._variables = jax.device_put(variables)
+        self._forward = make_forward(model)
+        # A gate that has nothing to hear is off.
+        mute = model.clone(gate="never") if self._gate in _GATED else model
+        self._forward_without_sound = self._forward if mute is model else make_forward(mute)
+
+    def predictions(self, info: VideoInfo, clips: Iterable[Clip]) -> Iterator[Prediction]:
+        """Predicts the frames of a stream of clips, in order.
+
+        Raises:
+            InputError: the model predicts no map, or gives values that are not finite.
+        """
+        forward = self._forward if info.sound else self._forward_without_sound
+        clips = iter(clips)
+        waiting = None
+        while batch := list(itertools.islice(clips, self._batch_size)):
+            rows = batch + batch[-1:] * (self._batch_size - len(batch))
+            inputs = {key: np.stack([clip.inputs[key] for clip in rows]) for key in rows[0].inputs}
+            running = [clip.index for clip in batch], forward(self._variables, inputs)
+            # The devices are at work on this batch while the host reads the one before and decodes the next.
+            if waiting is not None:
+                yield from self._unpack(*waiting)
+            waiting = running
+        if waiting is not None:
+            yield from self._unpack(*waiting)
+
+    def _unpack(self, indices: list[int], outputs: dict[str, jax.Array]) -> Iterator[Prediction]:
+        host = {key: np.asarray(value) for key, value in outputs.items()}
+        for row, index in enumerate(indices):
+            saliency = host["saliency"][row].astype(np.float32)
+            if not np.isfinite(saliency).all():
+                raise InputError(f"{self._checkpoint} gives values that are not finite (frame {index}): train it again")
+            probability = None
+            if "avc_logits" in host:
+                no, yes = host["avc_logits"][row].astype(np.float64)
+                probability = float(np.exp(-np.logaddexp(0.0, no - yes)))
+            yield Prediction(index, saliency, probability, bool(host["gate"][row]) if "gate" in host else False)
+
+    def run(
+        self,
+        video: str | Path,
+        out: str | Path,
+        *,
+        maps: str = "png",
+        stride: int = 1,
+        progress: bool = True,
+    ) -> Result:
+        """Predicts a video and writes overlay, maps and timeline; see the module for what they hold.
+
+        Memory does not grow with the video's length. On an error nothing is left behind in `out`.
+
+        Args:
+            video: any file that FFmpeg reads, of any size, rate and length, with sound or without.
+            out: folder to write to; made if missing.
+            maps: "png", "npz", "stavis" or "none".
+            stride: distance between the frames predicted.
+            progress: show a progress bar on stderr.
+
+        Raises:
+            InputError: the video cannot be read, `out` cannot be written to or holds another video's prediction, or
+                an option is unknown.
+            StorageError: the disk is full or read-only.
+        """
+        if maps not in MAP_WRITERS:
+            raise InputError(f"unknown kind of maps {maps!r}: choose one of {', '.join(MAP_WRITERS)}")
+        if stride < 1:
+            raise InputError(f"stride={stride}: give a whole number from 1 on")
+        check_folder(Path(out), Path(video).name)
+        info, remarks = survey(video)
+        clips = ClipStream(info, self.spec, stride)
+        for remark in remarks:
+            clips.note(remark)
+        self._remark(info, clips, stride)
+        try:
+            with Staging(Path(out)) as staging:
+                count = self._write(info, clips, staging.folder, maps, stride, progress)
+                files = staging.publish()
+        except Exception as error:
+            full = storage_error(error, out)
+            if full is None:
+                raise
+            raise full from error
+        return Result(files, count, tuple(clips.notes))
+
+    def _remark(self, info: VideoInfo, clips: ClipStream, stride: int) -> None:
+        """Says what of the input or the options makes the result differ from what one may expect."""
+        if info.sound is None and self._gate in _GATED:
+            clips.note("no sound track: the gate is off and vision alone predicts")
+        elif info.sound is None and self._gate == "always":
+            clips.note("no sound track: the model, which has no gate, hears silence")
+        elif self._gate == "labels":
+            clips.note("the model's gate follows labels, which a video file does not have: vision alone predicts")
+        if stride > 1:
+            clips.note(f"one frame in {stride} is predicted; the maps between are interpolated")
+
+    def _write(self, info: VideoInfo, clips: ClipStream, folder: Path, maps: str, stride: int, progress: bool) -> int:
+        """Writes all files into `folder`; returns the number of frames."""
+        prepare = self.spec.preparation
+        curve = timeline.Curve()
+        map_writer = MAP_WRITERS[maps](folder / "maps")
+        film_path = folder / overlay_name(folder, info.path.stem)
+        record_path = folder / "timeline.json"
+        count = 0
+        with (
+            contextlib.closing(timeline.TimelineWriter(record_path, self._header(info, stride))) as record,
+            VideoWriter(film_path, info, info.width, info.height) as film,
+            tqdm(total=info.num_frames, unit="frame", disable=not progress, dynamic_ncols=True) as bar,
+        ):
+            bar.set_description("compiling the model")
+            everywhere = at_every_frame(self.predictions(info, clips), stride)
+            for frame, prediction in zip(read_frames(info.path), everywhere, strict=False):
+                if count == 0:  # the clock of the remaining time starts when the model does
+                    bar.set_description(None)
+                    bar.reset()
+                grey = prepare.to_picture(prepare.smooth(prediction.saliency, frame.image.shape[:2]))
+                map_writer.write(frame.index, frame.time, prediction.saliency, grey)
+                picture = overlay.heat(frame.image, grey)
+                film.write(overlay.gate_label(picture, *self._label(info, prediction)), frame.time)
+                record.write(_row(frame.time, prediction))
+                if prediction.probability is not None:
+                    curve.append(frame.time, prediction.probability, prediction.opened)
+                count += 1
+                bar.update()
+            bar.total = count
+            bar.refresh()
+            map_writer.close()
+            if count < self.spec.clip_size:
+                clips.note(f"{count} frames are fewer than a clip of {self.spec.clip_size}: the first is repeated")
+            if count < 0.9 * (info.num_frames or 0):
+                clips.note(
+                    f"{info.num_frames - count} of {info.num_frames} pictures cannot be decoded: they are left out"
+                )
+            record.finish({"num_frames": count, "notes": clips.notes})
+        timeline.draw(
+            folder / "timeline.png",
+            curve,
+            f"Audio-visual consistency: {info.path.name}",
+            self._caption(info),
+            frame.time + 1 / info.fps,
+        )
+        return count
+
+    def _header(self, info: VideoInfo, stride: int) -> dict[str, Any]:
+        return {
+            "video": info.path.name,
+            "checkpoint": str(self._checkpoint),
+            "model": self.config.model_name,
+            "gate": self._gate,
+            "clip_size": self.spec.clip_size,
+            "fps": info.fps,
+            "width": info.width,
+            "height": info.height,
+            "sound": info.sound is not None,
+            "stride": stride,
+            "threshold": THRESHOLD,
+        }
+
+    def _label(self, info: VideoInfo, prediction: Prediction) -> tuple[str, bool, float | None]:
+        """What the corner of a frame says."""
+        used = "sound used" if prediction.opened else "sound ignored"
+        if prediction.probability is not None:
+            return f"AVC {prediction.probability:.2f}  {used}", prediction.opened, prediction.probability
+        if info.sound is None and self._gate != "never":
+            return "no sound track", False, None
+        return ("vision only" if self._gate == "never" else used), prediction.opened, None
+
+    def _caption(self, info: VideoInfo) -> str:
+        """The line under the curve's title."""
+        if info.sound is None:
+            return "The file has no sound track: nothing to judge."
+        if self._gate != "classifier":
+            return "This model has no classifier of audio-visual consistency."
+        return (
+            f"Probability that the sound belongs to what is looked at, by {self.config.model.classifier}. "
+            f"Green: above {THRESHOLD}, the sound is used."
+        )
+
+
+def at_every_frame(predictions: Iterator[Prediction], stride: int) -> Iterator[Prediction]:
+    """A prediction for every frame from one for every `stride`-th, without end.
+
+    The map goes linearly from one prediction to the next; probability and gate are the earlier one's. After
+    the last prediction everything stays.
+    """
+    current = next(predictions)
+    following = next(predictions, None)
+    for index in itertools.count():
+        if following is not None and index == following.index:
+            current, following = following, next(predictions, None)
+        if index == current.index:
+            yield current
+            continue
+        share = 0.0 if following is None else (index - current.index) / stride
+        target = current if following is None else following
+        saliency = np.float32(1 - share) * current.saliency + np.float32(share) * target.saliency
+        yield Prediction(index, saliency, current.probability, current.opened, predicted=False)
+
+
+def _row(time: float, prediction: Prediction) -> dict[str, Any]:
+    """A frame's row of the record."""
+    probability = prediction.probability
+    return {
+        "frame": prediction.index,
+        "time": round(time, 6),
+        "avc_probability": None if probability is None else round(probability, 6),
+        "gate": int(prediction.opened),
+        "predicted": prediction.predicted,
+    }

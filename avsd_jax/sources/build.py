@@ -1,0 +1,148 @@
+"""Builds one dataset: in a folder of its own, one process at a time."""
+
+import contextlib
+import fcntl
+import io
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+from etils import epath
+
+from avsd_jax.common import atomic_files, atomic_folders, safe_paths
+from avsd_jax.common.worker_processes import one_thread_each
+from avsd_jax.data.catalog import (
+    is_prepared,
+    load_builder,
+    open_builder,
+)
+from avsd_jax.errors import InputError, storage_error
+from avsd_jax.sources.check import Report
+
+_INCOMPLETE = "incomplete."  # how TFDS names the folder of a build in progress
+
+
+ASIDE = "replaced"  # where a build is for a moment that another one replaces
+
+
+def build(
+    name: str,
+    data_dir: str | Path,
+    *,
+    manual_dir: str | Path | None = None,
+    skip_missing: bool = False,
+    overwrite: bool = False,
+    num_workers: int = 1,
+    beam_options: Sequence[str] | None = None,
+    report: Report | None = None,
+) -> bool:
+    """Builds a dataset, unless it is there already.
+
+    The files grow in a folder beside the final one, which is renamed at the end: a build that fails or is killed
+    leaves nothing that looks complete, and what was there before as it was; the next one clears the rest away. One
+    process builds at a time; others wait for it. While it runs, the progress over videos is shown in place of TFDS's
+    own bars.
+
+    Args:
+        name: `name` or `name/config`.
+        data_dir: folder for prepared datasets, on this machine's file system.
+        manual_dir: root of the user's source files, for the datasets that are made of such.
+        skip_missing: leave out a video that lacks a file, instead of stopping; it is listed in the metadata.
+        overwrite: build again what is there; the old files stay until the new ones are complete.
+        num_workers: processes that make videos.
+        beam_options: flags for Apache Beam, which makes the videos then, such as ["--runner=FlinkRunner"].
+        report: what a check of `manual_dir` has just found; None to look now.
+
+    Returns:
+        False if the dataset was there already.
+
+    Raises:
+        InputError: no such dataset or config; the source files are wrong, and the message says all that was found;
+            or what is there is damaged or was built with other settings (`overwrite` mends it).
+        StorageError: the disk is full or read-only.
+    """
+    check_folder_names(data_dir, manual_dir)
+    builder = load_builder(name, data_dir)
+    target = Path(builder.data_path)
+    folder = target.parent
+    with _lock(folder):
+        atomic_folders.restore(target, folder / ASIDE)
+        if is_prepared(builder) and not overwrite:
+            open_builder(name, data_dir)  # another process may have built it while this one waited
+            return False
+        for stale in folder.glob(f"{_INCOMPLETE}*"):
+            shutil.rmtree(stale)
+        tfds.disable_progress_bar()
+        config = tfds.download.DownloadConfig()
+        config.manual_dir = manual_dir and epath.Path(manual_dir).expanduser()
+        config.beam_options = _pipeline_options(beam_options)
+        with _place(name, data_dir, target) as place:
+            fresh = load_builder(name, place)
+            fresh.num_workers, fresh.skip_missing, fresh.report = num_workers, skip_missing, report
+            # TFDS announces downloads, of which there are none.
+            with contextlib.redirect_stdout(io.StringIO()), one_thread_each():
+                fresh.download_and_prepare(download_config=config)
+    return True
+
+
+@contextlib.contextmanager
+def _place(name: str, data_dir: str | Path, target: Path) -> Iterator[str | Path]:
+    """The data folder to build in: where something is already, another one, from which the new build takes its place.
+
+    TFDS removes what is there before it reads anything.
+    """
+    if not target.exists():
+        yield data_dir
+        return
+    place = target.parent / f"{_INCOMPLETE}new"
+    try:
+        yield place
+        atomic_folders.exchange(Path(load_builder(name, place).data_path), target, target.parent / ASIDE)
+    except OSError as error:
+        full = storage_error(error, target.parent)
+        if full is None:
+            raise
+        raise full from error
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def check_folder_names(*folders: str | Path | None) -> None:
+    """Refuses folders whose names cannot be printed, nor read by FFmpeg."""
+    for folder in folders:
+        if folder is not None and not safe_paths.is_text(str(folder)):
+            raise InputError(f"the folder {str(folder)!r} has a name that is not UTF-8: rename it")
+
+
+def _pipeline_options(flags: Sequence[str] | None) -> Any:
+    """What TFDS hands to Beam; None where it is not asked for."""
+    if flags is None:
+        return None
+    try:
+        from apache_beam.options.pipeline_options import PipelineOptions
+    except ImportError as error:
+        raise InputError('Beam is not installed: run `pip install "avsd-jax[beam]"`') from error
+    return PipelineOptions(list(flags))
+
+
+@contextlib.contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    """Holds the folder's build lock, which the system lets go when its process dies."""
+    atomic_files.make_folder(folder)
+    lock = folder / ".build_lock"
+    try:
+        lock.touch()
+    except OSError as error:
+        raise storage_error(error, folder) or InputError(
+            f"{folder} cannot be written to ({error.strerror}): give another folder"
+        ) from error
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for another process that builds in {folder}", file=sys.stderr)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,176 @@
+"""A published PyTorch checkpoint made a model folder."""
+
+import dataclasses
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from avsd_jax.common import file_kinds, staging
+from avsd_jax.common.by_name import available, load_module
+from avsd_jax.errors import InputError
+from avsd_jax.runs.checkpoint import save_variables
+from avsd_jax.torch_weights import safetensors_files, torch_files
+from avsd_jax.torch_weights.prefixes import Part, entries, find_part
+from avsd_jax.torch_weights.variables import options, part_options, part_variables
+
+# How the clips of a family's published models were prepared, for prediction.
+_FEEDING = {
+    "vinet": {"frame_size": [224, 384], "sampler": "vinet", "preprocessing": "vinet"},
+    "stavis": {"frame_size": [112, 112], "sampler": "stavis", "preprocessing": "stavis"},
+    "stanet": {"frame_size": [356, 356], "sampler": "centred", "preprocessing": "stanet"},
+}
+
+
+# Keys under which `read_state_dict`, which knows no network, looks for the weights.
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "ema", "module")
+
+
+# Fields of a model that are not the network's but of where it runs.
+_NOT_RECORDED = ("parent", "name", "lowering", "axis_name")
+
+
+class _Stored:
+    """An array that is made only when it is asked for; its shape is known before."""
+
+    def __init__(self, key: str, tensor: Any):
+        self._key, self._tensor = key, tensor
+        self.shape, self.dtype = tuple(tensor.shape), tensor.dtype
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        array = torch_files.as_array(self._key, self._tensor)
+        return array if dtype is None else array.astype(dtype)
+
+
+def read_content(path: str | Path) -> Any:
+    """Reads a checkpoint file, executing nothing that is in it.
+
+    Args:
+        path: what `torch.save` wrote, of PyTorch 1.5 and older too, or a safetensors file.
+
+    Returns:
+        The content: nested dictionaries, tensors and plain values.
+
+    Raises:
+        InputError: PyTorch is not installed where it is needed, the file is something else, damaged, or holds
+            objects that only their own code can read.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            raise InputError(f"{path} {file_kinds.folder(path)}")
+        if not path.is_file():
+            raise InputError(f"no checkpoint {path}: give the path of a .pt file")
+        if safetensors_files.is_safetensors(path):
+            return safetensors_files.read(path)
+        foreign = file_kinds.foreign(path)
+        if foreign:
+            raise InputError(f"{path} {foreign}")
+        return torch_files.read(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error}): give another file") from error
+
+
+def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
+    """Reads the tensors of a checkpoint, executing nothing that is in it.
+
+    Args:
+        path: a file as `read_content` takes it, that holds a state dict, bare or under a key such as "state_dict".
+
+    Returns:
+        `{key: array}`; floating-point tensors as float32, unless they are float64.
+
+    Raises:
+        InputError: the file cannot be read (`read_content`), or it holds no state dict.
+    """
+    items = unwrap(read_content(path), path).items()
+    tensors = {k: v for k, v in items if isinstance(k, str) and hasattr(v, "shape") and hasattr(v, "dtype")}
+    return {key: torch_files.as_array(key, tensor) for key, tensor in tensors.items()}
+
+
+def unwrap(content: Any, path: str | Path = "the checkpoint") -> Mapping[str, Any]:
+    """The state dict in what a checkpoint file holds.
+
+    Raises:
+        InputError: there is none.
+    """
+    for wrapper in _WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+    if isinstance(content, Mapping) and any(hasattr(v, "shape") for v in content.values()):
+        return content
+    raise _no_state_dict(path)
+
+
+def _no_state_dict(path: str | Path) -> InputError:
+    return InputError(f"{path} holds no state dict, neither bare nor under a key: save the model's state_dict()")
+
+
+def read_part(name: str, path: str | Path, weights: str | None = None) -> Part:
+    """Reads a network's weights from a checkpoint file, wherever they are in it.
+
+    Args:
+        name: one of `avsd_jax.torch_weights.layouts.NAMES`.
+        path: a file as `read_content` takes it.
+        weights: which of several copies, as `torch_prefixes.find_part` takes it.
+
+    Returns:
+        The arrays under the layout's keys.
+
+    Raises:
+        InputError: the file cannot be read, holds no arrays, or it is not clear which are meant.
+    """
+    found = [dataclasses.replace(entry, array=_Stored(entry.key, entry.array)) for entry in entries(read_content(path))]
+    if not found:
+        raise _no_state_dict(path)
+    return find_part(name, found, weights)
+
+
+def model_options(name: str, state: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Every option of the model that fits a checkpoint, those left at their defaults included."""
+    return _with_defaults(name, options(name, state))
+
+
+def _with_defaults(name: str, found: dict[str, Any]) -> dict[str, Any]:
+    if name not in available("avsd_jax.models"):
+        return found
+    fields = dataclasses.fields(load_module("avsd_jax.models", name, "model").Model)
+    defaults = {f.name: f.default for f in fields if f.name not in _NOT_RECORDED}
+    return {k: dict(v) if isinstance(v, Mapping) else v for k, v in (defaults | found).items()}
+
+
+def record(name: str, model: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """What `config.json` says of a converted model: enough to build it and to feed it as it was trained."""
+    feeding = _FEEDING.get(name.split("_")[0], _FEEDING["vinet"])
+    built = {"model_name": name, "model": dict(model), "source": source}
+    return built | feeding | {"frame_step": 1, "samples_per_video": 1}
+
+
+def convert(name: str, checkpoint: str | Path, out: str | Path, weights: str | None = None) -> Path:
+    """Converts a checkpoint file to a model folder.
+
+    Args:
+        name: one of `avsd_jax.torch_weights.layouts.NAMES`.
+        checkpoint: file of PyTorch or safetensors.
+        out: new or empty folder; it appears whole or not at all.
+        weights: path within the file to the weights ("ema", "state_dict.student"), where it holds several; "."
+            for those that have none.
+
+    Returns:
+        `out`.
+
+    Raises:
+        InputError: the file cannot be read, is not of this network, or the folder cannot be made.
+        StorageError: the disk is full or read-only.
+    """
+    staging.check_target(out)
+    part = read_part(name, checkpoint, weights)
+    if part.left_out:
+        shown = ", ".join(part.left_out[:3]) + (", ..." if len(part.left_out) > 3 else "")
+        print(f"note: {len(part.left_out)} arrays beside {part.prefix!r} are left out ({shown})", file=sys.stderr)
+    variables = part_variables(name, part.arrays)
+    model = _with_defaults(name, part_options(name, part.arrays))
+    save_variables(out, record(name, model, Path(checkpoint).name), variables)
+    return Path(out)

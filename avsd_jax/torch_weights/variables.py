@@ -1,0 +1,147 @@
+"""Weights published for PyTorch, as Flax variables.
+
+A checkpoint is a flat {key: array} in the layout of the official code. What it must hold is read from our own
+model: each variable has one key, by `checkpoint_key` and the layout's renaming rules
+(`avsd_jax.torch_weights.layouts`), and one shape, by `_stored_shape`.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+
+from avsd_jax.errors import InputError
+from avsd_jax.torch_weights.layout import Path
+from avsd_jax.torch_weights.layouts import Layout, checkpoint_key, find
+from avsd_jax.torch_weights.prefixes import entries, find_part
+
+
+def to_variables(name: str, state_dict: Mapping[str, Any]) -> dict[str, Any]:
+    """Converts a checkpoint in the official layout.
+
+    Args:
+        name: what the checkpoint is of: a model of `avsd_jax.models` or a classifier of
+            `avsd_jax.models.classifiers` that has published weights. Variants (ViNet's clip lengths and
+            numbers of skips, AViNet's fusions) are recognised; `options` tells them.
+        state_dict: {key: array}; keys may have any prefix ("module.", "_orig_mod.", "model.", ...),
+            "num_batches_tracked" entries may be absent.
+
+    Returns:
+        {"params": ..., "batch_stats": ...}, float32, for `models.create(name, **options(name, state_dict))`.
+        l3net's two classes are swapped: ours is 1 = consistent, the published 0 = corresponds.
+
+    Raises:
+        InputError: unknown name, missing or unknown key, wrong shape, or values that are no weights; the message
+            names it.
+    """
+    return part_variables(name, find_part(name, list(entries(state_dict))).arrays)
+
+
+def part_variables(name: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """As `to_variables`, for arrays under the layout's own keys (`avsd_jax.torch_weights.prefixes.find_part`).
+
+    The values need a shape at once and are made arrays one by one, once all keys and shapes are right.
+    """
+    shapes = {key: tuple(np.shape(array)) for key, array in arrays.items()}
+    layout = find(name, shapes)
+    expected = traverse_util.flatten_dict(layout.variables(layout.options(shapes), shapes))
+    keys = {path: checkpoint_key(path, layout) for path in expected}
+
+    for path, leaf in expected.items():
+        key = keys[path]
+        wanted = _stored_shape(path, leaf.shape, _is_transposed(key, layout))
+        if key not in shapes:
+            raise InputError(f"the checkpoint has no {key!r}, which {name} needs: give a checkpoint of {name}")
+        # A 1-D kernel is stored as a picture of one column or of one row.
+        row = (*wanted[:2], 1, wanted[2]) if len(leaf.shape) == 3 and len(wanted) == 4 else wanted
+        if shapes[key] not in (wanted, row):
+            fix = "give another checkpoint"
+            if sorted(shapes[key]) == sorted(wanted):
+                fix = "its axes have another order, as in TensorFlow's files; give one that PyTorch saved"
+            raise InputError(f"{key!r} has shape {shapes[key]} where {name} needs {wanted}: {fix}")
+    for key in sorted(shapes.keys() - set(keys.values())):
+        if not re.search(layout.unused, key) and not key.endswith("num_batches_tracked"):
+            raise InputError(f"the checkpoint has {key!r}, which {name} does not know: give a checkpoint of {name}")
+
+    def convert(path: Path) -> jax.Array:
+        array = _weights(keys[path], arrays[keys[path]], path[-1] == "var")
+        if keys[path] in layout.swapped:
+            array = array[::-1]
+        transposed = _is_transposed(keys[path], layout)
+        return jnp.asarray(_reorder(path, expected[path].shape, array, transposed))
+
+    tree = traverse_util.unflatten_dict({path: convert(path) for path in expected})
+    return {"params": tree["params"], "batch_stats": tree.get("batch_stats", {})}
+
+
+def options(name: str, state_dict: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of the model that a checkpoint is of, as `models.create` takes them; {} for the default.
+
+    Raises:
+        InputError: unknown name.
+    """
+    return part_options(name, find_part(name, list(entries(state_dict))).arrays)
+
+
+def part_options(name: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    """As `options`, for arrays under the layout's own keys."""
+    shapes = {key: tuple(np.shape(array)) for key, array in arrays.items()}
+    return find(name, shapes).options(shapes)
+
+
+# ---------------------------------------------------------------- one variable
+
+
+def _weights(key: str, array: Any, is_variance: bool) -> np.ndarray:
+    """An array of a checkpoint as float32.
+
+    Raises:
+        InputError: it holds other numbers than real ones, values that are NaN, infinite or too large for float32,
+            or a negative variance.
+    """
+    values = np.asarray(array)
+    if not jnp.issubdtype(values.dtype, jnp.floating):
+        raise InputError(
+            f"{key!r} holds {values.dtype} numbers where weights are floating-point: give the checkpoint as it was "
+            "trained, not a quantised or converted one"
+        )
+    with np.errstate(over="ignore", invalid="ignore"):
+        weights = values.astype(np.float32)
+    wrong = weights.size - np.count_nonzero(np.isfinite(weights))
+    if wrong:
+        raise InputError(
+            f"{key!r} has {wrong} of {weights.size} values that are NaN or infinite: the training diverged or half "
+            "precision overflowed; give an earlier checkpoint or one saved in single precision"
+        )
+    if is_variance and weights.size and weights.min() < 0:
+        raise InputError(f"{key!r} has negative variances: the checkpoint is damaged; download it again")
+    return weights
+
+
+def _is_transposed(key: str, layout: Layout) -> bool:
+    """Whether a key is that of a transposed convolution's kernel."""
+    return key.endswith(".weight") and bool(re.search(layout.transposed, key))
+
+
+def _stored_shape(path: Path, shape: tuple[int, ...], transposed: bool) -> tuple[int, ...]:
+    """PyTorch's shape of a variable: kernels are (out, in, ...), 1-D ones 2-D with a width of 1."""
+    if path[-1] != "kernel" or path[-2] == "bilinear":
+        return shape
+    *window, i, o = shape
+    if transposed:
+        return (i, o, *window)
+    return (o, i, *window, 1) if len(shape) == 3 else (o, i, *window)
+
+
+def _reorder(path: Path, shape: tuple[int, ...], array: np.ndarray, transposed: bool) -> np.ndarray:
+    """From PyTorch's order of axes, (out, in, ...), to ours, (..., in, out)."""
+    if path[-1] != "kernel" or path[-2] == "bilinear":
+        return array
+    if transposed:
+        # Stored as (in, out, ...), and flipped against the kernel of the convolution that it is.
+        return np.flip(np.moveaxis(array, (0, 1), (-2, -1)), tuple(range(array.ndim - 2)))
+    return np.moveaxis(array, (0, 1), (-1, -2)).reshape(shape)

@@ -1,0 +1,115 @@
+"""The benchmarks run, and sum up what they should."""
+
+import dataclasses
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from avsd_jax.errors import InputError
+from benchmarks import datasets as datasets_benchmark
+from benchmarks import gating
+from benchmarks import metrics as metrics_benchmark
+from benchmarks import models as models_benchmark
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def fake_record(value: float) -> dict:
+    scores = {group: dict.fromkeys(gating.METRICS, value) for group in gating.GROUPS}
+    rows = [("V", None), ("AV*", {"accuracy": value / 10}), ("AV#", {"accuracy": None})]
+    return {"rows": [{"label": k, "conditions": {"real": {"scores": scores, "avc": avc}}} for k, avc in rows]}
+
+
+def test_gating_gives_mean_and_sample_deviation_over_seeds() -> None:
+    summary = gating.summarise([fake_record(v) for v in (1.0, 2.0, 3.0)])
+    assert summary["V"]["consistent"]["CC"] == [2.0, 1.0]
+    assert summary["AV*"]["avc_accuracy"] == [pytest.approx(0.2), pytest.approx(0.1)]
+    assert "avc_accuracy" not in summary["V"]
+    assert "avc_accuracy" not in summary["AV#"]
+    lines = gating.table(summary).splitlines()
+    assert lines[2].startswith("| V | 2.000 ± 1.000 |")
+    assert lines[3].endswith("| 0.200 ± 0.100 |")
+
+
+def test_gating_takes_each_models_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(gating.command_line, "parse_flags", seen.append)
+    gating.parse_flags(["gating"])
+    gating.parse_flags(["gating", "--model=stavis", "--seeds=0"])
+    gating.parse_flags(["gating", "--model=stanet", "--config=mine.py", "--workdir=here"])
+    assert seen[0] == ["gating", "--config=configs/avinet.py:demo", "--workdir=runs/gating_avinet"]
+    assert seen[1][1:3] == ["--config=configs/stavis.py:demo", "--workdir=runs/gating_stavis"]
+    assert seen[2] == ["gating", "--model=stanet", "--config=mine.py", "--workdir=here"]
+    for model in gating.MODELS:
+        assert (ROOT / f"configs/{model}.py").exists()
+    with pytest.raises(InputError, match="unknown model 'deep': choose one of avinet, stavis, stanet"):
+        gating.parse_flags(["gating", "--model=deep"])
+
+
+def test_metrics_are_timed_only_where_all_agree() -> None:
+    maps = metrics_benchmark.make_maps(1, 16, 24, 30)
+    runs = metrics_benchmark.runs_of(maps, metrics_benchmark.ROW, "pysaliency is not here")
+    metrics_benchmark.check(runs, metrics_benchmark.ROW)
+    times = metrics_benchmark.measure(runs, rounds=1)
+    assert set(times) == {"ours, batch", "ours, one map", "NumPy"}
+    evaluate = metrics_benchmark.checked_evaluate_runs(maps, ("AUC-J", "CC"))
+    assert {name: run().dtype for name, (run, _) in evaluate.items()} == dict.fromkeys(
+        metrics_benchmark.EVALUATE, np.dtype(np.float64)
+    )
+    lines = metrics_benchmark.table([{"metric": "row of five", "fixations": 30, "ms": times}]).splitlines()
+    assert lines[2].startswith("| row of five | 30 | ")
+    wrong = runs | {"NumPy": (lambda: np.asarray(runs["NumPy"][0]()) + 0.01, 1)}
+    with pytest.raises(AssertionError, match="AUC-J, NumPy"):
+        metrics_benchmark.check(wrong, metrics_benchmark.ROW)
+
+
+@pytest.mark.slow
+def test_forward_prints_every_lowering() -> None:
+    command = [sys.executable, "-m", "benchmarks.forward", "--clip=8", "--height=32", "--width=32", "--repeats=1"]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "folded" in done.stdout
+    assert "direct" in done.stdout
+
+
+def test_datasets_are_built_and_read_in_every_form(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = {"LENGTH": 40, "SIZE": (160, 160), "CHUNKS": (16, 64), "STRIDES": (8,), "COMPARED": 1, "_POOL": 2}
+    for name, value in small.items():
+        monkeypatch.setattr(datasets_benchmark, name, value)
+    monkeypatch.setattr(datasets_benchmark.os, "cpu_count", lambda: 1)
+    results = datasets_benchmark.run(frames=120, reads=2, work_dir=tmp_path)
+    assert (results["videos"], results["frames"], list(results["builds"])) == (3, 120, [1])
+    assert results["builds"][1]["processor_seconds"] > 0
+    names = [form["storage"] for form in results["storage"]]
+    assert names == ["chunks of 16", "chunks of 64", "clips of 32, one from each 8 frames"]
+    assert all(form["bytes"] >= 1 << 16 for form in results["storage"])
+    assert all(form["undecoded_clips_per_second"] > 0 < form["clips_per_second"] for form in results["storage"])
+
+
+def test_a_model_is_measured_without_recorded_outputs() -> None:
+    network = next(n for n in models_benchmark.NETWORKS if n.model == "soundnet8")
+    row = models_benchmark.measure(dataclasses.replace(network, options={"width": 0.1}), None, repeats=1)
+    assert row["parity"] is None
+    assert row["ms"] > 0
+    assert 0.02 < row["parameters_m"] < 0.05
+    assert row["input"] == {"audio": [70560]}
+    line = models_benchmark.table([row]).splitlines()[2]
+    assert line.startswith(f"| soundnet8 |  |  | {row['parameters_m']:.2f} | {row['gflop']:.2f} |")
+
+
+def test_flops_are_those_of_convolutions_and_products() -> None:
+    def program(x: jax.Array, kernel: jax.Array, y: jax.Array) -> jax.Array:
+        # 8 x 8 outputs of 6 channels, each of 3 x 3 taps and 4 / 2 channels; then twice 5 products of 7 numbers.
+        convolved = jax.lax.conv_general_dilated(
+            x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=2
+        )
+        return convolved.sum() + jax.lax.scan(lambda carry, _: (carry + (y @ y[0]).sum(), None), 0.0, length=2)[0]
+
+    jaxpr = jax.make_jaxpr(program)(jnp.zeros((1, 8, 8, 4)), jnp.zeros((3, 3, 2, 6)), jnp.zeros((5, 7)))
+    assert models_benchmark.flops(jaxpr.jaxpr) == 2 * (8 * 8 * 6 * 3 * 3 * 2 + 2 * 5 * 7)

@@ -1,0 +1,138 @@
+"""Every configuration, in every variant, builds its models and takes a training step of the right shapes."""
+
+import importlib.util
+import pathlib
+
+import jax
+import pytest
+from ml_collections import ConfigDict
+
+from avsd_jax.config.files import find_config
+from avsd_jax.errors import InputError
+from avsd_jax.experiment import dry_run
+from avsd_jax.experiment.comparison import derive, plan
+from avsd_jax.runs.components import classifier_inputs
+
+CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
+
+
+def load(path: pathlib.Path) -> object:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def every_row() -> list:
+    rows = []
+    for path in sorted(CONFIGS.glob("*.py")):
+        module = load(path)
+        for variant in module.VARIANTS:
+            for row in derive(module.get_config(variant), "runs"):
+                rows.append(pytest.param(row.config, id=f"{path.stem}:{variant}:{row.name}"))
+    return rows
+
+
+@pytest.mark.parametrize("config", every_row())
+def test_a_training_step_has_the_right_shapes(config: ConfigDict) -> None:
+    shapes = dry_run.trace(config)
+    before, after, metrics = shapes.before, shapes.after, shapes.metrics
+    assert jax.tree.map(lambda x: (x.shape, x.dtype), before) == jax.tree.map(lambda x: (x.shape, x.dtype), after)
+    assert metrics["loss"].shape == ()
+    assert ("ce" in metrics) == (classifier_inputs(config) is not None)
+    predicts = config.model_name in ("vinet", "avinet", "stavis_visual", "stavis", "stanet")
+    assert ("saliency" in shapes.output) == predicts
+    assert ("kl" in metrics) == (predicts and config.get("loss", "kl") == "kl")
+
+
+def test_configurations_are_locked_and_name_their_variants() -> None:
+    module = load(CONFIGS / "avinet.py")
+    config = module.get_config()
+    with pytest.raises((AttributeError, KeyError)):
+        config.totl_steps = 3
+    with pytest.raises(ValueError, match="paper, demo"):
+        module.get_config("large")
+
+
+def test_rows_change_what_they_say_and_nothing_else() -> None:
+    rows = {row.name: row for row in derive(load(CONFIGS / "avinet.py").get_config("demo"), "runs/x")}
+    assert list(rows) == ["base", "voice", "ears", "v", "av", "av_star", "av_oracle"]
+    assert [row.label for row in rows.values()] == ["", "", "", "V", "AV", "AV*", "AV#"]
+    assert rows["v"].config.model_name == "vinet"
+    assert "gate" not in rows["v"].config.model
+    assert [rows[k].config.model.gate for k in ("av", "av_star", "av_oracle")] == ["always", "classifier", "labels"]
+    assert not rows["av_oracle"].trains
+    assert rows["av_oracle"].weights == rows["av_star"].folder
+    assert rows["av"].config.init == rows["v"].config.init == str(rows["base"].folder)
+    assert rows["av_star"].config.init_parts.classifier == str(rows["ears"].folder)
+    assert {rows[k].config.init_parts.audionet for k in ("av", "av_star")} == {str(rows["voice"].folder)}
+    assert rows["base"].config.model == rows["v"].config.model
+    assert rows["voice"].config.model.num_tags == len(rows["voice"].config.tags)
+    assert set(rows["ears"].config.model) == {"classifier", "classifier_options"}
+    compared = {rows[k].config.total_steps for k in ("v", "av", "av_star")}
+    assert len(compared) == 1, "all compared rows train equally long"
+    assert rows["ears"].config.total_steps > rows["v"].config.total_steps
+
+
+def test_a_row_whose_starting_rows_are_taken_away_starts_from_none() -> None:
+    config = load(CONFIGS / "avinet.py").get_config("demo").unlock()
+    config.rows, config.row_changes.av.init, config.row_changes.av.init_parts.audionet = ("av",), "", ""
+    (row,) = derive(config, "runs")
+    assert (row.config.init, row.config.init_parts.audionet) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"batch_size": 0}, "batch_size=0 is too small: give 1 or more"),
+        ({"data_threads": -1}, "data_threads=-1 is too small: give 0 or more"),
+        ({"model": {"clip_size": -8}}, "model.clip_size=-8 is too small"),
+        ({"frame_size": (32,)}, "frame_size=.* is no height and width"),
+        ({"compute_dtype": "nope"}, "unknown compute_dtype 'nope': choose one of float32"),
+        ({"frame_size": (-32, 32)}, "frame_size=.* is no height and width"),
+        ({"total_steps": 0}, "total_steps=0 is too small: give 1 or more"),
+        ({"ema_decay": 1.0}, "ema_decay=1.0 is too large: give less than 1"),
+        ({"ema_decay": -0.5}, "ema_decay=-0.5 is too small: give 0 or more"),
+        ({"rho": 1.5}, "rho=1.5 is too large: .* from 0 to 1"),
+        ({"learning_rate": float("nan")}, "learning_rate=nan is too small"),
+        ({"clip_norm": -1.0}, "clip_norm=-1.0 is too small"),
+        ({"tag_weight": -0.1}, "tag_weight=-0.1 is too small"),
+        ({"loss": "mse"}, "unknown loss 'mse': choose one of kl, stavis"),
+        ({"executor": "threads"}, "unknown executor 'threads': choose one of jit, pmap"),
+        ({"optimizer": "lion"}, "unknown optimizer 'lion'"),
+        ({"sampler": "none"}, "unknown sampler 'none'"),
+        ({"preprocessing": "none"}, "unknown preprocessing 'none'"),
+        ({"model": {"num_tags": 1000}}, "model.num_tags=1000 and config.tags has"),
+        ({"model_name": "_bistream"}, "unknown model '_bistream': choose one of avc, avinet"),
+    ],
+)
+@pytest.mark.parametrize("rows", [(), ("av",)])
+def test_values_that_mean_nothing_are_named(changes: dict, words: str, rows: tuple[str, ...]) -> None:
+    config = load(CONFIGS / "avinet.py").get_config("demo").unlock()
+    config.rows, config.row_changes.av.init, config.row_changes.av.init_parts.audionet = rows, "", ""
+    with config.ignore_type():
+        config.update(changes)
+    with pytest.raises(InputError, match=words):
+        plan(config, "runs")
+
+
+def test_a_demo_may_be_cut_shorter_than_its_warm_up(caplog: pytest.LogCaptureFixture) -> None:
+    config = load(CONFIGS / "avinet.py").get_config("demo").unlock()
+    config.rows, config.total_steps = ("voice",), 1
+    assert min(row.config.total_steps for row in plan(config, "runs")) == 1
+    assert "warmup_steps exceeds total_steps" in caplog.text
+
+
+def test_a_row_that_refers_to_a_later_one_is_refused() -> None:
+    config = load(CONFIGS / "avinet.py").get_config("demo").unlock()
+    config.row_changes.base.init = "v"
+    with pytest.raises(InputError, match="no row before it"):
+        plan(config, "runs")
+    config.rows = ("v2",)
+    with pytest.raises(InputError, match="'v2' is not in row_changes"):
+        plan(config, "runs")
+
+
+def test_a_missing_configuration_file_names_those_there_are() -> None:
+    with pytest.raises(InputError, match="configs/avinet.py"):
+        find_config("configs/nothing.py:demo")

@@ -1,0 +1,106 @@
+"""The user's journey: one command trains the rows of a comparison, scores them and writes the report."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+from ml_collections import ConfigDict
+from test_run_folder import HOLD
+from tiny_run import add_extra_models, tiny_config
+
+from avsd_jax import main
+from avsd_jax.errors import InputError
+from avsd_jax.runs.run_folder import LOCK_FILE
+from avsd_jax.training import loop
+
+ROOT = pathlib.Path(__file__).parents[2]
+ROWS = {
+    "base": {"label": "", "effort": 0.5},
+    "plain": {"label": "AV", "init": "base"},
+    "star": {"label": "AV*", "init": "base", "learning_rate": 0.01},
+    "oracle": {"label": "AV#", "weights": "star", "model": {"gate": "labels"}},
+}
+
+
+def test_one_command_trains_scores_and_reports(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path) -> None:
+    add_extra_models()
+    config = tiny_config(tiny_data_dir, rows=tuple(ROWS), row_changes=ConfigDict(ROWS), total_steps=4, eval_stride=8)
+    record = main.run(config, tmp_path)
+    assert json.loads((tmp_path / "report.json").read_text()) == json.loads(json.dumps(record))
+    assert [row["label"] for row in record["rows"]] == ["AV", "AV*", "AV#"]
+    for row in record["rows"]:
+        assert set(row["conditions"]) == {"real", "silent", "shuffled", "noise"}
+        counts = row["conditions"]["real"]["counts"]
+        assert counts["frames"]["all"] >= counts["frames"]["consistent"] + counts["frames"]["inconsistent"] > 0
+    markdown = (tmp_path / "report.md").read_text()
+    for word in ("AV#", "NSS", "s-AUC", "Inconsistent", "shuffled"):
+        assert word in markdown
+    assert (tmp_path / "panel.png").stat().st_size > 1000
+    # Scoring again, without training, gives the same numbers.
+    again = main.run(config, tmp_path, "eval")
+    for old, new in zip(record["rows"], again["rows"], strict=True):
+        assert old["conditions"]["real"]["scores"] == new["conditions"]["real"]["scores"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config=configs/avinet.py:large"], "unknown variant 'large'.*paper, demo"),
+        (
+            ["--config=configs/avinet.py:demo", "--config.totl_steps=3"],
+            "no field 'totl_steps': did you mean 'total_steps'",
+        ),
+        (["--config=configs/avinet.py:demo", "--config.nonsense=1"], "has no field 'nonsense': its file lists"),
+        (["--config=configs/none.py"], "no configuration file configs/none.py.*configs/avinet.py"),
+        (["--config=configs/avinet.py"], "diem.*configs/avinet.py:demo"),
+    ],
+)
+def test_bad_command_lines_are_one_clear_error(tmp_path: pathlib.Path, arguments: list[str], message: str) -> None:
+    command = [sys.executable, "-m", "avsd_jax.main", f"--workdir={tmp_path / 'run'}", *arguments]
+    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    assert "Traceback" not in done.stderr
+    assert re.search(message, last), last
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_a_run_that_was_stopped_ends_with_75(capsys: pytest.CaptureFixture) -> None:
+    handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+
+    def stopped() -> None:
+        raise loop.Preempted("stopped after step 3 as asked; the same command continues from there")
+
+    try:
+        assert main.stoppable(stopped) == 75
+        assert main.stoppable(lambda: signal.raise_signal(signal.SIGTERM)) == 75
+    finally:
+        for number, handler in zip((signal.SIGTERM, signal.SIGINT), handlers, strict=True):
+            signal.signal(number, handler)
+    assert "stopped after step 3 as asked" in capsys.readouterr().err
+    assert main.stoppable(lambda: None) == 0
+
+
+def test_a_second_run_in_a_folder_is_refused_and_scoring_is_not(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(main, "scoring_store", lambda config: None)
+    monkeypatch.setattr(main, "_train_and_score", lambda config, workdir, rows, mode: {"mode": mode})
+    add_extra_models()
+    config = tiny_config("data")
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path / LOCK_FILE)], stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(InputError, match="in use by process 7"):
+            main.run(config, tmp_path)
+        assert main.run(config, tmp_path, "eval") == {"mode": "eval"}
+        other.kill()
+    assert main.run(config, tmp_path, "train") == {"mode": "train"}
