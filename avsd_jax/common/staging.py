@@ -17,12 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
+from avsd_jax.common import file_locks
 from avsd_jax.errors import InputError, storage_error
-
-try:
-    import fcntl
-except ImportError:  # Windows: no locks, so nothing is ever taken for a leftover
-    fcntl = None
 
 _SUFFIX = ".partial"
 
@@ -129,11 +125,11 @@ def _lock(folder: Path) -> int:
         BlockingIOError: another has it.
         OSError: it is not there, or there are no locks here.
     """
-    if fcntl is None:
-        raise OSError("no locks")
+    if not hasattr(os, "O_DIRECTORY"):  # Windows
+        raise OSError("a folder cannot be locked here")
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file_locks.lock(opened)
     except OSError:
         os.close(opened)
         raise

@@ -10,7 +10,7 @@ from avsd_jax.errors import InputError, storage_error
 
 _FILES = ("scores.json", "scores.csv", "scores.md")
 _PAGES = "pages"
-PAGES_MARK = '<meta name="generator" content="avsd_jax.evaluation.pages.video_pages">'
+PAGES_MARK = '<meta name="generator" content="avsd_jax.video_pages">'
 """What tells an index of pages from a file of the user's own."""
 _ASIDE = "earlier"
 

@@ -16,12 +16,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
+from avsd_jax.common import file_locks
 from avsd_jax.errors import InputError, storage_error
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
 
 FRAMES_PER_FILE = 100
 
@@ -158,9 +154,8 @@ def _lock(folder: Path, flags: int = 0) -> int | None:
     """
     handle = os.open(folder / "lock", os.O_RDWR | flags)
     try:
-        if fcntl is not None:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return handle
+        file_locks.lock(handle)
+        return handle
     except BlockingIOError:
         os.close(handle)
         raise

@@ -17,7 +17,7 @@ from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from avsd_jax import losses
-from avsd_jax.common import atomic_files
+from avsd_jax.common import atomic_files, file_locks
 from avsd_jax.config.fields import completed
 from avsd_jax.errors import InputError, storage_error
 from avsd_jax.runs import checkpoint
@@ -132,7 +132,7 @@ def _open_locked(path: Path) -> TextIO:
     while True:
         file = path.open("a+")
         try:
-            _lock(file)
+            file_locks.lock(file)
         except BlockingIOError as error:
             file.seek(0)
             holder = file.read().strip() or "another process"
@@ -140,7 +140,7 @@ def _open_locked(path: Path) -> TextIO:
             raise InputError(
                 f"{path.parent} is in use by {holder}: wait for it, stop it, or give another --workdir"
             ) from error
-        except (OSError, ModuleNotFoundError) as error:
+        except OSError as error:
             logging.warning("%s cannot be locked (%s): start no second run there", path.parent, error)
         if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
             file.close()  # its holder removed it between our opening and locking it
@@ -157,13 +157,6 @@ def _open_locked(path: Path) -> TextIO:
                 file.close()
             raise
         return file
-
-
-def _lock(file: TextIO) -> None:
-    """Locks an open file, or raises BlockingIOError where another process has."""
-    import fcntl  # not on Windows
-
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """Builds one dataset: in a folder of its own, one process at a time."""
 
 import contextlib
-import fcntl
 import io
 import shutil
 import sys
@@ -12,7 +11,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 from etils import epath
 
-from avsd_jax.common import atomic_files, atomic_folders, safe_paths
+from avsd_jax.common import atomic_files, atomic_folders, file_locks, safe_paths
 from avsd_jax.common.worker_processes import one_thread_each
 from avsd_jax.data.catalog import (
     is_prepared,
@@ -141,8 +140,8 @@ def _lock(folder: Path) -> Iterator[None]:
         ) from error
     with lock.open("w") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file_locks.lock(file)
         except BlockingIOError:
             print(f"waiting for another process that builds in {folder}", file=sys.stderr)
-            fcntl.flock(file, fcntl.LOCK_EX)
+            file_locks.lock(file, wait=True)
         yield

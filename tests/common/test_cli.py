@@ -58,7 +58,7 @@ def test_a_full_disk_leaves_no_partial_file(tmp_path):
 
 
 def test_a_reader_that_goes_away_is_no_traceback():
-    code = "from avsd_jax import cli; raise SystemExit(cli.run(lambda: [print(i) for i in range(100000)] and 0))"
+    code = "from avsd_jax.common import cli; raise SystemExit(cli.run(lambda: [print(i) for i in range(100000)] and 0))"
     done = subprocess.run(
         f"{sys.executable} -c '{code}' | head -1", shell=True, capture_output=True, text=True, check=True
     )

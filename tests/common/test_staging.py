@@ -106,7 +106,7 @@ def test_targets_that_cannot_be_are_one_sentence(tmp_path, monkeypatch, target, 
 def test_signals(tmp_path, number, status):
     code = f"""
         import time
-        from avsd_jax import staging
+        from avsd_jax.common import staging
         with staging.new_folder({str(tmp_path / "a/out")!r}):
             print("ready", flush=True)
             time.sleep(60)
