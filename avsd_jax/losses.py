@@ -28,10 +28,10 @@ _NO_TERM = (
     "the model predicts no map and tells no tags, so that no loss is for it: choose another model, or give it tags"
 )
 
-Terms = dict[str, tuple[Float[Array, "b"], Float[Array, "b"]]]
+Terms = dict[str, tuple[Float[Array, " b"], Float[Array, " b"]]]
 
 
-def kl(pred: Float[Array, "b h w"], density: Float[Array, "b h w"]) -> Float[Array, "b"]:
+def kl(pred: Float[Array, "b h w"], density: Float[Array, "b h w"]) -> Float[Array, " b"]:
     """ViNet's divergence, `sum g log(eps + g / (s + eps))` with both maps divided by their sums; lower is
     better.
 
@@ -50,7 +50,7 @@ def kl(pred: Float[Array, "b h w"], density: Float[Array, "b h w"]) -> Float[Arr
     return total_of(g * jnp.log(EPSILON + g / (s + EPSILON)))
 
 
-def cc(pred: Float[Array, "b h w"], density: Float[Array, "b h w"]) -> Float[Array, "b"]:
+def cc(pred: Float[Array, "b h w"], density: Float[Array, "b h w"]) -> Float[Array, " b"]:
     """Pearson correlation over pixels, higher is better; 0 without gradient where a map is constant."""
     x, y = centred(pred), centred(density)
     xx, yy = total_of(x * x), total_of(y * y)
@@ -59,7 +59,7 @@ def cc(pred: Float[Array, "b h w"], density: Float[Array, "b h w"]) -> Float[Arr
     return jnp.where(varies, total_of(x * y) / norm, 0)
 
 
-def sim(pred: Float[Array, "b h w"], density: Float[Array, "b h w"]) -> Float[Array, "b"]:
+def sim(pred: Float[Array, "b h w"], density: Float[Array, "b h w"]) -> Float[Array, " b"]:
     """Histogram intersection of the maps, each stretched to [0, 1] and divided by its sum; higher is better.
 
     A constant map is stretched to zero, and has similarity 0.
@@ -68,17 +68,17 @@ def sim(pred: Float[Array, "b h w"], density: Float[Array, "b h w"]) -> Float[Ar
     return total_of(jnp.minimum(x, y))
 
 
-def bce(logits: Float[Array, "b h w"], density: Float[Array, "b h w"]) -> Float[Array, "b"]:
+def bce(logits: Float[Array, "b h w"], density: Float[Array, "b h w"]) -> Float[Array, " b"]:
     """STAViS's binary cross entropy with a density in [0, 1], summed over the pixels; lower is better."""
     return total_of(optax.losses.sigmoid_binary_cross_entropy(logits, density))
 
 
-def bce_mean(logits: Float[Array, "b h w"], density: Float[Array, "b h w"]) -> Float[Array, "b"]:
+def bce_mean(logits: Float[Array, "b h w"], density: Float[Array, "b h w"]) -> Float[Array, " b"]:
     """STANet's binary cross entropy with a density in [0, 1], its mean over the pixels; lower is better."""
     return bce(logits, density) / (logits.shape[-2] * logits.shape[-1])
 
 
-def nss(pred: Float[Array, "b h w"], fixations: Num[Array, "b h w"], ddof: int = 1) -> Float[Array, "b"]:
+def nss(pred: Float[Array, "b h w"], fixations: Num[Array, "b h w"], ddof: int = 1) -> Float[Array, " b"]:
     """Mean z-score of the prediction over fixations, higher is better; 0 where there is none.
 
     As in ViNet, a pixel counts as often as its value says, and the standard deviation is over n - `ddof`, 1 in ViNet
@@ -93,14 +93,14 @@ def nss(pred: Float[Array, "b h w"], fixations: Num[Array, "b h w"], ddof: int =
     return jnp.where(varies, total_of(deviation * hits) / std / jnp.where(number > 0, number, 1), 0)
 
 
-def cross_entropy(logits: Float[Array, "b 2"], labels: Int[Array, "b"]) -> Float[Array, "b"]:
+def cross_entropy(logits: Float[Array, "b 2"], labels: Int[Array, " b"]) -> Float[Array, " b"]:
     """Cross entropy of the consistency classifier; an example labelled -1 costs 0."""
     known = labels >= 0
     loss = optax.losses.softmax_cross_entropy_with_integer_labels(logits, jnp.where(known, labels, 0))
     return jnp.where(known, loss, 0)
 
 
-def tag_entropy(logits: Float[Array, "b *n k"], tags: Float[Array, "b k"]) -> Float[Array, "b"]:
+def tag_entropy(logits: Float[Array, "b *n k"], tags: Float[Array, "b k"]) -> Float[Array, " b"]:
     """Cross entropy of K tags, each present (1) or not (0), summed over the tags and over what is judged by them.
 
     PyTorch's multi-label soft margin loss is the mean over the tags: a weight of 1 / K.
@@ -191,7 +191,7 @@ def terms(
 def _map_terms(
     output: Mapping[str, Any],
     batch: Mapping[str, Any],
-    mask: Float[Array, "b"],
+    mask: Float[Array, " b"],
     loss: str,
     bce_weight: float,
     cc_weight: float,
@@ -232,7 +232,7 @@ def _map_terms(
 def _stavis_terms(
     output: Mapping[str, Any],
     batch: Mapping[str, Any],
-    mask: Float[Array, "b"],
+    mask: Float[Array, " b"],
     side_weight: float | Float[Array, ""] | None,
 ) -> Terms:
     """STAViS's terms, each a sum over the maps that are trained."""
@@ -243,7 +243,7 @@ def _stavis_terms(
         sides = _given(output, "side_logits", "side_epochs trains them: set side_epochs=0")
         maps += [(side_weight, sides[:, i]) for i in range(sides.shape[1])]
 
-    def over_maps(term: Callable[[Float[Array, "b h w"]], Float[Array, "b"]]) -> tuple[Array, Array]:
+    def over_maps(term: Callable[[Float[Array, "b h w"]], Float[Array, " b"]]) -> tuple[Array, Array]:
         return sum(weight * term(logits) for weight, logits in maps), mask
 
     return {
@@ -325,7 +325,7 @@ def _sum_to_one(x: Float[Array, "b h w"]) -> Float[Array, "b h w"]:
     return x / per_map(jnp.where(mass > 0, mass, 1))
 
 
-def _varies(energy: Float[Array, "b"], x: Float[Array, "b h w"]) -> Bool[Array, "b"]:
+def _varies(energy: Float[Array, " b"], x: Float[Array, "b h w"]) -> Bool[Array, " b"]:
     """Whether the squared deviations of a map sum to more than rounding leaves."""
     return energy > CONSTANT * total_of(x * x)
 

@@ -170,8 +170,8 @@ def _area(
     # Not read off the wins: XLA would compute these again for each pass that uses them. Three counts in one pass: a
     # sum over up to 32 pixels leaves each its eight bits.
     level = x == lowest
-    packed = chunk_sums((x > lowest) + (level << 8) + ((hit & level) << 16))
-    above, at_lowest, k = ((packed >> bits & 255).sum() for bits in (0, 8, 16))
+    counts = chunk_sums((x > lowest) + (level << 8) + ((hit & level) << 16))
+    above, at_lowest, k = ((counts >> bits & 255).sum() for bits in (0, 8, 16))
     # Every fixated pixel is at the lowest fixated value or above.
     level, above, others = at_lowest - k, above - (n - k), x.size - n
     wins = wins_over(x, hit, n, max_fixations)

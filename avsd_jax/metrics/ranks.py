@@ -96,7 +96,7 @@ def wins_over(
     )
 
 
-def packed(mask: Bool[Array, "h w"]) -> UInt32[Array, "words"]:
+def packed(mask: Bool[Array, "h w"]) -> UInt32[Array, " words"]:
     """A map of flags as 32-bit words, for `positions`: bit i of word j of the W words is pixel `i * W + j`.
 
     The bits of a word lie far apart, so that neighbours are packed side by side in one vectorised pass.
@@ -108,7 +108,7 @@ def packed(mask: Bool[Array, "h w"]) -> UInt32[Array, "words"]:
     return words
 
 
-def positions(words: UInt32[Array, "words"], bound: int) -> Int[Array, "bound"]:
+def positions(words: UInt32[Array, " words"], bound: int) -> Int[Array, " bound"]:
     """Flat indices of `bound` true pixels of a packed map, in no useful order.
 
     Where there are fewer, the rest of the indices are at least the map's size.
@@ -124,7 +124,7 @@ def positions(words: UInt32[Array, "words"], bound: int) -> Int[Array, "bound"]:
     return jnp.where(k < ends[-1], at, WORD * words.size)
 
 
-def _place_of_bit(words: UInt32[Array, "n"], rank: Int[Array, "n"]) -> Int[Array, "n"]:
+def _place_of_bit(words: UInt32[Array, " n"], rank: Int[Array, " n"]) -> Int[Array, " n"]:
     """Where in each word the bit is before which `rank` bits are set: halves are passed by their counts."""
     place = jnp.zeros(words.shape, jnp.int32)
     for half in (16, 8, 4, 2, 1):
@@ -201,7 +201,7 @@ def _wins_of_many(x: Float[Array, "h w"], marked: Bool[Array, "h w"], n: Int[Arr
     return _by_search(x, jnp.sort(jnp.where(marked, x, jnp.inf), axis=None), n)
 
 
-def _by_comparing(x: Float[Array, "h w"], values: Float[Array, "n"]) -> Int[Array, "h w"]:
+def _by_comparing(x: Float[Array, "h w"], values: Float[Array, " n"]) -> Int[Array, "h w"]:
     """Written out value by value, which XLA fuses to one pass without memory traffic."""
     wins = jnp.zeros(x.shape, jnp.int32)
     for value in values:
@@ -215,7 +215,7 @@ def _by_level(
     """Looks each level up in a table of all there are."""
     levels, size = x.astype(jnp.int32), jnp.iinfo(x.dtype).max + 1
 
-    def count_by_level(own: Int[Array, "p"]) -> Int[Array, "levels"]:
+    def count_by_level(own: Int[Array, " p"]) -> Int[Array, " levels"]:
         return jnp.zeros(size, jnp.int32).at[own].add(1, mode="drop")
 
     def of_few(most: int) -> Int[Array, "levels"]:
@@ -229,10 +229,10 @@ def _by_level(
 def _by_list(
     x: Float[Array, "h w"],
     ranges: Int[Array, "h w"],
-    shared: UInt32[Array, "words"],
+    shared: UInt32[Array, " words"],
     most: int,
-    ascending: Float[Array, "n"],
-    held: Int[Array, "r"],
+    ascending: Float[Array, " n"],
+    held: Int[Array, " r"],
     n: Int[Array, ""],
 ) -> Int[Array, "h w"]:
     """As `_by_table`, with comparisons at the listed pixels alone: at most `most`, flagged in `shared`."""
@@ -242,7 +242,7 @@ def _by_list(
     values, own = take(x.ravel(), inside), take(ranges.ravel(), inside)
     first, number = take(ends - held, own), take(held, own)
 
-    def compare(j: Int[Array, ""], wins: Int[Array, "l"]) -> Int[Array, "l"]:
+    def compare(j: Int[Array, ""], wins: Int[Array, " l"]) -> Int[Array, " l"]:
         value = jnp.where(j < number, take(ascending, jnp.minimum(first + j, ascending.size - 1)), -jnp.inf)
         return wins + (value > values) + (value >= values)
 
@@ -254,8 +254,8 @@ def _by_list(
 def _by_table(
     x: Float[Array, "h w"],
     ranges: Int[Array, "h w"],
-    ascending: Float[Array, "n"],
-    held: Int[Array, "r"],
+    ascending: Float[Array, " n"],
+    held: Int[Array, " r"],
     n: Int[Array, ""],
 ) -> Int[Array, "h w"]:
     """Values in higher ranges are above a pixel, those in its own range are compared with it one by one."""
@@ -270,7 +270,7 @@ def _by_table(
     return jax.lax.fori_loop(AT_ONCE, held.max(), lambda j, wins: wins + compare(j), wins)
 
 
-def _by_search(x: Float[Array, "h w"], ascending: Float[Array, "n"], n: Int[Array, ""]) -> Int[Array, "h w"]:
+def _by_search(x: Float[Array, "h w"], ascending: Float[Array, " n"], n: Int[Array, ""]) -> Int[Array, "h w"]:
     """Binary search in the values, of which those behind the n-th are infinite."""
     size = 1 << (ascending.size + 1).bit_length()
     table = jnp.pad(ascending, (1, size - 1 - ascending.size), constant_values=(-jnp.inf, jnp.inf))
@@ -281,7 +281,7 @@ def _by_search(x: Float[Array, "h w"], ascending: Float[Array, "n"], n: Int[Arra
     return 2 * (n + 1 - below) - ties
 
 
-def _entries_below(ascending: Float[Array, "n"], x: Float[Array, "*s"], inclusive: bool) -> Int[Array, "*s"]:
+def _entries_below(ascending: Float[Array, " n"], x: Float[Array, " *s"], inclusive: bool) -> Int[Array, " *s"]:
     """How many entries of a table of 2^k, the first of which is below everything, are below x (or equal).
 
     A loop, not unrolled: XLA would fuse the steps, and each would read again what earlier ones have read.
@@ -296,6 +296,6 @@ def _entries_below(ascending: Float[Array, "n"], x: Float[Array, "*s"], inclusiv
     return jax.lax.fori_loop(0, steps, halve, jnp.zeros(x.shape, jnp.int32)) + 1
 
 
-def take(table: Shaped[Array, "n"], index: Int[Array, "*s"]) -> Shaped[Array, "*s"]:
+def take(table: Shaped[Array, " n"], index: Int[Array, " *s"]) -> Shaped[Array, " *s"]:
     """`table[index]` without the check of the bounds, which costs more than the reading."""
     return table.at[index].get(mode="promise_in_bounds")

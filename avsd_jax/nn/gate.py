@@ -28,8 +28,8 @@ def labelled_consistent(labels: Int[Array, " b"]) -> Bool[Array, " b"]:
 
 
 def select(
-    gate: Bool[Array, " b"], if_consistent: Float[Array, "b *rest"], otherwise: Float[Array, "b *rest"]
-) -> Float[Array, "b *rest"]:
+    gate: Bool[Array, " b"], if_consistent: Float[Array, " b *rest"], otherwise: Float[Array, " b *rest"]
+) -> Float[Array, " b *rest"]:
     """Eq. 2: for each clip the one or the other."""
     return jnp.where(jnp.expand_dims(gate, range(1, otherwise.ndim)), if_consistent, otherwise)
 

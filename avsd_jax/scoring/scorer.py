@@ -208,7 +208,7 @@ def score_maps(
     protocol: Protocol,
     double: bool,
     max_fixations: int,
-) -> dict[str, Float[Array, "b"]]:
+) -> dict[str, Float[Array, " b"]]:
     """All metrics of a batch of maps, each brought to its truth and scored while it is in the cache."""
     of_one = functools.partial(_score_map, protocol=protocol, double=double, max_fixations=max_fixations)
     return over_maps(of_one, values, density, fixations, pool)

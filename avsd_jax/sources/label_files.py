@@ -18,7 +18,7 @@ from avsd_jax.errors import InputError
 FOLDER = "av_gt_label"
 HEADER = "frame,label"
 UNLABELLED = -1
-# Lists and files of the sets differ by as much (datasets.md, section 1b).
+# Lists and files of the sets differ by as much.
 TOLERANCE = 2
 CONVERT = "python -m avsd_jax.avc_labels convert"
 

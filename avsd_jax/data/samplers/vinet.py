@@ -63,8 +63,7 @@ def eval_window(target: int, num_frames: int, clip_size: int, frame_step: int) -
     From frame `span` on, the clip ends with the target. Before, it starts with the target and is shown in
     reversed order of time, its sound too. Where the video is too short for that (official rule for short
     videos: frames from `num_frames - 1 - span` on), the clip ends with the target and the first frame is
-        repeated in
-    front.
+    repeated in front.
 
     Args:
         target: frame to predict, from 0.

@@ -36,11 +36,11 @@ def _conv(features: int, size: int = 1) -> nn.Conv:
     return nn.Conv(features, (size, size))
 
 
-def _flat(x: Float[Array, "b k *rest"]) -> Float[Array, "b_k *rest"]:
+def _flat(x: Float[Array, "b k *rest"]) -> Float[Array, " b_k *rest"]:
     return x.reshape(-1, *x.shape[2:])
 
 
-def _framed(x: Float[Array, "b_k *rest"], v: Float[Array, "b k h w _"]) -> Float[Array, "b k *rest"]:
+def _framed(x: Float[Array, " b_k *rest"], v: Float[Array, "b k h w _"]) -> Float[Array, "b k *rest"]:
     """Clips and predicted frames as two axes again, as V has them."""
     return x.reshape(*v.shape[:2], *x.shape[1:])
 
