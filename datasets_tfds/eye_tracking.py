@@ -68,8 +68,8 @@ class EyeTrackingBuilder(VideoDatasetBuilder, skip_registration=True):
         )
     ]
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "Put the set's files and fold lists below manual_dir, in one of the forms that the README describes under "
-        "'Getting the data'; `python -m avsd_jax.datasets check --manual_dir=...` says what is found."
+        "Put the dataset's files and fold lists below manual_dir, in one of the layouts that docs/data.md describes; "
+        "`python -m avsd_jax.datasets check --manual_dir=...` says what is found."
     )
     OPTIONS: ClassVar[tuple[str, ...]] = ()
     FPS: ClassVar[str]

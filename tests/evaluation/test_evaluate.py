@@ -31,7 +31,7 @@ from avsd_jax.scoring import protocols
 from avsd_jax.scoring.scorer import Scorer
 
 ROOT = Path(__file__).parents[2]
-README = ROOT / "README.md"
+DOCUMENTATION = ROOT / "docs/evaluation.md"
 TINY = "sounding_shapes/tiny"
 SIZE = (64, 96)
 
@@ -75,10 +75,10 @@ def numbers(record: dict[str, Any]) -> dict[str, Any]:
     return {key: record[key] for key in ("scores", "frame_scores", "intervals", "nan", "counts", "videos")}
 
 
-def test_the_readme_command_scores_a_folder_of_pngs(
+def test_the_documented_command_scores_a_folder_of_pngs(
     maps: Path, tiny_data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    section = README.read_text().split("## Scoring your own model")[1].split("\n## ")[0]
+    section = DOCUMENTATION.read_text().split("## Scoring your own model")[1].split("\n## ")[0]
     command = re.search(r"^\.venv/bin/python -m avsd_jax\.evaluate (.*)$", section, re.M)[1]
     folder = tmp_path / "my_maps"
     shutil.copytree(maps, folder)
