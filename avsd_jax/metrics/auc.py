@@ -24,9 +24,9 @@ from avsd_jax.metrics.maps import (
     stretched,
 )
 from avsd_jax.metrics.ranks import (
-    few_or_many,
+    by_count,
     is_levels,
-    packed,
+    pack_bits,
     positions,
     rank_statistic,
     rank_statistic_of,
@@ -218,7 +218,7 @@ def _binned(
         doubled = chunk_sums(jnp.where(negative, losses, 0)).astype(dtype).sum()
         return n, doubled / 2 / n.astype(dtype) / m.astype(dtype)
 
-    looked_at = packed(positive | negative)
+    looked_at = pack_bits(positive | negative)
     listed = jax.lax.population_count(looked_at).astype(jnp.int32).sum()
 
     def of_few(bound: int) -> tuple[Int[Array, ""], Float[Array, ""]]:
@@ -228,9 +228,9 @@ def _binned(
         return statistic(values, positives & known, negatives & known)
 
     def of_more() -> tuple[Int[Array, ""], Float[Array, ""]]:
-        return few_or_many(listed, None, x.size, of_few, lambda: statistic(x, positive, negative), QUICK_POOLS[1])
+        return by_count(listed, None, x.size, of_few, lambda: statistic(x, positive, negative), QUICK_POOLS[1])
 
-    n, value = few_or_many(listed, None, x.size, of_few, of_more, QUICK_POOLS[0])
+    n, value = by_count(listed, None, x.size, of_few, of_more, QUICK_POOLS[0])
     bounded = True if max_positives is None else n <= max_positives
     return jnp.where(bounded & jnp.isfinite(span), value, jnp.nan)
 

@@ -91,12 +91,10 @@ def wins_over(
     """
     if is_levels(x):
         return _by_level(x, marked, n, bound)
-    return few_or_many(
-        n, bound, x.size, lambda few: _wins_of_few(x, marked, n, few), lambda: _wins_of_many(x, marked, n)
-    )
+    return by_count(n, bound, x.size, lambda few: _wins_of_few(x, marked, n, few), lambda: _wins_of_many(x, marked, n))
 
 
-def packed(mask: Bool[Array, "h w"]) -> UInt32[Array, " words"]:
+def pack_bits(mask: Bool[Array, "h w"]) -> UInt32[Array, " words"]:
     """A map of flags as 32-bit words, for `positions`: bit i of word j of the W words is pixel `i * W + j`.
 
     The bits of a word lie far apart, so that neighbours are packed side by side in one vectorised pass.
@@ -136,7 +134,7 @@ def _place_of_bit(words: UInt32[Array, " n"], rank: Int[Array, " n"]) -> Int[Arr
     return place
 
 
-def few_or_many(
+def by_count(
     n: Int[Array, ""],
     bound: int | None,
     pixels: int,
@@ -165,7 +163,7 @@ def few_or_many(
 def _wins_of_few(
     x: Float[Array, "h w"], marked: Bool[Array, "h w"], n: Int[Array, ""], bound: int
 ) -> Int[Array, "h w"]:
-    at = positions(packed(marked), bound)
+    at = positions(pack_bits(marked), bound)
     known, at = at < x.size, jnp.minimum(at, x.size - 1)
     values = take(x.ravel(), at)
     if bound <= COMPARED and x.dtype != jnp.float64:
@@ -185,16 +183,16 @@ def _wins_of_few(
             lambda: _by_search(x, ascending, n),
         )
 
-    shared = packed(take(held > 0, ranges))
+    shared = pack_bits(take(held > 0, ranges))
     listed = jax.lax.population_count(shared).astype(jnp.int32).sum()
 
     def of_some(most: int) -> Int[Array, "h w"]:
         return _by_list(x, ranges, shared, most, ascending, held, n)
 
     def of_more() -> Int[Array, "h w"]:
-        return few_or_many(listed, None, x.size, of_some, of_all, LISTED[1])
+        return by_count(listed, None, x.size, of_some, of_all, LISTED[1])
 
-    return few_or_many(listed, None, x.size, of_some, of_more, LISTED[0])
+    return by_count(listed, None, x.size, of_some, of_more, LISTED[0])
 
 
 def _wins_of_many(x: Float[Array, "h w"], marked: Bool[Array, "h w"], n: Int[Array, ""]) -> Int[Array, "h w"]:
@@ -219,10 +217,10 @@ def _by_level(
         return jnp.zeros(size, jnp.int32).at[own].add(1, mode="drop")
 
     def of_few(most: int) -> Int[Array, "levels"]:
-        at = positions(packed(marked), most)
+        at = positions(pack_bits(marked), most)
         return count_by_level(jnp.where(at < x.size, take(levels.ravel(), jnp.minimum(at, x.size - 1)), size))
 
-    held = few_or_many(n, bound, x.size, of_few, lambda: count_by_level(jnp.where(marked, levels, size).ravel()))
+    held = by_count(n, bound, x.size, of_few, lambda: count_by_level(jnp.where(marked, levels, size).ravel()))
     return take(2 * (n - jnp.cumsum(held)) + held, levels)
 
 

@@ -52,10 +52,10 @@ class Model(BiStream):
             self.num_tags,
         )
 
-    def see(self, batch: Mapping[str, Array], train: bool) -> tuple[Features, Float[Array, "b t h w c"]]:
+    def encode_visual(self, batch: Mapping[str, Array], train: bool) -> tuple[Features, Float[Array, "b t h w c"]]:
         """ViNet's taps; y0 is V."""
         taps = self.visual_model.encode(read(batch, "video"), train)
-        return taps | self.visual_model.tell(taps["y0"]), taps["y0"]
+        return taps | self.visual_model.classify_tags(taps["y0"]), taps["y0"]
 
     def fuse(
         self, v: Float[Array, "b t h w c"], features: Features, batch: Mapping[str, Array], train: bool

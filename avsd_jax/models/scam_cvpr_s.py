@@ -7,7 +7,7 @@ from jaxtyping import Array
 
 from avsd_jax.models.common import tag_classifiers
 from avsd_jax.nn.rfb import RFB
-from avsd_jax.nn.s3d import scaled
+from avsd_jax.nn.width import scaled
 
 
 class Model(tag_classifiers.Classifier):
@@ -38,4 +38,4 @@ class Model(tag_classifiers.Classifier):
         feature = self.trunk(self.frames(batch), train, "layerV" if self.reduce else "layer1")
         if self.reduce:
             feature = RFB(scaled(128, self.width), name="layerV_down")(feature)
-        return {"features": feature} | tag_classifiers.judged(feature, self.num_tags, "fc")
+        return {"features": feature} | tag_classifiers.class_activation_head(feature, self.num_tags, "fc")

@@ -10,7 +10,7 @@ from avsd_jax.models.common import tag_classifiers
 from avsd_jax.nn.conv2d import Deconv2D
 from avsd_jax.nn.resize import resize_bilinear
 from avsd_jax.nn.rfb import RFB
-from avsd_jax.nn.s3d import scaled
+from avsd_jax.nn.width import scaled
 
 
 class Model(tag_classifiers.Classifier):
@@ -44,13 +44,13 @@ class Model(tag_classifiers.Classifier):
         """
         channels = scaled(128, self.width)
         seen = RFB(channels, name="layerV_down")(self.trunk(self.frames(batch), train, "layerV"))
-        sound = self._unfold(self.ear(batch, train, "layerA"), channels)
+        sound = self._unfold(self.encode_audio(batch, train, "layerA"), channels)
         attention = self._attend(resize_bilinear(sound, seen.shape[1:3]), seen)
         switch = batch["switch"] if "switch" in batch else jnp.ones(len(seen), seen.dtype)
         seen = nn.relu(switch[:, None, None, None] * nn.sigmoid(attention) * seen + seen)
         feature = nn.Conv(channels, (1, 1), name="Vatten_conv")(seen)
         out = {"features": feature, "sound_map": sound, "attention": attention}
-        return out | tag_classifiers.judged(feature, self.num_tags, "fc")
+        return out | tag_classifiers.class_activation_head(feature, self.num_tags, "fc")
 
     def _unfold(self, heard: Float[Array, "b d"], channels: int) -> Float[Array, "b 7 7 c"]:
         """A map grown from the sound's vector."""

@@ -8,7 +8,7 @@ from jaxtyping import Array
 from avsd_jax.models.common import tag_classifiers
 from avsd_jax.nn.conv3d import Conv3D
 from avsd_jax.nn.rfb import RFB
-from avsd_jax.nn.s3d import scaled
+from avsd_jax.nn.width import scaled
 
 
 class Model(tag_classifiers.TripleClassifier):
@@ -40,4 +40,4 @@ class Model(tag_classifiers.TripleClassifier):
         context, target = over_time(seen)[:, 0], seen[:, 1]
         feature = nn.Conv(channels, (1, 1), name="refine")(nn.relu(target * nn.sigmoid(context) + target))
         out = {"features": feature, "reduced": seen, "context": context}
-        return out | tag_classifiers.judged(feature, self.num_tags, "fcl")
+        return out | tag_classifiers.class_activation_head(feature, self.num_tags, "fcl")

@@ -10,8 +10,8 @@ from avsd_jax.errors import InputError
 from avsd_jax.models.common import tag_classifiers
 from avsd_jax.nn.conv2d import Deconv2D
 from avsd_jax.nn.resize import resize_bilinear
-from avsd_jax.nn.s3d import scaled
 from avsd_jax.nn.self_gate import SelfGate
+from avsd_jax.nn.width import scaled
 
 # Side of the map made from the sound -> (size, stride) of the transposed convolutions that make it.
 _GROWTH = {8: ((3, 1), (3, 1), (4, 1)), 12: ((4, 2), (4, 2), (3, 1))}
@@ -49,7 +49,7 @@ class Model(tag_classifiers.Classifier):
             raise InputError(f"no audio_grid {self.audio_grid}: choose one of {', '.join(map(str, _GROWTH))}")
         feature = self.trunk(self.frames(batch), train, "features")
         before = tag_classifiers.ClassMaps(self.num_tags, scaled(2048, self.width), name="extra_video_d")(feature)
-        heard = self.ear(batch, train, "audio_model")
+        heard = self.encode_audio(batch, train, "audio_model")
         sound = self._unfold(heard)
         mask = resize_bilinear(self._mask(sound), before.shape[1:3])
         gate = SelfGate(name="self_gate")(before)

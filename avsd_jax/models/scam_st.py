@@ -9,8 +9,8 @@ from jaxtyping import Array, Float
 from avsd_jax.models.common import tag_classifiers
 from avsd_jax.nn.conv3d import Conv3D
 from avsd_jax.nn.frame_mix import FrameMix
-from avsd_jax.nn.s3d import scaled
 from avsd_jax.nn.self_gate import SelfGate
+from avsd_jax.nn.width import scaled
 
 # For each frame of a triple in order of time: how the triple is listed when the frame is judged.
 _LISTED = ((1, 0, 2), (0, 1, 2), (1, 2, 0))

@@ -93,7 +93,7 @@ class Model(BiStream):
     def _predicted(self) -> tuple[int, ...]:
         return (0, 1, 2) if self.all_frames else (REPORTS[self.reports],)
 
-    def see(self, batch: Mapping[str, Array], train: bool) -> tuple[Features, Float[Array, "b k h w c"]]:
+    def encode_visual(self, batch: Mapping[str, Array], train: bool) -> tuple[Features, Float[Array, "b k h w c"]]:
         """The taps of all frames and the branches of vision; V is x of the predicted frames."""
         video = read(batch, "video")
         if video.shape[1] != self.clip_size:
@@ -101,7 +101,7 @@ class Model(BiStream):
         taps = self.visual(video.reshape(-1, *video.shape[2:]), train)
         taps = {name: x.reshape(*video.shape[:2], *x.shape[1:]) for name, x in taps.items()}
         taps |= dict(zip(("low", "middle", "deep"), list(taps.values())[-3:], strict=True))
-        features, v = self.head.see(taps)
+        features, v = self.head.encode_visual(taps)
         if self.num_tags:
             features["tag_logits"] = smooth_max(self.tag_head(taps["deep"][:, TARGET]))
         return taps | features | {"target_frame": video[:, TARGET]}, v

@@ -57,10 +57,12 @@ class Model(BiStream):
         self.soundnet8 = SoundNet(self.width, axis_name=self.axis_name, last_pool=2, unbiased=True)
         self.head = nn.Conv(1, (1, 1), kernel_init=SMALL, bias_init=DARK)
 
-    def see(self, batch: Mapping[str, Array], train: bool) -> tuple[Features, Float[Array, "b h w"]]:
+    def encode_visual(self, batch: Mapping[str, Array], train: bool) -> tuple[Features, Float[Array, "b h w"]]:
         """The visual network's features; its logits are V."""
         features = self.visual_model.encode(read(batch, "video"), train)
-        return features | self.visual_model.tell(features["layer3"]), self.visual_model.score(features["sides"])
+        return features | self.visual_model.classify_tags(features["layer3"]), self.visual_model.score(
+            features["sides"]
+        )
 
     def fuse(
         self, v: Float[Array, "b h w"], features: Features, batch: Mapping[str, Array], train: bool

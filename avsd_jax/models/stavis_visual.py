@@ -17,7 +17,7 @@ from avsd_jax.nn.conv3d import Lowering
 from avsd_jax.nn.dsam import DARK, DSAM, SMALL, attend
 from avsd_jax.nn.pool import smooth_max
 from avsd_jax.nn.resnet3d import ResNet3D
-from avsd_jax.nn.s3d import scaled
+from avsd_jax.nn.width import scaled
 
 # By how much each level is smaller than the frame.
 STRIDES = (2, 4, 8, 16)
@@ -66,7 +66,7 @@ class Model(nn.Module):
             InputError: no video, or not of clip_size frames.
         """
         features = self.encode(read(batch, "video"), train)
-        return features | self.tell(features["layer3"]) | self.decode(self.score(features["sides"]))
+        return features | self.classify_tags(features["layer3"]) | self.decode(self.score(features["sides"]))
 
     def encode(self, video: Float[Array, "b t h w 3"], train: bool = False) -> dict[str, Float[Array, "b ..."]]:
         """The trunk under attention, and its side maps.
@@ -94,7 +94,7 @@ class Model(nn.Module):
         out["side_logits"] = jnp.stack([level["side_logits"] for level in levels], axis=1)
         return out
 
-    def tell(self, layer3: Float[Array, "b t h w c"]) -> dict[str, Float[Array, "b k"]]:
+    def classify_tags(self, layer3: Float[Array, "b t h w c"]) -> dict[str, Float[Array, "b k"]]:
         """tag_logits [B, K] from the deepest level; nothing without a head for tags."""
         return {"tag_logits": smooth_max(self.tag_head(layer3))} if self.num_tags else {}
 

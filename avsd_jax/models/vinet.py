@@ -62,7 +62,7 @@ class Model(nn.Module):
             InputError: no video, or not of clip_size frames with height and width multiples of 32.
         """
         taps = self.encode(read(batch, "video"), train)
-        return {**taps, **self.tell(taps["y0"]), **self.decode(taps["y0"], taps, train)}
+        return {**taps, **self.classify_tags(taps["y0"]), **self.decode(taps["y0"], taps, train)}
 
     def encode(self, video: Float[Array, "b t h w 3"], train: bool = False) -> dict[str, Float[Array, "b _ _ _ _"]]:
         """Encoder taps of a clip; see `avsd_jax.nn.s3d.S3D`."""
@@ -73,7 +73,7 @@ class Model(nn.Module):
             raise InputError(f"video is {height}x{width}: resize it to a height and width that are multiples of 32")
         return self.backbone(video, train)
 
-    def tell(self, y0: Float[Array, "b t h w c"]) -> dict[str, Float[Array, "b k"]]:
+    def classify_tags(self, y0: Float[Array, "b t h w c"]) -> dict[str, Float[Array, "b k"]]:
         """tag_logits [B, K] from the deepest feature; nothing without a head for tags."""
         return {"tag_logits": smooth_max(self.tag_head(y0))} if self.num_tags else {}
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from avsd_jax.nn.conv2d import Conv2D
 from avsd_jax.nn.norm import BatchNorm, conv_norm, conv_norm_relu
 from avsd_jax.nn.pool import max_pool
-from avsd_jax.nn.s3d import scaled
+from avsd_jax.nn.width import scaled
 
 # A layer factory: conv(features, size, stride, name=...) with padding that keeps the size at stride 1.
 Layer = Callable[..., nn.Module]
@@ -127,7 +127,7 @@ class ResNet18(nn.Module):
     """ResNet-18 without its classification layer.
 
     Attributes:
-        width: multiplies the channel counts (see `avsd_jax.nn.s3d.scaled`).
+        width: multiplies the channel counts (see `avsd_jax.nn.width.scaled`).
         axis_name, norm_momentum: as in `ResNeXt`.
     """
 

@@ -13,7 +13,7 @@ from avsd_jax.nn.conv3d import Conv3D, Lowering
 from avsd_jax.nn.norm import BatchNorm, conv_norm_relu
 from avsd_jax.nn.pool import max_pool
 from avsd_jax.nn.resnet import Bottleneck
-from avsd_jax.nn.s3d import scaled
+from avsd_jax.nn.width import scaled
 
 DEPTHS = (3, 4, 6)
 
@@ -24,7 +24,7 @@ class ResNet3D(nn.Module):
     """The trunk in pieces, between which a model may put something of its own.
 
     Attributes:
-        width: multiplies every channel count (see `avsd_jax.nn.s3d.scaled`).
+        width: multiplies every channel count (see `avsd_jax.nn.width.scaled`).
         lowering: see `avsd_jax.nn.conv3d.conv3d`.
         axis_name: the pmap axis over which BatchNorm statistics are averaged.
         norm_momentum: share of the running statistics that a step keeps; PyTorch's 0.1 is 0.9 here.

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 from avsd_jax.nn.conv3d import Conv3D, Lowering
 from avsd_jax.nn.norm import BatchNorm, conv_norm_relu
 from avsd_jax.nn.pool import max_pool
+from avsd_jax.nn.width import scaled
 
 # Channels of an inception block: branch 0; reduce and output of branches 1 and 2; branch 3 (after the pool).
 _MIXED: dict[str, tuple[int, int, int, int, int, int]] = {
@@ -30,11 +31,6 @@ _MIXED: dict[str, tuple[int, int, int, int, int, int]] = {
 }
 
 Layer = Callable[..., nn.Module]
-
-
-def scaled(channels: int, width: float) -> int:
-    """`channels * width` rounded to a multiple of 4, at least 4; the official number at width 1."""
-    return max(4, 4 * round(channels * width / 4))
 
 
 class Basic(nn.Module):
@@ -102,7 +98,7 @@ class S3D(nn.Module):
     """S3D trunk with its taps.
 
     Attributes:
-        width: multiplies every channel count (see `scaled`).
+        width: multiplies every channel count (see `avsd_jax.nn.width.scaled`).
         lowering: see `avsd_jax.nn.conv3d.conv3d`.
         axis_name: the pmap axis over which BatchNorm statistics are averaged.
         norm_momentum: share of the running statistics that a step keeps; the official 0.999 needs thousands

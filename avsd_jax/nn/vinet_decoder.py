@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from avsd_jax.errors import InputError
 from avsd_jax.nn.conv3d import Conv3D, Lowering
 from avsd_jax.nn.resize import upsample_2x
-from avsd_jax.nn.s3d import scaled
+from avsd_jax.nn.width import scaled
 
 CLIP_SIZES = (8, 16, 32, 48)
 

@@ -255,7 +255,7 @@ def test_every_way_of_counting_is_exact(kind: str, bound: int | None, marked: in
 
 
 wins = jax.jit(ranks.wins_over, static_argnums=3)
-positions = jax.jit(lambda mask: ranks.positions(ranks.packed(mask), 20))
+positions = jax.jit(lambda mask: ranks.positions(ranks.pack_bits(mask), 20))
 
 
 def test_positions_lists_what_is_true() -> None:

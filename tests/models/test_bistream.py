@@ -40,7 +40,7 @@ class TwoFlows(BiStream):
 
     channels: int = 4
 
-    def see(self, batch, train):
+    def encode_visual(self, batch, train):
         v = nn.Conv(self.channels, (1, 1, 1), name="look")(read(batch, "video"))
         return {"looked": v}, v
 

@@ -12,8 +12,8 @@ from avsd_jax.batch import ClassifierInputs
 from avsd_jax.errors import InputError
 from avsd_jax.nn.norm import BatchNorm
 from avsd_jax.nn.pool import max_pool
-from avsd_jax.nn.s3d import scaled
 from avsd_jax.nn.spectrogram import power_density
+from avsd_jax.nn.width import scaled
 
 # The port takes spectrograms of 16-bit sample values and divides decibels by this constant.
 _FULL_SCALE = 32768.0
@@ -26,7 +26,7 @@ class Tower(nn.Module):
 
     Attributes:
         stride: of the first convolution.
-        width: multiplies the channel counts (see `avsd_jax.nn.s3d.scaled`).
+        width: multiplies the channel counts (see `avsd_jax.nn.width.scaled`).
         axis_name: the pmap axis over which BatchNorm statistics are averaged.
     """
 

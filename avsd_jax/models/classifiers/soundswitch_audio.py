@@ -9,8 +9,8 @@ from jaxtyping import Array, Float
 
 from avsd_jax.batch import ClassifierInputs
 from avsd_jax.nn.resnet import ResNet18
-from avsd_jax.nn.s3d import scaled
 from avsd_jax.nn.spectrogram import normalised_log_power
+from avsd_jax.nn.width import scaled
 
 
 class Classifier(nn.Module):

@@ -10,9 +10,9 @@ from jaxtyping import Array, Float
 from avsd_jax.batch import ClassifierInputs
 from avsd_jax.errors import InputError
 from avsd_jax.nn.resnet import ResNeXt
-from avsd_jax.nn.s3d import scaled
 from avsd_jax.nn.spectrogram import normalised_log_power
 from avsd_jax.nn.vggsound import VGGSound
+from avsd_jax.nn.width import scaled
 
 RULES = ("threshold", "argmax")
 

@@ -32,7 +32,7 @@ Features = dict[str, Float[Array, "b ..."]]
 
 
 class BiStream(nn.Module):
-    """The base of gated models; a subclass writes `see`, `fuse` and `decode`, and sets its published fusion.
+    """The base of gated models; a subclass writes `encode_visual`, `fuse` and `decode`, and sets its published fusion.
 
     Attributes:
         fusion: module of `avsd_jax.models.fusions`.
@@ -58,7 +58,7 @@ class BiStream(nn.Module):
     axis_name: str | None = None
     hears = True
 
-    def see(self, batch: Mapping[str, Array], train: bool) -> tuple[Features, Float[Array, "b ..."]]:
+    def encode_visual(self, batch: Mapping[str, Array], train: bool) -> tuple[Features, Float[Array, "b ..."]]:
         """What both flows share, by name, and V: what the decoder takes where vision is alone."""
         raise NotImplementedError
 
@@ -77,9 +77,9 @@ class BiStream(nn.Module):
         """Predicts a map for each clip.
 
         Args:
-            batch: what `see` reads; audio [B, L], not read by gate="never"; for gate="classifier" also avc_frames
-                [B, N, h, w, 3] and avc_audio [B, S] in [-1, 1]; avc_label [B] int (1, 0, -1 unlabelled) where the
-                gate reads labels. Other keys are ignored.
+            batch: what `encode_visual` reads; audio [B, L], not read by gate="never"; for gate="classifier" also
+                avc_frames [B, N, h, w, 3] and avc_audio [B, S] in [-1, 1]; avc_label [B] int (1, 0, -1 unlabelled)
+                where the gate reads labels. Other keys are ignored.
             train: use and update batch statistics, apply dropout.
 
         Returns:
@@ -94,7 +94,7 @@ class BiStream(nn.Module):
         switch = AVCGate(self.gate, self.train_gate)
         if self.gate_at not in GATE_AT:
             raise InputError(f"unknown gate_at {self.gate_at!r}: choose one of {', '.join(GATE_AT)}")
-        out, v = self.see(batch, train)
+        out, v = self.encode_visual(batch, train)
         logits = None
         if self.gate == "classifier":
             out["avc_logits"] = logits = self._classify(batch, train)

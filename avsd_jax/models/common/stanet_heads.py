@@ -1,9 +1,9 @@
 """The three published heads of STANet: what lies between its two backbones and its maps.
 
 All read the last three stages of ResNeXt, `low`, `middle` and `deep`, and the same vector of sound, and state what
-`avsd_jax.models.stanet` needs: a feature of the frames that are predicted (`see`, V), what their own audio-visual
-fusion makes of it (`fuse`, AV), and a decoder that takes the one or the other (`decode`). Submodule names follow the
-published keys; those of the later two releases lack the prefix `extra_`.
+`avsd_jax.models.stanet` needs: a feature of the frames that are predicted (`encode_visual`, V), what their own
+audio-visual fusion makes of it (`fuse`, AV), and a decoder that takes the one or the other (`decode`). Submodule names
+follow the published keys; those of the later two releases lack the prefix `extra_`.
 
 A clip's three frames are in order of time, and K of them are predicted: the middle one, or others on request.
 """
@@ -22,8 +22,8 @@ from avsd_jax.nn.conv3d import Conv3D
 from avsd_jax.nn.conv_gru import ConvGRU
 from avsd_jax.nn.frame_mix import FrameMix
 from avsd_jax.nn.resize import resize_bilinear
-from avsd_jax.nn.s3d import scaled
 from avsd_jax.nn.self_gate import SelfGate
+from avsd_jax.nn.width import scaled
 
 TARGET = 1
 
@@ -67,7 +67,7 @@ class HeadCVPR(nn.Module):
     """The CVPR network (`att_Net`): 32 channels, one map, of the middle frame.
 
     Attributes:
-        width: multiplies the channel counts (see `avsd_jax.nn.s3d.scaled`).
+        width: multiplies the channel counts (see `avsd_jax.nn.width.scaled`).
         predicted: the frames whose maps are predicted; (1,) here.
         temporal_relu: ReLU after the temporal branch, as in the published training file; the published test file, with
             the same weights, has none.
@@ -89,7 +89,7 @@ class HeadCVPR(nn.Module):
         self.AVTFuse = _conv(c)
         self.refineV33, self.refineV22, self.predictF = _conv(c, 3), _conv(c, 3), _conv(1)
 
-    def see(self, taps: Features) -> tuple[Features, Float[Array, "b k h w c"]]:
+    def encode_visual(self, taps: Features) -> tuple[Features, Float[Array, "b k h w c"]]:
         """The temporal branch; V is the middle frame's reduced feature."""
         frames = self.downv4(taps["deep"])
         v = frames[:, TARGET]
@@ -150,7 +150,7 @@ class Head2021(nn.Module):
     # The frames whose features are mixed for each of the three, in the order of the official lists.
     _orders = ((1, 0, 2), (0, 1, 2), (1, 2, 0))
 
-    def see(self, taps: Features) -> tuple[Features, Float[Array, "b k h w c"]]:
+    def encode_visual(self, taps: Features) -> tuple[Features, Float[Array, "b k h w c"]]:
         """Gates of self-attention and of time; V is the reduced feature."""
         frames, picked = self.video_d2(taps["deep"]), list(self.predicted)
         v = frames[:, picked]
@@ -217,7 +217,7 @@ class Head2022(nn.Module):
     # As in `Head2021`; the lists of this release are others.
     _orders = ((1, 0, 2), (2, 1, 0), (0, 2, 1))
 
-    def see(self, taps: Features) -> tuple[Features, Float[Array, "b k h w c"]]:
+    def encode_visual(self, taps: Features) -> tuple[Features, Float[Array, "b k h w c"]]:
         """Gates of self-attention and of time; V is the reduced feature."""
         frames, picked = self.convs(taps["deep"]), list(self.predicted)
         v = frames[:, picked]

@@ -58,7 +58,7 @@ class Classifier(nn.Module):
         trunk = ResNeXt(self.width, self.depths, self.axis_name, self.norm_momentum, name=name)
         return list(trunk(frames, train).values())[-1]
 
-    def ear(self, batch: Mapping[str, Array], train: bool, name: str) -> Float[Array, "b d"]:
+    def encode_audio(self, batch: Mapping[str, Array], train: bool, name: str) -> Float[Array, "b d"]:
         """VGGSound's vector of what is heard; the encoder becomes the submodule `name`.
 
         Read is `spectrogram` [B, F, N] where the batch has it, else `audio` [B, S] in [-1, 1].
@@ -131,7 +131,9 @@ class ClassMaps(nn.Module):
         return nn.Conv(self.num_tags, (1, 1), name="layer_6")(x)
 
 
-def judged(features: Float[Array, "b h w c"], num_tags: int, name: str) -> dict[str, Float[Array, "b ..."]]:
+def class_activation_head(
+    features: Float[Array, "b h w c"], num_tags: int, name: str
+) -> dict[str, Float[Array, "b ..."]]:
     """The first release's head, a linear layer on the features' mean; its kernel at every place gives the class maps.
 
     To be called within a module's compact method: the layer, `name`, becomes the module's own.
