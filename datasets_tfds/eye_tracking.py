@@ -1,4 +1,4 @@
-"""What the builders of the six audio-visual eye-tracking sets share.
+"""What the builders of the six audio-visual eye-tracking datasets share.
 
 The files come from `manual_dir`, the root of one tree in any of the layouts of `avsd_jax.sources.layouts`; which video
 is in which split, its rate and its length from the fold lists in it (`avsd_jax.sources.fold_lists`); labels of

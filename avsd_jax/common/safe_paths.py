@@ -58,7 +58,7 @@ def _entries(folder: Path) -> list[os.DirEntry]:
     try:
         entries = list(os.scandir(folder)) if folder.is_dir() else []
     except OSError as error:
-        raise InputError(f"{folder} cannot be read ({error.strerror}): mend its permissions") from error
+        raise InputError(f"{folder} cannot be read ({error.strerror}): fix its permissions") from error
     for entry in entries:
         if not is_text(entry.name):
             raise InputError(f"{folder} has a file or folder whose name is not UTF-8, {entry.name!r}: rename it")

@@ -143,7 +143,7 @@ def s_auc_of_levels(
     pool: Bool[Array, "h w"],
     max_fixations: int | None = None,
 ) -> Float[Array, ""]:
-    """`s_auc` of one picture whose levels stand for ascending values, of which few are looked up."""
+    """`s_auc` of one image whose levels stand for ascending values, of which few are looked up."""
     return _binned(levels, hit, pool, 11, max_fixations, values)
 
 
@@ -238,7 +238,7 @@ def _binned(
 def _thresholds(bins: int, dtype: np.dtype) -> Float[np.ndarray, " thresholds"]:
     """Where the bins above the lowest begin: i * 0.1 in double precision, as Octave's 0:0.1:1 rounds it.
 
-    That matters to values exactly on a threshold, such as a picture's level 153 / 255 = 0.6: it lies below 6 * 0.1
+    That matters to values exactly on a threshold, such as an image's level 153 / 255 = 0.6: it lies below 6 * 0.1
     and does not reach it. Float32 cannot tell the two apart, so the threshold is moved up by one number there.
     """
     i = np.arange(1, bins)

@@ -1,4 +1,4 @@
-"""Scores of maps that are 8-bit pictures, from whole numbers: exact sums, and a fraction of a float map's traffic."""
+"""Scores of maps that are 8-bit images, from whole numbers: exact sums, and a fraction of a float map's traffic."""
 
 from collections.abc import Sequence
 
@@ -23,7 +23,7 @@ def score_levels(
     max_fixations: int | None,
     names: Sequence[str],
 ) -> dict[str, Float[Array, ""]]:
-    """What `score` says of one map and its density when both are pictures; needs 64-bit types switched on.
+    """What `score` says of one map and its density when both are images; needs 64-bit types switched on.
 
     Args:
         pred, density: levels, of at most `MOST_PIXELS` pixels.

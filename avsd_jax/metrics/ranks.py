@@ -3,7 +3,7 @@
 Areas under ROC curves are sums of these. Sorting the map is slow in XLA on a CPU and reading a table is slower
 than comparing, so: few marked values are compared with every pixel; more are looked up in a table of equal
 ranges of value, whose few ambiguous entries are compared after; where one range holds many marked values, and
-where there are very many, a binary search serves. Levels of a picture need no comparison: a table has them all.
+where there are very many, a binary search serves. Levels of an image need no comparison: a table has them all.
 """
 
 from collections.abc import Callable
@@ -69,7 +69,7 @@ def rank_statistic_of(
 
 
 def is_levels(x: Num[Array, "..."]) -> bool:
-    """Whether a map holds a picture's levels, of 8 or 16 bits."""
+    """Whether a map holds an image's levels, of 8 or 16 bits."""
     return x.dtype in (jnp.uint8, jnp.uint16)
 
 

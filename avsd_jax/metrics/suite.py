@@ -36,7 +36,7 @@ def score(
         shuffle_map: positive at the pool of negatives of the s-AUC, same shape.
         max_fixations: see `auc_judd`.
         names: a tuple of some of `METRICS`.
-        levels: in the same order as `pred` pixel by pixel: the picture of 8 or 16 bits that it was read from, or the
+        levels: in the same order as `pred` pixel by pixel: the image of 8 or 16 bits that it was read from, or the
             float32 map that it was widened from. The AUC-J ranks these, which gives the same and is faster.
 
     Returns:

@@ -1,4 +1,4 @@
-"""ST of STANet's first release (CVPR 2021): the classifier of what three successive frames show."""
+"""ST of STANet's first release (CVPR 2021): classifies the tags of three consecutive frames."""
 
 from collections.abc import Mapping
 
@@ -19,10 +19,10 @@ class Model(tag_classifiers.TripleClassifier):
 
     @nn.compact
     def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:
-        """Tells the tags of the middle frame of each triple.
+        """Classifies the tags of the middle frame of each triple.
 
         Args:
-            batch: video [B, 3, H, W, 3], ImageNet-normalised, in order of time; other keys are ignored.
+            batch: video [B, 3, H, W, 3], ImageNet-normalised, in temporal order; other keys are ignored.
             train: use and update batch statistics.
 
         Returns:

@@ -48,7 +48,7 @@ class Basic(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b t h w i"], train: bool) -> Float[Array, "b t h w c"]:
-        """[B, T, H, W, I] -> [B, T, H, W, features]."""
+        """Maps [B, T, H, W, I] to [B, T, H, W, features]."""
         conv = self.conv(self.features, (1, 1, 1), name="conv")
         return conv_norm_relu(conv, self.norm(name="bn"), x, train)
 
@@ -64,7 +64,7 @@ class Separable(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b t h w i"], train: bool) -> Float[Array, "b t2 h2 w2 c"]:
-        """[B, T, H, W, I] -> [B, T/s, H/s, W/s, features] for even sizes."""
+        """Maps [B, T, H, W, I] to [B, T/s, H/s, W/s, features] for even sizes."""
         k, s, p = self.size, self.stride, self.size // 2
         space = self.conv(self.features, (1, k, k), (1, s, s), (0, p, p), name="conv_s")
         time = self.conv(self.features, (k, 1, 1), (s, 1, 1), (p, 0, 0), name="conv_t")
@@ -73,7 +73,7 @@ class Separable(nn.Module):
 
 
 class Mixed(nn.Module):
-    """Inception block: 1x1x1, two reduced separable 3x3x3 and a pooled 1x1x1 branch, joined on channels."""
+    """Inception block: 1x1x1, two reduced separable 3x3x3 and a pooled 1x1x1 branch, concatenated on channels."""
 
     features: tuple[int, int, int, int, int, int]
     conv: Layer
@@ -81,7 +81,7 @@ class Mixed(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b t h w i"], train: bool) -> Float[Array, "b t h w c"]:
-        """[B, T, H, W, I] -> [B, T, H, W, C], C being the sum of the four branches' outputs."""
+        """Maps [B, T, H, W, I] to [B, T, H, W, C]; C is the sum of the four branches' outputs."""
         layers = {"conv": self.conv, "norm": self.norm}
         only, reduce1, out1, reduce2, out2, pooled = self.features
         y0 = Basic(only, **layers, name="branch0_0")(x, train)
@@ -101,8 +101,8 @@ class S3D(nn.Module):
         width: multiplies every channel count (see `avsd_jax.nn.width.scaled`).
         lowering: see `avsd_jax.nn.conv3d.conv3d`.
         axis_name: the pmap axis over which BatchNorm statistics are averaged.
-        norm_momentum: share of the running statistics that a step keeps; the official 0.999 needs thousands
-            of steps before inference is what training sees, a short run wants less.
+        norm_momentum: fraction of the running statistics that a step keeps; the official 0.999 needs thousands
+            of steps until inference matches training, a short run needs less.
     """
 
     width: float = 1.0

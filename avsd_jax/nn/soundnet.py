@@ -1,7 +1,7 @@
-"""SoundNet audio encoder (Aytar et al., "SoundNet", NeurIPS 2016), the layers that AViNet runs.
+"""SoundNet audio encoder (Aytar et al., "SoundNet", NeurIPS 2016), the layers that AViNet uses.
 
 The published checkpoints also hold two classification heads (`conv8_objs`, `conv8_scns`) that no saliency
-model uses; they are left out.
+model uses; they are omitted.
 """
 
 from flax import linen as nn
@@ -25,7 +25,7 @@ _BLOCKS = (
 
 
 def min_samples(steps: int = 1) -> int:
-    """Samples of the shortest waveform that gives this many steps after the last block."""
+    """Returns the length in samples of the shortest waveform that gives this many steps after the last block."""
     for _, _, pool in reversed(_BLOCKS):
         steps = max(1, 2 * (steps * pool - 1))
     return steps
