@@ -16,7 +16,7 @@ LAYER_NORM_EPSILON = 1e-5
 
 
 def sinusoid(positions: int, features: int) -> Float[np.ndarray, "positions 1 features"]:
-    """Returns the positional encoding of "Attention is all you need": sine on even features, cosine on odd, base 10000."""
+    """Returns the positional encoding of "Attention is all you need": even features sine, odd cosine, base 10000."""
     even = np.arange(0, features, 2)
     angle = np.arange(positions)[:, None] * np.exp(even * (-np.log(10000.0) / features))
     code = np.zeros((positions, 1, features), np.float32)

@@ -106,7 +106,7 @@ def test_record(scored: tuple[Path, dict[str, Any]], maps: Path, store: VideoSto
     assert re.fullmatch("[0-9a-f]{64}", digest)
     assert record["ground_truth"]["videos"].keys() == record["videos"].keys()
     assert record["predictions"] == [
-        {"folder": str(maps), "split": "test", "layout": "numbered", "encoding": "pictures as they are"}
+        {"folder": str(maps), "split": "test", "layout": "numbered", "encoding": "images as they are"}
         | {"first_frame": 0, "unused": []}
     ]
     assert record["protocol"] == protocols.NATIVE.as_record()
@@ -407,7 +407,7 @@ def test_a_damaged_picture_is_named(
     shutil.copytree(maps, root)
     broken = root / store.videos[1].id / "000020.png"
     broken.write_bytes(broken.read_bytes()[:-300])
-    with pytest.raises(InputError, match=re.escape(f"{broken} is damaged or no picture")):
+    with pytest.raises(InputError, match=re.escape(f"{broken} is damaged or no image")):
         run(root, tiny_data_dir, tmp_path / "out", workers=workers)
     assert not list((tmp_path / "out").glob("scores.*"))
     assert not list((tmp_path / "out").rglob(f"{store.videos[1].id}*"))

@@ -1,4 +1,4 @@
-"""A model that states two flows and nothing else is gated, with every option, as all bi-stream models are."""
+"""A model that states two streams and nothing else is gated, with every option, as all bi-stream models are."""
 
 import re
 
