@@ -30,6 +30,7 @@ from avsd_jax.common.cli import run as run_command
 from avsd_jax.errors import InputError
 from avsd_jax.models import classifiers
 from avsd_jax.nn import conv2d
+from avsd_jax.testing import parity
 from avsd_jax.torch_import import options, to_variables
 
 _MODELS = flags.DEFINE_list("models", [], "Names of models to measure; all where none is given.")
