@@ -92,7 +92,7 @@ def _stavis(draw: Draw, _: Mapping) -> dict[str, np.ndarray]:
 
 
 def _pictures(draw: Draw, names: Sequence[str], batch: int, side: int) -> np.ndarray:
-    """Pictures of these names as the frames [B, T, H, W, 3] of clips."""
+    """Images of these names as the frames [B, T, H, W, 3] of clips."""
     frames = np.stack([2 * draw(name, (batch, 3, side, side)) for name in names], axis=1)
     return frames.transpose(0, 1, 3, 4, 2)
 

@@ -1,4 +1,4 @@
-"""STAViS against the official network, and what the survey's switch makes of its two flows."""
+"""STAViS against the official network, and what the survey's switch makes of its two streams."""
 
 import functools
 
@@ -55,7 +55,7 @@ def _check_taps(recorded, out) -> int:
             continue
         tap = golden.channels_first(TAPS[name](out))
         if name.startswith("soundnet8"):
-            tap = tap[:, :, None]  # a picture of one row
+            tap = tap[:, :, None]  # an image of one row
         if kind == "chmean":
             got = tap.mean(tuple(range(2, tap.ndim)))
         else:
@@ -105,7 +105,7 @@ def _check_visual(recorded, out) -> None:
         np.testing.assert_allclose(out["side_logits"][:, i], side, rtol=0, atol=2e-5 * max(1, np.abs(side).max()))
 
 
-# ---------------------------------------------------------------- the two flows
+# ---------------------------------------------------------------- the two streams
 
 TINY = {"clip_size": 8, "width": 0.1, "lowering": "direct", "fusion_options": {"hidden": 4, "features": 4}}
 CLASSIFIER = {
