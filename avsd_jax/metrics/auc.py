@@ -20,8 +20,8 @@ from avsd_jax.metrics.maps import (
     has_nan,
     is_constant,
     low_and_span,
-    over_maps,
     normalised,
+    over_maps,
 )
 from avsd_jax.metrics.ranks import (
     by_count,
