@@ -180,7 +180,7 @@ def test_channels_in_an_order_of_the_files_own_are_read(tmp_path: Path):
     many = write_video(tmp_path / "many.mkv", regular(60), layout="7.1", samples=sound, rate=48_000, sound="flac")
     script = f"""
 import sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1] / "helpers")]!r}
 from pathlib import Path
 from test_awkward_media import clicks, overlay_of, probe, read_audio
 for path, channels in ({str(unused)!r}, 4), ({str(swapped)!r}, 2), ({str(many)!r}, 8):
