@@ -108,7 +108,7 @@ def _check_option(kind: str, option: str, value: Any, hint: Any) -> None:
 
 
 def with_options(module: ModuleType, options: Mapping[str, Any], kind: str) -> ModuleType | SimpleNamespace:
-    """The module with options filled in, which are keyword-only parameters of its functions.
+    """Returns the module with options filled in, which are keyword-only parameters of its functions.
 
     Args:
         module: what `load_module` returned.

@@ -173,7 +173,7 @@ class ClipStream:
         return prepare.window_audio(scaled, length, window.reverse_audio)
 
     def _sound_span(self, window: Window) -> tuple[int, int]:
-        """Returns the samples `(start, stop)` of a clip's audio: as at a constant rate, shifted to the frames' times."""
+        """Returns the samples `(start, stop)` of a clip's audio: as at a constant rate, shifted to the frame times."""
         prepare, fps, rate = self._spec.preparation, self._info.fps, self._sound.rate
         positions = self._at(window.audio_first).position, self._at(window.audio_last).position
         first, last = (round(position) for position in positions)

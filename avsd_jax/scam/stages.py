@@ -76,7 +76,7 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
     coarse, fine = ([rows[name] for name in names] for names in (config.scam.coarse, config.scam.fine))
     if config.build_data:
         build(config.dataset, config.data_dir, num_workers=os.cpu_count() or 1)
-    store = target_maps.unwatched(open_store(config.dataset, config.train_split, config.data_dir))
+    store = target_maps.ignore_gaze(open_store(config.dataset, config.train_split, config.data_dir))
     _present(store, config.tags)  # fails here, before the long start
     for row in rows.values():
         check_batch_size(row.config.batch_size, make_mesh())

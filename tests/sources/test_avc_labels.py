@@ -244,7 +244,7 @@ def test_other_labels_are_kept_unless_told(root, source):
         (["--kind=lines", "--first_frame=1"], "--first_frame is for --kind=frames, not lines"),
         (["--kind=lines", "--key=a"], "--key is for --kind=array, not lines"),
         (["--kind=array"], "has no .mat or .npy file"),
-        (["--kind=lines", "--dataset=all"], "unknown set 'all': choose one of diem"),
+        (["--kind=lines", "--dataset=all"], "unknown dataset 'all': choose one of diem"),
         (["--kind=lines", "--source=nowhere"], "nowhere is not a folder"),
         (["--kind=lines", "--manual_dir=nowhere"], "nowhere is not a folder: give the root of the data's tree"),
         (["--kind=lines", "--clock=nowhere"], "nowhere cannot be read (No such file or directory)"),

@@ -77,7 +77,7 @@ def test_opening_what_is_not_prepared_says_how_to_prepare_it(tmp_path: pathlib.P
     with pytest.raises(InputError) as error:
         open_store(TINY, "train", tmp_path / "a b")
     assert str(error.value) == (
-        f"dataset '{TINY}' is not prepared in '{tmp_path}/a b': run `python -m avsd_jax.datasets build "
+        f"dataset '{TINY}' is not built in '{tmp_path}/a b': run `python -m avsd_jax.datasets build "
         f"--dataset={TINY} '--data_dir={tmp_path}/a b'`, or train with --config.build_data=True"
     )
     with pytest.raises(InputError, match=r"--dataset=etmd/maps-gaze --data_dir=.* --manual_dir=DIR`, with DIR your"):
@@ -192,7 +192,7 @@ def test_a_killed_build_leaves_nothing_and_is_run_again_without_tensorflow(tmp_p
     build.send_signal(signal.SIGKILL)
     build.wait()
     assert list(folder(tmp_path).parent.glob("incomplete.*"))
-    with pytest.raises(InputError, match="is not prepared"):
+    with pytest.raises(InputError, match="is not built"):
         open_store(TINY, "train", tmp_path)
     # Reading to the end of the pipe waits for all who hold it: the workers have gone, too.
     deadline = time.monotonic() + 60

@@ -196,7 +196,7 @@ def test_nothing_outside_of_the_tree_is_read(small: pathlib.Path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda root: None, "summe is built from files of yours: give the root of their tree as --manual_dir"),
+        (lambda root: None, "summe is built from your files: give the root of their tree as --manual_dir"),
         (lambda root: shutil.rmtree(root / "fold_lists"), "lacks the fold list SumMe_list_train_1_fps.txt"),
         (lambda root: shutil.rmtree(root / "annotations"), "has no files of summe .looked for stavis: video_frames"),
         (lambda root: write_lists(root, "summe", frames=FRAMES + 3), "differ by more than 2"),
@@ -244,7 +244,7 @@ def test_check_reports_and_changes_nothing(small: pathlib.Path, capsys: pytest.C
     assert datasets.main(["check", "--workers=1", "--dataset=summe", f"--manual_dir={root}"]) == 0
     assert datasets.main(["check", "--dataset=avad", f"--manual_dir={root}"]) == 2
     assert datasets.main(["check", "--dataset=sounding_shapes", f"--manual_dir={root}"]) == 2
-    assert "sounding_shapes is made of no files of yours" in capsys.readouterr().err
+    assert "sounding_shapes needs no files of yours" in capsys.readouterr().err
 
 
 def test_long_videos_are_read_a_clip_at_a_time(tmp_path: pathlib.Path):
