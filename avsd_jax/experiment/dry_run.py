@@ -28,7 +28,7 @@ _SWITCHES = ("bce_weight", "cc_weight", "sim_weight", "nss_weight", "tag_weight"
 _SWITCHES += ("ema_decay",)
 _ANY = {"total_steps": 100, "warmup_steps": 0, "learning_rate": 0.1}
 # Clips have the same shapes however they are drawn.
-_ANY_CLIP = {"sampler": "vinet", "frame_step": 1, "samples_per_video": 1}
+_ANY_CLIP = {"sampler": "vinet", "sampler_options": {}, "frame_step": 1, "samples_per_video": 1, "flip": False}
 
 # Length of a video on which a sampler is tried.
 _VIDEO_FRAMES = 200

@@ -21,9 +21,8 @@ from avsd_jax.errors import InputError
 from avsd_jax.models import classifiers
 from avsd_jax.runs.checkpoint import load_for_inference
 
-_CLIP_FIELDS = ("model_name", "model", "frame_size", "frame_step", "sampler", "preprocessing", "samples_per_video")
-# Converted models, and runs before there were these fields, do without them.
-_MORE_CLIP_FIELDS = ("sampler_options", "preprocessing_options", "flip", "tags")
+_CLIP_FIELDS = ("model_name", "model", "frame_size", "frame_step", "sampler", "sampler_options", "preprocessing")
+_CLIP_FIELDS += ("preprocessing_options", "flip", "samples_per_video", "tags")
 _LOSS_FIELDS = ("loss", "rho", "bce_weight", "cc_weight", "sim_weight", "nss_weight", "tag_weight", "side_tag_weight")
 
 PREDICTION_KEYS = ("saliency", "gate", "avc_logits")
@@ -66,13 +65,13 @@ def _option(config: ConfigDict, name: str, otherwise: Any) -> Any:
 
 
 def loss_options(config: ConfigDict) -> dict[str, Any]:
-    """The loss and the weights of its terms; what a configuration does not mention stays at its default."""
-    return {name: config[name] for name in _LOSS_FIELDS if name in config}
+    """The loss and the weights of its terms."""
+    return {name: config[name] for name in _LOSS_FIELDS}
 
 
 def _tags(config: ConfigDict) -> tuple[str, ...]:
     """The tags that the configured model learns to tell; none where it has no head for them."""
-    num_tags, tags = _option(config, "num_tags", 0), tuple(config.get("tags", ()))
+    num_tags, tags = _option(config, "num_tags", 0), tuple(config.tags)
     if num_tags and num_tags != len(tags):
         raise InputError(f"model.num_tags={num_tags} and config.tags has {len(tags)} words: make them agree")
     return tags if num_tags else ()
@@ -87,7 +86,7 @@ def clip_spec(config: ConfigDict) -> ClipSpec:
     lacking = [name for name in _CLIP_FIELDS if name not in config]
     if lacking:
         raise InputError(f"the configuration has no {', '.join(lacking)}: restore the run's config.json")
-    check_fields(config, (*_CLIP_FIELDS, *(name for name in _MORE_CLIP_FIELDS if name in config)))
+    check_fields(config, _CLIP_FIELDS)
     model_from_config(config)  # its options are of the right types
     return ClipSpec(
         clip_size=_option(config, "clip_size", 1),  # a classifier alone has a clock of its own
@@ -95,9 +94,9 @@ def clip_spec(config: ConfigDict) -> ClipSpec:
         frame_step=config.frame_step,
         sampler=config.sampler,
         preprocessing=config.preprocessing,
-        sampler_options=_plain(config.get("sampler_options", {})),
-        preprocessing_options=_plain(config.get("preprocessing_options", {})),
-        flip=config.get("flip", False),
+        sampler_options=_plain(config.sampler_options),
+        preprocessing_options=_plain(config.preprocessing_options),
+        flip=config.flip,
         samples_per_video=config.samples_per_video,
         avc=classifier_inputs(config),
         audio=hears(config),

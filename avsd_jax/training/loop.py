@@ -133,7 +133,7 @@ def _train_locked(
         optimizer,
         loss_options(config),
         seed=config.seed,
-        side_weight=losses.side_schedule(config.total_steps, config.get("side_epochs", 0)),
+        side_weight=losses.side_schedule(config.total_steps, config.side_epochs),
         axis_name=executor.axis_name,
         compute_dtype=jnp.dtype(config.compute_dtype),
         ema_decay=config.ema_decay,

@@ -19,6 +19,7 @@ from tiny_run import add_extra_models
 
 from avsd_jax import predict
 from avsd_jax.batch import ClassifierInputs
+from avsd_jax.config.base import completed
 from avsd_jax.data import avc_inputs
 from avsd_jax.data.clip_spec import ClipSpec
 from avsd_jax.data.preprocessing import vinet
@@ -58,7 +59,7 @@ def make_config(model_name: str, **model: object) -> ConfigDict:
 
 def save_random(folder: Path, config: ConfigDict) -> Path:
     """A checkpoint of seeded weights."""
-    shapes = drawn.shapes(model_from_config(config), example_batch(config))
+    shapes = drawn.shapes(model_from_config(config), example_batch(completed(config)))
     save_variables(folder, config, drawn.variables(shapes))
     return folder
 
