@@ -4,7 +4,6 @@ What a field may hold stands in `avsd_jax.config.fields`; `docs/configurations.m
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 from ml_collections import ConfigDict
 

@@ -92,11 +92,12 @@ FIELDS: dict[str, Kind] = {
 # defaults stand for all others.
 REQUIRED = frozenset(
     (
-        "run_name seed model_name model init init_parts dataset data_dir train_split test_split frame_size frame_step "
-        "sampler preprocessing samples_per_video data_threads total_steps batch_size optimizer optimizer_options "
-        "learning_rate schedule warmup_steps clip_norm ema_decay compute_dtype executor log_every checkpoint_every "
-        "keep_checkpoints tensorboard eval_stride eval_batch_size"
-    ).split()
+        *("run_name", "seed", "model_name", "model", "init", "init_parts"),
+        *("dataset", "data_dir", "train_split", "test_split", "frame_size", "frame_step", "sampler", "preprocessing"),
+        *("samples_per_video", "data_threads", "total_steps", "batch_size", "optimizer", "optimizer_options"),
+        *("learning_rate", "schedule", "warmup_steps", "clip_norm", "ema_decay", "compute_dtype", "executor"),
+        *("log_every", "checkpoint_every", "keep_checkpoints", "tensorboard", "eval_stride", "eval_batch_size"),
+    )
 )
 
 # The fields of the section `scam`, which the configurations of `python -m avsd_jax.scam` have: the weakly supervised
