@@ -12,8 +12,8 @@ from flax.core import FrozenDict
 from jaxtyping import Array
 from ml_collections import ConfigDict
 
+from avsd_jax.batch import read
 from avsd_jax.models import classifiers
-from avsd_jax.models.common.inputs import read
 
 
 class Model(nn.Module):
