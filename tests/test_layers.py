@@ -10,7 +10,20 @@ ROOT = pathlib.Path(__file__).parents[1]
 # From the ground up. Rooms that stand together, as the commands do, do not import each other either.
 COMMANDS = ("avc_labels", "datasets", "evaluate", "compare", "convert", "predict", "main", "scam")
 ROOMS = (
-    *("errors", "batch", "common", "metrics", "losses", "nn", "models", "media", "map_files", "data", "sources"),
+    *(
+        "errors",
+        "batch",
+        "testing",
+        "common",
+        "metrics",
+        "losses",
+        "nn",
+        "models",
+        "media",
+        "map_files",
+        "data",
+        "sources",
+    ),
     *("datasets_tfds", "config", "runs", "torch_weights", "scoring", "evaluation", "training", "prediction"),
     *("experiment", "torch_import", COMMANDS, "benchmarks", "configs"),
 )

@@ -9,14 +9,13 @@ import subprocess
 import sys
 
 import pytest
-from held_lock import HOLD
+from held_folder import HOLD
 from ml_collections import ConfigDict
 from tiny_run import add_extra_models, tiny_config
 
 from avsd_jax import main
 from avsd_jax.errors import InputError
-from avsd_jax.experiment import command_line
-from avsd_jax.experiment import run as running
+from avsd_jax.experiment import command_line, run
 from avsd_jax.runs.run_folder import LOCK_FILE
 from avsd_jax.training import loop
 
@@ -93,8 +92,8 @@ def test_a_run_that_was_stopped_ends_with_75(capsys: pytest.CaptureFixture) -> N
 def test_a_second_run_in_a_folder_is_refused_and_scoring_is_not(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "scoring_store", lambda config: None)
-    monkeypatch.setattr(running, "_train_and_score", lambda config, workdir, rows, mode: {"mode": mode})
+    monkeypatch.setattr(run, "scoring_store", lambda config: None)
+    monkeypatch.setattr(run, "_train_and_score", lambda config, workdir, rows, mode: {"mode": mode})
     add_extra_models()
     config = tiny_config("data")
     with subprocess.Popen(

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 from absl import logging
-from held_lock import HOLD
+from held_folder import HOLD
 from tiny_run import tiny_config
 
 from avsd_jax.errors import InputError

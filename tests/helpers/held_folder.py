@@ -1,6 +1,6 @@
-"""Another process that has a run's folder: `python -c HOLD LOCK_FILE`."""
+"""A process that holds the folder of a run."""
 
-# Holds a file's lock, as a run does, without the seconds that importing jax takes.
+# Locks the file given, as a run does, without the seconds that importing jax takes.
 HOLD = """
 import fcntl, sys, time
 file = open(sys.argv[1], "a+")
