@@ -22,6 +22,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from avsd_jax.common import code_digest
 from avsd_jax.common.atomic_files import write_json
 from avsd_jax.common.worker_processes import end_with_parent, one_thread_each
 from avsd_jax.errors import InputError
@@ -32,24 +33,8 @@ from avsd_jax.evaluation.prediction_folders import VideoMaps
 from avsd_jax.scoring.protocols import Protocol
 from avsd_jax.scoring.scorer import Predicted, Scorer
 
-# The code that affects the scores; when any of it changes, finished videos are scored again.
-_DECIDING = (
-    "metrics",
-    "data/preprocessing/vinet.py",
-    "data/density.py",
-    "map_files",
-    "media/reading.py",
-    "scoring/scorer.py",
-    "scoring/ground_truth.py",
-    "scoring/protocols.py",
-    "scoring/extra_metrics.py",
-    "evaluation/prediction_folders.py",
-    "evaluation/map_checks.py",
-    "evaluation/frame_numbers.py",
-    "evaluation/ground_truth_folder.py",
-    "evaluation/bounds.py",
-    "evaluation/scoring_jobs.py",
-)
+# The modules that make a frame's score; when they or what they import change, finished videos are scored again.
+SCORING_MODULES = ("avsd_jax.scoring.scorer", "avsd_jax.evaluation.scoring_jobs")
 
 
 @dataclass(frozen=True)
@@ -87,9 +72,7 @@ def digest(value: Any) -> str:
 @functools.cache
 def code() -> str:
     """Returns a digest of the scoring code."""
-    package = Path(__file__).parents[1]
-    files = [p for name in _DECIDING for p in sorted((package / name).rglob("*.py")) or [package / name]]
-    return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()
+    return code_digest.digest(*SCORING_MODULES)
 
 
 def run(jobs: Sequence[Job], workers: int, progress: bool) -> dict[Path, dict[str, Any]]:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from avsd_jax.common.wording import some
 from avsd_jax.common.worker_processes import end_with_parent, one_thread_each
 from avsd_jax.errors import InputError
 from avsd_jax.sources import fold_lists, label_files, layouts
@@ -101,7 +102,7 @@ class Report:
         yield f"  audio: {_tally(sounds)}"
         empty = {video: inspection.empty_maps for video, inspection in self.videos.items() if inspection.empty_maps}
         if self.watched:
-            yield f"  empty maps: {sum(map(len, empty.values()))}" + _some(
+            yield f"  empty maps: {sum(map(len, empty.values()))}" + _in_brackets(
                 f"{video} {', '.join(map(str, frames[:_SHOWN]))}{', ...' if len(frames) > _SHOWN else ''}"
                 for video, frames in empty.items()
             )
@@ -115,7 +116,11 @@ class Report:
         for video, why in self.left_out().items() if skip_missing else ():
             yield f"  left out: {video}: {why}"
         for problem, videos in self.stops(skip_missing).items():
-            yield f"  problem: {videos[0]}: {problem}" if len(videos) == 1 else f"  problem: {problem}{_some(videos)}"
+            yield (
+                f"  problem: {videos[0]}: {problem}"
+                if len(videos) == 1
+                else f"  problem: {problem}{_in_brackets(videos)}"
+            )
 
     def _built_or_not(self) -> Iterator[tuple[str, Inspection]]:
         """Yields the videos; problems of a video in no list become notes."""
@@ -213,7 +218,7 @@ def _stray_labels(manual_dir: str | Path, dataset: str, listed: Iterable[str]) -
     except InputError:  # a problem, reported for each video
         return
     if stray:
-        yield f"labels of videos that are in no list: not used{_some(stray)}"
+        yield f"labels of videos that are in no list: not used{_in_brackets(stray)}"
 
 
 def _shared_notes(found: Iterable[tuple[str, Inspection]]) -> Iterator[str]:
@@ -223,7 +228,7 @@ def _shared_notes(found: Iterable[tuple[str, Inspection]]) -> Iterator[str]:
         for note in inspection.notes:
             videos[note].append(video)
     for note, names in videos.items():
-        yield f"{note}{_some(names)}"
+        yield f"{note}{_in_brackets(names)}"
 
 
 def _tally(values: Iterable[str]) -> str:
@@ -231,8 +236,7 @@ def _tally(values: Iterable[str]) -> str:
     return ", ".join(f"{value} in {count}" for value, count in counts) or "none"
 
 
-def _some(sentences: Iterable[str]) -> str:
+def _in_brackets(sentences: Iterable[str]) -> str:
     """Lists the first sentences, in brackets."""
-    sentences = list(sentences)
-    rest = f"; and {len(sentences) - _SHOWN} more" if len(sentences) > _SHOWN else ""
-    return f" ({'; '.join(sentences[:_SHOWN])}{rest})" if sentences else ""
+    shown = some(sentences, _SHOWN)
+    return f" ({shown})" if shown else ""

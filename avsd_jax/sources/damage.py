@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from absl import logging
 
+from avsd_jax.common.wording import some
 from avsd_jax.errors import InputError
 
 # Fraction of a video's images that may be damaged: more is refused, less is reported.
@@ -62,16 +63,13 @@ class Tally:
     def end(self) -> None:
         """Logs how many are damaged, and which."""
         if self._damaged:
-            names = [path.name for path in self._damaged[:_SHOWN]]
-            rest = f" and {len(self._damaged) - _SHOWN} more" if len(self._damaged) > _SHOWN else ""
             logging.warning(
-                "%s: %d of %d %s are damaged inside and stored as they are: %s%s",
+                "%s: %d of %d %s are damaged inside and stored as they are: %s",
                 self._damaged[0].parent,
                 len(self._damaged),
                 self._total,
                 self._kind,
-                ", ".join(names),
-                rest,
+                some((path.name for path in self._damaged), _SHOWN, ", "),
             )
 
 

@@ -132,7 +132,7 @@ def test_record(scored: tuple[Path, dict[str, Any]], maps: Path, store: VideoSto
         low, high = record["intervals"]["scores"]["all"][metric]
         assert low <= record["scores"]["all"][metric] <= high
     page = (out / "scores.md").read_text()
-    for word in ("all frames", "consistent (AVC = 1)", "s-AUC ↑", "KL ↓", f"| {record['scores']['all']['CC']:.3f} ["):
+    for word in ("All frames", "Consistent frames", "s-AUC ↑", "KL ↓", f"| {record['scores']['all']['CC']:.3f} ["):
         assert word in page
     assert "Table IV" not in page
 

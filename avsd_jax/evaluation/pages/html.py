@@ -15,8 +15,8 @@ from jaxtyping import Float, Int
 
 from avsd_jax.evaluation.earlier_scores import PAGES_MARK
 from avsd_jax.evaluation.score_files import arrow, number
+from avsd_jax.metrics import LOWER_IS_BETTER
 from avsd_jax.scoring import figures
-from avsd_jax.scoring.paired import DESCENDING
 
 LABELS = {1: "consistent", 0: "inconsistent", -1: "unlabelled"}
 # The browser refuses to load anything from outside the file.
@@ -163,7 +163,7 @@ def _data(video: Video, models: Sequence[str]) -> str:
         "length": video.length,
         "frames": video.frames.tolist(),
         "labels": video.labels[video.frames].tolist(),
-        "descending": [m for m in video.scores if m in DESCENDING],
+        "descending": [m for m in video.scores if m in LOWER_IS_BETTER],
         "scores": [
             {m: [round(x, 6) if math.isfinite(x) else None for x in by[i].tolist()] for m, by in video.scores.items()}
             for i in range(len(models))
