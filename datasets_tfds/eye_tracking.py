@@ -88,7 +88,6 @@ class EyeTrackingBuilder(VideoDatasetBuilder, skip_registration=True):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Returns the options."""
         return dataclasses.asdict(self.builder_config.options)
 
     def contents(self, manual_dir: Path | None) -> Contents:
@@ -116,7 +115,6 @@ class EyeTrackingBuilder(VideoDatasetBuilder, skip_registration=True):
         )
 
     def check(self, manual_dir: str | Path, num_workers: int = 1, thorough: bool = False) -> check.Report:
-        """Checks the user's source files, as the base documents."""
         return check.check(manual_dir, self.name, self.builder_config.options, num_workers, thorough)
 
     @property

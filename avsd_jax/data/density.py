@@ -29,7 +29,7 @@ def sigma_of(dataset: str, width: int) -> float:
 def bells(
     centres: Float[np.ndarray, " k"], size: int, sigma: float, truncate: float = np.inf
 ) -> Float[np.ndarray, "k {size}"]:
-    """One row of a Gaussian of height 1 per centre, zero beyond `truncate` sigma."""
+    """Returns one row of a Gaussian of height 1 per centre, zero beyond `truncate` sigma."""
     distance = (np.arange(size, dtype=np.float32) - centres[:, None]) / np.float32(sigma)
     return np.where(np.abs(distance) <= truncate, np.exp(-0.5 * distance**2), np.float32(0))
 
@@ -37,7 +37,7 @@ def bells(
 def density_map(
     points: Float[np.ndarray, "k 2"], plane: tuple[int, int], sigma: float
 ) -> UInt8[np.ndarray, "{plane[0]} {plane[1]}"]:
-    """The density map of points: peak 255, all zero if there is no point.
+    """Computes the density map of points: peak 255, all zero if there is no point.
 
     A Gaussian is a product of one in x and one in y, so that the sum over points is one product of matrices: exact for
     points between pixels, and a hundred times quicker than blurring an image of 1280x720 by a Gaussian of 50.

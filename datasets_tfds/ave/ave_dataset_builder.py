@@ -67,18 +67,16 @@ class Builder(VideoDatasetBuilder):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Returns the size of the frames."""
         return {"size": self.builder_config.size}
 
     def contents(self, manual_dir: Path | None) -> Contents:
-        """Returns the listed videos."""
         if manual_dir is None:
             raise InputError(f"{self.name} is built from your files: give the root of their tree as --manual_dir")
         folder = ave.find(manual_dir)
         lists = ave.read_lists(folder)
         for sentence in lists.oddities:
             logging.warning("%s: %s", self.name, sentence)
-        unlisted = sorted(set(ave.films(folder)) - set(lists.videos))
+        unlisted = sorted(set(ave.existing_videos(folder)) - set(lists.videos))
         if unlisted:
             logging.warning("%s: in no list, and skipped: %s", self.name, ", ".join(unlisted))
         size = self.builder_config.size
@@ -89,11 +87,10 @@ class Builder(VideoDatasetBuilder):
         )
 
     def check(self, manual_dir: str | Path, num_workers: int = 1, thorough: bool = False) -> check.Report:
-        """Checks the user's source files, as the base documents."""
         folder = ave.find(manual_dir)
         listed, splits, oddities, problems, there = {}, {}, (), [], ()
         try:
-            there = ave.films(folder)
+            there = ave.existing_videos(folder)
             lists = ave.read_lists(folder)
             listed, splits, oddities = lists.videos, lists.splits, lists.oddities
         except InputError as error:

@@ -58,12 +58,10 @@ class Builder(VideoDatasetBuilder):
 
     @property
     def chunk_frames(self) -> int:
-        """Returns the number of frames of a record."""
         return self.builder_config.chunk_frames
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Returns all parameters that the videos depend on."""
         config = self.builder_config
         videos = {"train_videos": config.train_videos, "test_videos": config.test_videos}
         return dataclasses.asdict(config.generator) | videos

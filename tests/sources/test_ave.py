@@ -199,8 +199,8 @@ def test_videos_that_lack_a_file_are_left_out_on_request(
     silent(folder / f"AVE/{HORSE}.mp4")
     assert build(folder, tmp_path / "data", "--skip_missing") == 0
     out = capsys.readouterr().out
-    assert f"left out {BELL}: " in out
-    assert f"left out {HORSE}: " in out
+    assert f"skipped {BELL}: " in out
+    assert f"skipped {HORSE}: " in out
     for split, expected in (("train", [SPEECH]), ("test", [PAN]), ("all", sorted([SPEECH, PAN]))):
         assert [video.id for video in open_store(NAME, split, tmp_path / "data").videos] == expected
 
@@ -235,7 +235,7 @@ def test_check_and_list_know_it(
     assert "  note: in no list: skipped (other)" in out.splitlines()
     assert datasets.main(["list", f"--data_dir={built}"]) == 0
     out = capsys.readouterr().out
-    assert "ave/default: frames of 400x400 pixels, as STANet's are [not prepared" in out
+    assert "ave/default: frames of 400x400 pixels, as STANet's are [not built" in out
     assert f"{NAME}: frames of 128x96 pixels [train 2 videos, 30 frames; val 1 videos, 15 frames" in out
 
 
@@ -302,7 +302,7 @@ def test_what_nobody_watched_is_not_scored_nor_trained_on_as_if_somebody_had(
     ):
         main.run(config.lock(), tmp_path / "run")
     config.unlock().target_maps = ""
-    with pytest.raises(InputError, match=r"train has no fixations .* set target_maps to a folder"):
+    with pytest.raises(InputError, match=r"train lacks eye-tracking data .* set target_maps to a folder"):
         training_store(config)
     assert [path.name for path in tmp_path.iterdir()] == ["predictions"]
     with pytest.raises(InputError, match=f"video '{HORSE}' has no eye-tracking data"):

@@ -38,7 +38,7 @@ def test_list_shows_what_can_be_built_and_what_is(tiny_data_dir: pathlib.Path, c
     assert datasets.main(["list", f"--data_dir={tiny_data_dir}"]) == 0
     default, tiny = (line for line in capsys.readouterr().out.splitlines() if line.startswith("sounding_shapes"))
     assert default.startswith("sounding_shapes/default: ")
-    assert f"not prepared in {tiny_data_dir}" in default
+    assert f"not built in {tiny_data_dir}" in default
     assert "train 4 videos, 160 frames; test 3 videos, 120 frames" in tiny
 
 

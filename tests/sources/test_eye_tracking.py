@@ -158,8 +158,8 @@ def test_a_missing_file_stops_a_build_or_leaves_out_its_video(small: pathlib.Pat
     assert not files_below(small / "data")
     assert command(*options, "--skip_missing") == 0
     out = capsys.readouterr().out
-    assert f"left out {video}: " in out
-    assert "all 2 videos, 24 frames; 1 videos left out; layout stavis" in out
+    assert f"skipped {video}: " in out
+    assert "all 2 videos, 24 frames; 1 videos skipped; layout stavis" in out
     assert [v.id for v in open_store("summe", "train_1", small / "data").videos] == [VIDEOS["summe"][0]]
     # A damaged file is no missing one.
     shutil.rmtree(small / "data")
