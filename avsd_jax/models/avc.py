@@ -12,9 +12,8 @@ from flax.core import FrozenDict
 from jaxtyping import Array
 from ml_collections import ConfigDict
 
-from avsd_jax.batch import ClassifierInputs
+from avsd_jax.batch import ClassifierInputs, read
 from avsd_jax.models import classifiers
-from avsd_jax.models.common.inputs import read
 from avsd_jax.models.common.network import Network
 
 

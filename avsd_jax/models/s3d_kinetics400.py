@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from flax import linen as nn
 from jaxtyping import Array
 
-from avsd_jax.models.common.inputs import read
+from avsd_jax.batch import read
 from avsd_jax.models.common.network import Network
 from avsd_jax.nn.conv3d import Lowering
 from avsd_jax.nn.s3d import S3D

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array
 
-from avsd_jax.models.common.inputs import read
+from avsd_jax.batch import read
 from avsd_jax.models.common.network import Network
 from avsd_jax.nn.soundnet import SoundNet
 

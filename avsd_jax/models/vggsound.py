@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from flax import linen as nn
 from jaxtyping import Array
 
-from avsd_jax.models.common.inputs import read
+from avsd_jax.batch import read
 from avsd_jax.models.common.network import Network
 from avsd_jax.nn.spectrogram import normalised_log_power
 from avsd_jax.nn.vggsound import VGGSound

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from flax import linen as nn
 from flax.errors import FlaxError
 from ml_collections import ConfigDict
 
 from avsd_jax import models
-from avsd_jax.common.by_name import load_module
+from avsd_jax.common.by_name import load_module, name_of
 from avsd_jax.config.fields import check_fields
+from avsd_jax.data import preprocessing, samplers
 from avsd_jax.data.clip_spec import ClipSpec
 from avsd_jax.errors import InputError
 from avsd_jax.models import classifiers
@@ -92,43 +92,14 @@ def clip_spec(config: ConfigDict) -> ClipSpec:
         clip_size=_option(config, "clip_size", 1),  # a classifier alone has a clock of its own
         frame_size=tuple(config.frame_size),
         frame_step=config.frame_step,
-        sampler=config.sampler,
-        preprocessing=config.preprocessing,
-        sampler_options=_plain(config.sampler_options),
-        preprocessing_options=_plain(config.preprocessing_options),
-        flip=config.flip,
+        sampler=samplers.create(config.sampler, **_plain(config.get("sampler_options", {}))),
+        preprocessing=preprocessing.create(config.preprocessing, **_plain(config.get("preprocessing_options", {}))),
+        flip=config.get("flip", False),
         samples_per_video=config.samples_per_video,
         avc=classifier_inputs(config),
         audio=hears(config),
         tags=_tags(config),
     )
-
-
-def batch_shapes(config: ConfigDict, batch_size: int = 1) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes and types of a batch that the configured model takes."""
-    spec = clip_spec(config)
-    (height, width), b = spec.frame_size, batch_size
-    shapes: dict[str, tuple[int, ...]] = {
-        "video": (b, spec.clip_size, height, width, 3),
-        "density": (b, height, width),
-        "fixations": (b, height, width),
-        "avc_label": (b,),
-    }
-    if spec.tags:
-        shapes["tags"] = (b, len(spec.tags))
-    if spec.audio:
-        shapes["audio"] = (b, spec.audio_samples)
-    if spec.avc is not None:
-        size, avc = spec.avc.frame_size, spec.avc
-        shapes["avc_frames"] = (b, avc.num_frames, size, size, 3)
-        shapes["avc_audio"] = (b, round(avc.audio_seconds * avc.sample_rate))
-    types = {"avc_label": np.int32}
-    return {key: jax.ShapeDtypeStruct(shape, types.get(key, np.float32)) for key, shape in shapes.items()}
-
-
-def example_batch(config: ConfigDict, batch_size: int = 1) -> dict[str, np.ndarray]:
-    """A batch of zeros in the shapes that the configured model takes."""
-    return {key: np.zeros(x.shape, x.dtype) for key, x in batch_shapes(config, batch_size).items()}
 
 
 def make_forward(model: nn.Module) -> Callable[..., dict[str, jax.Array]]:
@@ -140,7 +111,7 @@ def make_forward(model: nn.Module) -> Callable[..., dict[str, jax.Array]]:
 
     @jax.jit
     def forward(variables: Any, batch: Any) -> dict[str, jax.Array]:
-        name = type(model).__module__.rpartition(".")[2]
+        name = name_of(model)
         try:
             output = model.apply(variables, batch, train=False)
         except (FlaxError, KeyError) as error:  # KeyError: a whole collection is missing

@@ -21,10 +21,9 @@ from flax.core import FrozenDict
 from jaxtyping import Array, Bool, Float
 from ml_collections import ConfigDict
 
-from avsd_jax.batch import ClassifierInputs
+from avsd_jax.batch import ClassifierInputs, read
 from avsd_jax.errors import InputError
 from avsd_jax.models import classifiers, fusions
-from avsd_jax.models.common.inputs import read
 from avsd_jax.models.common.network import Network
 from avsd_jax.nn.gate import AVCGate, select
 
