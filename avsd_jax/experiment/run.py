@@ -61,7 +61,7 @@ def _train_and_score(config: ConfigDict, workdir: Path, rows: Sequence[Row], mod
     if mode != "eval":
         for row in (row for row in rows if row.trains):
             started = time.monotonic()
-            loop.train(row.config, row.folder)
+            loop.train(row.config, row.folder, parts=row.parts)
             seconds[row.name] = time.monotonic() - started
     if mode == "train":
         return {}
@@ -74,7 +74,7 @@ def score(row: Row, seconds: dict[str, float]) -> dict[str, Any]:
     """Scores one trained row: `{"label", "conditions", "train_seconds", "eval_seconds"}`."""
     started = time.monotonic()
     _, variables = load_for_inference(row.weights)
-    conditions = evaluate(row.config, variables)
+    conditions = evaluate(row.config, row.parts, variables)
     return {
         "label": row.label,
         "conditions": conditions,

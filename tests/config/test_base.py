@@ -15,6 +15,7 @@ from media_files import regular, write_video
 from ml_collections import ConfigDict
 
 from avsd_jax import main
+from avsd_jax.batch import zeros
 from avsd_jax.config.base import base, completed, defaults
 from avsd_jax.config.command_line import add_options, without_options
 from avsd_jax.config.fields import FIELDS
@@ -23,7 +24,7 @@ from avsd_jax.experiment import checks
 from avsd_jax.experiment.comparison import derive
 from avsd_jax.predict import Predictor
 from avsd_jax.runs.checkpoint import save_variables
-from avsd_jax.runs.components import example_batch, load_model, model_from_config
+from avsd_jax.runs.components import Inference, load_model
 from avsd_jax.runs.run_folder import check_same_run
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -74,7 +75,7 @@ def test_a_general_field_is_for_every_model(file: str, changes: dict) -> None:
     config = get_config(file, "star").unlock()
     config.update(changes)
     (row,) = derive(config, "runs")
-    checks.check(row.config)
+    assert checks.validate(row.config).model.gate == "classifier"
 
 
 @pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # as config_flags reads a file
@@ -99,7 +100,7 @@ def test_options_that_a_file_does_not_mention_are_set_on_the_command_line(monkey
     _, options = without_options(["--config.sampler_options.targts", "median"])
     add_options(config, options)
     with pytest.raises(InputError, match="sampler 'stavis' has no option 'targts': choose among"):
-        checks.check(derive(config, "runs")[0].config)
+        checks.validate(derive(config, "runs")[0].config)
 
 
 def test_the_documentation_states_every_default() -> None:
@@ -112,8 +113,8 @@ def test_the_documentation_states_every_default() -> None:
 
 
 def test_a_run_made_before_there_was_a_base_loads_predicts_and_resumes(tmp_path: pathlib.Path) -> None:
-    record = ConfigDict(copy.deepcopy(EARLIER))
-    shapes = drawn.shapes(model_from_config(record), example_batch(completed(record)))
+    parts = Inference.from_config(completed(ConfigDict(copy.deepcopy(EARLIER))))
+    shapes = drawn.shapes(parts.model, zeros(parts.spec))
     folder = tmp_path / "run"
     save_variables(folder, EARLIER, drawn.variables(shapes))
 

@@ -1,4 +1,4 @@
-"""The base of all models that a configuration may name: what a model says of itself to data, training and prediction."""
+"""The base of all models that a configuration may name: what a model says of itself to the rest of a run."""
 
 from flax import linen as nn
 
