@@ -198,9 +198,9 @@ def _check(store: VideoStore, spec: ClipSpec) -> None:
         needed = int(min(frames, video.num_frames) / video.fps * video.sample_rate) + 1
         if min(needed, video.num_samples) > spec.audio_samples:
             raise InputError(
-                f"{store.name}: the sound of {frames} frames of video {video.id!r} ({video.sample_rate} Hz, "
+                f"{store.name}: the audio of {frames} frames of video {video.id!r} ({video.sample_rate} Hz, "
                 f"{video.fps:g} frames/s) has {needed} samples and does not fit the model's "
-                f"{spec.audio_samples}: build the dataset with sound at 22050 Hz or less, or use a smaller "
+                f"{spec.audio_samples}: build the dataset with audio at 22050 Hz or less, or use a smaller "
                 "frame_step"
             )
 

@@ -19,7 +19,7 @@ def validate(config: ConfigDict) -> Components:
         config: with all fields, see `avsd_jax.config.base.completed`.
 
     Raises:
-        InputError: a field is missing, has a value that means nothing, or names what there is not.
+        InputError: a field is missing, is out of range, or names an unknown component.
     """
     check_fields(config)
     try:

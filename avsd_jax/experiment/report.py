@@ -33,7 +33,7 @@ def write(
     rows: Sequence[Mapping[str, Any]],
     provenance: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Writes the report into a folder, each file whole or not at all.
+    """Writes the report into a folder, each file atomically.
 
     Args:
         workdir: gets `report.json`, `report.md`, and where there is something to show `panel.png` and
@@ -221,7 +221,7 @@ def _provenance_section(record: Mapping[str, Any]) -> str:
 
 
 def _real(rows: Sequence[Mapping[str, Any]], dataset: str = "") -> list[Mapping[str, Any]]:
-    """The rows' records with the real sound; of one of the joined datasets, if one is named."""
+    """Returns the rows' records with the real audio; of one of the joined datasets, if one is named."""
     records = [row["conditions"]["real"] for row in rows]
     return [record["datasets"][dataset] for record in records] if dataset else records
 

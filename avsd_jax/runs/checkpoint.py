@@ -34,7 +34,7 @@ _ASIDE = "unreadable-"
 
 
 def write_config(directory: Path, config: ConfigDict | Mapping[str, Any]) -> None:
-    """Writes the run's record `config.json`, whole or not at all.
+    """Writes the run's record `config.json` atomically.
 
     Raises:
         StorageError: the disk is full or read-only.
@@ -238,7 +238,7 @@ def _failure_told_once() -> Iterator[None]:
     try:
         yield
     except Exception:
-        # What nobody waits for any more says so when it is collected, perhaps when the interpreter ends.
+        # Tasks that are not awaited report it when they are collected, possibly when the interpreter exits.
         std_logging.getLogger("asyncio").addFilter(_awaited)
         warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
         raise
@@ -265,7 +265,7 @@ def save_variables(directory: str | Path, config: ConfigDict | Mapping[str, Any]
     """Writes a model folder that `load_for_inference` reads: step 0 and the configuration.
 
     Args:
-        directory: must be absent or empty; it appears whole or not at all.
+        directory: must be absent or empty; it is written atomically.
         config: the model's record (`model_name`, `model`, and what else is known of it).
         variables: `{"params": ..., "batch_stats": ...}`.
 

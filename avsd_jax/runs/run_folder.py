@@ -1,4 +1,4 @@
-"""The folder of a run: who may use it, and with which configuration it goes on."""
+"""The folder of a run: its lock, and the configuration with which it resumes."""
 
 import contextlib
 import datetime
@@ -123,7 +123,7 @@ def _lock_file(folder: Path) -> Iterator[None]:
         yield
     finally:
         with contextlib.suppress(OSError):
-            path.unlink()  # before the lock is let go: nobody can hold a file that is no longer there
+            path.unlink()  # before the lock is released: no process can lock a file that no longer exists
         file.close()
 
 

@@ -34,7 +34,7 @@ def evaluate(config: ConfigDict, parts: Inference, variables: Mapping[str, Any])
         `avsd_jax.scoring.evaluator` for a record.
 
     Raises:
-        InputError: the data is not prepared, or nobody watched it.
+        InputError: the data is not built, or has no eye-tracking data.
     """
     store = scoring_store(config)
     scorer = evaluator.SaliencyEvaluator(store, smooth_sigma=config.smooth_sigma)

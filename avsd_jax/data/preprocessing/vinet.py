@@ -100,7 +100,7 @@ class Preprocessing:
         n = len(excerpt)
         if n > length:
             raise InputError(
-                f"a clip's sound of {n} samples does not fit the model's buffer of {length}: resample it to "
+                f"a clip's audio of {n} samples does not fit the model's buffer of {length}: resample it to "
                 "22050 Hz or less, or use a smaller frame_step"
             )
         out = np.zeros(length, np.float32)
