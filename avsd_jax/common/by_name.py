@@ -1,12 +1,12 @@
 """Selection of a model, fusion, classifier, sampler or dataset by its module's name, and validation of its options."""
 
+import dataclasses
 import functools
 import importlib
-import inspect
 import pkgutil
 import typing
 from collections.abc import Mapping
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 from avsd_jax.common.value_kinds import Kind, listed, of_annotation, real, whole
@@ -66,14 +66,14 @@ def load_module(package: str, name: str, kind: str) -> ModuleType:
 
 
 def build(package: str, name: str, kind: str, class_name: str, options: Mapping[str, Any]) -> Any:
-    """Builds `package.name.<class_name>(**options)`, a linen module.
+    """Builds `package.name.<class_name>(**options)`, a dataclass (as every linen module is).
 
     Raises:
         InputError: there is no such module or option, and the message lists the existing ones; or the value of an
             option has the wrong type or range.
     """
     cls = getattr(load_module(package, name, kind), class_name)
-    known = set(cls.__dataclass_fields__)
+    known = {field.name for field in dataclasses.fields(cls)}
     unknown = sorted(set(options) - known)
     if unknown:
         choices = ", ".join(sorted(known - _FLAX_FIELDS)) or "none"
@@ -85,11 +85,16 @@ def build(package: str, name: str, kind: str, class_name: str, options: Mapping[
     return cls(**options)
 
 
+def name_of(built: Any) -> str:
+    """Name of the module of what `build` returned, as a config gives it."""
+    return type(built).__module__.rpartition(".")[2]
+
+
 @functools.cache
-def _hints(annotated: Any) -> dict[str, Any]:
-    """Returns the annotations of a class or function; none if they cannot be resolved."""
+def _hints(cls: type) -> dict[str, Any]:
+    """Returns the annotations of a class; none if they cannot be resolved."""
     try:
-        return typing.get_type_hints(annotated)
+        return typing.get_type_hints(cls)
     except (NameError, TypeError):
         return {}
 
@@ -105,41 +110,3 @@ def _check_option(kind: str, option: str, value: Any, hint: Any) -> None:
     of_annotation(hint).check(path, value)
     if option in RANGES:
         RANGES[option].check(path, value)
-
-
-def with_options(module: ModuleType, options: Mapping[str, Any], kind: str) -> ModuleType | SimpleNamespace:
-    """The module with options filled in, which are keyword-only parameters of its functions.
-
-    Args:
-        module: what `load_module` returned.
-        options: name -> value; every function that has a parameter of that name takes it.
-        kind: what the module is, for the error message.
-
-    Returns:
-        The module's public attributes; `__name__` tells one set of options from another.
-
-    Raises:
-        InputError: no function has such an option, and the message lists those there are; or it has a value of another
-            type or range.
-    """
-    if not options:
-        return module
-    public = {name: value for name, value in vars(module).items() if not name.startswith("_")}
-    own = {n: f for n, f in public.items() if inspect.isfunction(f) and f.__module__ == module.__name__}
-    takes = {
-        name: {p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY}
-        for name, function in own.items()
-    }
-    known = sorted(set().union(*takes.values()))
-    unknown = sorted(set(options) - set(known))
-    if unknown:
-        short = module.__name__.rpartition(".")[2]
-        choices = ", ".join(known) or "none"
-        raise InputError(f"{_path(kind)}: {kind} {short!r} has no option {unknown[0]!r}: choose among {choices}")
-    for name, function in own.items():
-        public[name] = functools.partial(function, **{k: v for k, v in options.items() if k in takes[name]})
-    hints = {option: hint for function in own.values() for option, hint in _hints(function).items()}
-    for option, value in options.items():
-        _check_option(kind, option, value, hints.get(option, Any))
-    given = ", ".join(f"{key}={options[key]!r}" for key in sorted(options))
-    return SimpleNamespace(**public, __name__=f"{module.__name__}({given})")

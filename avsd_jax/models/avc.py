@@ -12,11 +12,12 @@ from flax.core import FrozenDict
 from jaxtyping import Array
 from ml_collections import ConfigDict
 
+from avsd_jax.batch import ClassifierInputs, read
 from avsd_jax.models import classifiers
-from avsd_jax.models.common.inputs import read
+from avsd_jax.models.common.network import Network
 
 
-class Model(nn.Module):
+class Model(Network):
     """`avsd_jax.models.classifiers.<classifier>` on a batch.
 
     Attributes:
@@ -28,6 +29,11 @@ class Model(nn.Module):
     classifier: str = "l3net"
     classifier_options: Mapping[str, Any] | ConfigDict = FrozenDict()
     axis_name: str | None = None
+
+    @property
+    def classifier_inputs(self) -> ClassifierInputs:
+        """What the classifier reads."""
+        return classifiers.inputs(self.classifier, self.classifier_options)
 
     @nn.compact
     def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 from jaxtyping import Array, Float
 
+from avsd_jax.batch import read
 from avsd_jax.models import vinet
 from avsd_jax.models.common.bistream import BiStream, Features
-from avsd_jax.models.common.inputs import read
 from avsd_jax.nn.conv3d import Lowering
 from avsd_jax.nn.soundnet import SoundNet
 

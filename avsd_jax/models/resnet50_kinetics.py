@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from flax import linen as nn
 from jaxtyping import Array
 
-from avsd_jax.models.common.inputs import read
+from avsd_jax.batch import read
+from avsd_jax.models.common.network import Network
 from avsd_jax.nn.conv3d import Lowering
 from avsd_jax.nn.resnet3d import ResNet3D
 
 
-class Model(nn.Module):
+class Model(Network):
     """Stem and stages 1 to 3, without the last stage and the classification layer; its variables are STAViS's `trunk`.
 
     The weights were trained on RGB 0..255 minus the mean of ActivityNet, as STAViS's are.

@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from flax import linen as nn
 from jaxtyping import Array
 
-from avsd_jax.models.common.inputs import read
+from avsd_jax.batch import read
+from avsd_jax.models.common.network import Network
 from avsd_jax.nn.resnet import ResNeXt
 
 
-class Model(nn.Module):
+class Model(Network):
     """The trunk without its classification layer; its variables are STANet's `visual`.
 
     Attributes:

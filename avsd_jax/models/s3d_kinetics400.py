@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from flax import linen as nn
 from jaxtyping import Array
 
-from avsd_jax.models.common.inputs import read
+from avsd_jax.batch import read
+from avsd_jax.models.common.network import Network
 from avsd_jax.nn.conv3d import Lowering
 from avsd_jax.nn.s3d import S3D
 
 
-class Model(nn.Module):
+class Model(Network):
     """S3D's trunk without its classification layer; its variables are ViNet's `backbone`.
 
     The weights were trained on RGB scaled to [-1, 1] (x / 255 * 2 - 1), not on ImageNet-normalised frames.

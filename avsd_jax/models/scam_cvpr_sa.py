@@ -22,7 +22,7 @@ class Model(tag_classifiers.Classifier):
     """
 
     num_tags: int = 27
-    hears = True
+    uses_audio = True
 
     @nn.compact
     def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:

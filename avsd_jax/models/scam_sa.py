@@ -27,7 +27,7 @@ class Model(tag_classifiers.Classifier):
     """
 
     audio_grid: int = 8
-    hears = True
+    uses_audio = True
 
     @nn.compact
     def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:

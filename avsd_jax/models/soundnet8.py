@@ -6,11 +6,12 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array
 
-from avsd_jax.models.common.inputs import read
+from avsd_jax.batch import read
+from avsd_jax.models.common.network import Network
 from avsd_jax.nn.soundnet import SoundNet
 
 
-class Model(nn.Module):
+class Model(Network):
     """SoundNet8's convolution blocks; its variables are AViNet's `audionet`.
 
     Attributes:
@@ -25,7 +26,7 @@ class Model(nn.Module):
     width: float = 1.0
     axis_name: str | None = None
     num_tags: int = 0
-    hears = True
+    uses_audio = True
 
     def setup(self) -> None:
         """Shares the model's scope, so that the variables have no name prefix."""

@@ -19,9 +19,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from avsd_jax.batch import read
 from avsd_jax.errors import InputError
 from avsd_jax.models.common.bistream import BiStream, Features
-from avsd_jax.models.common.inputs import read
 from avsd_jax.models.common.stanet_heads import HEADS, TARGET
 from avsd_jax.nn.pool import smooth_max
 from avsd_jax.nn.resnet import ResNeXt

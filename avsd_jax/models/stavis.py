@@ -16,9 +16,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from avsd_jax.batch import read
 from avsd_jax.models import stavis_visual
 from avsd_jax.models.common.bistream import BiStream, Features
-from avsd_jax.models.common.inputs import read
 from avsd_jax.nn.conv3d import Lowering
 from avsd_jax.nn.dsam import DARK, SMALL
 from avsd_jax.nn.resize import resize_bilinear

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from avsd_jax.batch import read
 from avsd_jax.errors import InputError
-from avsd_jax.models.common.inputs import read
+from avsd_jax.models.common.network import Network
 from avsd_jax.nn.conv3d import Lowering
 from avsd_jax.nn.dsam import DARK, DSAM, SMALL, attend
 from avsd_jax.nn.pool import smooth_max
@@ -23,7 +24,7 @@ from avsd_jax.nn.width import scaled
 STRIDES = (2, 4, 8, 16)
 
 
-class Model(nn.Module):
+class Model(Network):
     """The visual-only network; the official one at width 1 and 16 frames, of any size.
 
     Attributes:

@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from flax import linen as nn
 from jaxtyping import Array
 
-from avsd_jax.models.common.inputs import read
+from avsd_jax.batch import read
+from avsd_jax.models.common.network import Network
 from avsd_jax.nn.spectrogram import normalised_log_power
 from avsd_jax.nn.vggsound import VGGSound
 
 
-class Model(nn.Module):
+class Model(Network):
     """ResNet-18, its pool and a dense layer; the encoder's variables are STANet's `audio_model`.
 
     Attributes:
@@ -28,7 +29,7 @@ class Model(nn.Module):
     clip_size: int = 3
     num_tags: int = 0
     axis_name: str | None = None
-    hears = True
+    uses_audio = True
 
     def setup(self) -> None:
         """Shares the model's scope, so that the encoder's variables have no name prefix."""

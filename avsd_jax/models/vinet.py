@@ -9,15 +9,16 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from avsd_jax.batch import read
 from avsd_jax.errors import InputError
-from avsd_jax.models.common.inputs import read
+from avsd_jax.models.common.network import Network
 from avsd_jax.nn.conv3d import Lowering
 from avsd_jax.nn.pool import smooth_max
 from avsd_jax.nn.s3d import S3D
 from avsd_jax.nn.vinet_decoder import Decoder
 
 
-class Model(nn.Module):
+class Model(Network):
     """ViNet; the official network at width 1.
 
     Attributes:

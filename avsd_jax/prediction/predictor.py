@@ -171,7 +171,7 @@ class Predictor:
 
     def _write(self, info: VideoInfo, clips: ClipStream, folder: Path, maps: str, stride: int, progress: bool) -> int:
         """Writes all files into `folder`; returns the number of frames."""
-        prepare = self.spec.preparation
+        preprocessing = self.spec.preprocessing
         curve = timeline.Curve()
         map_writer = MAP_WRITERS[maps](folder / "maps")
         film_path = folder / overlay_name(folder, info.path.stem)
@@ -188,7 +188,7 @@ class Predictor:
                 if count == 0:  # the clock of the remaining time starts when the model does
                     bar.set_description(None)
                     bar.reset()
-                grey = prepare.to_picture(prepare.smooth(prediction.saliency, frame.image.shape[:2]))
+                grey = preprocessing.to_image(preprocessing.smooth(prediction.saliency, frame.image.shape[:2]))
                 map_writer.write(frame.index, frame.time, prediction.saliency, grey)
                 picture = overlay.heat(frame.image, grey)
                 film.write(overlay.gate_label(picture, *self._label(info, prediction)), frame.time)

@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Array, Float, Num, UInt8
 from PIL import Image
 
-from avsd_jax.data.preprocessing import vinet as vinet_files
+from avsd_jax.data.preprocessing import vinet
 from avsd_jax.errors import InputError
 from avsd_jax.metrics import METRICS
 from avsd_jax.metrics.maps import is_constant, min_max
@@ -148,7 +148,7 @@ def encode(
         8-bit levels where the protocol rounds, else the array.
     """
     if protocol.enlarge:
-        prediction = vinet_files.smooth(prediction.astype(np.float32), frame_size)
+        prediction = vinet.Preprocessing().smooth(prediction.astype(np.float32), frame_size)
     prediction = ROUNDINGS[protocol.rounding](prediction)
     return jpeg_round_trip(prediction, protocol.jpeg_quality) if protocol.jpeg_quality else prediction
 
@@ -173,7 +173,7 @@ def jpeg_round_trip(levels: UInt8[np.ndarray, "h w"], quality: int) -> UInt8[np.
 ROUNDINGS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "none": lambda x: x,
     "down": round_down,
-    "up": vinet_files.to_picture,
+    "up": vinet.min_max_image,
 }
 KERNELS: Mapping[str, Callable[[int, int], np.ndarray]] = {"matlab_bicubic": bicubic_matrix}
 

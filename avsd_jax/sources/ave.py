@@ -23,7 +23,7 @@ from jaxtyping import Int8
 
 from avsd_jax.common import safe_paths
 from avsd_jax.data import schema
-from avsd_jax.data.preprocessing.vinet import resize_frame
+from avsd_jax.data.preprocessing.vinet import Preprocessing
 from avsd_jax.errors import InputError
 from avsd_jax.media import reading
 from avsd_jax.sources import audio_files, plausible, video_damage, video_files
@@ -212,7 +212,8 @@ def read(folder: Path, listed: Listed, size: tuple[int, int] | None) -> schema.S
     samples, rate = audio_files.read(info.path, n / info.fps)
     video_damage.check_video(info.path)
     height, width = size or (info.height, info.width)
-    pictures = (resize_frame(frame.image, (height, width)) for frame in reading.read_frames(info.path))
+    resize = Preprocessing().resize_frame
+    pictures = (resize(frame.image, (height, width)) for frame in reading.read_frames(info.path))
     return schema.SourceVideo(
         video_id=listed.video,
         fps=info.fps,

@@ -51,7 +51,7 @@ def test_one_command_trains_scores_and_reports(tmp_path: pathlib.Path, tiny_data
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--config=configs/avinet.py:large"], "unknown variant 'large'.*paper, demo"),
+        (["--config=configs/avinet.py:large"], "unknown variant 'large'.*paper, star, oracle, demo"),
         (
             ["--config=configs/avinet.py:demo", "--config.totl_steps=3"],
             "no field 'totl_steps': did you mean 'total_steps'",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from absl import logging
 from held_folder import HOLD
-from tiny_run import tiny_config
+from tiny_run import add_extra_models, tiny_config
 
 from avsd_jax.errors import InputError
 from avsd_jax.runs.checkpoint import Checkpointer, write_config
@@ -44,6 +44,7 @@ def test_a_run_that_comes_to_nothing_leaves_no_folder(tmp_path: pathlib.Path) ->
 
 
 def run_at_step(folder: pathlib.Path, step: int, **changes: object) -> None:
+    add_extra_models()
     write_config(folder, tiny_config("data", **changes))
     checkpointer = Checkpointer(folder)
     checkpointer.save(step, {"variables": {"params": {"kernel": np.ones(3)}}})

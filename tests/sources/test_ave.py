@@ -14,15 +14,16 @@ from media_files import read_stamp, regular, write_video
 from ml_collections import ConfigDict
 
 from avsd_jax import datasets, evaluate, main
+from avsd_jax.batch import step_inputs, zeros
 from avsd_jax.common.parallel import make_mesh
 from avsd_jax.data import catalog, pipeline, schema, target_maps
 from avsd_jax.data.catalog import open_store
 from avsd_jax.errors import InputError
 from avsd_jax.experiment.comparison import derive
-from avsd_jax.runs.components import clip_spec, example_batch
+from avsd_jax.runs.components import clip_spec
 from avsd_jax.runs.stores import training_store
 from avsd_jax.sources import ave
-from avsd_jax.training import loop, score
+from avsd_jax.training import loop
 from avsd_jax.training.metric_writer import read_scalars
 
 CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
@@ -284,7 +285,7 @@ def test_stanet_is_given_maps_of_it(built: pathlib.Path, tmp_path: pathlib.Path)
     batch = next(pipeline.train_batches(training_store(config), clip_spec(config), batch_size=2, seed=0))
     assert sorted(batch["frame_index"]) == [2, 7]
     assert batch["density"].max(axis=(1, 2)).tolist() == [1, 1]
-    assert jax.tree.map(np.shape, score.for_model(batch)) == jax.tree.map(np.shape, example_batch(config, 2))
+    assert jax.tree.map(np.shape, step_inputs(batch)) == jax.tree.map(np.shape, zeros(clip_spec(config), 2))
 
 
 def test_what_nobody_watched_is_not_scored_nor_trained_on_as_if_somebody_had(

@@ -21,9 +21,10 @@ from flax.core import FrozenDict
 from jaxtyping import Array, Bool, Float
 from ml_collections import ConfigDict
 
+from avsd_jax.batch import ClassifierInputs, read
 from avsd_jax.errors import InputError
 from avsd_jax.models import classifiers, fusions
-from avsd_jax.models.common.inputs import read
+from avsd_jax.models.common.network import Network
 from avsd_jax.nn.gate import AVCGate, select
 
 GATE_AT = ("input", "output")
@@ -31,7 +32,7 @@ GATE_AT = ("input", "output")
 Features = dict[str, Float[Array, "b ..."]]
 
 
-class BiStream(nn.Module):
+class BiStream(Network):
     """The base of gated models; a subclass defines `encode_visual`, `fuse` and `decode`, and its published fusion.
 
     Attributes:
@@ -56,7 +57,14 @@ class BiStream(nn.Module):
     classifier: str = "l3net"
     classifier_options: Mapping[str, Any] | ConfigDict = FrozenDict()
     axis_name: str | None = None
-    hears = True
+    uses_audio = True
+
+    @property
+    def classifier_inputs(self) -> ClassifierInputs | None:
+        """What the gate's classifier reads; None unless gate="classifier"."""
+        if self.gate != "classifier":
+            return None
+        return classifiers.inputs(self.classifier, self.classifier_options)
 
     def encode_visual(self, batch: Mapping[str, Array], train: bool) -> tuple[Features, Float[Array, "b ..."]]:
         """Returns the features that both streams share, by name, and V, the decoder's input without fusion."""

@@ -14,15 +14,16 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from avsd_jax.batch import read
 from avsd_jax.errors import InputError
-from avsd_jax.models.common.inputs import read
+from avsd_jax.models.common.network import Network
 from avsd_jax.nn.conv_gru import ConvGRU
 from avsd_jax.nn.resnet import ResNeXt
 from avsd_jax.nn.spectrogram import normalised_log_power
 from avsd_jax.nn.vggsound import VGGSound
 
 
-class Classifier(nn.Module):
+class Classifier(Network):
     """The base of the tag classifiers.
 
     Attributes:
