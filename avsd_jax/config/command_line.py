@@ -14,7 +14,7 @@ from avsd_jax.errors import InputError
 # Options of samplers, fusions and others, which a configuration need not list.
 _OPTION = re.compile(r"--?config\.((?:model\.)?\w+_options|init_parts)\.(\w+)(?:=(.*))?", re.DOTALL)
 
-# What a configuration file that is wrong raises.
+# Exceptions raised by a malformed configuration file.
 _MISTAKES = (AttributeError, ImportError, LookupError, NameError, SyntaxError, TypeError, ValueError)
 
 

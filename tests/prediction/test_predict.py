@@ -239,7 +239,7 @@ def test_every_kind_of_video(predictor: predict.Predictor, tmp_path: Path, name:
         "timeline.png",
     }
     if how.get("sound", "aac") is None:
-        assert record["notes"][0] == "no audio track: the gate is off and vision alone predicts"
+        assert record["notes"][0] == "no audio track: the gate is closed and the visual stream alone predicts"
         assert {(row["avc_probability"], row["gate"]) for row in record["frames"]} == {(None, 0)}
     else:
         for row in record["frames"]:
