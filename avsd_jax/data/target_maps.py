@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Int16, UInt8
 
 from avsd_jax.common import atomic_files
-from avsd_jax.common.byte_cache import ByteCache
 from avsd_jax.common.safe_paths import below
 from avsd_jax.data import schema
 from avsd_jax.data.store import VideoStore
@@ -22,7 +21,6 @@ from avsd_jax.errors import InputError
 
 RECORD = "maps.json"
 
-_CACHE_BYTES = 256 << 20
 _EVERYWHERE = np.full((1, 1), 255, np.uint8)
 _NOWHERE = np.zeros((1, 1), np.uint8)
 
@@ -30,28 +28,32 @@ DensityOf = Callable[[int, int], UInt8[np.ndarray, "h w"]]
 FrameOf = Callable[[int, int, UInt8[np.ndarray, "h w 3"]], UInt8[np.ndarray, "h2 w2 3"]]
 
 
-class Unwatched(VideoStore):
-    """The videos of a store as if nobody had watched them: neither density nor fixations of the store are read.
+class WithTargetMaps(VideoStore):
+    """The videos of a store with other targets: neither density nor fixations of the store are read.
 
     Args:
-        store: where the videos are; parsed chunks are shared with it.
+        store: where the videos are; frames and audio are read through it.
         density_of: (video, frame) -> the map in the place of the density.
-        frame_of: (video, frame, picture) -> the picture in its place; the picture itself by default.
+        frame_of: (video, frame, image) -> the image in its place; the image itself by default.
     """
 
     def __init__(self, store: VideoStore, density_of: DensityOf, frame_of: FrameOf | None = None):
-        vars(self).update(vars(store))
+        super().__init__(store.name, store.records, store.videos, store.chunk_frames)
+        self.parts = store.parts
         self._store = store
-        self.derived = ByteCache(_CACHE_BYTES)  # what is derived from other frames is another thing
         self._density_of = density_of
         self._frame_of = frame_of
 
     def frames(self, video: int, indices: Sequence[int] | np.ndarray) -> list[UInt8[np.ndarray, "h w 3"]]:
-        """As the store's, each frame replaced."""
+        """Returns the store's frames, each replaced."""
         shown = self._store.frames(video, indices)
         if self._frame_of is None:
             return shown
         return [self._frame_of(video, int(index), frame) for index, frame in zip(indices, shown, strict=True)]
+
+    def audio(self, video: int, start: int, stop: int) -> Int16[np.ndarray, " s"]:
+        """Returns the store's samples."""
+        return self._store.audio(video, start, stop)
 
     def density(self, video: int, index: int) -> UInt8[np.ndarray, "h w"]:
         """The map in the place of a frame's density."""
@@ -67,14 +69,14 @@ class Unwatched(VideoStore):
         return np.zeros((0, 3), np.float32)
 
 
-def unwatched(store: VideoStore) -> Unwatched:
+def unwatched(store: VideoStore) -> WithTargetMaps:
     """The videos of a store, every frame being as good a target as any other."""
-    return Unwatched(store, lambda video, index: _EVERYWHERE)
+    return WithTargetMaps(store, lambda video, index: _EVERYWHERE)
 
 
-def only(store: VideoStore, usable: Callable[[int, int], bool], frame_of: FrameOf) -> Unwatched:
+def only(store: VideoStore, usable: Callable[[int, int], bool], frame_of: FrameOf) -> WithTargetMaps:
     """The videos of a store with other pictures, of which only the usable ones, by (video, frame), are targets."""
-    return Unwatched(store, lambda video, index: _EVERYWHERE if usable(video, index) else _NOWHERE, frame_of)
+    return WithTargetMaps(store, lambda video, index: _EVERYWHERE if usable(video, index) else _NOWHERE, frame_of)
 
 
 def write_map(folder: Path, video_id: str, frame: int, values: UInt8[np.ndarray, "h w"]) -> None:
@@ -92,7 +94,7 @@ def write_record(folder: Path, dataset: str, split: str, facts: Mapping[str, Any
     atomic_files.write_json(folder / RECORD, {"dataset": dataset, "split": split, **facts})
 
 
-def replace_density(store: VideoStore, folder: str | Path) -> Unwatched:
+def replace_density(store: VideoStore, folder: str | Path) -> WithTargetMaps:
     """The videos of a store with a folder's maps in the place of their density; see the module.
 
     Raises:
@@ -118,4 +120,4 @@ def replace_density(store: VideoStore, folder: str | Path) -> Unwatched:
         except (InputError, OSError) as error:
             raise InputError(f"{path} cannot be read: make the maps again") from error
 
-    return Unwatched(store, density_of)
+    return WithTargetMaps(store, density_of)

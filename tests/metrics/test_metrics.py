@@ -15,7 +15,7 @@ from avsd_jax import metrics
 from avsd_jax.errors import InputError
 from avsd_jax.metrics import ranks
 from avsd_jax.metrics.maps import check_shapes
-from avsd_jax.metrics.resize import bicubic_matrix, gaussian_matrix, resize_bicubic
+from avsd_jax.metrics.resize import apply_matrices, bicubic_matrix, gaussian_matrix
 
 # Ours -> the name of the value in the parity file.
 NUMPY_NAMES = {
@@ -132,6 +132,10 @@ def test_pysaliency_on_its_own_ground() -> None:
     assert metrics.cc(flat, pred, "pysaliency") == 0
     assert np.isnan(metrics.cc(pred, flat, "pysaliency"))
     assert np.isnan(metrics.nss(pred, 0 * counts, "pysaliency"))
+
+
+def resize_bicubic(x: jax.Array, shape: tuple[int, int]) -> jax.Array:
+    return apply_matrices(x, *(bicubic_matrix(old, new) for old, new in zip(x.shape, shape, strict=True)))
 
 
 def test_golden_resize(shared: Path) -> None:
