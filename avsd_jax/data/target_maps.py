@@ -1,7 +1,7 @@
-"""Stores seen without what viewers did: with maps of a folder, or none, in the place of their density.
+"""Stores without their eye-tracking data: with the maps of a folder, or none, as targets.
 
 A folder of maps holds `<video id>/<frame, six digits>.png`, 8-bit grey, whole frames at any size, and the record
-`maps.json`, which is written last. Frames without a map have no target. It is a folder of predictions as well:
+`maps.json`, which is written last. Frames without a map have no target. It is also a folder of predictions:
 `python -m avsd_jax.evaluate --predictions=FOLDER --first_frame=0` scores it.
 """
 
@@ -29,12 +29,12 @@ FrameOf = Callable[[int, int, UInt8[np.ndarray, "h w 3"]], UInt8[np.ndarray, "h2
 
 
 class WithTargetMaps(VideoStore):
-    """The videos of a store with other targets: neither density nor fixations of the store are read.
+    """The videos of a store with other target maps: neither density maps nor fixations of the store are read.
 
     Args:
-        store: where the videos are; frames and audio are read through it.
-        density_of: (video, frame) -> the map in the place of the density.
-        frame_of: (video, frame, image) -> the image in its place; the image itself by default.
+        store: frames and audio are read through it.
+        density_of: (video, frame) -> the target map.
+        frame_of: (video, frame, image) -> the replacement of the image; the image itself by default.
     """
 
     def __init__(self, store: VideoStore, density_of: DensityOf, frame_of: FrameOf | None = None):
@@ -56,49 +56,49 @@ class WithTargetMaps(VideoStore):
         return self._store.audio(video, start, stop)
 
     def density(self, video: int, index: int) -> UInt8[np.ndarray, "h w"]:
-        """The map in the place of a frame's density."""
+        """Returns the target map of a frame."""
         return self._density_of(video, index)
 
     def fixations(self, video: int, index: int) -> Float32[np.ndarray, "n 2"]:
-        """None, whatever the frame."""
+        """Returns no fixations, for any frame."""
         return self.viewer_rows(video, index)[:, 1:]
 
     def viewer_rows(self, video: int, index: int) -> Float32[np.ndarray, "n 3"]:
-        """None, whatever the frame."""
+        """Returns no fixations, for any frame."""
         del video, index
         return np.zeros((0, 3), np.float32)
 
 
-def unwatched(store: VideoStore) -> WithTargetMaps:
-    """The videos of a store, every frame being as good a target as any other."""
+def ignore_gaze(store: VideoStore) -> WithTargetMaps:
+    """Returns the videos of a store with all frames as equal targets."""
     return WithTargetMaps(store, lambda video, index: _EVERYWHERE)
 
 
 def only(store: VideoStore, usable: Callable[[int, int], bool], frame_of: FrameOf) -> WithTargetMaps:
-    """The videos of a store with other pictures, of which only the usable ones, by (video, frame), are targets."""
+    """Returns the videos of a store with other images, of which the usable ones, by (video, frame), are targets."""
     return WithTargetMaps(store, lambda video, index: _EVERYWHERE if usable(video, index) else _NOWHERE, frame_of)
 
 
 def write_map(folder: Path, video_id: str, frame: int, values: UInt8[np.ndarray, "h w"]) -> None:
-    """Writes one map, whole or not at all.
+    """Writes one map atomically.
 
     Raises:
-        InputError: the video's id is no plain name, or the place cannot be written to.
+        InputError: the video's id is not a plain name, or the path cannot be written to.
     """
     data = schema.encode_png(values)
     atomic_files.write(below(folder, video_id) / f"{frame:06d}.png", lambda file: file.write(data))
 
 
 def write_record(folder: Path, dataset: str, split: str, facts: Mapping[str, Any]) -> None:
-    """Says that a folder's maps are complete, which videos they are of, and what else is known of them."""
+    """Writes the record that a folder's maps are complete, with their dataset and split, and further facts."""
     atomic_files.write_json(folder / RECORD, {"dataset": dataset, "split": split, **facts})
 
 
 def replace_density(store: VideoStore, folder: str | Path) -> WithTargetMaps:
-    """The videos of a store with a folder's maps in the place of their density; see the module.
+    """Returns the videos of a store with a folder's maps as targets; see the module.
 
     Raises:
-        InputError: the folder holds no complete set of maps, is of other videos, or has none for these.
+        InputError: the folder holds no complete set of maps, belongs to other videos, or has none for these.
     """
     folder = Path(folder)
     record = folder / RECORD

@@ -10,7 +10,7 @@ import numpy as np
 
 
 def rule(shared: Path) -> ModuleType:
-    """The module that draws arrays from (seed, key, shape)."""
+    """Loads the module that draws arrays from (seed, key, shape)."""
     spec = importlib.util.spec_from_file_location("parity_weights", shared / "parity/weights.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -18,7 +18,7 @@ def rule(shared: Path) -> ModuleType:
 
 
 def state_dict(shared: Path, case: str, seed: int) -> dict[str, np.ndarray]:
-    """A checkpoint in the official layout, times the factors that its spec asks for; `case` as in "vinet/avinet"."""
+    """Draws a checkpoint in the official layout, times the factors of its spec; `case` as in "vinet/avinet"."""
     folder, name = case.split("/")
     spec = json.loads((shared / f"parity/{folder}/spec_{name}.json").read_text())
     drawn = rule(shared).state_dict(spec["state_dict"], seed)
@@ -36,18 +36,18 @@ def stavis_state_dict(shared: Path, seed: int) -> dict[str, np.ndarray]:
 
 
 def scaled(key: str, array: np.ndarray, rules: list[tuple[str, float]]) -> np.ndarray:
-    """A drawn array times the factors of all rules whose pattern is found in its key."""
+    """Multiplies a drawn array by the factors of all rules whose pattern is found in its key."""
     factor = np.prod([np.float32(f) for pattern, f in rules if re.search(pattern, key)], dtype=np.float32)
     return array * factor if array.dtype == np.float32 else array
 
 
 def load(shared: Path, case: str, seed: int) -> dict[str, np.ndarray]:
-    """What the official code gave."""
+    """Loads the recorded output of the official code."""
     folder, name = case.split("/")
     with np.load(shared / f"parity/{folder}/golden_{name}_seed{seed}.npz") as archive:
         return dict(archive)
 
 
 def drawn_input(shared: Path, name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
-    """An input in PyTorch's layout."""
+    """Draws an input in PyTorch's layout."""
     return rule(shared).array(f"input:{name}", tuple(int(n) for n in shape), seed)

@@ -93,7 +93,7 @@ def test_names_are_looked_at_before_anything_is_trained(tmp_path: pathlib.Path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"data_dir": "none"}, "'sounding_shapes/tiny' is not prepared in 'none'"),
+        ({"data_dir": "none"}, "'sounding_shapes/tiny' is not built in 'none'"),
         ({"tags": ("bus",) * 6}, "'train_00000' has none of the tags bus"),
         ({"optimizer": "lion"}, "unknown optimizer 'lion'"),
         ({"init": "none"}, "none is not a trained model"),

@@ -94,9 +94,9 @@ def check_overlay(out: Path, source: Path) -> None:
     copies = list(read_frames(after.path))
     np.testing.assert_allclose([frame.time for frame in copies], times, atol=1e-3)
     assert copies[0].image.shape[:2] == (before.height + before.height % 2, before.width + before.width % 2)
-    assert (after.sound is None) == (before.sound is None)
-    if before.sound:
-        lengths = [len(read_audio(path, before.sound.sample_rate)[0]) for path in (source, after.path)]
+    assert (after.audio is None) == (before.audio is None)
+    if before.audio:
+        lengths = [len(read_audio(path, before.audio.sample_rate)[0]) for path in (source, after.path)]
         assert abs(lengths[0] - lengths[1]) <= AAC_FRAME
 
 

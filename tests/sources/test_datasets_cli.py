@@ -39,7 +39,7 @@ def test_list_shows_what_can_be_built_and_what_is(tiny_data_dir: pathlib.Path, c
     assert datasets.main(["list", f"--data_dir={tiny_data_dir}"]) == 0
     default, tiny = (line for line in capsys.readouterr().out.splitlines() if line.startswith("sounding_shapes"))
     assert default.startswith("sounding_shapes/default: ")
-    assert f"not prepared in {tiny_data_dir}" in default
+    assert f"not built in {tiny_data_dir}" in default
     assert "train 4 videos, 160 frames; test 3 videos, 120 frames" in tiny
 
 
@@ -81,7 +81,7 @@ def test_opening_what_is_not_prepared_says_how_to_prepare_it(tmp_path: pathlib.P
     with pytest.raises(InputError) as error:
         open_store(TINY, "train", tmp_path / "a b")
     assert str(error.value) == (
-        f"dataset '{TINY}' is not prepared in '{tmp_path}/a b': run `python -m avsd_jax.datasets build "
+        f"dataset '{TINY}' is not built in '{tmp_path}/a b': run `python -m avsd_jax.datasets build "
         f"--dataset={TINY} '--data_dir={tmp_path}/a b'`, or train with --config.build_data=True"
     )
     with pytest.raises(InputError, match=r"--dataset=etmd/maps-gaze --data_dir=.* --manual_dir=DIR`, with DIR your"):
@@ -197,7 +197,7 @@ def test_a_killed_build_leaves_nothing_and_is_run_again_without_tensorflow(tmp_p
     build.send_signal(signal.SIGKILL)
     build.wait()
     assert list(folder(tmp_path).parent.glob("incomplete.*"))
-    with pytest.raises(InputError, match="is not prepared"):
+    with pytest.raises(InputError, match="is not built"):
         open_store(TINY, "train", tmp_path)
     # Reading to the end of the pipe waits for all who hold it: the workers have gone, too.
     deadline = time.monotonic() + 60

@@ -159,8 +159,8 @@ def test_a_missing_file_stops_a_build_or_leaves_out_its_video(small: pathlib.Pat
     assert not files_below(small / "data")
     assert command(*options, "--skip_missing") == 0
     out = capsys.readouterr().out
-    assert f"left out {video}: " in out
-    assert "all 2 videos, 24 frames; 1 videos left out; layout stavis" in out
+    assert f"skipped {video}: " in out
+    assert "all 2 videos, 24 frames; 1 videos skipped; layout stavis" in out
     assert [v.id for v in open_store("summe", "train_1", small / "data").videos] == [VIDEOS["summe"][0]]
     # A damaged file is no missing one.
     shutil.rmtree(small / "data")
@@ -197,7 +197,7 @@ def test_nothing_outside_of_the_tree_is_read(small: pathlib.Path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda root: None, "summe is built from files of yours: give the root of their tree as --manual_dir"),
+        (lambda root: None, "summe is built from your files: give the root of their tree as --manual_dir"),
         (lambda root: shutil.rmtree(root / "fold_lists"), "lacks the fold list SumMe_list_train_1_fps.txt"),
         (lambda root: shutil.rmtree(root / "annotations"), "has no files of summe .looked for stavis: video_frames"),
         (lambda root: write_lists(root, "summe", frames=FRAMES + 3), "differ by more than 2"),
@@ -245,7 +245,7 @@ def test_check_reports_and_changes_nothing(small: pathlib.Path, capsys: pytest.C
     assert datasets.main(["check", "--workers=1", "--dataset=summe", f"--manual_dir={root}"]) == 0
     assert datasets.main(["check", "--dataset=avad", f"--manual_dir={root}"]) == 2
     assert datasets.main(["check", "--dataset=sounding_shapes", f"--manual_dir={root}"]) == 2
-    assert "sounding_shapes is made of no files of yours" in capsys.readouterr().err
+    assert "sounding_shapes needs no files of yours" in capsys.readouterr().err
 
 
 def test_long_videos_are_read_a_clip_at_a_time(tmp_path: pathlib.Path):
