@@ -1,6 +1,7 @@
 """What is said of a published checkpoint's layout, and helpers to say it."""
 
 import dataclasses
+import functools
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,9 +19,9 @@ def zeros(*shape: int) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(shape, jnp.float32)
 
 
-def variables(model: Any, *inputs: Any) -> dict[str, Any]:
-    """The shapes of a model's variables."""
-    return jax.eval_shape(model.init, jax.random.key(0), *inputs)
+def variables(model: Any, *inputs: Any, method: str | None = None) -> dict[str, Any]:
+    """The shapes of the variables that a model, or one method of it, has."""
+    return jax.eval_shape(functools.partial(model.init, method=method), jax.random.key(0), *inputs)
 
 
 @dataclasses.dataclass(frozen=True)
