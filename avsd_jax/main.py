@@ -16,6 +16,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from avsd_jax.common.cli import run as run_command
+from avsd_jax.config.command_line import add_options, without_options
 from avsd_jax.config.files import find_config
 from avsd_jax.errors import InputError
 from avsd_jax.experiment import report
@@ -28,7 +29,11 @@ NON_FINITE = 3  # exit status after a loss that is not finite
 # What a configuration file that is wrong raises.
 _MISTAKES = (AttributeError, ImportError, LookupError, NameError, SyntaxError, TypeError, ValueError)
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file, with `:variant` where it has some.")
+_ARGUMENTS: list[str] = []  # of the command line, for the fields of the configuration among them
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "Configuration file, with `:variant` where it has some.", sys_argv=_ARGUMENTS
+)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, logs, report.")
 _MODE = flags.DEFINE_enum("mode", "train_and_eval", MODES, "What to do.")
 _DISTRIBUTED = flags.DEFINE_bool("distributed", False, "This is one of several processes; see `join_processes`.")
@@ -36,12 +41,15 @@ _DISTRIBUTED = flags.DEFINE_bool("distributed", False, "This is one of several p
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
     """Parses the command line; a configuration that cannot be loaded is one clear error."""
-    argv = list(argv)
+    argv, options = without_options(argv)
     for i, argument in enumerate(argv):
         if argument.startswith("--config="):
             argv[i] = "--config=" + find_config(argument.removeprefix("--config="))
+    _ARGUMENTS[:] = argv
     try:
         rest = flags.FLAGS(argv)
+        if flags.FLAGS.config:
+            add_options(flags.FLAGS.config, options)
     except (flags.Error, *_MISTAKES) as error:
         # A configuration that fails to load comes as a whole traceback in the message; its last line says why.
         reason = re.sub(r"^\w+Error: ", "", str(error).strip().splitlines()[-1])

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 from avsd_jax.nn.conv3d import Conv3D, Lowering
 from avsd_jax.nn.norm import BatchNorm, conv_norm_relu
 from avsd_jax.nn.pool import max_pool
-from avsd_jax.nn.s3d import scaled
+from avsd_jax.nn.width import scaled
 
 # PyTorch's default for convolutions and dense layers.
 TORCH_UNIFORM = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -61,7 +61,7 @@ class R2Plus1D(nn.Module):
     """R(2+1)D-18 without its classification layer.
 
     Attributes:
-        width: multiplies the channel counts (see `avsd_jax.nn.s3d.scaled`).
+        width: multiplies the channel counts (see `avsd_jax.nn.width.scaled`).
         lowering: see `avsd_jax.nn.conv3d.conv3d`.
         axis_name: the pmap axis over which BatchNorm statistics are averaged.
         norm_momentum: share of the running statistics that a step keeps; PyTorch's 0.1 is 0.9 here.

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from avsd_jax.nn.conv2d import Conv2D
 from avsd_jax.nn.norm import BatchNorm, conv_norm_relu
 from avsd_jax.nn.r2plus1d import TORCH_UNIFORM, Layer
-from avsd_jax.nn.s3d import scaled
+from avsd_jax.nn.width import scaled
 
 # Channels, and stride of the first convolution, of each block.
 _BLOCKS = ((64, 2), (128, 2), (256, 2), (512, 1))

@@ -23,6 +23,7 @@ from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from avsd_jax.common import atomic_files, staging
+from avsd_jax.config.base import completed
 from avsd_jax.errors import InputError, storage_error
 
 Tree = Mapping[str, Any]
@@ -43,7 +44,7 @@ def write_config(directory: Path, config: ConfigDict | Mapping[str, Any]) -> Non
 
 
 def read_config(directory: str | Path) -> ConfigDict:
-    """Reads the record that `write_config` made.
+    """Reads the record that `write_config` made; defaults stand for what records of earlier versions lack.
 
     Raises:
         InputError: the folder is missing, is no run, or its record is damaged.
@@ -55,9 +56,10 @@ def read_config(directory: str | Path) -> ConfigDict:
             "or one that `python -m avsd_jax.convert` wrote"
         )
     try:
-        return ConfigDict(json.loads(path.read_text()))
+        record = ConfigDict(json.loads(path.read_text()))
     except (ValueError, AttributeError) as error:  # no JSON; JSON, but no object
         raise InputError(f"{path} is damaged ({error}): restore it or train again") from error
+    return completed(record)
 
 
 def saved_steps(directory: str | Path) -> list[int]:

@@ -11,7 +11,7 @@ import optax
 from ml_collections import ConfigDict
 
 from avsd_jax.common.value_kinds import FLAG, NOTHING, Kind, choice, either, of_annotation, real
-from avsd_jax.config.fields import COMPUTE_DTYPES, FIELDS, check_fields
+from avsd_jax.config.fields import COMPUTE_DTYPES, check_fields
 from avsd_jax.errors import InputError
 
 Rates = Sequence[tuple[str, float]]
@@ -147,11 +147,10 @@ def make_schedule(config: ConfigDict) -> optax.Schedule:
 
 def _drops(config: ConfigDict) -> dict[int, float]:
     """Factors on the learning rate, by the step after the warm-up from which they count."""
-    shares = config.get("rate_drops", FIELDS["rate_drops"].default)
-    if not shares:
+    if not config.rate_drops:
         raise InputError("rate_drops=() gives schedule='steps' no step: give shares of all steps, or schedule=constant")
     drops: dict[int, float] = {}
-    for share in shares:
+    for share in config.rate_drops:
         step = round(share * config.total_steps) - config.warmup_steps
         drops[step] = 0.1 * drops.get(step, 1.0)
     return drops
@@ -182,6 +181,6 @@ def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:
     chain = [make(make_schedule(config), **options)]
     if config.clip_norm:
         chain.insert(0, optax.clip_by_global_norm(config.clip_norm))
-    if config.get("rates", ()):
+    if config.rates:
         chain.append(scale_by_rates([tuple(entry) for entry in config.rates]))
     return optax.chain(*chain) if len(chain) > 1 else chain[0]

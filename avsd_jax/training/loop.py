@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from avsd_jax import losses
+from avsd_jax.batch import step_inputs
 from avsd_jax.common.parallel import check_batch_size, make_executor, make_mesh
 from avsd_jax.data import pipeline
 from avsd_jax.data.store import VideoStore
@@ -29,7 +30,6 @@ from avsd_jax.runs.run_folder import MAY_CHANGE, check_can_continue, check_proce
 from avsd_jax.runs.stores import training_store
 from avsd_jax.training.metric_writer import LogWindow, MetricWriter, NoWriter
 from avsd_jax.training.preemption import Preempted, Preemption
-from avsd_jax.training.score import for_model
 from avsd_jax.training.state import TrainState, all_finite, create_state, from_items, to_items
 from avsd_jax.training.step import make_train_step
 from avsd_jax.training.target_warnings import DensityWatch, warn_of_labels
@@ -133,7 +133,7 @@ def _train_locked(
         optimizer,
         loss_options(config),
         seed=config.seed,
-        side_weight=losses.side_schedule(config.total_steps, config.get("side_epochs", 0)),
+        side_weight=losses.side_schedule(config.total_steps, config.side_epochs),
         axis_name=executor.axis_name,
         compute_dtype=jnp.dtype(config.compute_dtype),
         ema_decay=config.ema_decay,
@@ -172,7 +172,7 @@ def run_steps(
     with bar:
         for step in range(start_step + 1, config.total_steps + 1):
             batch = next(batches)
-            state, metrics = step_fn(state, executor.place_batch(for_model(batch)))
+            state, metrics = step_fn(state, executor.place_batch(step_inputs(batch)))
             finite = jax.device_get(metrics.pop("finite"))
             metrics = {k: float(v) for k, v in metrics.items()}
             check_finite(metrics["loss"], finite, step, batch, checkpointer)
@@ -225,7 +225,7 @@ def check_finite(
 
 def _advice(batch: Mapping[str, np.ndarray], run_folder: Path | None) -> str:
     """What to do after a step that is not finite; `run_folder` is where an earlier one was saved, if any was."""
-    damaged = [name for name, values in for_model(batch).items() if not np.isfinite(values).all()]
+    damaged = [name for name, values in step_inputs(batch).items() if not np.isfinite(values).all()]
     if damaged:
         return f"the clips' {' and '.join(damaged)} hold NaN or infinity: correct the dataset"
     advice = "lower learning_rate or set clip_norm"

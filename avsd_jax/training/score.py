@@ -8,24 +8,17 @@ import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
+from avsd_jax.batch import model_inputs
 from avsd_jax.data import pipeline
 from avsd_jax.runs.components import clip_spec, hears, make_forward, model_from_config
 from avsd_jax.runs.stores import scoring_store
 from avsd_jax.scoring import evaluator
 
-# What a step or an evaluation reads; the rest of a batch (ids, masks) stays on the host.
-MODEL_KEYS = ("video", "audio", "avc_frames", "avc_audio", "avc_label", "density", "fixations", "tags")
-
-
-def for_model(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The entries of a batch that go to the devices."""
-    return {k: batch[k] for k in MODEL_KEYS if k in batch}
-
 
 def make_predict_fn(model: nn.Module, variables: Mapping[str, Any]) -> Callable[[Mapping], dict[str, np.ndarray]]:
     """`predict(batch) -> {"saliency": [B, H, W], "gate": [B], "avc_logits": [B, 2]}`, as far as the model has them."""
     forward, placed = make_forward(model), jax.device_put(variables)
-    return lambda batch: jax.device_get(forward(placed, for_model(batch)))
+    return lambda batch: jax.device_get(forward(placed, model_inputs(batch)))
 
 
 def evaluate(config: ConfigDict, variables: Mapping[str, Any]) -> dict[str, Any]:

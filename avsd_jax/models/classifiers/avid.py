@@ -18,10 +18,10 @@ from avsd_jax.batch import ClassifierInputs
 from avsd_jax.errors import InputError
 from avsd_jax.nn.avid_spectrogram import log_power, normalise, num_bins
 from avsd_jax.nn.r2plus1d import TORCH_UNIFORM, R2Plus1D
-from avsd_jax.nn.s3d import scaled
 from avsd_jax.nn.score import ScoreLogits
 from avsd_jax.nn.spectrogram_convnet import SpectrogramConvNet
 from avsd_jax.nn.vggsound import l2_normalise
+from avsd_jax.nn.width import scaled
 
 HEADS = ("features", "cosine", "embeddings")
 PADDINGS = ("reflect", "constant")
