@@ -1,4 +1,4 @@
-"""The files of an evaluation: `scores.json` (the record), `scores.csv` (every frame), `scores.md` (a page to read)."""
+"""The files of an evaluation: `scores.json` (the record), `scores.csv` (every frame), `scores.md` (the report)."""
 
 import csv
 import io
@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 
 from avsd_jax.common.atomic_files import write_json, write_text
+from avsd_jax.common.wording import some
 from avsd_jax.errors import InputError
 from avsd_jax.evaluation import published, undefined_scores
-from avsd_jax.scoring.paired import DESCENDING
+from avsd_jax.scoring.markdown import AVERAGE_TITLES, GROUP_TITLES, arrow, bracketed, number, table
 from avsd_jax.scoring.protocols import TABLE_METRICS
 from avsd_jax.scoring.summary import Frames
 
-GROUP_TITLES = {"all": "all frames", "consistent": "consistent (AVC = 1)", "inconsistent": "inconsistent (AVC = 0)"}
-_NONE_UNDEFINED: Mapping[str, Any] = {"rule": "dropped", "metrics": {}}  # of records made before it was counted
+_NONE_UNDEFINED: Mapping[str, Any] = {"rule": "dropped", "metrics": {}}  # for records of earlier versions
 _KEYS = ("split", "video", "frame", "label", "status")
 _MOST_NAMES = 20
-# Below some ten draws the percentile bootstrap is known to understate the spread.
+# Below about ten samples the percentile bootstrap is known to underestimate the spread.
 _FEW_VIDEOS = 10
 
 
@@ -30,8 +30,8 @@ class Evaluation:
     """An evaluation as read from its folder.
 
     Attributes:
-        folder: where it lies.
-        record: what `scores.json` holds.
+        folder: its location.
+        record: the content of `scores.json`.
         keys: (split, video, frame) of each row of `frames`.
         frames: the scores of the frames that count, in the order of `scores.csv`.
     """
@@ -43,13 +43,13 @@ class Evaluation:
 
 
 def write(folder: Path, record: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> tuple[Path, ...]:
-    """Writes the three files, each whole or not at all, the record last.
+    """Writes the three files, each atomically, the record last.
 
     Args:
-        folder: made if missing.
+        folder: created if missing.
         record: as `avsd_jax.evaluate.evaluate` returns it.
         rows: one per frame of the splits: `split`, `video`, `frame`, `label`, `status` (scored, missing, unscored)
-            and the metrics, None where a frame has no score.
+            and the metrics, None if a frame has no score.
 
     Raises:
         InputError: the folder cannot be written to.
@@ -58,7 +58,7 @@ def write(folder: Path, record: Mapping[str, Any], rows: Sequence[Mapping[str, A
     metrics = record["protocol"]["metrics"]
     writer = csv.DictWriter(text, [*_KEYS, *metrics], lineterminator="\n", restval="")
     writer.writeheader()
-    writer.writerows(rows)  # Python writes floats so that they read back the same, and None as nothing
+    writer.writerows(rows)  # floats are written so that they read back the same, None as an empty cell
     paths = tuple(folder / f"scores.{kind}" for kind in ("csv", "md", "json"))
     write_text(paths[0], text.getvalue())
     write_text(paths[1], markdown(record))
@@ -67,7 +67,7 @@ def write(folder: Path, record: Mapping[str, Any], rows: Sequence[Mapping[str, A
 
 
 def load(folder: str | Path) -> Evaluation:
-    """Reads what `write` wrote.
+    """Reads an evaluation from its folder.
 
     Raises:
         InputError: the folder holds no evaluation, or a damaged one.
@@ -105,15 +105,17 @@ def load(folder: str | Path) -> Evaluation:
 
 
 def markdown(record: Mapping[str, Any]) -> str:
-    """The evaluation as Markdown: scores with intervals, what was left out, published rows where there are some."""
-    titles = {"scores": "mean over videos", "frame_scores": "mean over frames"}
+    """Formats the evaluation as Markdown: scores with intervals, omissions, and published rows if there are any."""
+    titles = {"scores": AVERAGE_TITLES["video"], "frame_scores": AVERAGE_TITLES["frame"]}
     sections = [f"# {record['dataset']['name']} {', '.join(record['dataset']['splits'])}: protocol {_name(record)}\n"]
     for key in (key for key in titles if key in record):
         sections.append(f"## Scores, {titles[key]}\n\n" + _scores(record, key))
     interval = record["intervals"]
     sections.append(
         f"In brackets: {100 * interval['level']:.0f} % intervals, {interval['method']} ({interval['resamples']} draws, "
-        f"seed {interval['seed']}). Arrows point to better values.{few([record['counts']['videos']['all']])}\n"
+        f"seed {interval['seed']}). Arrows point to better values. Audio and "
+        f"video belong together in consistent frames (AVC label 1), not in inconsistent ones (0)."
+        f"{few([record['counts']['videos']['all']])}\n"
     )
     if "bounds" in record:
         sections += [_bounds(record, key) for key in titles if key in record]
@@ -123,38 +125,9 @@ def markdown(record: Mapping[str, Any]) -> str:
     return "\n".join(sections)
 
 
-def table(columns: Mapping[str, Sequence[str]]) -> str:
-    """A Markdown table; columns after the first stand to the right."""
-    lines = ["| " + " | ".join(columns) + " |", "|" + "|".join(["---"] + ["---:"] * (len(columns) - 1)) + "|"]
-    lines += ["| " + " | ".join(cells) + " |" for cells in zip(*columns.values(), strict=True)]
-    return "\n".join(lines) + "\n"
-
-
-def arrow(metric: str) -> str:
-    """A metric's name and where its better values lie."""
-    return metric + (" ↓" if metric in DESCENDING else " ↑")
-
-
-def number(value: float | None, sign: str = "") -> str:
-    """A score in a cell."""
-    return "-" if value is None else f"{value:{sign}.3f}"
-
-
-def bracketed(value: float | None, interval: Sequence[float] | None, sign: str = "") -> str:
-    """A score with its interval in a cell."""
-    if value is None or interval is None:
-        return number(value, sign)
-    return f"{number(value, sign)} [{number(interval[0], sign)}, {number(interval[1], sign)}]"
-
-
-def p_value(p: float | None) -> str:
-    """A p-value in a cell."""
-    return "-" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
 def few(videos: Iterable[int]) -> str:
-    """A caution where the number of videos, in parts, is small."""
-    return " **So few videos make intervals that are too narrow.**" if sum(videos) < _FEW_VIDEOS else ""
+    """Returns a warning if the number of videos, summed over parts, is small."""
+    return " **With so few videos the intervals are too narrow.**" if sum(videos) < _FEW_VIDEOS else ""
 
 
 def _name(record: Mapping[str, Any]) -> str:
@@ -180,7 +153,7 @@ def _scores(record: Mapping[str, Any], key: str) -> str:
 
 
 def _bounds(record: Mapping[str, Any], key: str) -> str:
-    """The model's scores between what is known without it."""
+    """Formats the model's scores between the bounds."""
     rows: dict[str, tuple[str, Mapping[str, Any]]] = {
         "**scored maps**": (str(record["counts"]["frames"]["all"]), record)
     }
@@ -191,7 +164,7 @@ def _bounds(record: Mapping[str, Any], key: str) -> str:
             bracketed(row[key]["all"][metric], row["intervals"][key]["all"][metric]) if key in row else "-"
             for _, row in rows.values()
         ]
-    title = "mean over videos" if key == "scores" else "mean over frames"
+    title = AVERAGE_TITLES["video" if key == "scores" else "frame"]
     lines = [
         f"- {name}: " + (f"**not available**, {bound['missing']}" if "missing" in bound else bound["how"]) + "."
         for name, bound in record["bounds"].items()
@@ -200,13 +173,13 @@ def _bounds(record: Mapping[str, Any], key: str) -> str:
 
 
 def _published(record: Mapping[str, Any]) -> str:
-    """Table IV's rows for the dataset, ours first; Table V's below."""
+    """Formats the rows of Table IV for the dataset, ours first, and of Table V below."""
     name = record["dataset"]["name"]
     ours = {m: record["scores"]["all"].get(m) for m in TABLE_METRICS} if "scores" in record else {}
     text = f"## Beside the survey's Table IV, {published.canonical(name)}, all frames\n\n"
     if record["protocol"]["name"] != published.PROTOCOL:
         text += (
-            f"**Not like with like:** the published rows were made by protocol `{published.PROTOCOL}`, ours by "
+            f"**Not directly comparable:** the published rows use protocol `{published.PROTOCOL}`, ours "
             f"{_name(record)}. Score with `--protocol={published.PROTOCOL}` to compare.\n\n"
         )
     rows = published.table4(name)
@@ -235,7 +208,7 @@ def _how(record: Mapping[str, Any]) -> str:
     by_map = undefined_scores.in_words(undefined["metrics"]) or "none"
     lines = ["## How it was made\n"]
     for part in record["predictions"]:
-        unused = f"; it has no video of these names: {_some(part['unused'])}" if part["unused"] else ""
+        unused = f"; it has no video of these names: {some(part['unused'], _MOST_NAMES)}" if part["unused"] else ""
         how = f"layout {part['layout']}; {part['encoding']}"
         lines.append(f"- Predictions `{part['folder']}` ({how}) on {part['split']}{unused}.")
     lines += [
@@ -249,13 +222,8 @@ def _how(record: Mapping[str, Any]) -> str:
     ]
     lines += [f"- {remark.rstrip('.')}." for remark in record.get("maps", {}).get("remarks", ())]
     if missing["videos"]:
-        lines.append(f"- **Videos without any prediction:** {_some(missing['videos'])}.")
+        lines.append(f"- **Videos without any prediction:** {some(missing['videos'], _MOST_NAMES)}.")
     if missing["frames"]:
         parts = [f"{video}: {ranges}" for video, ranges in missing["frames"].items()]
-        lines.append(f"- **Missing frames** (counted from 0): {_some(parts)}.")
+        lines.append(f"- **Missing frames** (counted from 0): {some(parts, _MOST_NAMES)}.")
     return "\n".join(lines) + "\n\n```json\n" + json.dumps(protocol, indent=1) + "\n```\n"
-
-
-def _some(names: Sequence[str]) -> str:
-    rest = f" and {len(names) - _MOST_NAMES} more (all in scores.json)" if len(names) > _MOST_NAMES else ""
-    return "; ".join(names[:_MOST_NAMES]) + rest

@@ -16,10 +16,11 @@ from avsd_jax.metrics.auc import auc_borji, auc_judd, s_auc
 from avsd_jax.metrics.distribution import cc, kl, sim
 from avsd_jax.metrics.fixations import fixation_map
 from avsd_jax.metrics.location import information_gain, nss
-from avsd_jax.metrics.suite import METRICS, score
+from avsd_jax.metrics.suite import LOWER_IS_BETTER, METRICS, score
 from avsd_jax.metrics.transport import check_emd, emd
 
 __all__ = [
+    "LOWER_IS_BETTER",
     "METRICS",
     "auc_borji",
     "auc_judd",

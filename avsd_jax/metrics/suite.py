@@ -16,6 +16,9 @@ from avsd_jax.metrics.maps import FixationMaps, Maps, Scores, as_float, check_sh
 
 METRICS = ("NSS", "CC", "SIM", "KL", "AUC-J", "s-AUC")
 
+LOWER_IS_BETTER = ("KL", "EMD")
+"""The metrics, of all that this package has, of which a lower value is better."""
+
 
 @functools.partial(jax.jit, static_argnames=("max_fixations", "names"))
 def score(

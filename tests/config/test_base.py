@@ -10,20 +10,19 @@ import drawn
 import jax
 import numpy as np
 import pytest
-from absl import flags
 from media_files import regular, write_video
 from ml_collections import ConfigDict
 
-from avsd_jax import main
+from avsd_jax.batch import zeros
+from avsd_jax.config import command_line
 from avsd_jax.config.base import base, completed, defaults
-from avsd_jax.config.command_line import add_options, without_options
 from avsd_jax.config.fields import FIELDS
 from avsd_jax.errors import InputError
 from avsd_jax.experiment import checks
 from avsd_jax.experiment.comparison import derive
 from avsd_jax.predict import Predictor
 from avsd_jax.runs.checkpoint import save_variables
-from avsd_jax.runs.components import example_batch, load_model, model_from_config
+from avsd_jax.runs.components import clip_spec, load_model, model_from_config
 from avsd_jax.runs.run_folder import check_same_run
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -91,13 +90,11 @@ def test_options_that_a_file_does_not_mention_are_set_on_the_command_line(monkey
         "--config.sampler_options.targets=median",
         "--config.rows=()",
     )
-    main.parse_flags(["main", "--config=configs/avinet.py:demo", "--workdir=runs/x", *arguments])
-    config = flags.FLAGS.config
+    config = command_line.load("configs/avinet.py:demo", arguments)
     assert config.optimizer_options.to_dict() == {"b1": 0.5, "mu_dtype": None}
     assert (config.optimizer, config.model.lowering, config.sampler_options.targets) == ("adamw", "direct", "median")
     assert (config.model.fusion_options.hidden, config.model.classifier_options.width) == (12, 0.125)
-    _, options = without_options(["--config.sampler_options.targts", "median"])
-    add_options(config, options)
+    config = command_line.load("configs/avinet.py:demo", [*arguments, "--config.sampler_options.targts", "median"])
     with pytest.raises(InputError, match="sampler 'stavis' has no option 'targts': choose among"):
         checks.check(derive(config, "runs")[0].config)
 
@@ -113,7 +110,7 @@ def test_the_documentation_states_every_default() -> None:
 
 def test_a_run_made_before_there_was_a_base_loads_predicts_and_resumes(tmp_path: pathlib.Path) -> None:
     record = ConfigDict(copy.deepcopy(EARLIER))
-    shapes = drawn.shapes(model_from_config(record), example_batch(completed(record)))
+    shapes = drawn.shapes(model_from_config(record), zeros(clip_spec(completed(record))))
     folder = tmp_path / "run"
     save_variables(folder, EARLIER, drawn.variables(shapes))
 

@@ -15,7 +15,7 @@ from tiny_run import add_extra_models, tiny_config
 
 from avsd_jax import main
 from avsd_jax.errors import InputError
-from avsd_jax.experiment import run
+from avsd_jax.experiment import command_line, run
 from avsd_jax.runs.run_folder import LOCK_FILE
 from avsd_jax.training import loop
 
@@ -80,13 +80,13 @@ def test_a_run_that_was_stopped_ends_with_75(capsys: pytest.CaptureFixture) -> N
         raise loop.Preempted("stopped after step 3 as asked; the same command continues from there")
 
     try:
-        assert main.stoppable(stopped) == 75
-        assert main.stoppable(lambda: signal.raise_signal(signal.SIGTERM)) == 75
+        assert command_line.stoppable(stopped) == 75
+        assert command_line.stoppable(lambda: signal.raise_signal(signal.SIGTERM)) == 75
     finally:
         for number, handler in zip((signal.SIGTERM, signal.SIGINT), handlers, strict=True):
             signal.signal(number, handler)
     assert "stopped after step 3 as asked" in capsys.readouterr().err
-    assert main.stoppable(lambda: None) == 0
+    assert command_line.stoppable(lambda: None) == 0
 
 
 def test_a_second_run_in_a_folder_is_refused_and_scoring_is_not(

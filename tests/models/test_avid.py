@@ -32,8 +32,8 @@ SMALL = {
 
 
 def _inputs(recorded: dict, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    video = golden.drawn_input(recorded["shared"], "video", recorded["video_shape"], seed)
-    audio = golden.drawn_input(recorded["shared"], "audio", recorded["audio_shape"], seed)
+    video = golden.drawn_input(recorded["shared"], "video", tuple(recorded["video_shape"].tolist()), seed)
+    audio = golden.drawn_input(recorded["shared"], "audio", tuple(recorded["audio_shape"].tolist()), seed)
     return np.moveaxis(video, 1, -1), audio[:, 0]
 
 

@@ -239,7 +239,7 @@ def test_every_kind_of_video(predictor: predict.Predictor, tmp_path: Path, name:
         "timeline.png",
     }
     if how.get("sound", "aac") is None:
-        assert record["notes"][0] == "no audio track: the gate is off and vision alone predicts"
+        assert record["notes"][0] == "no audio track: the gate is closed and the visual stream alone predicts"
         assert {(row["avc_probability"], row["gate"]) for row in record["frames"]} == {(None, 0)}
     else:
         for row in record["frames"]:
@@ -442,8 +442,27 @@ def test_command_line_runs_the_gated_avinet(tmp_path: Path):
     assert wrong.returncode == 2
     assert wrong.stderr == f"error: {tmp_path / 'missing.mp4'} does not exist: give the path of a video file\n"
     assert not (tmp_path / "none").exists()
-    wrong = command("--stride=0", path)
-    assert (wrong.returncode, wrong.stderr) == (2, "error: flag --stride=0: 0 is not a positive integer\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ["--checkpoint=x", "--out=y", "--stride=0", "a.mp4"],
+            "argument --stride: '0' is not a whole number of 1 or more",
+        ),
+        (["--checkpoint=x", "--out=y", "--maps=jpg", "a.mp4"], "argument --maps: invalid choice: 'jpg'"),
+        (["--checkpoint=x", "--out=y"], "arguments are required: INPUT.mp4"),
+        (["--checkpoint=x", "a.mp4"], "arguments are required: --out"),
+        (["--checkpoint=x", "--out=y", "a.mp4", "b.mp4"], "unrecognized arguments: b.mp4"),
+    ],
+)
+def test_wrong_options_are_named(capsys: pytest.CaptureFixture, arguments: list[str], words: str) -> None:
+    assert predict.main(arguments) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("error: ")
+    assert words in printed
+    assert printed.endswith(": see python -m avsd_jax.predict --help\n")
 
 
 def test_timeline_is_bounded_and_keeps_the_extremes(tmp_path: Path):

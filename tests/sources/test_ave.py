@@ -172,7 +172,7 @@ def silent(path: pathlib.Path) -> None:
             r"Annotations\.txt, line 7: 'Tuba' is no",
         ),
         (lambda f: append(f / "testSet.txt", "Goat&../x&good&0&1"), r"testSet\.txt, line 3: '\.\./x' is not a plain"),
-        (lambda f: append(f / "testSet.txt", "Goat&x&good&0&1"), r"line 3: Annotations\.txt says nothing of 'x': rest"),
+        (lambda f: append(f / "testSet.txt", "Goat&x&good&0&1"), r"line 3: 'x' is not in Annotations\.txt: rest"),
         (lambda f: (f / f"AVE/{BELL}.mp4").unlink(), rf"{BELL}\.mp4 is missing \(.*trainSet\.txt, line 2\): put it"),
         (lambda f: silent(f / f"AVE/{PAN}.mp4"), rf"{PAN}\.mp4 has no audio track \(.*valSet\.txt, line 2\): put one"),
         (lambda f: (f / f"AVE/{PAN}.mp4").unlink() or (f / f"AVE/{PAN}.mp4").write_text("x"), rf"{PAN}\.mp4 cannot be"),
@@ -232,7 +232,7 @@ def test_check_and_list_know_it(
     assert datasets.main([*check, "--dataset=ave", f"--manual_dir={folder}"]) == 2
     out = capsys.readouterr().out
     assert f"  problem: {PAN}: " in out
-    assert "  note: in no list: left out (other)" in out.splitlines()
+    assert "  note: in no list: skipped (other)" in out.splitlines()
     assert datasets.main(["list", f"--data_dir={built}"]) == 0
     out = capsys.readouterr().out
     assert "ave/default: frames of 400x400 pixels, as STANet's are [not prepared" in out
