@@ -35,6 +35,7 @@ class Layout:
         unused: regular expression of keys that the official code never reads.
         transposed: regular expression of keys of transposed convolutions.
         swapped: keys of arrays over two classes in the opposite order.
+        constants: paths of our variables that no checkpoint has ("params/score/scale"), and their values.
     """
 
     variables: Callable[[Mapping[str, Any], Shapes], dict[str, Any]]
@@ -43,6 +44,7 @@ class Layout:
     unused: str = r"$^"
     transposed: str = r"$^"
     swapped: tuple[str, ...] = ()
+    constants: tuple[tuple[str, float], ...] = ()
 
 
 def checkpoint_key(path: Path, layout: Layout) -> str:
