@@ -9,7 +9,20 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # From the ground up. Commands and whatever is outside the package come last.
 ROOMS = (
-    *("errors", "batch", "common", "metrics", "losses", "nn", "models", "media", "map_files", "data", "sources"),
+    *(
+        "errors",
+        "batch",
+        "testing",
+        "common",
+        "metrics",
+        "losses",
+        "nn",
+        "models",
+        "media",
+        "map_files",
+        "data",
+        "sources",
+    ),
     *("datasets_tfds", "config", "runs", "torch_weights", "scoring", "evaluation", "training", "prediction"),
     *("experiment", "torch_import", "avc_labels", "datasets", "evaluate", "compare", "convert", "predict", "main"),
     *("scam", "benchmarks", "configs"),

@@ -1,4 +1,4 @@
-"""Choice of a model, fusion, classifier, sampler or dataset by its module's name, and the check of its options."""
+"""Selection of a model, fusion, classifier, sampler or dataset by its module's name, and validation of its options."""
 
 import functools
 import importlib
@@ -15,7 +15,7 @@ from avsd_jax.errors import InputError
 # Set by flax, not by configurations.
 _FLAX_FIELDS = {"parent", "name"}
 
-# What options mean is the same wherever they are; those that are not here are held to their annotations alone.
+# Options mean the same everywhere; those that are not listed here are only checked against their annotations.
 RANGES: dict[str, Kind] = {
     "audio_seconds": real(above=0, most=600),
     "channels": whole(1),
@@ -40,7 +40,7 @@ RANGES: dict[str, Kind] = {
 
 
 def available(package: str) -> list[str]:
-    """Names of the modules in `package` that a config may name.
+    """Returns the names of the modules in `package` that a configuration may select.
 
     Modules whose name starts with an underscore are private to the package.
     """
@@ -57,7 +57,7 @@ def load_module(package: str, name: str, kind: str) -> ModuleType:
         kind: what the module is, for the error message ("model", "fusion", ...).
 
     Raises:
-        InputError: there is no such module; the message lists those there are.
+        InputError: there is no such module; the message lists the existing ones.
     """
     known = available(package)
     if name not in known:
@@ -66,11 +66,11 @@ def load_module(package: str, name: str, kind: str) -> ModuleType:
 
 
 def build(package: str, name: str, kind: str, class_name: str, options: Mapping[str, Any]) -> Any:
-    """`package.name.<class_name>(**options)`, a linen module.
+    """Builds `package.name.<class_name>(**options)`, a linen module.
 
     Raises:
-        InputError: there is no such module, or it has no such option, and the message lists those there are; or an
-            option has a value of another type or range.
+        InputError: there is no such module or option, and the message lists the existing ones; or the value of an
+            option has the wrong type or range.
     """
     cls = getattr(load_module(package, name, kind), class_name)
     known = set(cls.__dataclass_fields__)
@@ -87,7 +87,7 @@ def build(package: str, name: str, kind: str, class_name: str, options: Mapping[
 
 @functools.cache
 def _hints(annotated: Any) -> dict[str, Any]:
-    """The annotations of a class or function; none where they cannot be resolved."""
+    """Returns the annotations of a class or function; none if they cannot be resolved."""
     try:
         return typing.get_type_hints(annotated)
     except (NameError, TypeError):
@@ -95,12 +95,12 @@ def _hints(annotated: Any) -> dict[str, Any]:
 
 
 def _path(kind: str) -> str:
-    """The section of a configuration that holds the options of a kind of module."""
+    """Returns the section of a configuration that holds the options of a kind of module."""
     return kind if kind == "model" else f"{kind}_options"
 
 
 def _check_option(kind: str, option: str, value: Any, hint: Any) -> None:
-    """Raises InputError where an option is not what its annotation and `RANGES` say."""
+    """Raises InputError unless an option agrees with its annotation and `RANGES`."""
     path = f"{_path(kind)}.{option}"
     of_annotation(hint).check(path, value)
     if option in RANGES:

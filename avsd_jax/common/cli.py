@@ -1,4 +1,4 @@
-"""The door of every command: bad input, a full disk and Ctrl-C are one line on stderr and an exit status."""
+"""The entry point of all commands: bad input, a full disk and Ctrl-C become one line on stderr and an exit status."""
 
 import os
 import signal
@@ -15,11 +15,11 @@ def run(command: Callable[[], int | None], statuses: Mapping[type[Exception], in
 
     Args:
         command: does the work; returns a status, or None for 0.
-        statuses: exceptions of this command that end it with one line, and their status.
+        statuses: further exceptions that end this command with one line, and their status.
 
     Returns:
-        What `command` returned; 2 for bad input (`InputError`), 1 where the disk is full or read-only, 130 after
-        Ctrl-C, 141 where the reader of the output went away (`... | head`). Anything else is a bug and raises.
+        The result of `command`; 2 for bad input (`InputError`), 1 if the disk is full or read-only, 130 after
+        Ctrl-C, 141 if the reader of the output has exited (`... | head`). Anything else is a bug and raises.
     """
     try:
         status = command() or 0
@@ -30,7 +30,7 @@ def run(command: Callable[[], int | None], statuses: Mapping[type[Exception], in
     except KeyboardInterrupt:
         return _complain("interrupted", 128 + signal.SIGINT)
     except BrokenPipeError:
-        # The interpreter flushes stdout once more at its end, which must not fail again.
+        # The interpreter flushes stdout again when it exits, which must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + 13  # SIGPIPE, which Windows does not have
     except Exception as error:

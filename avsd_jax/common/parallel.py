@@ -1,7 +1,7 @@
 """Data parallelism: one mesh axis, the batch split along it, everything else replicated.
 
 `executor="jit"` lets the compiler split one global step over the mesh and is the default; `executor="pmap"` runs the
-same step once a device with explicit sums over the axis. Both give the one-device result.
+same step on each device with explicit sums over the axis. Both give the one-device result.
 """
 
 import functools
@@ -20,7 +20,7 @@ Step = Callable[[Any, Mapping[str, Any]], tuple[Any, Any]]
 
 
 def make_mesh(devices: list[jax.Device] | None = None) -> Mesh:
-    """A one-axis mesh over all devices of all processes (or over those given).
+    """Builds a one-axis mesh over all devices of all processes (or over those given).
 
     The axis is Auto: the compiler places every intermediate; Explicit axes refuse a gather over the batch.
     """
@@ -30,10 +30,10 @@ def make_mesh(devices: list[jax.Device] | None = None) -> Mesh:
 
 @functools.cache
 def compiler_options() -> dict[str, str]:
-    """What XLA shall do otherwise than by default when it compiles a training step.
+    """Returns the non-default XLA options for compiling a training step.
 
-    On a CPU it hands chains of elementwise operations to YNNPACK, which runs them on one core: a training step of
-    ViNet then takes 1.5 times as long on two. Versions of XLA that do not know the option keep their way.
+    On a CPU, XLA passes chains of elementwise operations to YNNPACK, which runs them on one core: a training step of
+    ViNet then takes 1.5 times as long on two. Versions of XLA without the option are left unchanged.
     """
     options = {"xla_cpu_experimental_ynn_fusion_type": ""}
     if jax.default_backend() != "cpu":
@@ -68,21 +68,21 @@ class JitExecutor:
         return jax.tree.map(lambda x: jax.device_put(np.array(x), self._replicated), state)
 
     def place_batch(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
-        """Joins the processes' parts `[B / processes, ...]` into global arrays `[B, ...]`."""
+        """Combines the parts of the processes, `[B / processes, ...]`, to global arrays `[B, ...]`."""
         return {k: jax.make_array_from_process_local_data(self._split, v) for k, v in batch.items()}
 
     def compile(self, step: Step) -> Step:
-        """The compiled step; its state argument is donated."""
+        """Compiles the step; its state argument is donated."""
         placement = (self._replicated, self._replicated)
         return jax.jit(step, donate_argnums=0, out_shardings=placement, compiler_options=compiler_options())
 
     def fetch_state(self, state: Any) -> Any:
-        """One copy of the state, without the executor's device axis."""
+        """Returns one copy of the state, without the executor's device axis."""
         return state
 
 
 class PmapExecutor:
-    """Runs the step once a device; its code sums over the named axis."""
+    """Runs the step on each device; its code sums over the named axis."""
 
     axis_name: str | None = AXIS
 
@@ -95,12 +95,12 @@ class PmapExecutor:
         return jax_utils.replicate(state, self._devices)
 
     def place_batch(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Splits this process's part over its devices: `[b, ...]` to `[devices, b / devices, ...]`."""
+        """Splits the part of this process over its devices: `[b, ...]` to `[devices, b / devices, ...]`."""
         n = len(self._devices)
         return {k: v.reshape(n, -1, *v.shape[1:]) for k, v in batch.items()}
 
     def compile(self, step: Step) -> Step:
-        """The compiled step; metrics come back from the first device (they are the same on all)."""
+        """Compiles the step; metrics are returned from the first device (they are the same on all)."""
         compiled = jax.pmap(step, axis_name=AXIS, donate_argnums=0, devices=self._all)
 
         def run(state: Any, batch: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -110,7 +110,7 @@ class PmapExecutor:
         return run
 
     def fetch_state(self, state: Any) -> Any:
-        """One copy of the state, without the executor's device axis, in host memory.
+        """Returns one copy of the state, without the executor's device axis, in host memory.
 
         One process's devices hold it: as device arrays, orbax takes it for one process's part and refuses to save it.
         """
@@ -118,9 +118,9 @@ class PmapExecutor:
 
 
 def _first(tree: Any) -> Any:
-    """What the first local device has of a tree with a leading device axis, without that axis, in host memory.
+    """Returns the first local device's part of a tree with a leading device axis, without that axis, in host memory.
 
-    `flax.jax_utils.unreplicate` keeps the axis where one device of several is used.
+    `flax.jax_utils.unreplicate` keeps the axis if one device of several is used.
     """
     return jax.tree.map(lambda x: np.asarray(x.addressable_shards[0].data).reshape(x.shape[1:]), tree)
 
@@ -140,5 +140,5 @@ def make_executor(name: str, mesh: Mesh) -> JitExecutor | PmapExecutor:
 
 
 def sum_over_devices(tree: Any, axis_name: str | None) -> Any:
-    """Sum over the axis of a mapped step; under jit the arrays are global already."""
+    """Sums over the axis of a mapped step; under jit the arrays are already global."""
     return tree if axis_name is None else jax.lax.psum(tree, axis_name)

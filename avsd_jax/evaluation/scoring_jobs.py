@@ -1,7 +1,7 @@
 """The work of an evaluation, video by video: in parallel, and never twice.
 
 Every finished video is a file, tied to a digest of all that decides its scores: the code, the dataset's files, the
-protocol and the predictions. A command that was killed finds its finished videos and goes on with the others.
+protocol and the predictions. A command that was killed finds its finished videos and continues with the others.
 """
 
 import concurrent.futures

@@ -1,6 +1,6 @@
-"""A classifier of audio-visual consistency by itself: to be trained before a saliency model takes it as its gate.
+"""A classifier of audio-visual consistency as a model, to pretrain it before a saliency model uses it as its gate.
 
-The survey (section V-C) prepares the classifier first and integrates it then; `config.init_parts.classifier` of a
+The survey (section V-C) trains the classifier first and then integrates it; `config.init_parts.classifier` of a
 gated model names a run of this one.
 """
 
@@ -31,7 +31,7 @@ class Model(nn.Module):
 
     @nn.compact
     def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:
-        """Judges each clip.
+        """Classifies each clip.
 
         Args:
             batch: avc_frames [B, N, h, w, 3], ImageNet-normalised, and avc_audio [B, S] in [-1, 1].
@@ -45,7 +45,7 @@ class Model(nn.Module):
         """
         options = {"axis_name": self.axis_name} | dict(self.classifier_options)
         classifier = classifiers.create(self.classifier, **options)
-        # The variables are the classifier's own, so that they fit under a gated model's `classifier`.
+        # The variables have the classifier's own names, so that they fit under `classifier` of a gated model.
         nn.share_scope(self, classifier)
         spectrogram = classifier.front_end(read(batch, "avc_audio"))
         return {"avc_logits": classifier(read(batch, "avc_frames"), spectrogram, train)}

@@ -19,7 +19,7 @@ from avsd_jax.data.clip_spec import ClipSpec
 from avsd_jax.data.window import Window
 from avsd_jax.media.reading import SoundWindow, VideoInfo, read_frames
 
-# The rate for which the sound buffers are made (ViNet: a tenth of a second a frame), where a preparation sets none.
+# The rate for which the audio buffers are made (ViNet: a tenth of a second a frame), where a preparation sets none.
 _SAMPLE_RATE = 22_050
 # Stamps are rounded, to milliseconds in many files: a frame this near its place at a constant rate is there.
 _ROUNDED_SECONDS = 0.002
@@ -46,7 +46,7 @@ class _Prepared(NamedTuple):
 class ClipStream:
     """Iterates over the clips of every `stride`-th frame of a video.
 
-    Frames are taken as they come, at the file's own rate. Sound, and the frames that a classifier sees, belong to a
+    Frames are taken as they come, at the file's own rate. Audio, and the frames that a classifier sees, belong to a
     frame by its time, which for a constant rate is the rule by its number.
 
     Args:
@@ -60,7 +60,7 @@ class ClipStream:
         self._spec = spec
         self._stride = stride
         self._span = (spec.clip_size - 1) * spec.frame_step
-        # How many frames around one the sampler may look, one further than it shows: whether the video goes on
+        # How many frames around one the sampler may look, one further than it shows: whether the video continues
         # decides between its rules. The classifier looks around by time.
         self._reach = self._span + 1
         several = spec.avc is not None and spec.avc.num_frames > 1
@@ -88,7 +88,7 @@ class ClipStream:
 
     @property
     def held_samples(self) -> int:
-        """Number of sound samples in memory."""
+        """Number of audio samples in memory."""
         return sum(sound.held for sound in (self._sound, self._avc_sound) if sound)
 
     def __iter__(self) -> Iterator[Clip]:
@@ -164,7 +164,7 @@ class ClipStream:
                 heard = length / self._sound.rate
                 self.note(
                     f"some clips last longer than the {heard:.1f} s that the model hears (at {self._info.fps:g} frames "
-                    "per second): it gets the middle of the clip's sound"
+                    "per second): it gets the middle of the clip's audio"
                 )
             self._told_of_length = True
             start += (stop - start - length) // 2
@@ -173,7 +173,7 @@ class ClipStream:
         return prepare.window_audio(scaled, length, window.reverse_audio)
 
     def _sound_span(self, window: Window) -> tuple[int, int]:
-        """Samples `(start, stop)` of a clip's sound: by the rule for a constant rate, moved to the frames' times."""
+        """Samples `(start, stop)` of a clip's audio: by the rule for a constant rate, moved to the frames' times."""
         prepare, fps, rate = self._spec.preparation, self._info.fps, self._sound.rate
         positions = self._at(window.audio_first).position, self._at(window.audio_last).position
         first, last = (round(position) for position in positions)
@@ -187,7 +187,7 @@ class ClipStream:
             return start + (early + late) // 2, stop + (early + late) // 2
         if not (early or late):
             return prepare.excerpt_span(first, last, frames, fps, rate, available)
-        # Moved first and cut to the sound there is then.
+        # Moved first and cut to the audio there is then.
         start, stop = prepare.excerpt_span(first, last, frames, fps, rate, math.ceil((last + 2) / fps * rate))
         start = min(available, max(0, start + early))
         return start, max(start, min(available, stop + late))

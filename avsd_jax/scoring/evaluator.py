@@ -38,7 +38,7 @@ class Example:
         density, fixations: the ground truth, points (x, y) in pixels of the density.
         prediction: the map as it was scored, at the density's size.
         scores: metric -> value.
-        gate: whether the audio-visual flow was used; None without a gate.
+        gate: whether the audio-visual stream was used; None without a gate.
         probability: of consistency, says the classifier; None without one.
     """
 
@@ -78,7 +78,7 @@ class SaliencyEvaluator:
                 `avc_logits` [B, 2].
             batches: with `video_index`, `frame_index` and `avc_label` [B]; rows whose `mask` is false are
                 skipped.
-            audio_condition: what the batches' sound is, for the record.
+            audio_condition: what the batches' audio is, for the record.
 
         Returns:
             A record of plain values, None where a number does not exist:
@@ -168,7 +168,7 @@ def audit(
     make_batches: Callable[[str], Iterable[Batch]],
     conditions: Sequence[str] = ("real", "silent", "shuffled", "noise"),
 ) -> dict[str, dict[str, Any]]:
-    """Scores a prediction function with true and with false sound: `{condition: record}`.
+    """Scores a prediction function with true and with false audio: `{condition: record}`.
 
     A model whose scores do not depend on the condition is deaf.
 

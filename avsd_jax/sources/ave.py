@@ -1,4 +1,4 @@
-"""AVE as its public download has it: films, and lists of the events in them that are both heard and seen.
+"""AVE as its public download has it: videos, and lists of the events in them that are both heard and seen.
 
   Annotations.txt                         lines `category&video&quality&start&end`, one per event, below a header
   trainSet.txt, valSet.txt, testSet.txt   the same five fields; with or without the header
@@ -172,10 +172,10 @@ def _lines(path: Path) -> Iterator[tuple[str, str, Event]]:
         where = f"{path}, line {number}"
         fields = [field.strip() for field in line.split("&")]
         if len(fields) != 5 or not all(map(_TIME.fullmatch, fields[3:])):
-            raise InputError(f"{where}: {line!r} is not {_FORM}, with times in whole seconds: mend the line")
+            raise InputError(f"{where}: {line!r} is not {_FORM}, with times in whole seconds: fix the line")
         category, video, _, start, end = fields
         if int(start) >= int(end):
-            raise InputError(f"{where}: the event ends at {end} s and begins at {start} s: mend the line")
+            raise InputError(f"{where}: the event ends at {end} s and begins at {start} s: fix the line")
         name = category.partition(",")[0].rstrip()
         if name not in CATEGORIES:
             raise InputError(f"{where}: {category!r} is no category of AVE: write one of {', '.join(CATEGORIES)}")
@@ -200,10 +200,10 @@ def read(folder: Path, listed: Listed, size: tuple[int, int] | None) -> schema.S
     Args:
         folder: as `find` found it.
         listed: what the lists say of it.
-        size: (height, width) of the frames, aspect ratio not kept, by Pillow's bilinear filter; None: the film's own.
+        size: (height, width) of the frames, aspect ratio not kept, by Pillow's bilinear filter; None: the video's own.
 
     Raises:
-        MissingFile: the film is not there, or has no sound track; the message names it and the list's line.
+        MissingFile: the video is not there, or has no audio track; the message names it and the list's line.
         InputError: it is damaged.
     """
     info = _probe(folder, listed.video, listed.where)
@@ -231,7 +231,7 @@ def read(folder: Path, listed: Listed, size: tuple[int, int] | None) -> schema.S
 
 
 def inspect(folder: Path, video: str, listed: Listed | None) -> Inspection:
-    """Looks at a film; its frames are counted as it states them.
+    """Looks at a video; its frames are counted as it states them.
 
     Args:
         folder: as `find` found it.
@@ -281,5 +281,5 @@ def _probe(folder: Path, video: str, where: str) -> reading.VideoInfo:
     video_files.check_whole(path)
     plausible.checked_size((info.height, info.width), path)
     if info.sound is None:
-        raise MissingFile(f"{path} has no sound track ({where}): put one with sound there, {mend}")
+        raise MissingFile(f"{path} has no audio track ({where}): put one with audio there, {mend}")
     return info

@@ -1,7 +1,7 @@
 """A look at a set's files before they are built: what is there, what is missing, and what would stop a build.
 
 Reads only. A build begins with the same look and refuses what it finds (`Report.refuse`), so that a check passes where
-a build does. Pictures are decoded on demand only, but for density maps, at an eighth of the size, to find empty ones.
+a build does. Images are decoded on demand only, but for density maps, at an eighth of the size, to find empty ones.
 """
 
 import collections
@@ -97,7 +97,7 @@ class Report:
         yield f"  frames: {frames}{expected}"
         yield f"  sizes: {_tally(f'{i.size[0]}x{i.size[1]}' for i in found if i.size)}"
         sounds = (f"{i.sample_rate} Hz, {i.channels} channel(s)" for i in found if i.sample_rate)
-        yield f"  sound: {_tally(sounds)}"
+        yield f"  audio: {_tally(sounds)}"
         empty = {video: inspection.empty_maps for video, inspection in self.videos.items() if inspection.empty_maps}
         if self.watched:
             yield f"  empty maps: {sum(map(len, empty.values()))}" + _some(
@@ -106,7 +106,7 @@ class Report:
             )
         dropped = sum(inspection.dropped_points for inspection in found)
         if dropped:
-            yield f"  gaze outside of the picture: {dropped} points"
+            yield f"  gaze outside of the image: {dropped} points"
         labelled = [inspection.labelled for inspection in found if inspection.labelled]
         yield f"  labels: {len(labelled)} videos, {sum(labelled)} frames"
         for note in (*self.notes, *_shared_notes(self._built_or_not())):

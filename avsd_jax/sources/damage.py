@@ -100,7 +100,7 @@ def concealed(data: bytes, path: Path) -> str | None:
     """
     image, said = _decoded(data)
     if image is None:
-        raise InputError(f"{path} is not a picture, or a damaged one: restore the file")
+        raise InputError(f"{path} is not an image, or a damaged one: restore the file")
     if said:
         return said
     # FFmpeg does not know all forms of JPEG: what it refuses in any case says nothing.

@@ -3,12 +3,12 @@ frame."""
 
 import itertools
 from collections.abc import Iterator
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from videos import grey_levels, memory_store, source_video
 
+from avsd_jax.batch import ClassifierInputs
 from avsd_jax.data import schema
 from avsd_jax.data.catalog import open_store
 from avsd_jax.data.clip_spec import ClipSpec
@@ -17,7 +17,7 @@ from avsd_jax.data.preprocessing import vinet
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 
-CLOCK = SimpleNamespace(num_frames=2, frame_rate=8.0, frame_size=24, sample_rate=16000, audio_seconds=0.5)
+CLOCK = ClassifierInputs(num_frames=2, frame_rate=8.0, frame_size=24, sample_rate=16000, audio_seconds=0.5)
 SPEC = ClipSpec(clip_size=8, frame_size=(32, 64), avc=CLOCK)
 
 Batch = dict[str, np.ndarray]

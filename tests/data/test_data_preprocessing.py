@@ -5,7 +5,6 @@ import functools
 import pathlib
 import zlib
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -16,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from videos import memory_store, source_video
 
+from avsd_jax.batch import ClassifierInputs
 from avsd_jax.data import audio, avc_inputs
 from avsd_jax.data import waveform as waveforms
 from avsd_jax.data.preprocessing import vinet
@@ -152,8 +152,8 @@ def test_training_clips_are_uniform_over_starts_and_avoid_empty_targets():
     assert sampler.train_window(rng, 0, 3, 4, 1, lambda frame: True).frames == (0, 0, 1, 2)
 
 
-AVID = SimpleNamespace(num_frames=8, frame_rate=16.0, frame_size=112, sample_rate=24000, audio_seconds=2.0)
-L3NET = SimpleNamespace(num_frames=1, frame_rate=None, frame_size=64, sample_rate=16000, audio_seconds=1.0)
+AVID = ClassifierInputs(num_frames=8, frame_rate=16.0, frame_size=112, sample_rate=24000, audio_seconds=2.0)
+L3NET = ClassifierInputs(num_frames=1, frame_rate=None, frame_size=64, sample_rate=16000, audio_seconds=1.0)
 
 
 def test_the_classifier_sees_and_hears_around_the_target_by_time():

@@ -5,7 +5,6 @@ import itertools
 import pathlib
 import re
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -16,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from videos import memory_store, source_video
 
+from avsd_jax.batch import ClassifierInputs
 from avsd_jax.data import dataset_names, schema
 from avsd_jax.data.clip_spec import ClipSpec
 from avsd_jax.data.pipeline import eval_batches, train_batches
@@ -353,7 +353,7 @@ def test_an_epoch_holds_every_window_and_can_be_resumed_at_any_step(long_store: 
 
 
 def test_half_of_the_training_clips_are_mirrored_with_their_maps(long_store: VideoStore) -> None:
-    clock = SimpleNamespace(num_frames=1, frame_rate=None, frame_size=24, sample_rate=16000, audio_seconds=0.5)
+    clock = ClassifierInputs(num_frames=1, frame_rate=None, frame_size=24, sample_rate=16000, audio_seconds=0.5)
     mirrored = dataclasses.replace(SMALL, avc=clock)
     plain = dataclasses.replace(mirrored, flip=False)
     flips = []

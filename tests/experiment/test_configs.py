@@ -1,10 +1,8 @@
 """Every configuration, in every variant, builds its models and takes a training step of the right shapes."""
 
-import importlib.util
-import pathlib
-
 import jax
 import pytest
+from config_files import CONFIGS, load
 from ml_collections import ConfigDict
 
 from avsd_jax.config.files import find_config
@@ -12,15 +10,6 @@ from avsd_jax.errors import InputError
 from avsd_jax.experiment import dry_run
 from avsd_jax.experiment.comparison import derive, plan
 from avsd_jax.runs.components import classifier_inputs
-
-CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
-
-
-def load(path: pathlib.Path) -> object:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def every_row() -> list:

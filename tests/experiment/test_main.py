@@ -9,12 +9,13 @@ import subprocess
 import sys
 
 import pytest
+from held_folder import HOLD
 from ml_collections import ConfigDict
-from test_run_folder import HOLD
 from tiny_run import add_extra_models, tiny_config
 
 from avsd_jax import main
 from avsd_jax.errors import InputError
+from avsd_jax.experiment import run
 from avsd_jax.runs.run_folder import LOCK_FILE
 from avsd_jax.training import loop
 
@@ -91,8 +92,8 @@ def test_a_run_that_was_stopped_ends_with_75(capsys: pytest.CaptureFixture) -> N
 def test_a_second_run_in_a_folder_is_refused_and_scoring_is_not(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(main, "scoring_store", lambda config: None)
-    monkeypatch.setattr(main, "_train_and_score", lambda config, workdir, rows, mode: {"mode": mode})
+    monkeypatch.setattr(run, "scoring_store", lambda config: None)
+    monkeypatch.setattr(run, "_train_and_score", lambda config, workdir, rows, mode: {"mode": mode})
     add_extra_models()
     config = tiny_config("data")
     with subprocess.Popen(

@@ -1,4 +1,4 @@
-"""A model that states two flows and nothing else is gated, with every option, as all bi-stream models are."""
+"""A model that states two streams and nothing else is gated, with every option, as all bi-stream models are."""
 
 import re
 
@@ -40,7 +40,7 @@ class TwoFlows(BiStream):
 
     channels: int = 4
 
-    def see(self, batch, train):
+    def encode_visual(self, batch, train):
         v = nn.Conv(self.channels, (1, 1, 1), name="look")(read(batch, "video"))
         return {"looked": v}, v
 

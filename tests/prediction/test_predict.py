@@ -83,7 +83,7 @@ def record_of(out: Path) -> dict:
 
 
 def check_overlay(out: Path, source: Path) -> None:
-    """As many frames at the same times, and the sound as long, as in the source."""
+    """As many frames at the same times, and the audio as long, as in the source."""
     before, after = probe(source), probe(out / f"{source.stem}_overlay.mp4")
     times = [frame.time for frame in read_frames(source)]
     copies = list(read_frames(after.path))
@@ -173,7 +173,7 @@ def test_at_uneven_times_frames_and_sound_are_picked_by_time(tmp_path: Path):
         start = round((times[index] + 10 - 1) * AVID.sample_rate)
         heard = sound[start : start + 2 * AVID.sample_rate]
         apart = [np.abs(inputs["avc_audio"] - np.roll(heard, by)).max() for by in range(-50, 51)]
-        assert min(apart) == 0, "the sound is within 2 ms of the frame's time"
+        assert min(apart) == 0, "the audio is within 2 ms of the frame's time"
     assert len(stream.notes) == 1, "one remark however many clips are long"
 
 
@@ -182,7 +182,7 @@ def test_sound_longer_than_the_buffer_is_cut_to_its_middle(tmp_path: Path):
     stream = ClipStream(probe(path), ClipSpec(clip_size=8, frame_size=(32, 64)))
     clips = list(stream)
     assert len(clips) == 20
-    assert "it gets the middle of the clip's sound" in stream.notes[0]
+    assert "it gets the middle of the clip's audio" in stream.notes[0]
     assert all(clip.inputs["audio"].shape == (vinet.audio_samples(8),) for clip in clips)
 
 
@@ -237,7 +237,7 @@ def test_every_kind_of_video(predictor: predict.Predictor, tmp_path: Path, name:
         "timeline.png",
     }
     if how.get("sound", "aac") is None:
-        assert record["notes"][0] == "no sound track: the gate is off and vision alone predicts"
+        assert record["notes"][0] == "no audio track: the gate is off and vision alone predicts"
         assert {(row["avc_probability"], row["gate"]) for row in record["frames"]} == {(None, 0)}
     else:
         for row in record["frames"]:

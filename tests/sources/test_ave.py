@@ -53,7 +53,7 @@ def write_lists(folder: pathlib.Path) -> None:
 
 @pytest.fixture(scope="module")
 def download(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """A `manual_dir` with the folder as unpacked: films of three seconds, of two sizes and rates of sound."""
+    """A `manual_dir` with the folder as unpacked: videos of three seconds, of two sizes and rates of sound."""
     root = tmp_path_factory.mktemp("download")
     folder = root / "AVE_Dataset"
     (folder / "AVE").mkdir(parents=True)
@@ -164,7 +164,7 @@ def silent(path: pathlib.Path) -> None:
         (lambda f: (f / "valSet.txt").unlink(), r"valSet\.txt is missing: unpack AVE_Dataset there"),
         (lambda f: (f / "valSet.txt").write_text(HEADER), r"valSet\.txt lists no video: restore the file"),
         (lambda f: append(f / "testSet.txt", "Goat&x&good&0"), r"testSet\.txt, line 3: 'Goat&x&good&0' is not categ"),
-        (lambda f: append(f / "testSet.txt", "Goat&x&good&0&1.5"), r"testSet\.txt, line 3: .* in whole seconds: mend"),
+        (lambda f: append(f / "testSet.txt", "Goat&x&good&0&1.5"), r"testSet\.txt, line 3: .* in whole seconds: fix"),
         (lambda f: append(f / "testSet.txt", "Goat&x&good&2&2"), r"line 3: the event ends at 2 s and begins at 2 s"),
         (
             lambda f: append(f / "Annotations.txt", "Tuba&x&good&0&1"),
@@ -173,7 +173,7 @@ def silent(path: pathlib.Path) -> None:
         (lambda f: append(f / "testSet.txt", "Goat&../x&good&0&1"), r"testSet\.txt, line 3: '\.\./x' is not a plain"),
         (lambda f: append(f / "testSet.txt", "Goat&x&good&0&1"), r"line 3: Annotations\.txt says nothing of 'x': rest"),
         (lambda f: (f / f"AVE/{BELL}.mp4").unlink(), rf"{BELL}\.mp4 is missing \(.*trainSet\.txt, line 2\): put it"),
-        (lambda f: silent(f / f"AVE/{PAN}.mp4"), rf"{PAN}\.mp4 has no sound track \(.*valSet\.txt, line 2\): put one"),
+        (lambda f: silent(f / f"AVE/{PAN}.mp4"), rf"{PAN}\.mp4 has no audio track \(.*valSet\.txt, line 2\): put one"),
         (lambda f: (f / f"AVE/{PAN}.mp4").unlink() or (f / f"AVE/{PAN}.mp4").write_text("x"), rf"{PAN}\.mp4 cannot be"),
     ],
 )
@@ -216,7 +216,7 @@ def test_check_and_list_know_it(
         "  sizes: 128x96 in 2, 240x180 in 2",
         "  labels: 4 videos, 60 frames",
         "  note: valSet.txt names 1 events, the published list 402",
-        "  note: sound of 2 channels: mixed down (" + "; ".join(sorted(LINES)) + ")",
+        "  note: audio of 2 channels: mixed down (" + "; ".join(sorted(LINES)) + ")",
     ):
         assert line in lines
     assert not any("empty maps" in line for line in lines)

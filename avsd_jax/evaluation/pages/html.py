@@ -225,7 +225,7 @@ def _rects(labels: Int[np.ndarray, " n"], left: int, right: int, top: int, heigh
 
 
 def _band(video: Video, width: int, height: int) -> str:
-    """The AVC labels of a video, as a picture of their own."""
+    """The AVC labels of a video, as an image of their own."""
     words = escape(_label_words(video.labels))
     rects = _rects(video.labels, 0, width, 0, height)
     return f'<svg style="width: {width}px" viewBox="0 0 {width} {height}" role="img" aria-label="{words}">{rects}</svg>'

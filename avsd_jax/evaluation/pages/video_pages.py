@@ -260,6 +260,6 @@ def _card(store: VideoStore, number: int, frame: int, maps: Sequence[Mapping[int
 
 
 def _jpeg(picture: UInt8[np.ndarray, "h w 3"]) -> str:
-    """A picture as a data URI."""
+    """An image as a data URI."""
     _, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()

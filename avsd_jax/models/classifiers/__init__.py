@@ -1,4 +1,4 @@
-"""Choice of a classifier by its module's name: `avsd_jax.models.classifiers.<name>.Classifier`."""
+"""Selection of a classifier by the name of its module: `avsd_jax.models.classifiers.<name>.Classifier`."""
 
 from typing import Any
 
@@ -11,6 +11,6 @@ def create(name: str, /, **options: Any) -> nn.Module:
     """Builds `avsd_jax.models.classifiers.<name>.Classifier(**options)`.
 
     Raises:
-        InputError: no module of that name, or no such option; the message lists those there are.
+        InputError: there is no module or option of that name; the message lists the existing ones.
     """
     return build(__name__, name, "classifier", "Classifier", options)

@@ -1,4 +1,4 @@
-"""What models read of a batch, and how it is said that an entry is missing."""
+"""Reading of a batch by models, with an error for missing entries."""
 
 from collections.abc import Mapping
 
@@ -17,14 +17,14 @@ SHAPES = {
 
 
 def read(batch: Mapping[str, Array], key: str) -> Array:
-    """An entry of the batch.
+    """Returns an entry of the batch.
 
     Args:
         batch: what the model is called with.
         key: one of `SHAPES`.
 
     Raises:
-        InputError: it is missing; the message says which shape it has.
+        InputError: it is missing; the message states its shape.
     """
     if key not in batch:
         raise InputError(f"the batch has no {key!r}, which this model reads: add it, of shape {SHAPES[key]}")
