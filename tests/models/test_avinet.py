@@ -35,7 +35,7 @@ def _official(fusion: str):
         )
         return out | {f"transformer{i}": x for i, x in enumerate(jax.tree.leaves(kept))}
 
-    return model, jax.jit(run)
+    return model, fast_jit(run)
 
 
 def _check(shared, case: str, fusion: str = "bilinear") -> None:
