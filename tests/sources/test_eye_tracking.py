@@ -11,7 +11,7 @@ import pytest
 import raw_files
 import tensorflow_datasets as tfds
 from stavis_files import FRAMES, VIDEOS, folder, write_lists, write_set, write_video
-from tiny_run import train_avinet
+from tiny_run import train_on_fold
 
 from avsd_jax import datasets
 from avsd_jax.data import catalog, schema
@@ -266,23 +266,19 @@ def test_long_videos_are_read_a_clip_at_a_time(tmp_path: pathlib.Path):
     assert taken == [2]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["stavis", "scdl"])
-def test_avinet_trains_on_all_six(
-    layout: str, built: dict[str, pathlib.Path], tmp_path: pathlib.Path, compiled: pathlib.Path
-):
-    lines = train_avinet("six", built[layout], tmp_path, compiled)
+def test_a_gated_model_trains_on_all_six(layout: str, built: dict[str, pathlib.Path], tmp_path: pathlib.Path):
+    lines = train_on_fold("six", built[layout], tmp_path)
     assert [line["step"] for line in lines] == [1, 2]
     assert all(np.isfinite(line["loss"]) and line["kl"] > 0 for line in lines)
 
 
-@pytest.mark.slow
-def test_avinet_trains_on_an_archive(tmp_path: pathlib.Path, compiled: pathlib.Path) -> None:
+def test_a_gated_model_trains_on_an_archive(tmp_path: pathlib.Path) -> None:
     manual_dir = tmp_path / "manual"
     raw_files.write_set(manual_dir, "coutrot1", VIDEOS["coutrot1"])
     write_lists(manual_dir, "coutrot1", "raw")
     datasets.build("coutrot1", tmp_path / "data", manual_dir=manual_dir)
-    lines = train_avinet("coutrot1", tmp_path / "data", tmp_path / "run", compiled)
+    lines = train_on_fold("coutrot1", tmp_path / "data", tmp_path / "run")
     assert [line["step"] for line in lines] == [1, 2]
     assert all(np.isfinite(line["loss"]) and line["kl"] > 0 for line in lines)
 
