@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int8
 
-from avsd_jax.common import cli, safe_paths
+from avsd_jax.common import cli, logs, safe_paths
 from avsd_jax.data import dataset_names
 from avsd_jax.errors import InputError
 from avsd_jax.sources import fold_lists, label_files, label_formats
@@ -354,7 +354,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run_command_line(args: argparse.Namespace) -> int:
-    return args.run(args)
+    with logs.shown():
+        return args.run(args)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from avsd_jax.common import cli
+from avsd_jax.common import cli, logs
 from avsd_jax.common.cli import BAD_INPUT
 from avsd_jax.data import dataset_names
 from avsd_jax.data.catalog import (
@@ -65,7 +65,9 @@ def _build_command_line(args: argparse.Namespace) -> int:
     reports = _checked_before(wanted, args)
     for name in wanted:
         start = time.monotonic()
-        built = build(name, args.data_dir, num_workers=args.workers, report=reports.get(name), **options)
+        builder = load_builder(name, args.data_dir)
+        with logs.kept_in(Path(builder.data_path).parent):
+            built = build(name, args.data_dir, num_workers=args.workers, report=reports.get(name), **options)
         builder = load_builder(name, args.data_dir)
         if built:
             print(f"built {name} in {time.monotonic() - start:.0f} s: {_summary(builder)}")
@@ -167,11 +169,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             default=DEFAULT_DATA_DIR,
             help=f"folder of built datasets (default: {DEFAULT_DATA_DIR})",
         )
+        command.add_argument("--verbose", action="store_true", help="print what libraries say, too")
     return cli.run(lambda: _run_command_line(parser.parse_args(argv)))
 
 
 def _run_command_line(args: argparse.Namespace) -> int:
-    return args.run(args)
+    with logs.shown(args.verbose):
+        return args.run(args)
 
 
 if __name__ == "__main__":

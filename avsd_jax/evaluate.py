@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 import jax
 
-from avsd_jax.common import cli
+from avsd_jax.common import cli, logs
 from avsd_jax.data import catalog
 from avsd_jax.evaluation import (
     evaluation_inputs,
@@ -107,6 +107,7 @@ def _shown(args: argparse.Namespace) -> str:
     return "+".join([args.protocol, *(f"{name}={value}" for name, value in options.items() if value)])
 
 
+@logs.shown()
 def _evaluate_command_line(args: argparse.Namespace) -> None:
     predictions, splits = args.predictions.split(","), args.split.split(",")
     given = evaluation_inputs.sources(

@@ -165,9 +165,9 @@ def clips_per_second(open_store: OpenStore, reads: int, decode: bool) -> float:
             sound = (int(frame / index.fps * index.sample_rate) for frame in (first, first + CLIP))
             store.audio(video, *sound)
         else:
-            length = store._chunk_frames[video]
+            length = store.chunk_frames[video]
             for number in range(first // length, (first + CLIP - 1) // length + 1):
-                store._chunk(video, number)
+                store.chunk(video, number)
     return reads / (time.process_time() - start)
 
 

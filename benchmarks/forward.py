@@ -28,8 +28,9 @@ _COMPILE = flags.DEFINE_bool("torch_compile", False, "Time torch.compile too; it
 def jax_run(video: np.ndarray, lowering: str) -> Callable[[], None]:
     """Compiles our model for [1, T, H, W, 3] and returns a function that runs it."""
     model = models.create("vinet", clip_size=video.shape[1], lowering=lowering)
-    # The parameters' shapes do not depend on the frame's size.
-    variables = jax.jit(model.init)(jax.random.key(0), {"video": video[:, :, :32, :32]})
+    shapes = jax.eval_shape(model.init, jax.random.key(0), {"video": video})
+    rng = np.random.default_rng(0)
+    variables = jax.tree.map(lambda x: rng.uniform(0.01, 0.1, x.shape).astype(x.dtype), shapes)
     forward = jax.jit(lambda variables, video: model.apply(variables, {"video": video})["saliency"])
     compiled = forward.lower(variables, video).compile()
     on_device = jax.device_put(video)

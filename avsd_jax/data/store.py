@@ -4,7 +4,7 @@ import bisect
 import dataclasses
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Int8, Int16, UInt8
@@ -19,6 +19,14 @@ T = TypeVar("T")
 CACHE_BYTES = 256 << 20
 
 
+@runtime_checkable
+class Records(Protocol):
+    """Stored chunks by their numbers; what is read is decided by who asks, so no record is looked at before."""
+
+    def __getitem__(self, record: int) -> Mapping[str, Any]:
+        """Reads a record."""
+
+
 class VideoStore:
     """The videos of one split; reads chunks as needed and decodes only the requested frames.
 
@@ -29,6 +37,8 @@ class VideoStore:
         videos: the index entry of each video, in the order of the records. If several datasets are joined, an
             id is `dataset/id`, because two of them may have a `clip1`.
         parts: the positions of each joined dataset's videos, by its name; one entry for a single dataset.
+        records: the stored chunks, video after video.
+        chunk_frames: frames of a chunk, by video.
         derived: cache of data derived from the videos, with keys chosen by the caller.
     """
 
@@ -38,7 +48,7 @@ class VideoStore:
     def __init__(
         self,
         name: str,
-        records: Sequence[Mapping[str, Any]],
+        records: Records,
         videos: Sequence[schema.VideoIndex],
         chunk_frames: int | Sequence[int],
         cache_bytes: int = CACHE_BYTES,
@@ -46,9 +56,9 @@ class VideoStore:
         self.name = name
         self.videos = list(videos)
         self.parts = {name: range(len(self.videos))}
-        self._records = records
+        self.records = records
         each = [chunk_frames] * len(self.videos) if isinstance(chunk_frames, int) else list(chunk_frames)
-        self._chunk_frames = each  # frames of a record, by video
+        self.chunk_frames = each
         self._cache = ByteCache(cache_bytes)
         self.derived = ByteCache(cache_bytes)
         counts = [len(video.audio_first) for video in self.videos]
@@ -68,8 +78,8 @@ class VideoStore:
             for title, store in stores.items()
             for video in store.videos
         ]
-        chunk_frames = [count for store in stores.values() for count in store._chunk_frames]
-        records = _Joined([(store._records, store._first_record[-1]) for store in stores.values()])
+        chunk_frames = [count for store in stores.values() for count in store.chunk_frames]
+        records = _Joined([(store.records, store._first_record[-1]) for store in stores.values()])
         joined = cls(name, records, videos, chunk_frames, cache_bytes)
         bounds = itertools.pairwise(itertools.accumulate((len(s.videos) for s in stores.values()), initial=0))
         joined.parts = {title: range(*bound) for title, bound in zip(stores, bounds, strict=True)}
@@ -150,7 +160,7 @@ class VideoStore:
         # Of chunks that begin with the same sample, the last one holds it: the others have no audio.
         first, last = np.searchsorted(index.audio_first, [low, high - 1], side="right") - 1
         for number in range(first, last + 1):
-            chunk = self._chunk(video, number)
+            chunk = self.chunk(video, number)
             a, b = max(low, chunk.audio_first), min(high, chunk.audio_first + len(chunk.audio))
             out[a - start : b - start] = chunk.audio[a - chunk.audio_first : b - chunk.audio_first]
         return out
@@ -165,12 +175,17 @@ class VideoStore:
     def _chunk_of_frame(self, video: int, index: int) -> schema.Chunk:
         if not 0 <= index < self.videos[video].num_frames:
             raise IndexError(f"{self.name}: video {self.videos[video].id!r} has no frame {index}")
-        return self._chunk(video, index // self._chunk_frames[video])
+        return self.chunk(video, index // self.chunk_frames[video])
 
-    def _chunk(self, video: int, number: int) -> schema.Chunk:
+    def chunk(self, video: int, number: int) -> schema.Chunk:
+        """Reads a chunk of a video, with images and audio as they are stored.
+
+        Raises:
+            InputError: the file is damaged.
+        """
         record = self._first_record[video] + number
         try:
-            return self._cache.get(record, lambda: schema.parse(self._records[record]))
+            return self._cache.get(record, lambda: schema.parse(self.records[record]))
         except RuntimeError as error:  # array_record's, for any damage of files
             why = str(error).partition(";")[0]
             raise InputError(
@@ -179,15 +194,12 @@ class VideoStore:
             ) from error
 
 
-class _Joined(Sequence[Mapping[str, Any]]):
+class _Joined:
     """Records of several sources, given with their lengths, one source after the other."""
 
-    def __init__(self, sources: Sequence[tuple[Sequence[Mapping[str, Any]], int]]):
+    def __init__(self, sources: Sequence[tuple[Records, int]]):
         self._sources = [records for records, _ in sources]
         self._starts = list(itertools.accumulate((length for _, length in sources), initial=0))
-
-    def __len__(self) -> int:
-        return self._starts[-1]
 
     def __getitem__(self, record: int) -> Mapping[str, Any]:
         number = bisect.bisect_right(self._starts, record) - 1

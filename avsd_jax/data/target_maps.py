@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Int16, UInt8
 
 from avsd_jax.common import atomic_files
-from avsd_jax.common.byte_cache import ByteCache
 from avsd_jax.common.safe_paths import below
 from avsd_jax.data import schema
 from avsd_jax.data.store import VideoStore
@@ -22,7 +21,6 @@ from avsd_jax.errors import InputError
 
 RECORD = "maps.json"
 
-_CACHE_BYTES = 256 << 20
 _EVERYWHERE = np.full((1, 1), 255, np.uint8)
 _NOWHERE = np.zeros((1, 1), np.uint8)
 
@@ -34,15 +32,15 @@ class WithTargetMaps(VideoStore):
     """The videos of a store with other target maps: neither density maps nor fixations of the store are read.
 
     Args:
-        store: of the videos; parsed chunks are shared with it.
+        store: frames and audio are read through it.
         density_of: (video, frame) -> the target map.
         frame_of: (video, frame, image) -> the replacement of the image; the image itself by default.
     """
 
     def __init__(self, store: VideoStore, density_of: DensityOf, frame_of: FrameOf | None = None):
-        vars(self).update(vars(store))
+        super().__init__(store.name, store.records, store.videos, store.chunk_frames)
+        self.parts = store.parts
         self._store = store
-        self.derived = ByteCache(_CACHE_BYTES)  # not shared: the frames differ
         self._density_of = density_of
         self._frame_of = frame_of
 
@@ -52,6 +50,10 @@ class WithTargetMaps(VideoStore):
         if self._frame_of is None:
             return shown
         return [self._frame_of(video, int(index), frame) for index, frame in zip(indices, shown, strict=True)]
+
+    def audio(self, video: int, start: int, stop: int) -> Int16[np.ndarray, " s"]:
+        """Returns the store's samples."""
+        return self._store.audio(video, start, stop)
 
     def density(self, video: int, index: int) -> UInt8[np.ndarray, "h w"]:
         """Returns the target map of a frame."""

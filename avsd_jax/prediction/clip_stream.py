@@ -51,6 +51,8 @@ class ClipStream:
     Frames are used as they come, at the file's own rate. Audio, and the frames for a classifier, are selected by the
     time of a frame, which for a constant rate is equivalent to its number.
 
+    Close it (`contextlib.closing`) where not all clips are read.
+
     Args:
         info: the file.
         spec: the inputs of the model.
@@ -83,15 +85,11 @@ class ClipStream:
             logging.warning("%s: %s", self._info.path.name, text)
             self.notes.append(text)
 
-    @property
-    def held_frames(self) -> int:
-        """Returns the number of frames in memory."""
-        return len(self._frames)
-
-    @property
-    def held_samples(self) -> int:
-        """Returns the number of audio samples in memory."""
-        return sum(audio.held for audio in (self._audio, self._avc_audio) if audio)
+    def close(self) -> None:
+        """Closes the file's audio; no clip can be read any more."""
+        for sound in (self._audio, self._avc_audio):
+            if sound is not None:
+                sound.close()
 
     def __iter__(self) -> Iterator[Clip]:
         frames = read_frames(self._info.path)

@@ -143,12 +143,11 @@ class Predictor:
             raise InputError(f"stride={stride}: give a whole number from 1 on")
         check_folder(Path(out), Path(video).name)
         info, remarks = survey(video)
-        clips = ClipStream(info, self.spec, stride)
-        for remark in remarks:
-            clips.note(remark)
-        self._remark(info, clips, stride)
         try:
-            with Staging(Path(out)) as staging:
+            with contextlib.closing(ClipStream(info, self.spec, stride)) as clips, Staging(Path(out)) as staging:
+                for remark in remarks:
+                    clips.note(remark)
+                self._remark(info, clips, stride)
                 count = self._write(info, clips, staging.folder, maps, stride, progress)
                 files = staging.publish()
         except Exception as error:

@@ -17,7 +17,7 @@ def rule(shared: Path) -> ModuleType:
     return module
 
 
-def state_dict(shared: Path, case: str, seed: int) -> dict[str, np.ndarray]:
+def state_dict(shared: Path, case: str, seed: int = 0) -> dict[str, np.ndarray]:
     """Draws a checkpoint in the official layout, times the factors of its spec; `case` as in "vinet/avinet"."""
     folder, name = case.split("/")
     spec = json.loads((shared / f"parity/{folder}/spec_{name}.json").read_text())
@@ -28,7 +28,7 @@ def state_dict(shared: Path, case: str, seed: int) -> dict[str, np.ndarray]:
     return drawn
 
 
-def stavis_state_dict(shared: Path, seed: int) -> dict[str, np.ndarray]:
+def stavis_state_dict(shared: Path, seed: int = 0) -> dict[str, np.ndarray]:
     """STAViS's checkpoint, scaled as its recipe asks; keys as in the files."""
     rules = json.loads((shared / "parity/stavis/parity_recipe.json").read_text())["scale_rules"]
     drawn = state_dict(shared, "stavis/audiovisual", seed)
@@ -41,13 +41,13 @@ def scaled(key: str, array: np.ndarray, rules: list[tuple[str, float]]) -> np.nd
     return array * factor if array.dtype == np.float32 else array
 
 
-def load(shared: Path, case: str, seed: int) -> dict[str, np.ndarray]:
+def load(shared: Path, case: str, seed: int = 0) -> dict[str, np.ndarray]:
     """Loads the recorded output of the official code."""
     folder, name = case.split("/")
     with np.load(shared / f"parity/{folder}/golden_{name}_seed{seed}.npz") as archive:
         return dict(archive)
 
 
-def drawn_input(shared: Path, name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
+def drawn_input(shared: Path, name: str, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
     """Draws an input in PyTorch's layout."""
     return rule(shared).array(f"input:{name}", tuple(int(n) for n in shape), seed)

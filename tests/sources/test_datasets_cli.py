@@ -17,6 +17,7 @@ import pytest
 from avsd_jax import datasets
 from avsd_jax.data import catalog
 from avsd_jax.data.catalog import open_store
+from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 from datasets_tfds.base import VideoDatasetBuilder
 
@@ -120,9 +121,9 @@ def test_a_file_cut_short_is_named_by_its_video(keep: float, tiny_data_dir: path
     shutil.copytree(tiny_data_dir, tmp_path, dirs_exist_ok=True)
     path = sorted(folder(tmp_path).glob("*train*"))[1]
     path.write_bytes(path.read_bytes()[: int(keep * path.stat().st_size)])
-    # Under the tests' type checks, opening it would read any of its records.
-    store = open_store(TINY, "train", tiny_data_dir)
-    store._records = catalog.open_builder(TINY, tmp_path).as_data_source(split="train")
+    whole = open_store(TINY, "train", tiny_data_dir)
+    damaged = catalog.open_builder(TINY, tmp_path).as_data_source(split="train")
+    store = VideoStore(whole.name, damaged, whole.videos, whole.chunk_frames)
     assert store.density(0, 0).any()
     for read in (store.density, store.fixations, lambda *frame: store.audio(1, 0, 1)):
         with pytest.raises(InputError, match=r"the file of video 'train_00001' is damaged \(.*\): build .*--over"):
@@ -163,6 +164,7 @@ READ_ALL = textwrap.dedent("""
     from avsd_jax import datasets
     from avsd_jax.data.pipeline import ClipSpec, eval_batches, train_batches
     from avsd_jax.data.catalog import open_store
+from avsd_jax.data.store import VideoStore
 
     data_dir = sys.argv[1]
     command = ["build", "--dataset=sounding_shapes/tiny", f"--data_dir={data_dir}", "--workers=1"]
