@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -48,6 +49,6 @@ def load(shared: Path, case: str, seed: int = 0) -> dict[str, np.ndarray]:
         return dict(archive)
 
 
-def drawn_input(shared: Path, name: str, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+def drawn_input(shared: Path, name: str, shape: Sequence[int] | np.ndarray, seed: int = 0) -> np.ndarray:
     """Draws an input in PyTorch's layout."""
     return rule(shared).array(f"input:{name}", tuple(int(n) for n in shape), seed)
