@@ -15,18 +15,17 @@ from ml_collections import ConfigDict
 from avsd_jax import losses
 from avsd_jax.batch import batch_shapes
 from avsd_jax.errors import InputError
-from avsd_jax.runs.components import clip_spec, loss_options, make_forward, model_from_config
+from avsd_jax.runs.components import clip_spec, make_forward, model_from_config
 from avsd_jax.runs.optimizer import make_optimizer
 from avsd_jax.training.state import TrainState, create_state
 from avsd_jax.training.step import make_train_step
 
 # What decides which network a configuration makes, and which step; the rest are numbers in it, or are not read by it.
 _NETWORK_FIELDS = ("model_name", "model", "frame_size", "preprocessing", "preprocessing_options", "tags")
-_STEP_FIELDS = (*_NETWORK_FIELDS, "loss", "side_epochs", "optimizer", "optimizer_options", "rates", "schedule")
+_STEP_FIELDS = (*_NETWORK_FIELDS, "side_epochs", "optimizer", "optimizer_options", "rates", "schedule")
 _STEP_FIELDS += ("rate_drops", "compute_dtype")
 # Of these numbers a step depends on whether they are zero: any other stands for them all.
-_SWITCHES = ("bce_weight", "cc_weight", "sim_weight", "nss_weight", "tag_weight", "side_tag_weight", "clip_norm")
-_SWITCHES += ("ema_decay",)
+_SWITCHES = ("clip_norm", "ema_decay")
 _ANY = {"total_steps": 100, "warmup_steps": 0, "learning_rate": 0.1}
 # Clips have the same shapes however they are drawn.
 _ANY_CLIP = {"sampler": "vinet", "sampler_options": {}, "frame_step": 1, "samples_per_video": 1, "flip": False}
@@ -113,6 +112,7 @@ def _step_record(config: ConfigDict) -> str:
     given = json.loads(config.to_json())
     record = {name: given[name] for name in _STEP_FIELDS if name in given} | _ANY | _ANY_CLIP
     record |= {name: 0.5 if given[name] else 0.0 for name in _SWITCHES}
+    record["losses"] = dict.fromkeys(losses.present(given["losses"], given["rho"]), 0.5)
     return json.dumps(record | {"rho": 0.5 if given["rho"] < 1 else 1.0}, sort_keys=True)
 
 
@@ -134,7 +134,8 @@ def _step(record: str) -> tuple[TrainState, TrainState, dict[str, Any]]:
     step = make_train_step(
         model_from_config(config),
         optimizer,
-        loss_options(config),
+        config.losses.to_dict(),
+        config.rho,
         seed=0,
         side_weight=losses.side_schedule(config.total_steps, config.side_epochs),
         compute_dtype=jnp.dtype(config.compute_dtype),

@@ -23,7 +23,6 @@ from avsd_jax.runs.checkpoint import load_for_inference
 
 _CLIP_FIELDS = ("model_name", "model", "frame_size", "frame_step", "sampler", "sampler_options", "preprocessing")
 _CLIP_FIELDS += ("preprocessing_options", "flip", "samples_per_video", "tags")
-_LOSS_FIELDS = ("loss", "rho", "bce_weight", "cc_weight", "sim_weight", "nss_weight", "tag_weight", "side_tag_weight")
 
 PREDICTION_KEYS = ("saliency", "gate", "avc_logits")
 
@@ -62,11 +61,6 @@ def _option(config: ConfigDict, name: str, otherwise: Any) -> Any:
     """An option of the configured model, its default where the configuration does not give it."""
     model = load_module("avsd_jax.models", config.model_name, "model").Model
     return config.model.get(name, getattr(model, name, otherwise))
-
-
-def loss_options(config: ConfigDict) -> dict[str, Any]:
-    """The loss and the weights of its terms."""
-    return {name: config[name] for name in _LOSS_FIELDS}
 
 
 def _tags(config: ConfigDict) -> tuple[str, ...]:

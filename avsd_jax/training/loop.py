@@ -23,7 +23,7 @@ from avsd_jax.data import pipeline
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 from avsd_jax.runs import checkpoint
-from avsd_jax.runs.components import clip_spec, loss_options, model_from_config
+from avsd_jax.runs.components import clip_spec, model_from_config
 from avsd_jax.runs.initial import initial_variables
 from avsd_jax.runs.optimizer import make_optimizer, make_schedule
 from avsd_jax.runs.run_folder import MAY_CHANGE, check_can_continue, check_processes_agree, check_same_run, locked
@@ -131,7 +131,8 @@ def _train_locked(
     step_fn = make_train_step(
         model,
         optimizer,
-        loss_options(config),
+        config.losses.to_dict(),
+        config.rho,
         seed=config.seed,
         side_weight=losses.side_schedule(config.total_steps, config.side_epochs),
         axis_name=executor.axis_name,
