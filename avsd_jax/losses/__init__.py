@@ -4,6 +4,7 @@ A term is a module of `avsd_jax/losses/terms`; `config.losses` holds their weigh
 before a step is compiled (`present`), their weights may be arguments of it (`total`).
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,7 @@ def available() -> list[str]:
     return by_name.available(_PACKAGE)
 
 
+@functools.cache
 def create(name: str) -> Term:
     """Builds `avsd_jax.losses.terms.<name>.Term()`.
 

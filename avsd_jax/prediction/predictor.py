@@ -20,7 +20,7 @@ from avsd_jax.prediction import timeline
 from avsd_jax.prediction.clip_stream import Clip, ClipStream
 from avsd_jax.prediction.map_writers import MAP_WRITERS, Staging, check_folder, overlay_name
 from avsd_jax.runs.checkpoint import load_for_inference
-from avsd_jax.runs.components import clip_spec, make_forward, model_from_config
+from avsd_jax.runs.components import Inference, make_forward
 
 # The hard decision of the classifier: argmax of two logits.
 THRESHOLD = 0.5
@@ -71,9 +71,9 @@ class Predictor:
         self.config, variables = load_for_inference(checkpoint)
         self._checkpoint = Path(checkpoint)
         self._batch_size = batch_size
-        self.spec = clip_spec(self.config)
-        model = model_from_config(self.config)
-        self._gate = getattr(model, "gate", "never")
+        parts = Inference.from_config(self.config)
+        self.spec, model = parts.spec, parts.model
+        self._gate = model.gate
         self._variables = jax.device_put(variables)
         self._forward = make_forward(model)
         # Without audio the gate is closed.
