@@ -129,7 +129,7 @@ def check_fields(config: Mapping[str, Any] | ConfigDict, names: Collection[str] 
         _check(config, name, name, FIELDS[name], required=name in REQUIRED)
     if "losses" in config and "losses" in (names or FIELDS):
         for name, weight in config["losses"].items():
-            choice(losses.available()).check("loss in losses", name)
+            choice(losses.available()).check("entry of losses", name)
             _WEIGHT.check(f"losses.{name}", weight)
     if not names and "scam" in config:
         MAPPING.check("scam", config["scam"])

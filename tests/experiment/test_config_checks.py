@@ -222,7 +222,7 @@ def test_a_value_that_is_refused_at_once_is_named(file: str) -> None:
     nulls = {path for path, values in passed.items() if any(value is None for value in values)}
     assert nulls <= {"optimizer_options.momentum"}, "null is no value but where an optimizer says so"
     assert "batch_size" not in passed, "no odd value is a number of clips, and none stands for it"
-    assert passed["losses.kl"] == [0, 1.5, 10**30, MISSING]
+    assert passed["losses.kl"] == [0, True, 1.5, 10**30, MISSING], "True is stored as 1.0"
 
 
 @pytest.mark.parametrize(
