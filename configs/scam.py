@@ -56,7 +56,7 @@ def published() -> ConfigDict:
     # The multi-label soft margin loss of the scores after and before fusion.
     config.rho = 1.0
     config.tags = CATEGORIES
-    config.tag_weight = config.side_tag_weight = 1 / len(CATEGORIES)
+    config.losses.tags = config.losses.side_tags = 1 / len(CATEGORIES)
     config.total_steps = 62_600  # 15 epochs of ten clips of 3339 videos in batches of 8
     config.optimizer = "sgd"
     config.optimizer_options = ConfigDict({"momentum": 0.9, "nesterov": True, "weight_decay": 5e-4})
@@ -72,7 +72,7 @@ def published() -> ConfigDict:
     config.rows = config.scam.coarse + config.scam.fine
     # A triple costs three frames: its batches are smaller, and its epochs longer.
     st = {"label": "", "model_name": "scam_st", "model": {"clip_size": 3}}
-    st |= {"batch_size": 3, "effort": 8 / 3, "side_tag_weight": 0.4 / len(CATEGORIES)}
+    st |= {"batch_size": 3, "effort": 8 / 3, "losses": {"side_tags": 0.4 / len(CATEGORIES)}}
     fine = {"frame_size": (356, 356)}
     config.row_changes = ConfigDict(
         {
@@ -108,7 +108,7 @@ def demo(config: ConfigDict) -> None:
     """
     use_sounding_shapes(config)
     config.model.width = 1 / 16
-    config.tag_weight = config.side_tag_weight = 1 / len(config.tags)
+    config.losses.tags = config.losses.side_tags = 1 / len(config.tags)
     config.frame_size = (128, 128)
     config.total_steps = 80
     config.warmup_steps = 10

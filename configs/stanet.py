@@ -10,12 +10,12 @@ Variants:
   demo    laptop size on the embedded benchmark of sounding shapes, with the network of 2022: four rows, see
           `compare_gates`.
 
-`--config.model.release=2021` and `2022` are the later networks, `--config.loss=stanet_2021` is what they were trained
-with, on each scale of the target frame (the script sums over all three frames of a clip). What the released scripts do
-at inference is chosen by name: `--config.preprocessing=stanet_cvpr` (Lanczos frames, windows of audio spread over the
-file, maps blurred with sigma 7), `--config.preprocessing=stanet_2021` (maps min-max normalised, not blurred),
-`--config.model.reports=previous` (the map of frame t-1 goes by the name of frame t, as the script of the later releases
-has it).
+`--config.model.release=2021` and `2022` are the later networks, the losses `stanet_2021_bce` and `stanet_2021_kl` are
+what they were trained with, on each scale of the target frame (the script sums over all three frames of a clip). What
+the released scripts do at inference is chosen by name: `--config.preprocessing=stanet_cvpr` (Lanczos frames, windows
+of audio spread over the file, maps blurred with sigma 7), `--config.preprocessing=stanet_2021` (maps min-max
+normalised, not blurred), `--config.model.reports=previous` (the map of frame t-1 goes by the name of frame t, as the
+script of the later releases has it).
 
 Commands, time and score:
 
@@ -74,7 +74,7 @@ def weakly_supervised(config: ConfigDict) -> None:
     config.train_split, config.test_split = "train", "test"
     del config.split
     config.target_maps = "runs/scam/maps"
-    config.loss, config.bce_weight = "stanet_cvpr", 1.0
+    config.losses.update(kl=0.0, stanet_cvpr=1.0)
 
 
 def demo(config: ConfigDict) -> None:

@@ -57,8 +57,7 @@ def published(model_name: str) -> ConfigDict:
     config.frame_size = (112, 112)
     config.sampler = config.preprocessing = "stavis"
     config.flip = True
-    config.loss = "stavis"
-    config.bce_weight, config.cc_weight, config.nss_weight = 0.1, 2.0, 1.0
+    config.losses.update(kl=0.0, stavis_bce=0.1, stavis_cc=2.0, stavis_nss=1.0)
     config.total_steps = 60 * 38
     config.batch_size = 128
     config.optimizer = "dampened_sgd"

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 
 from ml_collections import ConfigDict
 
+from avsd_jax import losses
 from avsd_jax.common.by_name import load_module
+from avsd_jax.config import earlier
 from avsd_jax.config.fields import REQUIRED
 
 # Options of a model that runs decide, not configurations.
@@ -71,16 +73,10 @@ def defaults() -> ConfigDict:
     config.data_threads = 4  # that prepare clips
 
     # Loss section: eq. 3.
-    config.loss = "kl"  # of the map: avsd_jax.losses.LOSSES
-    config.rho = 0.5  # share of the map's loss beside the classifier's
-    config.bce_weight = 0.0  # of a loss that has a cross entropy
-    config.cc_weight = 0.0
-    config.sim_weight = 0.0
-    config.nss_weight = 0.0
-    config.side_epochs = 0  # epochs over which the side maps of loss="stavis" lose their weight; 0 does not train them
+    config.losses = ConfigDict(losses.default_weights())  # weights of the modules of avsd_jax/losses/terms
+    config.rho = 0.5  # share of the map's and the tags' losses beside the classifier's
+    config.side_epochs = 0  # epochs over which the side maps of STAViS's losses lose their weight; 0: not trained
     config.tags = ()  # words about videos that a model with `num_tags` learns to classify
-    config.tag_weight = 0.0
-    config.side_tag_weight = 0.0  # of the tags of an earlier layer
 
     # Optimiser section.
     config.total_steps = 1000
@@ -118,10 +114,17 @@ def defaults() -> ConfigDict:
 def completed(config: ConfigDict) -> ConfigDict:
     """Returns a copy in which the defaults stand for the fields that an earlier record lacks; required ones stay out.
 
-    The fold is no such field: a configuration without it names its splits.
+    The fold is no such field: a configuration without it names its splits. A loss that a record does not mention has no
+    weight.
+
+    Raises:
+        InputError: the record has fields of an earlier version that mean nothing; see `avsd_jax.config.earlier`.
     """
     result = config.copy_and_resolve_references()
     with result.unlocked():
+        earlier.translate(result)
+        if "losses" in result and isinstance(result.losses, ConfigDict):
+            result.losses = ConfigDict(dict.fromkeys(losses.available(), 0.0) | dict(result.losses.items()))
         for name, value in defaults().items():
             if name not in result and name not in REQUIRED and name != "split":
                 result[name] = value

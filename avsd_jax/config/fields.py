@@ -53,16 +53,10 @@ FIELDS: dict[str, Kind] = {
     "flip": FLAG,
     "samples_per_video": whole(1),
     "data_threads": whole(0, 1024),
-    "loss": choice(losses.LOSSES),
+    "losses": MAPPING,  # of weights, by term
     "rho": real(0, 1),
-    "bce_weight": _WEIGHT,
-    "cc_weight": _WEIGHT,
-    "sim_weight": _WEIGHT,
-    "nss_weight": _WEIGHT,
     "side_epochs": whole(0),
     "tags": listed(NAME, _WORDS),
-    "tag_weight": _WEIGHT,
-    "side_tag_weight": _WEIGHT,
     "total_steps": whole(1),
     "batch_size": whole(1),
     "optimizer": NAME,
@@ -133,6 +127,10 @@ def check_fields(config: Mapping[str, Any] | ConfigDict, names: Collection[str] 
     """
     for name in names or FIELDS:
         _check(config, name, name, FIELDS[name], required=name in REQUIRED)
+    if "losses" in config and "losses" in (names or FIELDS):
+        for name, weight in config["losses"].items():
+            choice(losses.available()).check("entry of losses", name)
+            _WEIGHT.check(f"losses.{name}", weight)
     if not names and "scam" in config:
         MAPPING.check("scam", config["scam"])
         for name, kind in SCAM_FIELDS.items():

@@ -4,6 +4,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from avsd_jax import losses
+
 TAGS = ("disc", "square", "triangle", "star", "ring", "cross")
 
 
@@ -47,9 +49,7 @@ def compare_gates(config: ConfigDict, visual: dict[str, Any], audio: str, audio_
     config.model.train_gate = "labels"
     config.model.classifier_options = ConfigDict({"width": 0.25, "frame_size": 64, "sample_rate": 16000})
     config.frame_size = (64, 96)
-    config.loss = "kl"
-    config.bce_weight = config.cc_weight = config.nss_weight = 0.0
-    config.tag_weight = 1.0
+    config.losses = ConfigDict(losses.default_weights() | {"tags": 1.0})
     config.schedule = "cosine"
     config.warmup_steps = 20
     classifier = {"model_name": "avc", "batch_size": 32, "learning_rate": 1e-3, "effort": effort}

@@ -28,8 +28,6 @@ def validate(config: ConfigDict) -> Components:
         raise InputError(f"the configuration holds what config.json cannot ({error}): give plain values") from error
     if config.warmup_steps > config.total_steps:  # as where a demo is cut short to try it out
         logging.warning("%s: warmup_steps exceeds total_steps: learning_rate is not reached", config.run_name)
-    if config.loss == "kl" and config.bce_weight:
-        logging.warning("%s: loss='kl' has no cross entropy: bce_weight is not read", config.run_name)
     try:
         load_module("avsd_jax.models", config.model_name, "model")
     except InputError as error:

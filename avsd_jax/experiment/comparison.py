@@ -7,7 +7,7 @@
   init_parts  rows whose variables start single submodules of it
   weights  row whose variables it is scored with; it trains nothing itself (the label oracle)
   effort   factor on `total_steps`
-  others   fields of the configuration; `model` is merged option by option
+  others   fields of the configuration; `model` and `losses` are merged option by option
 """
 
 import contextlib
@@ -196,7 +196,9 @@ def _row_config(config: ConfigDict, name: str, changes: ConfigDict, workdir: Pat
     result.total_steps = max(min(1, config.total_steps), round(config.total_steps * changes.effort))
     with result.unlocked(), result.ignore_type():
         for field, value in changes.items():
-            if field not in ROW_FIELDS:
+            if field == "losses" and isinstance(value, ConfigDict):
+                result.losses.update(value)
+            elif field not in ROW_FIELDS:
                 result[field] = value
     check_fields(result, ("model_name", "model"))
     if result.model_name != config.model_name:

@@ -12,6 +12,7 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
+from avsd_jax import losses
 from avsd_jax.batch import batch_shapes
 from avsd_jax.data.clip_spec import ClipSpec
 from avsd_jax.errors import InputError
@@ -21,10 +22,9 @@ from avsd_jax.training.step import make_train_step
 
 # What decides the shapes of a network, and of its step; the rest are numbers in it, or are not read by it.
 _NETWORK_FIELDS = ("model_name", "model", "frame_size", "preprocessing", "preprocessing_options", "tags")
-_STEP_FIELDS = (*_NETWORK_FIELDS, "loss", "optimizer", "optimizer_options", "rates", "compute_dtype")
+_STEP_FIELDS = (*_NETWORK_FIELDS, "optimizer", "optimizer_options", "rates", "compute_dtype")
 # Of these numbers a step depends on whether they are zero, and on whether rho leaves the classifier a loss.
-_SWITCHES = ("bce_weight", "cc_weight", "sim_weight", "nss_weight", "tag_weight", "side_tag_weight", "side_epochs")
-_SWITCHES += ("clip_norm", "ema_decay")
+_SWITCHES = ("side_epochs", "clip_norm", "ema_decay")
 
 # Length of a video on which a sampler is tried.
 _VIDEO_FRAMES = 200
@@ -113,7 +113,8 @@ def _network_of(config: ConfigDict, parts: Components) -> _Traced:
 def _step_of(config: ConfigDict, parts: Components) -> _Traced:
     given = json.loads(config.to_json())
     record = {name: given[name] for name in _STEP_FIELDS} | {name: bool(given[name]) for name in _SWITCHES}
-    return _Traced(json.dumps(record | {"classifier_loss": given["rho"] < 1}, sort_keys=True), config, parts)
+    record["losses"] = losses.present(given["losses"], given["rho"])
+    return _Traced(json.dumps(record, sort_keys=True), config, parts)
 
 
 @functools.lru_cache(maxsize=128)
@@ -133,6 +134,7 @@ def _step(traced: _Traced) -> tuple[TrainState, TrainState, dict[str, Any]]:
         parts.model,
         parts.optimizer,
         parts.losses,
+        parts.rho,
         seed=0,
         side_weight=parts.side_weight,
         compute_dtype=jnp.dtype(config.compute_dtype),

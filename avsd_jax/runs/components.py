@@ -22,7 +22,6 @@ from avsd_jax.runs.optimizer import make_optimizer, make_schedule
 
 _CLIP_FIELDS = ("frame_size", "frame_step", "sampler", "sampler_options", "preprocessing", "preprocessing_options")
 _CLIP_FIELDS += ("flip", "samples_per_video", "tags")
-_LOSS_FIELDS = ("loss", "rho", "bce_weight", "cc_weight", "sim_weight", "nss_weight", "tag_weight", "side_tag_weight")
 
 PREDICTION_KEYS = ("saliency", "gate", "avc_logits")
 
@@ -57,13 +56,15 @@ class Components(Inference):
     Attributes:
         optimizer: the whole chain of updates.
         schedule: learning rate by step.
-        losses: keyword arguments of `avsd_jax.losses.terms` and `total`.
+        losses: weights of the terms of the loss, by name.
+        rho: share of its saliency part (see `avsd_jax.losses.total`).
         side_weight: weight of side maps by step (see `avsd_jax.losses.side_schedule`); None if they are not trained.
     """
 
     optimizer: optax.GradientTransformation
     schedule: optax.Schedule
-    losses: Mapping[str, Any]
+    losses: Mapping[str, float]
+    rho: float
     side_weight: Callable[[Any], Any] | None
 
     @classmethod
@@ -75,7 +76,8 @@ class Components(Inference):
             parts.spec,
             optimizer=make_optimizer(config),
             schedule=make_schedule(config),
-            losses=loss_options(config),
+            losses=_plain(config.losses),
+            rho=config.rho,
             side_weight=losses.side_schedule(config.total_steps, config.side_epochs),
         )
 
@@ -127,11 +129,6 @@ def clip_spec(config: ConfigDict, model: nn.Module) -> ClipSpec:
         audio=model.uses_audio,
         tags=tuple(config.tags) if model.num_tags else (),
     )
-
-
-def loss_options(config: ConfigDict) -> dict[str, Any]:
-    """Returns the loss and the weights of its terms."""
-    return {name: config[name] for name in _LOSS_FIELDS}
 
 
 def make_forward(model: nn.Module) -> Callable[..., dict[str, jax.Array]]:

@@ -132,6 +132,7 @@ def _train_locked(
         parts.model,
         parts.optimizer,
         parts.losses,
+        parts.rho,
         seed=config.seed,
         side_weight=parts.side_weight,
         axis_name=executor.axis_name,

@@ -32,7 +32,8 @@ def share_of_mean(values: jax.Array, weights: jax.Array, axis_name: str | None) 
 def make_train_step(
     model: nn.Module,
     optimizer: optax.GradientTransformation,
-    loss_options: Mapping[str, Any],
+    weights: Mapping[str, float],
+    rho: float,
     *,
     seed: int,
     side_weight: Callable[[Any], Any] | None = None,
@@ -48,13 +49,16 @@ def make_train_step(
     Args:
         model: takes `(batch, train=True)` and returns the output dictionary.
         optimizer: the whole chain, clipping included.
-        loss_options: keyword arguments of `losses.terms` and `losses.total`.
+        weights: of the terms of the loss, by name.
+        rho: share of the saliency part, see `losses.total`.
         seed: of the dropout masks, folded with the step.
         side_weight: step -> weight of the side maps (see `losses.side_schedule`); None where they are not trained.
         axis_name: the mapped axis under pmap, None under jit.
         compute_dtype: of the forward and backward pass; parameters, batch statistics and losses stay float32.
         ema_decay: of the running average of the parameters; 0 keeps none.
     """
+
+    names = losses.present(weights, rho)
 
     def loss_fn(params: Any, state: TrainState, batch: Batch) -> tuple[jax.Array, Any]:
         rng = jax.random.fold_in(jax.random.key(seed), state.step)
@@ -72,9 +76,9 @@ def make_train_step(
         )
         output = cast_floats(output, jnp.float32)
         sides = None if side_weight is None else side_weight(state.step)
-        terms = losses.terms(output, batch, side_weight=sides, **loss_options)
+        terms = losses.compute(output, batch, names, sides)
         shares = {name: share_of_mean(values, weights, axis_name) for name, (values, weights) in terms.items()}
-        loss = losses.total(shares, **loss_options)
+        loss = losses.total(shares, weights, rho)
         if "avc_logits" in output:
             hits = jnp.argmax(output["avc_logits"], -1) == batch["avc_label"]
             shares["avc_accuracy"] = share_of_mean(hits, batch["avc_label"] >= 0, axis_name)

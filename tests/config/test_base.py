@@ -13,6 +13,7 @@ import pytest
 from media_files import regular, write_video
 from ml_collections import ConfigDict
 
+from avsd_jax import losses
 from avsd_jax.batch import zeros
 from avsd_jax.config import command_line
 from avsd_jax.config.base import base, completed, defaults
@@ -63,8 +64,8 @@ def test_variants_mean_the_same_for_every_model(file: str) -> None:
         {"schedule": "steps"},
         {"flip": True},
         {"target_maps": "maps"},
-        {"loss": "stanet_cvpr", "bce_weight": 1.0},
-        {"loss": "stavis", "cc_weight": 1.0},
+        {"losses": {"stanet_cvpr": 1.0}},
+        {"losses": {"stavis_cc": 1.0}},
         {"preprocessing": "stavis", "sampler": "stavis"},
     ],
     ids=lambda changes: next(iter(changes)),
@@ -103,9 +104,11 @@ def test_the_documentation_states_every_default() -> None:
     text = (ROOT / "docs/configurations.md").read_text()
     shown = dict(re.findall(r"^\| `(\w+)` \| .* \| `(.*)` \|$", text.partition("## Fields of the section")[0], re.M))
     for name, value in defaults().items():
-        if name not in ("run_name", "model_name", "model", "rate_drops"):
+        if name not in ("run_name", "model_name", "model", "rate_drops", "losses"):
             value = value.to_dict() if isinstance(value, ConfigDict) else value
             assert shown[name] == repr(value), name
+    weights = dict(re.findall(r"^\| `(\w+)` \| .* \| `([\d.]+)` \|$", text.partition("## Losses")[2], re.M))
+    assert {name: float(weight) for name, weight in weights.items()} == losses.default_weights()
 
 
 def test_a_run_made_before_there_was_a_base_loads_predicts_and_resumes(tmp_path: pathlib.Path) -> None:
@@ -122,7 +125,9 @@ def test_a_run_made_before_there_was_a_base_loads_predicts_and_resumes(tmp_path:
     assert result.num_frames == 4
 
     again = base("avinet")
-    again.update({name: value for name, value in EARLIER.items() if name != "model"})
+    # The loss of that time, `loss` and six weights, is now a section of weights.
+    again.update({name: value for name, value in EARLIER.items() if name != "model" and name in again})
+    again.losses.tags = EARLIER["tag_weight"]
     again.model.update(EARLIER["model"])
     del again.split
     check_same_run(again, folder)

@@ -18,13 +18,13 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from avsd_jax import losses
 from avsd_jax.common.by_name import available, load_module
 from avsd_jax.config.base import completed
 from avsd_jax.config.fields import FIELDS, ROW_FIELDS, SCAM_FIELDS, SCHEDULES
 from avsd_jax.errors import InputError
 from avsd_jax.experiment import checks, dry_run
 from avsd_jax.experiment.comparison import derive, plan
-from avsd_jax.losses import LOSSES
 from avsd_jax.nn.gate import SOURCES
 from avsd_jax.runs.components import Components
 from avsd_jax.runs.optimizer import OPTIMIZERS, make_schedule
@@ -45,7 +45,7 @@ FACTORS = {
     "model_name": tuple(available("avsd_jax.models")),
     "optimizer": tuple(OPTIMIZERS),
     "schedule": SCHEDULES,
-    "loss": LOSSES,
+    "loss": tuple(losses.available()),
     "sampler": tuple(available("avsd_jax.data.samplers")),
     "preprocessing": tuple(available("avsd_jax.data.preprocessing")),
     "fusion": (*available("avsd_jax.models.fusions"), "published"),
@@ -75,7 +75,7 @@ def tiny(file: str, **changes: object) -> ConfigDict:
     options = {name: value for name, value in TINY.items() if name in model.__dataclass_fields__}
     options |= {"num_tags": 0} if "num_tags" in model.__dataclass_fields__ else {}
     if config.model_name.startswith("scam"):
-        config.tags, config.tag_weight, options["num_tags"] = ("dog", "bell"), 1.0, 2
+        config.tags, config.losses.tags, options["num_tags"] = ("dog", "bell"), 1.0, 2
     if "clip_size" in model.__dataclass_fields__:
         options["clip_size"] = model.clip_size if model.clip_size == 3 else 8
     if "classifier" in model.__dataclass_fields__:
@@ -85,7 +85,9 @@ def tiny(file: str, **changes: object) -> ConfigDict:
         options["fusion"] = changes.get("fusion", model.fusion)
         options["gate"] = changes.get("gate", "always")
     config.model = ConfigDict(options)
-    for name in ("fusion", "classifier", "gate"):
+    if "loss" in changes:  # that term alone
+        config.losses = ConfigDict(dict.fromkeys(losses.available(), 0.0) | {changes["loss"]: 1.0})
+    for name in ("fusion", "classifier", "gate", "loss"):
         if name in config:
             del config[name]
     return config.lock()
@@ -135,8 +137,8 @@ def _pairs(combination: dict[str, str], names: list[str]) -> set:
 def try_names(combination: dict[str, str], workdir: pathlib.Path) -> str | None:
     """What is said of a combination of names."""
     changes = {name: value for name, value in combination.items() if name != "file"}
-    # Options are those of one optimizer or sampler; the weights are those that its loss needs.
-    changes |= {"optimizer_options": ConfigDict(), "bce_weight": 1.0, "side_epochs": 0}
+    # Options are those of one optimizer or sampler.
+    changes |= {"optimizer_options": ConfigDict(), "side_epochs": 0}
     return refused(tiny(combination["file"], **changes), workdir)
 
 
@@ -223,23 +225,19 @@ def test_a_value_that_is_refused_at_once_is_named(file: str) -> None:
     nulls = {path for path, values in passed.items() if any(value is None for value in values)}
     assert nulls <= {"optimizer_options.momentum"}, "null is no value but where an optimizer says so"
     assert "batch_size" not in passed, "no odd value is a number of clips, and none stands for it"
-    assert passed["loss"] == [MISSING]
+    assert passed["losses.kl"] == [0, True, 1.5, 10**30, MISSING], "True is stored as 1.0"
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"loss": "stavis", "sim_weight": 1.0}, "loss='stavis' has no SIM: set sim_weight=0"),
-        ({"loss": "stavis"}, "loss='stavis' has no term: bce_weight, cc_weight and nss_weight are 0"),
-        ({"loss": "stavis", "bce_weight": 1.0, "side_epochs": 3}, "the model has no side_logits, .* set side_epochs=0"),
-        ({"side_epochs": 3}, "side_epochs trains maps of levels, which loss='kl' does not"),
-        ({"loss": "stanet_cvpr"}, "loss='stanet_cvpr' has a cross entropy, and bce_weight is 0"),
-        (
-            {"loss": "stanet_2021", "bce_weight": 1.0, "model_name": "stavis_visual"},
-            "no maps of several scales",
-        ),
-        ({"model_name": "avc", "rho": 1.0}, "rho=1.0 leaves the classifier no loss"),
-        ({"model_name": "soundnet8"}, "the model predicts no map and tells no tags"),
+        ({"loss": "heard"}, "losses has no weight for the map that the model predicts: give it one, as losses.kl=1"),
+        ({"loss": "stavis_bce", "side_epochs": 3}, "the model has no side_logits, .* set side_epochs=0"),
+        ({"side_epochs": 3}, "side_epochs trains side maps, which no loss with a weight reads: set side_epochs=0"),
+        ({"loss": "stanet_2021_kl", "model_name": "stavis_visual"}, "no scale_logits, which the loss 'stanet_2021_kl'"),
+        ({"model_name": "avc", "rho": 1.0}, "losses and rho leave the model no loss: .*losses.ce.* set rho below 1"),
+        ({"model_name": "soundnet8"}, "the model predicts no map and no tags"),
+        ({"cc_weight": 0.1}, "the field cc_weight has become one of losses: give losses.TERM a weight"),
         ({"optimizer_options": {"b1": "0.9"}}, "optimizer_options.b1='0.9' is no number"),
         ({"optimizer_options": {"mask": 1}}, "optimizer 'adam' has no option 'mask'"),
         ({"rates": (("nothing", 1.0),)}, "no entry of rates is for the parameter"),
@@ -286,7 +284,7 @@ ROWS = {
     ],
 )
 def test_every_row_is_built_before_the_first_trains(path: str, value: object, words: str, tmp_path) -> None:
-    config = tiny("stanet", loss="kl", bce_weight=0.0).unlock()
+    config = tiny("stanet", loss="kl").unlock()
     config.rows, config.row_changes = tuple(ROWS), ConfigDict(copy.deepcopy(ROWS))
     row, _, field = path.partition(".")
     changes = value if not field else ROWS[row] | {field: value}
@@ -315,7 +313,7 @@ def test_rows_that_cannot_be_run_are_named(rows: object, words: str) -> None:
 
 
 def test_a_comparison_is_built_row_by_row(tmp_path: pathlib.Path) -> None:
-    config = tiny("stanet", loss="kl", bce_weight=0.0).unlock()
+    config = tiny("stanet", loss="kl").unlock()
     config.rows, config.row_changes = tuple(ROWS), ConfigDict(ROWS)
     rows = plan(config.lock(), tmp_path / "run")
     assert [row.config.total_steps for row in rows] == [30_000, 60_000, 30_000]
@@ -323,9 +321,11 @@ def test_a_comparison_is_built_row_by_row(tmp_path: pathlib.Path) -> None:
 
 def test_the_record_of_an_earlier_version_is_completed_and_goes_on() -> None:
     config = tiny("avinet")
-    record = ConfigDict({name: value for name, value in config.items() if name not in ("rate_drops", "rates", "loss")})
+    record = ConfigDict(
+        {name: value for name, value in config.items() if name not in ("rate_drops", "rates", "losses")}
+    )
     assert json.loads(completed(record).to_json()) == json.loads(completed(config).to_json())
-    assert "loss" not in record
+    assert "losses" not in record
 
 
 def test_the_documentation_lists_every_field() -> None:

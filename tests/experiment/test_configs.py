@@ -32,7 +32,7 @@ def test_a_training_step_has_the_right_shapes(config: ConfigDict) -> None:
     assert ("ce" in metrics) == (parts.spec.avc is not None)
     predicts = config.model_name in ("vinet", "avinet", "stavis_visual", "stavis", "stanet")
     assert ("saliency" in shapes.output) == predicts
-    assert ("kl" in metrics) == (predicts and config.loss == "kl")
+    assert ("kl" in metrics) == (predicts and config.losses.kl > 0)
 
 
 def test_configurations_are_locked_and_name_their_variants() -> None:
@@ -86,8 +86,8 @@ def test_a_row_whose_starting_rows_are_taken_away_starts_from_none() -> None:
         ({"rho": 1.5}, "rho=1.5 is too large: .* from 0 to 1"),
         ({"learning_rate": float("nan")}, "learning_rate=nan is too small"),
         ({"clip_norm": -1.0}, "clip_norm=-1.0 is too small"),
-        ({"tag_weight": -0.1}, "tag_weight=-0.1 is too small"),
-        ({"loss": "mse"}, "unknown loss 'mse': choose one of kl, stavis"),
+        ({"losses": {"tags": -0.1}}, "losses.tags=-0.1 is too small"),
+        ({"losses": {"mse": 1.0}}, "unknown entry of losses 'mse': choose one of cc, ce"),
         ({"executor": "threads"}, "unknown executor 'threads': choose one of jit, pmap"),
         ({"optimizer": "lion"}, "unknown optimizer 'lion'"),
         ({"sampler": "none"}, "unknown sampler 'none'"),

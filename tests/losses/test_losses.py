@@ -12,8 +12,11 @@ import pytest
 from golden import rule
 
 from avsd_jax import losses
+from avsd_jax.config.base import defaults
 from avsd_jax.errors import InputError
+from avsd_jax.losses import terms
 
+PARTS = {"kl": 1.0, "ce": 1.0}
 LOSSES = {"kldiv": losses.kl, "cc": losses.cc, "similarity": losses.sim, "nss": losses.nss}
 
 
@@ -133,23 +136,23 @@ def mean(values: jax.Array, weights: jax.Array) -> jax.Array:
 
 def test_eq_3() -> None:
     output, batch = make_batch()
-    found = losses.terms(output, batch)
+    found = losses.compute(output, batch, losses.present(PARTS, 0.5))
     assert set(found) == {"kl", "ce"}
     np.testing.assert_array_equal(found["kl"][1], [1, 0, 1, 1, 1, 0])
     np.testing.assert_array_equal(found["ce"][1], [1, 1, 0, 1, 0, 0])
     means = {name: mean(*term) for name, term in found.items()}
-    np.testing.assert_allclose(losses.total(means), 0.5 * means["ce"] + 0.5 * means["kl"])
-    np.testing.assert_allclose(losses.total(means, rho=0.8), 0.2 * means["ce"] + 0.8 * means["kl"], rtol=1e-6)
+    np.testing.assert_allclose(losses.total(means, PARTS, 0.5), 0.5 * means["ce"] + 0.5 * means["kl"])
+    np.testing.assert_allclose(losses.total(means, PARTS, 0.8), 0.2 * means["ce"] + 0.8 * means["kl"], rtol=1e-6)
 
-    without = losses.terms({"saliency": output["saliency"]}, batch)
+    without = losses.compute({"saliency": output["saliency"]}, batch, ("kl", "ce"))
     assert set(without) == {"kl"}
-    np.testing.assert_allclose(losses.total({"kl": mean(*without["kl"])}, rho=0.1), means["kl"])
-    assert set(losses.terms(output, batch, rho=1.0)) == {"kl"}
+    np.testing.assert_allclose(losses.total({"kl": mean(*without["kl"])}, PARTS, 0.1), means["kl"])
+    assert losses.present(PARTS | {"cc": 0.0}, 1.0) == ("kl",)
 
-    options = {"cc_weight": 1.0, "sim_weight": 0.5, "nss_weight": 0.25}
-    means = {name: mean(*term) for name, term in losses.terms(output, batch, **options).items()}
+    weights = PARTS | {"cc": 1.0, "sim": 0.5, "nss": 0.25}
+    means = {name: mean(*term) for name, term in losses.compute(output, batch, tuple(weights)).items()}
     saliency = means["kl"] - means["cc"] - 0.5 * means["sim"] - 0.25 * means["nss"]
-    np.testing.assert_allclose(losses.total(means, **options), 0.5 * (means["ce"] + saliency), rtol=1e-6)
+    np.testing.assert_allclose(losses.total(means, weights, 0.5), 0.5 * (means["ce"] + saliency), rtol=1e-6)
 
 
 def test_tags_are_told_by_eye_in_every_clip_and_by_ear_where_it_is_consistent() -> None:
@@ -160,27 +163,32 @@ def test_tags_are_told_by_eye_in_every_clip_and_by_ear_where_it_is_consistent() 
     p = 1 / (1 + np.exp(-np.asarray(logits, float)))
     expected = -np.log(np.where(batch["tags"] == 1, p, 1 - p)).sum(1)
 
-    seen = losses.terms({"saliency": output["saliency"], "tag_logits": logits}, batch)
+    seen = losses.compute({"saliency": output["saliency"], "tag_logits": logits}, batch, ("kl", "tags"))
     np.testing.assert_allclose(seen["tags"][0], expected, rtol=1e-5)
     np.testing.assert_array_equal(seen["tags"][1], batch["mask"])
     means = {name: mean(*term) for name, term in seen.items()}
-    np.testing.assert_allclose(losses.total(means, tag_weight=2.0), means["kl"] + 2 * means["tags"], rtol=1e-6)
+    np.testing.assert_allclose(
+        losses.total(means, {"kl": 1.0, "tags": 2.0}, 0.5), means["kl"] + 2 * means["tags"], rtol=1e-6
+    )
 
-    heard = losses.terms({"heard_logits": logits}, batch)
+    heard = losses.compute({"heard_logits": logits}, batch, ("kl", "heard"))
     assert set(heard) == {"heard"}
     np.testing.assert_allclose(heard["heard"][0], expected, rtol=1e-5)
     np.testing.assert_array_equal(heard["heard"][1], [1, 0, 0, 1, 0, 0])
-    np.testing.assert_allclose(losses.total({"heard": mean(*heard["heard"])}), mean(*heard["heard"]))
-    for name in ("tag_logits", "heard_logits"):
+    np.testing.assert_allclose(
+        losses.total({"heard": mean(*heard["heard"])}, {"heard": 1.0}, 0.5), mean(*heard["heard"])
+    )
+    for name, entry in (("tags", "tag_logits"), ("heard", "heard_logits")):
         with pytest.raises(InputError, match="'tags'"):
-            losses.terms({name: logits}, {k: v for k, v in batch.items() if k != "tags"})
+            losses.compute({entry: logits}, {k: v for k, v in batch.items() if k != "tags"}, (name,))
 
 
 def test_terms_add_up_over_any_split() -> None:
     output, batch = make_batch()
 
     def sums(rows: slice) -> dict[str, np.ndarray]:
-        part = losses.terms({k: v[rows] for k, v in output.items()}, {k: v[rows] for k, v in batch.items()})
+        rest = {k: v[rows] for k, v in batch.items()}
+        part = losses.compute({k: v[rows] for k, v in output.items()}, rest, ("kl", "ce"))
         return {k: np.array([(v * w).sum(), w.sum()]) for k, (v, w) in part.items()}
 
     whole, left, right = sums(slice(None)), sums(slice(0, 2)), sums(slice(2, None))
@@ -190,10 +198,10 @@ def test_terms_add_up_over_any_split() -> None:
 
 def test_missing_target_is_named() -> None:
     output, batch = make_batch()
-    for key, options in (("density", {}), ("avc_label", {}), ("fixations", {"nss_weight": 1.0})):
+    for key in ("density", "avc_label", "fixations"):
         rest = {k: v for k, v in batch.items() if k != key}
         with pytest.raises(InputError, match=key):
-            losses.terms(output, rest, **options)
+            losses.compute(output, rest, ("kl", "ce", "nss"))
 
 
 # ---------------------------------------------------------------- STANet's losses
@@ -207,39 +215,35 @@ def plain_bce(logits: np.ndarray, density: np.ndarray) -> np.ndarray:
 
 def test_the_cvpr_loss_takes_the_map_for_logits() -> None:
     output, batch = make_batch()
-    options = {"loss": "stanet_cvpr", "bce_weight": 1.0}
-    found = losses.terms({"saliency": output["saliency"]}, batch, **options)
-    assert set(found) == {"bce"}
+    found = losses.compute({"saliency": output["saliency"]}, batch, ("stanet_cvpr",))
     expected = plain_bce(output["saliency"], np.asarray(batch["density"], float))
-    np.testing.assert_allclose(found["bce"][0], expected, rtol=1e-5)
-    np.testing.assert_allclose(losses.total({"bce": mean(*found["bce"])}, **options), mean(*found["bce"]))
-    with pytest.raises(InputError, match="bce_weight"):
-        losses.terms(output, batch, loss="stanet_cvpr")
+    np.testing.assert_allclose(found["stanet_cvpr"][0], expected, rtol=1e-5)
+    np.testing.assert_array_equal(found["stanet_cvpr"][1], [1, 0, 1, 1, 1, 0])
 
 
 @pytest.mark.parametrize("frames", [1, 3])
 def test_the_later_loss_adds_up_the_scales_of_the_target_frame(frames: int) -> None:
     output, batch = make_batch()
     scales = np.random.default_rng(0).normal(size=(6, frames, 2, 8, 12)).astype(np.float32)
-    options = {"loss": "stanet_2021", "bce_weight": 1.0}
-    found = losses.terms({"saliency": output["saliency"], "scale_logits": jnp.asarray(scales)}, batch, **options)
+    names = ("stanet_2021_bce", "stanet_2021_kl")
+    found = losses.compute({"saliency": output["saliency"], "scale_logits": jnp.asarray(scales)}, batch, names)
     density, target = np.asarray(batch["density"], float), scales[:, frames // 2]
     bce = sum(plain_bce(target[:, i], density) for i in range(2))
-    np.testing.assert_allclose(found["bce"][0], bce, rtol=1e-5)
-    counted = np.asarray(found["kl"][1]) > 0
+    np.testing.assert_allclose(found["stanet_2021_bce"][0], bce, rtol=1e-5)
+    counted = np.asarray(found["stanet_2021_kl"][1]) > 0
     p, g = 1 / (1 + np.exp(-target[counted].astype(float))), density[counted, None]
     p, g = (x / x.sum((2, 3), keepdims=True) for x in (p, g))
     kld = (g * np.log(2.2e-16 + g / (p + 2.2e-16))).sum((1, 2, 3))
-    np.testing.assert_allclose(found["kl"][0][counted], kld, rtol=1e-5)
+    np.testing.assert_allclose(found["stanet_2021_kl"][0][counted], kld, rtol=1e-5)
     means = {name: mean(*term) for name, term in found.items()}
-    np.testing.assert_allclose(losses.total(means, **options), means["bce"] + means["kl"], rtol=1e-6)
-    with pytest.raises(InputError, match="several scales"):
-        losses.terms({"saliency": output["saliency"]}, batch, **options)
+    np.testing.assert_allclose(losses.total(means, dict.fromkeys(names, 1.0), 0.5), sum(means.values()), rtol=1e-6)
+    with pytest.raises(InputError, match="the model has no scale_logits, which the loss 'stanet_2021_bce' needs"):
+        losses.compute({"saliency": output["saliency"]}, batch, names)
 
 
 # ---------------------------------------------------------------- STAViS's loss
 
-STAVIS = {"loss": "stavis", "bce_weight": 0.1, "cc_weight": 2.0, "nss_weight": 1.0}
+STAVIS = {"stavis_bce": 0.1, "stavis_cc": 2.0, "stavis_nss": 1.0}
 
 
 def stavis_case(shared: Path, seed: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -256,10 +260,10 @@ def stavis_case(shared: Path, seed: int) -> tuple[dict[str, np.ndarray], dict[st
     return jax.tree.map(jnp.asarray, output), {"density": density / np.float32(255), "fixations": fixations}
 
 
-def per_example(terms: losses.Terms) -> np.ndarray:
+def per_example(terms: dict[str, losses.Values]) -> np.ndarray:
     """The official total of each example."""
     values = {name: value * weight for name, (value, weight) in terms.items()}
-    return np.asarray(jax.vmap(lambda one: losses.total(one, **STAVIS))(values))
+    return np.asarray(jax.vmap(lambda one: losses.total(one, STAVIS, 0.5))(values))
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -268,16 +272,16 @@ def test_stavis_terms_equal_the_official_ones(shared: Path, seed: int) -> None:
     output, batch = stavis_case(shared, seed)
     for name, mask in {"valid_all": (1, 1, 1, 1), "valid_1110": (1, 1, 1, 0)}.items():
         expected = recorded[name]
-        terms = losses.terms(output, batch | {"mask": np.array(mask, bool)}, **STAVIS)
+        terms = losses.compute(output, batch | {"mask": np.array(mask, bool)}, tuple(STAVIS))
         masked = {k: np.asarray(value * weight) for k, (value, weight) in terms.items()}
-        np.testing.assert_allclose(masked["bce"], expected["bce_sum_per_sample"], rtol=1e-5)
-        np.testing.assert_allclose(-masked["cc"], expected["neg_cc_per_sample"], atol=1e-5)
-        np.testing.assert_allclose(-masked["nss"], expected["neg_nss_per_sample"], atol=1e-5)
+        np.testing.assert_allclose(masked["stavis_bce"], expected["bce_sum_per_sample"], rtol=1e-5)
+        np.testing.assert_allclose(-masked["stavis_cc"], expected["neg_cc_per_sample"], atol=1e-5)
+        np.testing.assert_allclose(-masked["stavis_nss"], expected["neg_nss_per_sample"], atol=1e-5)
         np.testing.assert_allclose(per_example(terms), expected["total_per_sample"], rtol=1e-5)
 
     def mean_total(logits: jax.Array) -> jax.Array:
-        terms = losses.terms({"logits": logits, "saliency": jax.nn.sigmoid(logits)}, batch, **STAVIS)
-        return losses.total({k: jnp.mean(value) for k, (value, _) in terms.items()}, **STAVIS)
+        terms = losses.compute({"logits": logits, "saliency": jax.nn.sigmoid(logits)}, batch, tuple(STAVIS))
+        return losses.total({k: jnp.mean(value) for k, (value, _) in terms.items()}, STAVIS, 0.5)
 
     loss, gradient = jax.value_and_grad(mean_total)(jnp.asarray(output["logits"]))
     np.testing.assert_allclose(loss, recorded["valid_all"]["mean_total"], rtol=1e-5)
@@ -293,7 +297,7 @@ def test_deep_supervision_fades_as_officially(shared: Path, seed: int) -> None:
     weight = losses.side_schedule(total_steps=60 * 38, epochs=60)
     for epoch in (1, 30, 60):
         for step in (38 * (epoch - 1), 38 * epoch - 1):  # the first and the last of the epoch
-            terms = losses.terms(output, batch, side_weight=weight(step), **STAVIS)
+            terms = losses.compute(output, batch, tuple(STAVIS), weight(step))
             expected = recorded[f"deep_supervision_epoch{epoch}_of_60_total_per_sample"]
             np.testing.assert_allclose(per_example(terms), expected, rtol=1e-5)
     assert losses.side_schedule(100, 0) is None
@@ -304,12 +308,41 @@ def test_stavis_loss_has_finite_gradients_where_the_official_one_has_none() -> N
     batch = {"density": np.zeros((1, 8, 8), np.float32), "fixations": np.zeros((1, 8, 8), np.float32)}
 
     def loss(logits: jax.Array) -> jax.Array:
-        terms = losses.terms({"logits": logits, "saliency": jax.nn.sigmoid(logits)}, batch, **STAVIS)
-        return losses.total({k: v.sum() for k, (v, _) in terms.items()}, **STAVIS)
+        terms = losses.compute({"logits": logits, "saliency": jax.nn.sigmoid(logits)}, batch, tuple(STAVIS))
+        return losses.total({k: v.sum() for k, (v, _) in terms.items()}, STAVIS, 0.5)
 
     assert np.isfinite(jax.grad(loss)(logits)).all()
 
 
 def test_an_unknown_loss_is_named() -> None:
-    with pytest.raises(InputError, match="unknown loss 'l2': choose one of kl, stavis"):
-        losses.terms({"saliency": jnp.zeros((1, 8, 8))}, {}, loss="l2")
+    with pytest.raises(InputError, match="unknown loss 'l2': choose one of cc, ce, .*, kl, .*stavis_bce"):
+        losses.compute({"saliency": jnp.zeros((1, 8, 8))}, {}, ("l2",))
+
+
+def test_a_new_loss_is_one_file_and_its_weight_is_a_field(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mse.py").write_text(
+        "from avsd_jax.losses import base\n\n"
+        "class Term(base.Term):\n"
+        "    def __call__(self, given):\n"
+        "        return ((given.output['saliency'] - given.density()) ** 2).mean((1, 2)), given.with_density()\n"
+    )
+    monkeypatch.setattr(terms, "__path__", [*terms.__path__, str(tmp_path)])
+    assert defaults().losses.mse == 0
+    output, batch = make_batch()
+    weights = {"kl": 0.5, "mse": 3.0}
+    found = losses.compute(output, batch, losses.present(weights, 1.0))
+    means = {name: mean(*term) for name, term in found.items()}
+    squares = np.mean((np.asarray(output["saliency"]) - np.asarray(batch["density"])) ** 2, (1, 2))
+    np.testing.assert_allclose(means["mse"], squares[[0, 2, 3, 4]].mean(), rtol=1e-6)
+    np.testing.assert_allclose(losses.total(means, weights, 1.0), 0.5 * means["kl"] + 3 * means["mse"], rtol=1e-6)
+
+
+def test_weights_are_no_constants_of_a_compiled_program() -> None:
+    """Another weight compiles nothing: the same program gives its loss."""
+    output, batch = make_batch()
+    found = losses.compute(output, batch, ("kl", "ce", "cc"))
+    means = {name: mean(*term) for name, term in found.items()}
+    compiled = jax.jit(losses.total)
+    for weights, rho in (({"kl": 1.0, "ce": 1.0, "cc": 0.1}, 0.5), ({"kl": 0.3, "ce": 2.0, "cc": 0.7}, 0.9)):
+        np.testing.assert_allclose(compiled(means, weights, rho), losses.total(means, weights, rho), rtol=1e-6)
+    assert compiled._cache_size() == 1

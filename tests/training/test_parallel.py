@@ -14,7 +14,7 @@ from avsd_jax.runs.checkpoint import Checkpointer
 from avsd_jax.training.state import create_state, from_items, to_items
 from avsd_jax.training.step import make_train_step
 
-LOSS = {"rho": 0.5, "cc_weight": 0.1, "sim_weight": 0.1, "nss_weight": 0.0}
+WEIGHTS = {"kl": 1.0, "ce": 1.0, "cc": 0.1, "sim": 0.1, "nss": 0.0}
 
 
 def make_batch(seed: int, size: int = 16) -> dict[str, np.ndarray]:
@@ -36,7 +36,7 @@ def run(name: str, devices: int) -> tuple[dict, list[float]]:
     variables = tiny.Model(gate="classifier").init(jax.random.key(0), make_batch(0))
     optimizer = optax.sgd(0.1, momentum=0.9)
     state = create_state(variables, optimizer, keep_ema=True)
-    step = make_train_step(model, optimizer, LOSS, seed=0, axis_name=executor.axis_name, ema_decay=0.9)
+    step = make_train_step(model, optimizer, WEIGHTS, 0.5, seed=0, axis_name=executor.axis_name, ema_decay=0.9)
     step, state = executor.compile(step), executor.place_state(state)
     losses = []
     for i in range(5):

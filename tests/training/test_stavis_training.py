@@ -12,7 +12,6 @@ from flax import traverse_util
 from golden import stavis_inputs
 
 from avsd_jax import losses, models, torch_import
-from avsd_jax.runs.components import loss_options
 from avsd_jax.runs.optimizer import make_optimizer
 from avsd_jax.torch_weights.layouts import checkpoint_key, find
 from avsd_jax.training.state import create_state
@@ -52,7 +51,8 @@ def test_three_steps_equal_the_official_ones(shared, variant, recorded_as):
     step = make_train_step(
         models.create(name),
         optimizer,
-        loss_options(config),
+        config.losses.to_dict(),
+        config.rho,
         seed=0,
         side_weight=losses.side_schedule(config.total_steps, config.side_epochs),
     )
@@ -65,7 +65,7 @@ def test_three_steps_equal_the_official_ones(shared, variant, recorded_as):
     for number, expected in enumerate(recorded["loss_per_step"], start=1):
         state, metrics = compiled(state, batch)
         np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-4)
-        for term, key, sign in (("bce", "bce", 1), ("cc", "neg_cc", -1), ("nss", "neg_nss", -1)):
+        for term, key, sign in (("stavis_bce", "bce", 1), ("stavis_cc", "neg_cc", -1), ("stavis_nss", "neg_nss", -1)):
             # With the side maps a term is no longer what was recorded, which is that of the final map.
             if variant == "paper":
                 value = np.mean(recorded[key][number - 1])

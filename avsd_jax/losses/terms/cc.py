@@ -1,0 +1,14 @@
+"""Correlation of the predicted map and the density."""
+
+from avsd_jax.losses import base
+from avsd_jax.losses.map_losses import cc
+
+
+class Term(base.Term):
+    """See `avsd_jax.losses.map_losses.cc`."""
+
+    higher_is_better = True
+
+    def __call__(self, given: base.Given) -> base.Values:
+        """Counts the examples with a target."""
+        return cc(given.output["saliency"], given.density()), given.with_density()

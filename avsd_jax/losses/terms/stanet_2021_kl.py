@@ -1,0 +1,15 @@
+"""Divergence of each scale, in STANet's later releases with a weight of 1."""
+
+import jax
+from jaxtyping import Array, Float
+
+from avsd_jax.losses.map_losses import kl
+from avsd_jax.losses.stanet import ScalesTerm
+
+
+class Term(ScalesTerm):
+    """See `avsd_jax.losses.map_losses.kl`."""
+
+    def of_map(self, logits: Float[Array, "b h w"], density: Float[Array, "b h w"]) -> Float[Array, " b"]:
+        """Returns the term of one map."""
+        return kl(jax.nn.sigmoid(logits), density)

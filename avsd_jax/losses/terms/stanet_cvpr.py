@@ -1,0 +1,12 @@
+"""The loss of STANet's CVPR scripts: mean binary cross entropy of a map that went through the sigmoid before."""
+
+from avsd_jax.losses import base
+from avsd_jax.losses.map_losses import bce_mean
+
+
+class Term(base.Term):
+    """See `avsd_jax.losses.map_losses.bce_mean`; its official weight is 1."""
+
+    def __call__(self, given: base.Given) -> base.Values:
+        """Counts the examples with a target."""
+        return bce_mean(given.output["saliency"], given.density()), given.with_density()
