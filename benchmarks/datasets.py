@@ -12,6 +12,7 @@ Besides wall-clock time, the processor time of all processes is measured, which 
 reported in processor time only.
 """
 
+import argparse
 import functools
 import os
 import resource
@@ -26,23 +27,17 @@ from typing import Any
 import cv2
 import numpy as np
 import scipy.io
-from absl import app, flags
 from array_record.python import array_record_data_source
 from scipy.io import wavfile
 
+from avsd_jax.common import cli
 from avsd_jax.common.atomic_files import write_json
-from avsd_jax.common.cli import run as run_command
 from avsd_jax.data import catalog, schema
 from avsd_jax.data.store import VideoStore
 from avsd_jax.sources import build as building
 from avsd_jax.sources import fold_lists, layouts
 from avsd_jax.sources.build_options import BuildOptions
 from datasets_tfds import base
-
-_FRAMES = flags.DEFINE_integer("frames", 21_000, "Frames of the tree.", lower_bound=700)
-_WORK_DIR = flags.DEFINE_string("work_dir", None, "Folder to write to; by default a temporary one, removed at the end.")
-_READS = flags.DEFINE_integer("reads", 60, "Clips that are read from each storage format.", lower_bound=1)
-_JSON = flags.DEFINE_string("results_json", None, "Also write the results to this file.")
 
 LENGTH, SIZE, FPS, RATE = 350, (480, 640), 25.0, 22_050
 CLIP = 32
@@ -239,19 +234,29 @@ def run(frames: int, reads: int, work_dir: Path) -> dict[str, Any]:
     return {"videos": videos, "frames": videos * LENGTH, "bytes": size, "builds": builds, "storage": forms}
 
 
-def main(argv: Sequence[str]) -> None:
-    """Runs the command line."""
-    del argv
-    if _WORK_DIR.value:
-        Path(_WORK_DIR.value).mkdir(parents=True)
-    work_dir = Path(_WORK_DIR.value or tempfile.mkdtemp(prefix="datasets_benchmark."))
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line; returns the exit status."""
+    parser = cli.Parser("python -m benchmarks.datasets", __doc__)
+    parser.add_argument("--frames", type=cli.at_least(700), default=21_000, help="frames of the tree (default: 21_000)")
+    parser.add_argument("--work_dir", help="where to write; a temporary folder by default, removed at the end")
+    parser.add_argument(
+        "--reads", type=cli.positive, default=60, help="clips that are read from each storage format (default: 60)"
+    )
+    parser.add_argument("--results_json", help="also write the results to this file")
+    return cli.run(lambda: _measure_command_line(parser.parse_args(argv)))
+
+
+def _measure_command_line(args: argparse.Namespace) -> None:
+    if args.work_dir:
+        Path(args.work_dir).mkdir(parents=True)
+    work_dir = Path(args.work_dir or tempfile.mkdtemp(prefix="datasets_benchmark."))
     try:
-        results = run(_FRAMES.value, _READS.value, work_dir)
+        results = run(args.frames, args.reads, work_dir)
     finally:
         shutil.rmtree(work_dir)
-    if _JSON.value:
-        write_json(Path(_JSON.value), results)
+    if args.results_json:
+        write_json(Path(args.results_json), results)
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(lambda: app.run(main)))
+    sys.exit(main())

@@ -6,23 +6,16 @@ One clip, float32, random weights. The implementations are interleaved, so that 
 the smallest and the median time of each are shown, and its ratio to the first row.
 """
 
+import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
-from absl import app, flags
 
 from avsd_jax import models
-from avsd_jax.common.cli import run as run_command
-from avsd_jax.errors import InputError
-
-_CLIP = flags.DEFINE_integer("clip", 32, "Frames of the clip.")
-_HEIGHT = flags.DEFINE_integer("height", 224, "Height of a frame, a multiple of 32.")
-_WIDTH = flags.DEFINE_integer("width", 384, "Width of a frame, a multiple of 32.")
-_REPEATS = flags.DEFINE_integer("repeats", 5, "Timed runs of each implementation.")
-_COMPILE = flags.DEFINE_bool("torch_compile", False, "Time torch.compile too; it needs a C++ compiler.")
+from avsd_jax.common import cli
 
 
 def jax_run(video: np.ndarray, lowering: str) -> Callable[[], None]:
@@ -87,19 +80,33 @@ def table(seconds: dict[str, list[float]]) -> str:
     return "\n".join(lines)
 
 
-def main(argv: Sequence[str]) -> None:
-    """Times every implementation and prints the table."""
-    if len(argv) > 1:
-        raise InputError(f"unexpected argument {argv[1]!r}: options start with --")
-    shape = (1, _CLIP.value, _HEIGHT.value, _WIDTH.value, 3)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line; returns the exit status."""
+    parser = cli.Parser("python -m benchmarks.forward", __doc__)
+    parser.add_argument("--clip", type=cli.positive, default=32, help="frames of the clip (default: 32)")
+    parser.add_argument(
+        "--height", type=cli.positive, default=224, help="height of a frame, a multiple of 32 (default: 224)"
+    )
+    parser.add_argument(
+        "--width", type=cli.positive, default=384, help="width of a frame, a multiple of 32 (default: 384)"
+    )
+    parser.add_argument(
+        "--repeats", type=cli.positive, default=5, help="timed runs of each implementation (default: 5)"
+    )
+    parser.add_argument("--torch_compile", action="store_true", help="time torch.compile too; it needs a C++ compiler")
+    return cli.run(lambda: _measure_command_line(parser.parse_args(argv)))
+
+
+def _measure_command_line(args: argparse.Namespace) -> None:
+    shape = (1, args.clip, args.height, args.width, 3)
     video = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     runs = {f"ours, {lowering}": jax_run(video, lowering) for lowering in ("folded", "direct")}
-    plain = torch_runs(video, _COMPILE.value) if _CLIP.value in (16, 32) else {}
-    print(f"ViNet, one clip {_CLIP.value}x{_HEIGHT.value}x{_WIDTH.value}, {jax.devices()[0].device_kind}")
-    print(table(measure(runs | plain, _REPEATS.value)))
+    plain = torch_runs(video, args.torch_compile) if args.clip in (16, 32) else {}
+    print(f"ViNet, one clip {args.clip}x{args.height}x{args.width}, {jax.devices()[0].device_kind}")
+    print(table(measure(runs | plain, args.repeats)))
     if not plain:
         print('PyTorch is not timed: pip install "avsd-jax[bench]", and give --clip=16 or 32')
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(lambda: app.run(main)))
+    sys.exit(main())

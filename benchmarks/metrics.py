@@ -9,6 +9,7 @@ compiled. The implementations are interleaved, so that other load affects all of
 is shown, and its ratio to that of `evaluate` with arrays. Before timing, their values are compared.
 """
 
+import argparse
 import dataclasses
 import functools
 import sys
@@ -20,21 +21,13 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from absl import app, flags
 from scipy import ndimage
 
 from avsd_jax import metrics
+from avsd_jax.common import cli
 from avsd_jax.common.atomic_files import write_json
-from avsd_jax.common.cli import run as run_command
-from avsd_jax.errors import InputError
 from avsd_jax.scoring import protocols
 from avsd_jax.scoring.scorer import score_maps
-
-_HEIGHT = flags.DEFINE_integer("map_height", 360, "Height of a map.", lower_bound=16)
-_WIDTH = flags.DEFINE_integer("map_width", 640, "Width of a map.", lower_bound=16)
-_BATCH = flags.DEFINE_integer("map_batch", 64, "Maps of a batch.", lower_bound=1)
-_ROUNDS = flags.DEFINE_integer("rounds", 5, "Timed runs of each implementation.", lower_bound=1)
-_JSON = flags.DEFINE_string("times_json", None, "Also write the milliseconds to this file.")
 
 ROW = ("AUC-J", "SIM", "s-AUC", "CC", "NSS")
 EVALUATE = {"evaluate, 8 bits": np.uint8, "evaluate, arrays": np.float32}
@@ -250,26 +243,36 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def main(argv: Sequence[str]) -> None:
-    """Times every metric and prints the table."""
-    if len(argv) > 1:
-        raise InputError(f"unexpected argument {argv[1]!r}: options start with --")
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line; returns the exit status."""
+    parser = cli.Parser("python -m benchmarks.metrics", __doc__)
+    parser.add_argument("--map_height", type=cli.at_least(16), default=360, help="height of a map (default: 360)")
+    parser.add_argument("--map_width", type=cli.at_least(16), default=640, help="width of a map (default: 640)")
+    parser.add_argument("--map_batch", type=cli.positive, default=64, help="maps of a batch (default: 64)")
+    parser.add_argument("--rounds", type=cli.positive, default=5, help="timed runs of each implementation (default: 5)")
+    parser.add_argument("--times_json", help="also write the milliseconds to this file")
+    return cli.run(lambda: _measure_command_line(parser.parse_args(argv)))
+
+
+def _measure_command_line(args: argparse.Namespace) -> None:
     prepared = pysaliency_score()
     rows = []
     for number in FIXATIONS:
-        maps = make_maps(_BATCH.value, _HEIGHT.value, _WIDTH.value, number)
+        maps = make_maps(args.map_batch, args.map_height, args.map_width, number)
         for label, names in [*((name, (name,)) for name in ROW), ("row of five", ROW)]:
             runs = runs_of(maps, names, prepared)
             check(runs, names)
             runs |= checked_evaluate_runs(maps, names)
-            rows.append({"metric": label, "fixations": number, "ms": measure(runs, _ROUNDS.value)})
-    print(f"ms per map {_HEIGHT.value}x{_WIDTH.value}, batch of {_BATCH.value}, {jax.devices()[0].device_kind}")
+            rows.append({"metric": label, "fixations": number, "ms": measure(runs, args.rounds)})
+    print(f"ms per map {args.map_height}x{args.map_width}, batch of {args.map_batch}, {jax.devices()[0].device_kind}")
     print(table(rows))
     if isinstance(prepared, str):
         print(prepared)
-    if _JSON.value:
-        write_json(Path(_JSON.value), {"size": [_HEIGHT.value, _WIDTH.value], "batch": _BATCH.value, "rows": rows})
+    if args.times_json:
+        write_json(
+            Path(args.times_json), {"size": [args.map_height, args.map_width], "batch": args.map_batch, "rows": rows}
+        )
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(lambda: app.run(main)))
+    sys.exit(main())

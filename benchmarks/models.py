@@ -9,6 +9,7 @@ multiply-add of a convolution or a matrix product, nothing else. The time is tha
 machine, the minimum of the repeats. It writes JSON and prints a Markdown table.
 """
 
+import argparse
 import dataclasses
 import json
 import math
@@ -22,21 +23,15 @@ from unittest import mock
 
 import jax
 import numpy as np
-from absl import app, flags
 from jax.extend.core import jaxprs_in_params
 
 from avsd_jax import models
-from avsd_jax.common.cli import run as run_command
+from avsd_jax.common import cli
 from avsd_jax.errors import InputError
 from avsd_jax.models import classifiers
 from avsd_jax.nn import conv2d
 from avsd_jax.testing import parity
 from avsd_jax.torch_import import options, to_variables
-
-_MODELS = flags.DEFINE_list("models", [], "Names of models to measure; all by default.")
-_SHARED = flags.DEFINE_string("shared", os.environ.get("AVSD_SHARED"), "Folder that holds parity/.")
-_TIMED_RUNS = flags.DEFINE_integer("timed_runs", 3, "Timed runs of each network.", lower_bound=1)
-_JSON = flags.DEFINE_string("models_json", "runs/models.json", "File of the results.")
 
 SEED = 0
 Draw = Callable[[str, tuple[int, ...]], np.ndarray]
@@ -325,27 +320,40 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def main(argv: Sequence[str]) -> None:
-    """Measures the networks, one after another."""
-    if len(argv) > 1:
-        raise InputError(f"unexpected argument {argv[1]!r}: options start with --")
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line; returns the exit status."""
+    parser = cli.Parser("python -m benchmarks.models", __doc__)
+    parser.add_argument(
+        "--models",
+        type=lambda text: text.split(","),
+        default=[],
+        metavar="NAME[,NAME...]",
+        help="names of models to measure; all where none is given",
+    )
+    parser.add_argument("--shared", default=os.environ.get("AVSD_SHARED"), help="folder that holds parity/")
+    parser.add_argument("--timed_runs", type=cli.positive, default=3, help="timed runs of each network (default: 3)")
+    parser.add_argument("--models_json", default="runs/models.json", help="where the figures are written")
+    return cli.run(lambda: _measure_command_line(parser.parse_args(argv)))
+
+
+def _measure_command_line(args: argparse.Namespace) -> None:
     known = dict.fromkeys(network.model for network in NETWORKS)
-    for name in _MODELS.value:
+    for name in args.models:
         if name not in known:
             raise InputError(f"unknown model {name!r}: choose of {', '.join(known)}")
-    shared = Path(_SHARED.value) if _SHARED.value else None
+    shared = Path(args.shared) if args.shared else None
     if shared and not (shared / "parity").is_dir():
         raise InputError(f"no parity material at {shared}: give --shared the folder that holds parity/")
-    out, rows = Path(_JSON.value), []
+    out, rows = Path(args.models_json), []
     out.parent.mkdir(parents=True, exist_ok=True)
     for network in NETWORKS:
-        if not _MODELS.value or network.model in _MODELS.value:
-            rows.append(measure(network, shared, _TIMED_RUNS.value))
+        if not args.models or network.model in args.models:
+            rows.append(measure(network, shared, args.timed_runs))
             print(table(rows[-1:]).splitlines()[-1], flush=True)
     device = f"{jax.devices()[0].device_kind}, {os.cpu_count()} cores"
-    out.write_text(json.dumps({"device": device, "repeats": _TIMED_RUNS.value, "rows": rows}, indent=2) + "\n")
-    print(f"\n{device}, one clip, float32, min of {_TIMED_RUNS.value}\n\n{table(rows)}")
+    out.write_text(json.dumps({"device": device, "repeats": args.timed_runs, "rows": rows}, indent=2) + "\n")
+    print(f"\n{device}, one clip, float32, min of {args.timed_runs}\n\n{table(rows)}")
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(lambda: app.run(main)))
+    sys.exit(main())

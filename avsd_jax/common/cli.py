@@ -31,11 +31,18 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{message}: see {self.prog} --help")
 
 
-def positive(text: str) -> int:
-    """Parses a whole number of 1 or more: a type for `Parser.add_argument`."""
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
-    return int(text)
+def at_least(least: int) -> Callable[[str], int]:
+    """Returns a type for `Parser.add_argument`: whole numbers from `least` on."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of {least} or more")
+        return int(text)
+
+    return parse
+
+
+positive = at_least(1)
 
 
 def run(command: Callable[[], int | None], statuses: Mapping[type[Exception], int] | None = None) -> int:

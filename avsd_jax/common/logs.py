@@ -15,6 +15,8 @@ from pathlib import Path
 import absl.logging
 from tqdm import tqdm
 
+from avsd_jax.errors import InputError
+
 FILE = "log.txt"
 
 # Its records are for the screen, whatever their level; those of libraries, and absl's, are from WARNING on.
@@ -97,6 +99,8 @@ def stage(text: str, process: int = 0) -> None:
 def kept_in(folder: str | Path, process: int = 0) -> Iterator[None]:
     """Context in which all records, with those before, are appended to `folder/log.txt`.
 
+    Where it ends by InputError and the folder holds nothing else, the file is removed: refused work leaves nothing.
+
     Args:
         folder: of the run; made if missing.
         process: number of this process in its job; the first one's file has none in its name.
@@ -116,8 +120,20 @@ def kept_in(folder: str | Path, process: int = 0) -> Iterator[None]:
     logging.root.removeHandler(_early[0])
     _early[0].setTarget(file)
     _early[0].flush()  # into the first folder; empty from then on
+    refused = False
     try:
         yield
+    except BaseException as error:
+        logging.info("ended by %s: %s", type(error).__name__, error, exc_info=not isinstance(error, InputError))
+        refused = isinstance(error, InputError)
+        raise
     finally:
         logging.root.removeHandler(file)
         file.close()
+        if refused and not any(_of_the_work(other, path) for other in path.parent.iterdir()):
+            path.unlink(missing_ok=True)
+
+
+def _of_the_work(file: Path, log: Path) -> bool:
+    """Returns whether a file is neither the log nor a lock."""
+    return file != log and not file.name.startswith(".")

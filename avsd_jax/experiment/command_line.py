@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -52,6 +53,9 @@ def parse(options: argparse.ArgumentParser, argv: Sequence[str] | None = None) -
         InputError: an option is unknown, missing or has a wrong value, or the configuration cannot be loaded.
     """
     args, fields = options.parse_known_args(argv)
+    unknown = [field for field in fields if re.match(r"--?(?!config\.|noconfig\.|\d)", field)]
+    if unknown:
+        options.error(f"unrecognized arguments: {' '.join(unknown)}")
     args.config = command_line.load(args.config, fields)
     args.workdir = Path(args.workdir)
     return args

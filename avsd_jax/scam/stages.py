@@ -23,7 +23,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from avsd_jax.batch import model_inputs
-from avsd_jax.common import atomic_files
+from avsd_jax.common import atomic_files, logs
 from avsd_jax.common.parallel import check_batch_size, make_mesh
 from avsd_jax.common.safe_paths import below
 from avsd_jax.data import pipeline, target_maps
@@ -82,16 +82,21 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
         check_batch_size(row.config.batch_size, make_mesh())
     loop.check_same_run(config, workdir, MAY_CHANGE)
 
-    for row in coarse:
+    parts = len(coarse) + len(fine) + 2
+    for k, row in enumerate(coarse, 1):
+        logs.stage(f"{k} of {parts}: activation maps of {row.name}", jax.process_index())
         loop.train(row.config, row.folder, parts=row.parts, store=store)
         # Not earlier: what cannot start must not hold the folder, in which the record is first needed now.
         checkpoint.write_config(workdir, config)
         write_cams(row, store, workdir / "cams" / row.name, config.scam.rule)
+    logs.stage(f"{len(coarse) + 1} of {parts}: boxes", jax.process_index())
     boxes = find_boxes(config, store, workdir, [row.name for row in coarse])
     shown = cropped(store, boxes, config.scam.side)
-    for row in fine:
+    for k, row in enumerate(fine, len(coarse) + 2):
+        logs.stage(f"{k} of {parts}: activation maps of {row.name} within the boxes", jax.process_index())
         loop.train(row.config, row.folder, parts=row.parts, store=shown)
         write_cams(row, shown, workdir / "cams" / row.name, config.scam.rule)
+    logs.stage(f"{parts} of {parts}: maps", jax.process_index())
     return write_maps(config, store, workdir, boxes)
 
 

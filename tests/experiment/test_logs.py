@@ -11,6 +11,7 @@ import absl.logging
 import pytest
 
 from avsd_jax.common import logs
+from avsd_jax.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 
@@ -77,6 +78,20 @@ def test_a_warning_is_printed_once_and_logged_always(tmp_path: Path, capsys: pyt
     assert "by Python" in log
     assert "second stage" in (tmp_path / "second/log_3.txt").read_text()
     assert not (tmp_path / "second" / logs.FILE).exists()
+
+
+def test_refused_work_leaves_no_log(tmp_path: Path) -> None:
+    def work(folder: Path, *begun: str) -> None:
+        with logs.shown(), logs.kept_in(folder):
+            logs.stage("begins")
+            for name in begun:
+                (folder / name).write_text("")
+            raise InputError("no")
+
+    for folder, begun in (("refused", (".lock",)), ("broken off", ("config.json",))):
+        with pytest.raises(InputError):
+            work(tmp_path / folder, *begun)
+        assert (tmp_path / folder / logs.FILE).exists() == (folder == "broken off")
 
 
 def test_verbose_prints_everything_and_outside_nothing_changes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

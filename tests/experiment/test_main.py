@@ -57,6 +57,7 @@ def test_one_command_trains_scores_and_reports(tmp_path: pathlib.Path, tiny_data
             "no field 'totl_steps': did you mean 'total_steps'",
         ),
         (["--config=configs/avinet.py:demo", "--config.nonsense=1"], "has no field 'nonsense': its file lists"),
+        (["--config=configs/avinet.py:demo", "--totl_steps=3"], "unrecognized arguments: --totl_steps=3"),
         (["--config=configs/none.py"], "no configuration file configs/none.py.*configs/avinet.py"),
         (["--config=configs/avinet.py"], "diem.*configs/avinet.py:demo"),
     ],
