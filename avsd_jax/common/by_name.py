@@ -91,7 +91,7 @@ def build(package: str, name: str, kind: str, class_name: str, options: Mapping[
 
 
 def name_of(built: Any) -> str:
-    """Name of the module of what `build` returned, as a config gives it."""
+    """Returns the name of the module of a result of `build`, as a configuration gives it."""
     return type(built).__module__.rpartition(".")[2]
 
 

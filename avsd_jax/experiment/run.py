@@ -62,16 +62,16 @@ def _train_and_score(config: ConfigDict, workdir: Path, rows: Sequence[Row], mod
     if mode != "eval":
         trained = [row for row in rows if row.trains]
         for k, row in enumerate(trained, 1):
-            logs.stage(f"training {k} of {len(trained)}: {row.label or row.name}")
+            logs.stage(f"training {k} of {len(trained)}: {row.label or row.name}", jax.process_index())
             started = time.monotonic()
-            loop.train(row.config, row.folder)
+            loop.train(row.config, row.folder, parts=row.parts)
             seconds[row.name] = time.monotonic() - started
     if mode == "train":
         return {}
     # Restoring a checkpoint is a meeting of all processes, so each of them scores; one writes.
     labelled, scored = [row for row in rows if row.label], []
     for k, row in enumerate(labelled, 1):
-        logs.stage(f"scoring {k} of {len(labelled)}: {row.label}")
+        logs.stage(f"scoring {k} of {len(labelled)}: {row.label}", jax.process_index())
         scored.append(score(row, seconds))
     return report.write(workdir, config, scored, provenance()) if jax.process_index() == 0 else {}
 
@@ -80,7 +80,7 @@ def score(row: Row, seconds: dict[str, float]) -> dict[str, Any]:
     """Scores one trained row: `{"label", "conditions", "train_seconds", "eval_seconds"}`."""
     started = time.monotonic()
     _, variables = load_for_inference(row.weights)
-    conditions = evaluate(row.config, variables)
+    conditions = evaluate(row.config, row.parts, variables)
     return {
         "label": row.label,
         "conditions": conditions,

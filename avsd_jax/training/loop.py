@@ -9,23 +9,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from absl import logging
 from clu import parameter_overview
-from flax import linen as nn
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from avsd_jax import losses
 from avsd_jax.batch import step_inputs
 from avsd_jax.common.parallel import check_batch_size, make_executor, make_mesh
 from avsd_jax.data import pipeline
+from avsd_jax.data.clip_spec import ClipSpec
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 from avsd_jax.runs import checkpoint
-from avsd_jax.runs.components import clip_spec, loss_options, model_from_config
+from avsd_jax.runs.components import Components
 from avsd_jax.runs.initial import initial_variables
-from avsd_jax.runs.optimizer import make_optimizer, make_schedule
 from avsd_jax.runs.run_folder import MAY_CHANGE, check_can_continue, check_processes_agree, check_same_run, locked
 from avsd_jax.runs.stores import training_store
 from avsd_jax.training.metric_writer import LogWindow, MetricWriter, NoWriter
@@ -46,11 +43,13 @@ __all__ = ["MAY_CHANGE", "NonFiniteLossError", "Preempted", "check_same_run", "t
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def training_batches(config: ConfigDict, store: VideoStore, start_step: int) -> Iterator[dict[str, np.ndarray]]:
+def training_batches(
+    config: ConfigDict, spec: ClipSpec, store: VideoStore, start_step: int
+) -> Iterator[dict[str, np.ndarray]]:
     """This process's part of every global batch from `start_step` on; the order depends on seed and step alone."""
     return pipeline.train_batches(
         store,
-        clip_spec(config),
+        spec,
         batch_size=config.batch_size,
         seed=config.seed,
         start_step=start_step,
@@ -69,6 +68,7 @@ def train(
     config: ConfigDict,
     workdir: str | Path,
     *,
+    parts: Components | None = None,
     store: VideoStore | None = None,
     mesh: Any = None,
     writer: Any = None,
@@ -82,6 +82,7 @@ def train(
     Args:
         config: as the files in `configs/` make it.
         workdir: folder of the run; made if missing.
+        parts: what is built of the configuration, if it is already.
         store: the videos to train on; what the configuration names by default.
         mesh: devices to run on; all by default.
         writer: takes `write_scalars(step, scalars)` and `close()`; `metrics.jsonl` and TensorBoard by default.
@@ -96,44 +97,43 @@ def train(
     mesh = make_mesh() if mesh is None else mesh
     check_batch_size(config.batch_size, mesh)
     executor = make_executor(config.executor, mesh)
-    model, optimizer = model_from_config(config, executor.axis_name), make_optimizer(config)
+    parts = (Components.from_config(config) if parts is None else parts).over(executor.axis_name)
     store = training_store(config) if store is None else store
-    training_batches(config, store, 0)  # fails here, before the long start, where the data does not fit
+    training_batches(config, parts.spec, store, 0)  # fails here, before the long start, where the data does not fit
 
     check_processes_agree(config, workdir)
     with locked(workdir):
-        return _train_locked(config, workdir, store, executor, model, optimizer, writer)
+        return _train_locked(config, parts, workdir, store, executor, writer)
 
 
 def _train_locked(
     config: ConfigDict,
+    parts: Components,
     workdir: Path,
     store: VideoStore,
     executor: Any,
-    model: nn.Module,
-    optimizer: optax.GradientTransformation,
     writer: Any,
 ) -> TrainState:
     """The part of `train` that has the folder for itself."""
     check_can_continue(config, workdir)
-    state, checkpointer = start_or_resume(config, workdir, model)
+    state, checkpointer = start_or_resume(config, parts, workdir)
     if jax.process_index() == 0:  # not earlier: what no model can be made of must not hold the folder
         checkpoint.write_config(workdir, config)
     start_step = int(state.step)
     if start_step >= config.total_steps:
         checkpointer.close()
         return state
-    warn_of_labels(config, store)
+    warn_of_labels(parts.model, store)
 
     if writer is None:
         first = jax.process_index() == 0
         writer = MetricWriter(workdir, resume_step=start_step, tensorboard=config.tensorboard) if first else NoWriter()
     step_fn = make_train_step(
-        model,
-        optimizer,
-        loss_options(config),
+        parts.model,
+        parts.optimizer,
+        parts.losses,
         seed=config.seed,
-        side_weight=losses.side_schedule(config.total_steps, config.side_epochs),
+        side_weight=parts.side_weight,
         axis_name=executor.axis_name,
         compute_dtype=jnp.dtype(config.compute_dtype),
         ema_decay=config.ema_decay,
@@ -143,12 +143,13 @@ def _train_locked(
     with Preemption() as preemption, contextlib.ExitStack() as stack:
         stack.callback(writer.close)
         stack.callback(checkpointer.close)
-        state = run_steps(config, store, state, step_fn, executor, checkpointer, writer, preemption)
+        state = run_steps(config, parts, store, state, step_fn, executor, checkpointer, writer, preemption)
     return executor.fetch_state(state)
 
 
 def run_steps(
     config: ConfigDict,
+    parts: Components,
     store: VideoStore,
     state: TrainState,
     step_fn: Callable,
@@ -159,7 +160,7 @@ def run_steps(
 ) -> TrainState:
     """The loop: feed, step, look at what came out, log, save."""
     start_step = int(executor.fetch_state(state).step)
-    schedule, batches = make_schedule(config), training_batches(config, store, start_step)
+    batches = training_batches(config, parts.spec, store, start_step)
     bar = tqdm(
         total=config.total_steps,
         initial=start_step,
@@ -187,7 +188,7 @@ def run_steps(
                 seconds = (time.monotonic() - since) / sums.count
                 speed = {"steps_per_second": 1 / seconds, "examples_per_second": config.batch_size / seconds}
                 means = sums.means()
-                writer.write_scalars(step, means | speed | {"learning_rate": float(schedule(step - 1))})
+                writer.write_scalars(step, means | speed | {"learning_rate": float(parts.schedule(step - 1))})
                 bar.set_postfix(loss=f"{means['loss']:.3f}")
                 sums, since = LogWindow(), time.monotonic()
             stop = preemption.reached()
@@ -237,13 +238,13 @@ def _advice(batch: Mapping[str, np.ndarray], run_folder: Path | None) -> str:
     )
 
 
-def start_or_resume(config: ConfigDict, workdir: Path, model: nn.Module) -> tuple[TrainState, checkpoint.Checkpointer]:
+def start_or_resume(config: ConfigDict, parts: Components, workdir: Path) -> tuple[TrainState, checkpoint.Checkpointer]:
     """The state to continue from, in host memory; see `train` for the order of what is tried.
 
     Raises:
         InputError: what the run would start from is not finite, or no saved step can be used.
     """
-    fresh = create_state(initial_variables(config, model), make_optimizer(config), bool(config.ema_decay))
+    fresh = create_state(initial_variables(config, parts), parts.optimizer, bool(config.ema_decay))
     # As NumPy arrays a step comes back on any number of devices; the executor places it.
     fresh = jax.tree.map(np.asarray, fresh)
     checkpointer = checkpoint.Checkpointer(workdir, keep=config.keep_checkpoints)

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from avsd_jax.batch import model_inputs
 from avsd_jax.data import pipeline
-from avsd_jax.runs.components import clip_spec, hears, make_forward, model_from_config
+from avsd_jax.runs.components import Inference, make_forward
 from avsd_jax.runs.stores import scoring_store
 from avsd_jax.scoring import evaluator
 
@@ -21,11 +21,12 @@ def make_predict_fn(model: nn.Module, variables: Mapping[str, Any]) -> Callable[
     return lambda batch: jax.device_get(forward(placed, model_inputs(batch)))
 
 
-def evaluate(config: ConfigDict, variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Scores the configured model on the test split, with its audio audit where it hears.
+def evaluate(config: ConfigDict, parts: Inference, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Scores the configured model on the test split, with its audio audit if it uses audio.
 
     Args:
         config: the run's record; `eval_stride`, `audit` and `smooth_sigma` say what is scored.
+        parts: what is built of it.
         variables: `{"params": ..., "batch_stats": ...}`.
 
     Returns:
@@ -37,13 +38,13 @@ def evaluate(config: ConfigDict, variables: Mapping[str, Any]) -> dict[str, Any]
     """
     store = scoring_store(config)
     scorer = evaluator.SaliencyEvaluator(store, smooth_sigma=config.smooth_sigma)
-    predict = make_predict_fn(model_from_config(config), variables)
-    conditions = pipeline.AUDIO_CONDITIONS if config.audit and hears(config) else ("real",)
+    predict = make_predict_fn(parts.model, variables)
+    conditions = pipeline.AUDIO_CONDITIONS if config.audit and parts.model.uses_audio else ("real",)
 
     def batches(condition: str) -> Iterator[dict[str, np.ndarray]]:
         return pipeline.eval_batches(
             store,
-            clip_spec(config),
+            parts.spec,
             batch_size=config.eval_batch_size,
             stride=config.eval_stride,
             audio_condition=condition,

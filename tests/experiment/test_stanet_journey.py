@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from avsd_jax.experiment.comparison import derive
 from avsd_jax.predict import Predictor
+from avsd_jax.runs.components import Inference
 from avsd_jax.training import loop, score
 
 CONFIG = pathlib.Path(__file__).parents[2] / "configs/stanet.py"
@@ -22,7 +23,7 @@ def tiny_star(data_dir: pathlib.Path):
     spec.loader.exec_module(module)
     rows = {row.name: row.config for row in derive(module.get_config("demo"), "runs")}
     config = rows["av_star"].unlock()
-    config.model.update(width=0.03, classifier="soundswitch_audio")
+    config.model.update(width=0.03, depths=(1, 1, 1), classifier="soundswitch_audio")
     config.model.classifier_options = ConfigDict({"width": 0.03})
     config.update(dataset="sounding_shapes/tiny", data_dir=str(data_dir), build_data=False, frame_size=(32, 48))
     config.update(total_steps=2, batch_size=8, init="", audit=False, eval_stride=10, eval_batch_size=8)
@@ -37,7 +38,7 @@ def test_two_steps_an_evaluation_and_a_film(tmp_path: pathlib.Path, tiny_data_di
     config = tiny_star(tiny_data_dir)
     state = loop.train(config, tmp_path / "run")
     assert int(state.step) == 2
-    scores = score.evaluate(config, state.eval_variables)["real"]
+    scores = score.evaluate(config, Inference.from_config(config), state.eval_variables)["real"]
     assert np.isfinite([scores["scores"]["all"][metric] for metric in ("CC", "NSS", "KL")]).all()
 
     video = write_video(tmp_path / "film.mp4", regular(12, 12.5), size=(48, 80))

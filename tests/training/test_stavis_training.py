@@ -12,9 +12,9 @@ from flax import traverse_util
 from golden import stavis_inputs
 
 from avsd_jax import losses, models, torch_import
+from avsd_jax.runs.components import loss_options
 from avsd_jax.runs.optimizer import make_optimizer
 from avsd_jax.torch_weights.layouts import checkpoint_key, find
-from avsd_jax.training import loop
 from avsd_jax.training.state import create_state
 from avsd_jax.training.step import make_train_step
 
@@ -52,7 +52,7 @@ def test_three_steps_equal_the_official_ones(shared, variant, recorded_as):
     step = make_train_step(
         models.create(name),
         optimizer,
-        loop.loss_options(config),
+        loss_options(config),
         seed=0,
         side_weight=losses.side_schedule(config.total_steps, config.side_epochs),
     )
