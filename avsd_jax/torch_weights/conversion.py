@@ -13,6 +13,7 @@ from avsd_jax.common.by_name import available, load_module
 from avsd_jax.errors import InputError
 from avsd_jax.runs.checkpoint import save_variables
 from avsd_jax.torch_weights import safetensors_files, torch_files
+from avsd_jax.torch_weights.layouts import classifier_of
 from avsd_jax.torch_weights.prefixes import Part, entries, find_part
 from avsd_jax.torch_weights.variables import options, part_options, part_variables
 
@@ -142,7 +143,13 @@ def _with_defaults(name: str, found: dict[str, Any]) -> dict[str, Any]:
 
 
 def record(name: str, model: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """Returns the `config.json` of a converted model: its options and preprocessing."""
+    """Returns the `config.json` of a converted model: its options and preprocessing.
+
+    A classifier's is that of the model `avc`, which is a classifier by itself.
+    """
+    classifier = classifier_of(name)
+    if classifier:
+        name, model = "avc", {"classifier": classifier, "classifier_options": dict(model)}
     feeding = _FEEDING.get(name.split("_")[0], _FEEDING["vinet"])
     built = {"model_name": name, "model": dict(model), "source": source}
     return built | feeding | {"frame_step": 1, "samples_per_video": 1}

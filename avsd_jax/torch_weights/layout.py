@@ -35,6 +35,7 @@ class Layout:
         unused: regular expression of keys that the official code never reads.
         transposed: regular expression of keys of transposed convolutions.
         swapped: keys of arrays over two classes in the opposite order.
+        classifier: of `avsd_jax.models.classifiers`, whose variables they are; "": a model's, of the layout's name.
         constants: paths of our variables that no checkpoint has ("params/score/scale"), and their values.
     """
 
@@ -44,6 +45,7 @@ class Layout:
     unused: str = r"$^"
     transposed: str = r"$^"
     swapped: tuple[str, ...] = ()
+    classifier: str = ""
     constants: tuple[tuple[str, float], ...] = ()
 
 

@@ -18,6 +18,8 @@ from avsd_jax.runs.checkpoint import load_for_inference
 from avsd_jax.runs.components import model_from_config
 from avsd_jax.torch_import import to_variables
 from avsd_jax.torch_weights import conversion
+from avsd_jax.torch_weights.prefixes import entries, find_part
+from avsd_jax.training.cross_modal_nce import memory_from_checkpoint
 
 
 def _save(path, content):
@@ -99,6 +101,28 @@ def test_a_stavis_folder_rebuilds_the_model(tmp_path, shared):
         config = ConfigDict(conversion.record(name, conversion.model_options(name, state), "x.pth"))
         assert (config.frame_size, config.preprocessing) == ([112, 112], "stavis")
         assert model_from_config(config).clip_size == 16
+
+
+@pytest.mark.parametrize("is_zip", [False, True])
+def test_avids_files_are_read_beside_their_memory(tmp_path, shared, is_zip):
+    """Of a training on several GPUs: weights, optimiser and memory banks, in the format before 1.6 or after."""
+    torch = pytest.importorskip("torch")
+    spec = json.loads((shared / "parity/avc/spec_avid_avchead.json").read_text())["state_dict"]
+    state = {f"module.{key}": torch.zeros(shape) for key, shape in spec.items() if "num_batches" not in key}
+    state["module.classifier.2.bias"] = torch.arange(2.0)
+    banks = {"nce_average.view1_mem": torch.ones(6, 5), "criterion.avg_exp_score": torch.ones(1)}
+    content = {"epoch": 30, "model": state, "optimizer": {"state": {0: {"step": 1}}}, "train_criterion": banks}
+    torch.save(content, tmp_path / "x.pth.tar", _use_new_zipfile_serialization=is_zip)
+    out = conversion.convert("avid_avchead", tmp_path / "x.pth.tar", tmp_path / "out")
+    config, variables = load_for_inference(out)
+    assert config.model_name == "avc"
+    assert model_from_config(config).classifier == "avid"
+    np.testing.assert_array_equal(variables["params"]["classifier_2"]["bias"], [1, 0])
+    fixture = shared / f"parity/avc/fixture_avid_layout_{'zip' if is_zip else 'legacy'}.pth.tar"
+    content = conversion.read_content(fixture)
+    memory = memory_from_checkpoint(content["train_criterion"])
+    assert memory.video.shape == memory.audio.shape == (6, 5)
+    assert len(find_part("avid", list(entries(content))).arrays) == 8
 
 
 def test_half_precision_becomes_float32_and_sparse_dense(tmp_path, soundnet):

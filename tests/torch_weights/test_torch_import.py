@@ -1,6 +1,7 @@
 """Published checkpoints: which variables they become, and what is refused."""
 
 import functools
+import json
 
 import golden
 import jax
@@ -48,13 +49,15 @@ CREATED = {
     "stavis_visual": ("stavis/visual", [{"video": _empty(1, 16, 112, 112, 3)}]),
     "resnet50_kinetics": ("stavis/resnet50_kinetics", [{"video": _empty(1, 16, 112, 112, 3)}]),
     "l3net": ("avc/l3net", [_empty(1, 1, 224, 224, 3), _empty(1, 257, 199)]),
+    "avenet": ("avc/avenet", [_empty(1, 1, 224, 224, 3), _empty(1, 257, 199)]),
+    "avenet_hardway": ("avc/avenet_hardway", [_empty(1, 1, 224, 224, 3), _empty(1, 257, 671)]),
 }
 
 
 @pytest.mark.parametrize("name", CREATED)
 def test_every_name_gives_the_variables_of_the_model_of_this_name(shared, name):
     case, inputs = CREATED[name]
-    kind = classifiers if name == "l3net" else models
+    kind = classifiers if case.startswith("avc/") else models
     imported = to_variables(name, golden.state_dict(shared, case, 0))
     assert flat_shapes(imported) == flat_shapes(shapes(kind.create(name), *inputs))
 
@@ -100,11 +103,34 @@ def test_what_stavis_is_made_of_has_a_file_for_each_part(shared):
     check("stavis_visual", ["visual_model"], lambda key: key.startswith((*trunk, "score_dsn.", "fuse.")))
 
 
-def test_l3nets_classes_are_swapped(shared):
-    checkpoint = golden.state_dict(shared, "avc/l3net", 0)
-    fc2 = to_variables("l3net", checkpoint)["params"]["fc2"]
-    np.testing.assert_array_equal(fc2["kernel"][:, 1], checkpoint["fc2.weight"][0])
-    np.testing.assert_array_equal(fc2["bias"], checkpoint["fc2.bias"][::-1])
+@pytest.mark.parametrize(
+    ("name", "ours", "theirs"),
+    [("l3net", "fc2", "fc2"), ("avenet", "fc3", "fc3"), ("avid_avchead", "classifier_2", "classifier.2")],
+)
+def test_classifiers_classes_are_swapped(shared, name, ours, theirs):
+    checkpoint = golden.state_dict(shared, f"avc/{name}", 0)
+    last = to_variables(name, checkpoint)["params"][ours]
+    np.testing.assert_array_equal(last["kernel"][:, 1], checkpoint[f"{theirs}.weight"][0])
+    np.testing.assert_array_equal(last["bias"], checkpoint[f"{theirs}.bias"][::-1])
+
+
+def test_avids_parts_are_those_of_the_classifier(shared):
+    """The published file has no head, that with the head no projections; both fit the classifier, other names too."""
+    expected = flat_shapes(shapes(classifiers.create("avid"), _empty(1, 8, 224, 224, 3), _empty(1, 200, 257)))
+    found = {}
+    for name in ("avid", "avid_avchead"):
+        state = {f"module.{key}": array for key, array in golden.state_dict(shared, f"avc/{name}", 0).items()}
+        imported = flat_shapes(to_variables(name, state))
+        assert imported.items() <= expected.items()
+        found |= imported
+    assert found == expected
+
+
+def test_openl3s_front_end_is_recognised(shared):
+    spec = json.loads((shared / "parity/avc/spec_openl3_audio.json").read_text())
+    for name, key in (("mel128", "state_dict_mel128_front_end"), ("linear", "state_dict")):
+        state = {k: np.broadcast_to(np.float32(0), shape) for k, shape in (spec["state_dict"] | spec[key]).items()}
+        assert options("openl3_audio", state) == {"audio_encoder": f"openl3_{name}"}
 
 
 def test_missing_unknown_and_misshapen_entries_are_named(soundnet):

@@ -15,7 +15,7 @@ _MODULES = [importlib.import_module(f"{__name__}.{module}") for module in availa
 _LAYOUTS: dict[str, Layout] = {name: layout for module in _MODULES for name, layout in module.LAYOUTS.items()}
 _BY_KEY = {name: layouts for module in _MODULES for name, layouts in getattr(module, "BY_KEY", {}).items()}
 
-__all__ = ["NAMES", "Layout", "Shapes", "candidates", "checkpoint_key", "find"]
+__all__ = ["NAMES", "Layout", "Shapes", "candidates", "checkpoint_key", "classifier_of", "find"]
 
 NAMES = tuple(sorted({*_LAYOUTS, *_BY_KEY}))
 
@@ -38,6 +38,11 @@ def find(name: str, shapes: Shapes) -> Layout:
     if name not in _LAYOUTS:
         raise InputError(f"the checkpoint has none of {', '.join(_BY_KEY[name])}: give a checkpoint of {name}")
     return _LAYOUTS[name]
+
+
+def classifier_of(name: str) -> str:
+    """Returns the classifier that a checkpoint of this name is of; "" where it is of a model."""
+    return _LAYOUTS[name].classifier if name in _LAYOUTS else ""
 
 
 def candidates(name: str, keys: Collection[str]) -> list[Layout]:

@@ -17,12 +17,18 @@ def _avenet_hardway(options: Mapping[str, Any], shapes: Shapes) -> dict[str, Any
 
 
 LAYOUTS = {
-    "avenet": Layout(_avenet, rename=((r"(conv|bn)(\d)\.(\d)\.", r"\1\2_\3."),), swapped=("fc3.weight", "fc3.bias")),
+    "avenet": Layout(
+        _avenet,
+        rename=((r"(conv|bn)(\d)\.(\d)\.", r"\1\2_\3."),),
+        swapped=("fc3.weight", "fc3.bias"),
+        classifier="avenet",
+    ),
     # Both networks carry first layers for the other modality, and a classification layer.
     "avenet_hardway": Layout(
         _avenet_hardway,
         rename=((r"^audnet\.conv1\.", "audnet.conv1_a."),),
         unused=r"^imgnet\.conv1_(a|flow)\.|^audnet\.conv1(_flow)?\.|net\.fc\.",
+        classifier="avenet_hardway",
         # The published network has no decision: the score's scale and shift are what training starts from.
         constants=(("params/score/scale", SCALE), ("params/score/shift", SHIFT)),
     ),

@@ -22,11 +22,12 @@ def _avid_avchead(options: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
 
 
 LAYOUTS = {
-    "avid": Layout(_avid),
+    "avid": Layout(_avid, classifier="avid"),
     "avid_avchead": Layout(
         _avid_avchead,
         rename=((r"^(video|audio)_model\.", r"\1_feat."),),
         unused=r"^(video|audio)_proj\.",
         swapped=("classifier.2.weight", "classifier.2.bias"),
+        classifier="avid",
     ),
 }

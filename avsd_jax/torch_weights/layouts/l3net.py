@@ -12,5 +12,10 @@ def _l3net(options: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
 
 
 LAYOUTS = {
-    "l3net": Layout(_l3net, rename=((r"(conv|bn)(\d)\.(\d)\.", r"\1\2_\3."),), swapped=("fc2.weight", "fc2.bias")),
+    "l3net": Layout(
+        _l3net,
+        rename=((r"(conv|bn)(\d)\.(\d)\.", r"\1\2_\3."),),
+        swapped=("fc2.weight", "fc2.bias"),
+        classifier="l3net",
+    ),
 }

@@ -4,19 +4,28 @@ from collections.abc import Mapping
 from typing import Any
 
 from avsd_jax.models import classifiers
+from avsd_jax.nn.openl3 import FRONT_ENDS
 from avsd_jax.torch_weights.layout import Layout, Shapes, variables, zeros
 
 
 def _openl3_audio(options: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
-    classifier = classifiers.create("l3net", audio_encoder="openl3_linear")
+    classifier = classifiers.create("l3net", **options)
     tree = variables(classifier, zeros(1, 1, 64, 64, 3), zeros(1, 64, 64))
     return {collection: {"acn": part["acn"]} for collection, part in tree.items()}
+
+
+def _options(shapes: Shapes) -> dict[str, Any]:
+    """The front end's filters, where a file has them, tell it."""
+    bands = shapes.get("speclayer.mel_basis", (None,))[0]
+    return {"audio_encoder": next(name for name, known in FRONT_ENDS.items() if known == bands)}
 
 
 LAYOUTS = {
     "openl3_audio": Layout(
         _openl3_audio,
         rename=((r"^acn\.", ""), (r"^(batch_normalization|conv2d)\.", r"\1_")),
+        options=_options,
+        classifier="l3net",
         unused=r"^speclayer\.",  # fixed filters, which the front end makes itself
     ),
 }

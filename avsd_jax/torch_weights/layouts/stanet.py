@@ -138,9 +138,12 @@ LAYOUTS = {
         rename=((r"^trunk\.", ""), (r"^vlad\.", "avgpool."), (r"^", "audnet.")),
     ),
     "resnext101": Layout(_resnext101, unused=r"^fc\."),
-    "soundswitch_audio": Layout(_soundswitch("soundswitch_audio"), rename=_numbered("layerA"), unused=r"^Afc\."),
+    "soundswitch_audio": Layout(
+        _soundswitch("soundswitch_audio"), rename=_numbered("layerA"), unused=r"^Afc\.", classifier="soundswitch_audio"
+    ),
     "soundswitch_av": Layout(
         _soundswitch("soundswitch_av"),
+        classifier="soundswitch_av",
         rename=(
             (r"^bilinear\.", "extra_bilinear."),
             (r"^layerA\.trunk\.", "layerA."),
