@@ -185,6 +185,8 @@ def terms(
         if "avc_logits" in output:
             raise InputError(f"rho={rho} leaves the classifier no loss, and the model predicts no map: set rho below 1")
         raise InputError(_NO_TERM)
+    if result.keys() == {"tags"} and not tag_weight:
+        raise InputError("the model learns nothing but tags, and tag_weight=0: give them a weight")
     return result
 
 
@@ -269,13 +271,13 @@ def total(
     means: Mapping[str, Float[Array, ""]],
     *,
     loss: str = "kl",
-    rho: float = 0.5,
-    bce_weight: float = 0.0,
-    cc_weight: float = 0.0,
-    sim_weight: float = 0.0,
-    nss_weight: float = 0.0,
-    tag_weight: float = 0.0,
-    side_tag_weight: float = 0.0,
+    rho: float | Float[Array, ""] = 0.5,
+    bce_weight: float | Float[Array, ""] = 0.0,
+    cc_weight: float | Float[Array, ""] = 0.0,
+    sim_weight: float | Float[Array, ""] = 0.0,
+    nss_weight: float | Float[Array, ""] = 0.0,
+    tag_weight: float | Float[Array, ""] = 0.0,
+    side_tag_weight: float | Float[Array, ""] = 0.0,
 ) -> Float[Array, ""]:
     """Eq. 3: `(1 - rho) * ce + rho * saliency`; one part alone, with a weight of 1, where the model
     has only one of the two. A model that only hears has the tags by ear as its loss, one that only tells tags
@@ -293,8 +295,6 @@ def total(
     """
     if not means.keys() & {"kl", "bce", "cc", "sim", "nss"}:
         if "tags" in means:
-            if not tag_weight and "side_tags" not in means:
-                raise InputError("the model learns nothing but tags, and tag_weight=0: give them a weight")
             return tag_weight * means["tags"] + side_tag_weight * means.get("side_tags", 0.0)
         return means["ce"] if "ce" in means else means["heard"]
     saliency = bce_weight * means.get("bce", 0.0)
@@ -303,7 +303,7 @@ def total(
     if "tags" in means:
         saliency = saliency + tag_weight * means["tags"]
     for name, weight in (("cc", cc_weight), ("sim", sim_weight), ("nss", nss_weight)):
-        if weight:
+        if name in means:
             saliency = saliency - weight * means[name]
     return (1 - rho) * means["ce"] + rho * saliency if "ce" in means else saliency
 

@@ -16,7 +16,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from avsd_jax.errors import InputError
 
 AXIS = "data"
-Step = Callable[[Any, Mapping[str, Any]], tuple[Any, Any]]
+Step = Callable[[Any, Mapping[str, Any], Any], tuple[Any, Any]]
 
 
 def make_mesh(devices: list[jax.Device] | None = None) -> Mesh:
@@ -54,11 +54,12 @@ def check_batch_size(batch_size: int, mesh: Mesh) -> None:
 
 
 class JitExecutor:
-    """Runs `step(state, batch) -> (state, metrics)` as one program over the mesh."""
+    """Runs `step(state, batch, hyperparameters) -> (state, metrics)` as one program over the mesh."""
 
     axis_name: str | None = None
 
     def __init__(self, mesh: Mesh):
+        self.num_devices = mesh.size
         self._replicated = NamedSharding(mesh, PartitionSpec())
         self._split = NamedSharding(mesh, PartitionSpec(AXIS))
 
@@ -71,10 +72,14 @@ class JitExecutor:
         """Joins the processes' parts `[B / processes, ...]` into global arrays `[B, ...]`."""
         return {k: jax.make_array_from_process_local_data(self._split, v) for k, v in batch.items()}
 
-    def compile(self, step: Step) -> Step:
-        """The compiled step; its state argument is donated."""
+    def jit(self, step: Step) -> Any:
+        """The step to be compiled, with a method `lower`; its state argument is donated."""
         placement = (self._replicated, self._replicated)
         return jax.jit(step, donate_argnums=0, out_shardings=placement, compiler_options=compiler_options())
+
+    def fetch_metrics(self, metrics: Any) -> Any:
+        """The metrics of one step or several in host memory; waits for the step."""
+        return jax.device_get(metrics)
 
     def fetch_state(self, state: Any) -> Any:
         """One copy of the state, without the executor's device axis."""
@@ -87,6 +92,7 @@ class PmapExecutor:
     axis_name: str | None = AXIS
 
     def __init__(self, mesh: Mesh):
+        self.num_devices = mesh.size
         self._all = list(mesh.devices.flat)  # the sums go over those of every process
         self._devices = [d for d in self._all if d.process_index == jax.process_index()]
 
@@ -99,15 +105,13 @@ class PmapExecutor:
         n = len(self._devices)
         return {k: v.reshape(n, -1, *v.shape[1:]) for k, v in batch.items()}
 
-    def compile(self, step: Step) -> Step:
-        """The compiled step; metrics come back from the first device (they are the same on all)."""
-        compiled = jax.pmap(step, axis_name=AXIS, donate_argnums=0, devices=self._all)
+    def jit(self, step: Step) -> Any:
+        """The step to be compiled, with a method `lower`; every device gets the same hyperparameters."""
+        return jax.pmap(step, axis_name=AXIS, in_axes=(0, 0, None), donate_argnums=0, devices=self._all)
 
-        def run(state: Any, batch: Mapping[str, Any]) -> tuple[Any, Any]:
-            state, metrics = compiled(state, batch)
-            return state, _first(metrics)
-
-        return run
+    def fetch_metrics(self, metrics: Any) -> Any:
+        """The metrics of one step or several in host memory; waits for the step. Every device has the same."""
+        return _first(metrics)
 
     def fetch_state(self, state: Any) -> Any:
         """One copy of the state, without the executor's device axis, in host memory.
@@ -128,8 +132,9 @@ def _first(tree: Any) -> Any:
 EXECUTORS = {"jit": JitExecutor, "pmap": PmapExecutor}
 
 
+@functools.lru_cache(maxsize=8)
 def make_executor(name: str, mesh: Mesh) -> JitExecutor | PmapExecutor:
-    """Builds the executor that a configuration names.
+    """Returns the executor that a configuration names, the same one for the same devices.
 
     Raises:
         InputError: the name is neither `jit` nor `pmap`.

@@ -12,10 +12,10 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
-from avsd_jax import losses
 from avsd_jax.errors import InputError
-from avsd_jax.runs.components import batch_shapes, clip_spec, loss_options, make_forward, model_from_config
+from avsd_jax.runs.components import batch_shapes, clip_spec, make_forward, model_from_config
 from avsd_jax.runs.optimizer import make_optimizer
+from avsd_jax.training.hyperparameters import hyperparameters_by_step, loss_switches
 from avsd_jax.training.state import TrainState, create_state
 from avsd_jax.training.step import make_train_step
 
@@ -132,16 +132,13 @@ def _step(record: str) -> tuple[TrainState, TrainState, dict[str, Any]]:
     step = make_train_step(
         model_from_config(config),
         optimizer,
-        loss_options(config),
-        seed=0,
-        side_weight=losses.side_schedule(config.total_steps, config.side_epochs),
+        dict(loss_switches(config)),
         compute_dtype=jnp.dtype(config.compute_dtype),
-        ema_decay=config.ema_decay,
     )
 
     def make() -> tuple[TrainState, TrainState, dict[str, Any]]:
         before = jax.eval_shape(lambda v: create_state(v, optimizer, bool(config.ema_decay)), dict(variables))
-        return (before, *jax.eval_shape(step, before, batch_shapes(config, 2)))
+        return (before, *jax.eval_shape(step, before, batch_shapes(config, 2), hyperparameters_by_step(config)(0)))
 
     return _guarded(config, make)
 

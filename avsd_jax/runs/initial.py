@@ -1,6 +1,7 @@
 """Variables before the first step: a draw, overlaid with what earlier runs learned."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -33,9 +34,18 @@ def initial_variables(config: ConfigDict, model: nn.Module) -> dict[str, Any]:
     sources = {part: load_for_inference(folder)[1] for part, folder in folders.items()}
     batch = example_batch(config)
     rngs = {"params": jax.random.key(config.seed), "dropout": jax.random.key(config.seed)}
-    init = jax.jit(lambda rngs, batch: model.init(rngs, batch, train=False), compiler_options=_FAST_COMPILE)
-    variables = jax.tree.map(np.asarray, dict(init(rngs, batch)))
+    variables = jax.tree.map(np.asarray, dict(_draw(model)(rngs, batch)))
     return started_from(variables, sources, folders)
+
+
+@functools.lru_cache(maxsize=8)
+def _draw(model: nn.Module) -> Callable[[Mapping[str, jax.Array], Mapping[str, Any]], Mapping[str, Any]]:
+    """The compiled program that draws a model's variables; one for all seeds."""
+
+    def draw(rngs: Mapping[str, jax.Array], batch: Mapping[str, Any]) -> Mapping[str, Any]:
+        return model.init(rngs, batch, train=False)
+
+    return jax.jit(draw, compiler_options=_FAST_COMPILE)
 
 
 def starting_folders(config: ConfigDict) -> dict[str, str]:

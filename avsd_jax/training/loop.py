@@ -1,13 +1,13 @@
 """Training and evaluation of one model: read top to bottom."""
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from absl import logging
@@ -16,22 +16,22 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from avsd_jax import losses
 from avsd_jax.common.parallel import check_batch_size, make_executor, make_mesh
 from avsd_jax.data import pipeline
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 from avsd_jax.runs import checkpoint
-from avsd_jax.runs.components import clip_spec, loss_options, model_from_config
+from avsd_jax.runs.components import clip_spec, model_from_config
 from avsd_jax.runs.initial import initial_variables
-from avsd_jax.runs.optimizer import make_optimizer, make_schedule
+from avsd_jax.runs.optimizer import make_optimizer
 from avsd_jax.runs.run_folder import MAY_CHANGE, check_can_continue, check_processes_agree, check_same_run, locked
 from avsd_jax.runs.stores import training_store
+from avsd_jax.training.hyperparameters import hyperparameters_by_step, loss_switches
 from avsd_jax.training.metric_writer import LogWindow, MetricWriter, NoWriter
 from avsd_jax.training.preemption import Preempted, Preemption
+from avsd_jax.training.program import compiled_step
 from avsd_jax.training.score import for_model
 from avsd_jax.training.state import TrainState, all_finite, create_state, from_items, to_items
-from avsd_jax.training.step import make_train_step
 from avsd_jax.training.target_warnings import DensityWatch, warn_of_labels
 
 
@@ -97,6 +97,7 @@ def train(
     check_batch_size(config.batch_size, mesh)
     executor = make_executor(config.executor, mesh)
     model, optimizer = model_from_config(config, executor.axis_name), make_optimizer(config)
+    hyperparameters_by_step(config)
     store = training_store(config) if store is None else store
     training_batches(config, store, 0)  # fails here, before the long start, where the data does not fit
 
@@ -128,22 +129,14 @@ def _train_locked(
     if writer is None:
         first = jax.process_index() == 0
         writer = MetricWriter(workdir, resume_step=start_step, tensorboard=config.tensorboard) if first else NoWriter()
-    step_fn = make_train_step(
-        model,
-        optimizer,
-        loss_options(config),
-        seed=config.seed,
-        side_weight=losses.side_schedule(config.total_steps, config.get("side_epochs", 0)),
-        axis_name=executor.axis_name,
-        compute_dtype=jnp.dtype(config.compute_dtype),
-        ema_decay=config.ema_decay,
-    )
     state = executor.place_state(state)
-    step_fn = executor.compile(step_fn)
+    compile_step = functools.partial(
+        compiled_step, model, optimizer, loss_switches(config), executor, config.compute_dtype
+    )
     with Preemption() as preemption, contextlib.ExitStack() as stack:
         stack.callback(writer.close)
         stack.callback(checkpointer.close)
-        state = run_steps(config, store, state, step_fn, executor, checkpointer, writer, preemption)
+        state = run_steps(config, store, state, compile_step, executor, checkpointer, writer, preemption)
     return executor.fetch_state(state)
 
 
@@ -151,7 +144,7 @@ def run_steps(
     config: ConfigDict,
     store: VideoStore,
     state: TrainState,
-    step_fn: Callable,
+    compile_step: Callable,
     executor: Any,
     checkpointer: Any,
     writer: Any,
@@ -159,7 +152,8 @@ def run_steps(
 ) -> TrainState:
     """The loop: feed, step, look at what came out, log, save."""
     start_step = int(executor.fetch_state(state).step)
-    schedule, batches = make_schedule(config), training_batches(config, store, start_step)
+    hyperparameters, batches = hyperparameters_by_step(config), training_batches(config, store, start_step)
+    program = None
     bar = tqdm(
         total=config.total_steps,
         initial=start_step,
@@ -172,8 +166,12 @@ def run_steps(
     with bar:
         for step in range(start_step + 1, config.total_steps + 1):
             batch = next(batches)
-            state, metrics = step_fn(state, executor.place_batch(for_model(batch)))
-            finite = jax.device_get(metrics.pop("finite"))
+            arguments = (state, executor.place_batch(for_model(batch)), hyperparameters(step - 1))
+            if program is None:
+                program = compile_step(arguments)
+            state, metrics = program.run(*arguments)
+            metrics = executor.fetch_metrics(metrics)
+            finite = metrics.pop("finite")
             metrics = {k: float(v) for k, v in metrics.items()}
             check_finite(metrics["loss"], finite, step, batch, checkpointer)
             densities.add(batch, metrics, last=step == config.total_steps)
@@ -187,7 +185,7 @@ def run_steps(
                 seconds = (time.monotonic() - since) / sums.count
                 speed = {"steps_per_second": 1 / seconds, "examples_per_second": config.batch_size / seconds}
                 means = sums.means()
-                writer.write_scalars(step, means | speed | {"learning_rate": float(schedule(step - 1))})
+                writer.write_scalars(step, means | speed | {"learning_rate": arguments[-1].learning_rate})
                 bar.set_postfix(loss=f"{means['loss']:.3f}")
                 sums, since = LogWindow(), time.monotonic()
             stop = preemption.reached()

@@ -11,8 +11,9 @@ from extra_models import tiny
 from avsd_jax.common.parallel import check_batch_size, make_executor, make_mesh
 from avsd_jax.errors import InputError
 from avsd_jax.runs.checkpoint import Checkpointer
+from avsd_jax.training.hyperparameters import Hyperparameters
+from avsd_jax.training.program import compiled_step
 from avsd_jax.training.state import create_state, from_items, to_items
-from avsd_jax.training.step import make_train_step
 
 LOSS = {"rho": 0.5, "cc_weight": 0.1, "sim_weight": 0.1, "nss_weight": 0.0}
 
@@ -36,12 +37,13 @@ def run(name: str, devices: int) -> tuple[dict, list[float]]:
     variables = tiny.Model(gate="classifier").init(jax.random.key(0), make_batch(0))
     optimizer = optax.sgd(0.1, momentum=0.9)
     state = create_state(variables, optimizer, keep_ema=True)
-    step = make_train_step(model, optimizer, LOSS, seed=0, axis_name=executor.axis_name, ema_decay=0.9)
-    step, state = executor.compile(step), executor.place_state(state)
-    losses = []
+    numbers = Hyperparameters(np.uint32(0), None, None, np.float32(0.1), {k: np.float32(v) for k, v in LOSS.items()})
+    state, losses, program = executor.place_state(state), [], None
     for i in range(5):
-        state, metrics = step(state, executor.place_batch(make_batch(i)))
-        losses.append(float(metrics["loss"]))
+        arguments = (state, executor.place_batch(make_batch(i)), numbers)
+        program = program or compiled_step(model, optimizer, tuple(LOSS.items()), executor, "float32", arguments)
+        state, metrics = program.run(*arguments)
+        losses.append(float(executor.fetch_metrics(metrics["loss"])))
     return jax.device_get(executor.fetch_state(state)), losses
 
 

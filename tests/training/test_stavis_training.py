@@ -11,10 +11,10 @@ import pytest
 from flax import traverse_util
 from test_stavis import inputs
 
-from avsd_jax import losses, models, torch_import
+from avsd_jax import models, torch_import
 from avsd_jax.runs.optimizer import make_optimizer
 from avsd_jax.torch_weights.layouts import checkpoint_key, find
-from avsd_jax.training import loop
+from avsd_jax.training.hyperparameters import hyperparameters_by_step, loss_switches
 from avsd_jax.training.state import create_state
 from avsd_jax.training.step import make_train_step
 
@@ -52,10 +52,9 @@ def test_three_steps_equal_the_official_ones(shared, variant, recorded_as):
     step = make_train_step(
         models.create(name),
         optimizer,
-        loop.loss_options(config),
-        seed=0,
-        side_weight=losses.side_schedule(config.total_steps, config.side_epochs),
+        dict(loss_switches(config)),
     )
+    hyperparameters = hyperparameters_by_step(config)
     state = create_state(
         torch_import.to_variables(name, golden.stavis_state_dict(shared, 0)), optimizer, keep_ema=False
     )
@@ -63,7 +62,7 @@ def test_three_steps_equal_the_official_ones(shared, variant, recorded_as):
     size = norms(name, start)
 
     for number, expected in enumerate(recorded["loss_per_step"], start=1):
-        state, metrics = compiled(state, batch)
+        state, metrics = compiled(state, batch, hyperparameters(number - 1))
         np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-4)
         for term, key, sign in (("bce", "bce", 1), ("cc", "neg_cc", -1), ("nss", "neg_nss", -1)):
             # With the side maps a term is no longer what was recorded, which is that of the final map.

@@ -1,0 +1,78 @@
+"""The numbers of a training step that differ from run to run or from step to step: arguments of the compiled program.
+
+A second seed, another learning rate or a longer run therefore need no compilation.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from flax import struct
+from ml_collections import ConfigDict
+
+from avsd_jax import losses
+from avsd_jax.runs.components import loss_options
+from avsd_jax.runs.optimizer import make_schedule
+
+# Learning rates are computed for so many steps at once: the device is asked for them that seldom.
+_BLOCK = 1024
+
+
+@struct.dataclass
+class Hyperparameters:
+    """Scalars of one step, NumPy outside of the program.
+
+    Attributes:
+        seed: of the dropout masks, folded with the step, uint32.
+        learning_rate: of this step.
+        clip_norm: largest norm of the gradients; read where the optimiser clips.
+        ema_update: share of the new parameters in their running average, 1 - `ema_decay`; read where one is kept.
+        weights: keyword arguments of `losses.total`, by name.
+        side_weight: weight of the side maps (see `losses.side_schedule`); None where they are not trained.
+    """
+
+    seed: Any
+    learning_rate: Any
+    clip_norm: Any
+    ema_update: Any
+    weights: dict[str, Any]
+    side_weight: Any = None
+
+
+def loss_switches(config: ConfigDict) -> tuple[tuple[str, Any], ...]:
+    """What of the loss decides the program: its name, and which weights are not zero, as pairs for `dict`."""
+    switches = {name: float(value != 0) for name, value in loss_options(config).items() if name != "loss"}
+    return tuple((switches | {"loss": config.get("loss", "kl"), "rho": 0.5 if config.rho < 1 else 1.0}).items())
+
+
+def hyperparameters_by_step(config: ConfigDict) -> Callable[[int], Hyperparameters]:
+    """Builds the function from the number of updates done to the numbers of the next one."""
+    schedule = make_schedule(config)
+    side_weight = losses.side_schedule(config.total_steps, config.get("side_epochs", 0))
+    constant = Hyperparameters(
+        seed=np.uint32(config.seed),
+        learning_rate=None,
+        clip_norm=np.float32(config.clip_norm),
+        ema_update=np.float32(1.0 - config.ema_decay),
+        weights={k: np.float32(v) for k, v in loss_options(config).items() if k != "loss"},
+    )
+    rates = _Blocks(schedule)
+    return lambda step: constant.replace(
+        learning_rate=rates(step), side_weight=None if side_weight is None else np.float32(side_weight(step))
+    )
+
+
+class _Blocks:
+    """A schedule, computed for a block of steps at a time."""
+
+    def __init__(self, schedule: Callable[[Any], Any]):
+        self._schedule = jax.vmap(schedule)
+        self._first, self._rates = 0, np.zeros(0, np.float32)
+
+    def __call__(self, step: int) -> np.float32:
+        if not self._first <= step < self._first + len(self._rates):
+            self._first = step - step % _BLOCK
+            steps = np.arange(self._first, self._first + _BLOCK, dtype=np.int32)
+            self._rates = np.asarray(self._schedule(steps), np.float32)
+        return self._rates[step - self._first]
