@@ -21,8 +21,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int8
 
-from avsd_jax.common import safe_paths
-from avsd_jax.common.cli import run as run_command
+from avsd_jax.common import cli, safe_paths
 from avsd_jax.data import dataset_names
 from avsd_jax.errors import InputError
 from avsd_jax.sources import fold_lists, label_files, label_formats
@@ -332,7 +331,7 @@ def _summary_command_line(args: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status: 0, 1 where a summary found problems, 2 on bad input."""
-    parser = argparse.ArgumentParser(prog="python -m avsd_jax.avc_labels", description="Labels of consistency.")
+    parser = cli.Parser("python -m avsd_jax.avc_labels", __doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     converting = commands.add_parser("convert", help="bring labels into the documented form")
     converting.add_argument("--dataset", required=True, help=f"one of {', '.join(dataset_names.SETS)}")
@@ -350,8 +349,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     summing.set_defaults(run=_summary_command_line)
     for command in (converting, summing):
         command.add_argument("--manual_dir", required=True, help="root of the data's tree")
-    args = parser.parse_args(argv)
-    return run_command(lambda: args.run(args))
+    return cli.run(lambda: _run_command_line(parser.parse_args(argv)))
+
+
+def _run_command_line(args: argparse.Namespace) -> int:
+    return args.run(args)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,19 @@
-"""What passes between data and models: the entries of a batch, and what a classifier says of its own."""
+"""What passes between data, models and losses: the entries of a batch, and what a classifier says of its own.
+
+`ENTRIES` is the whole contract. Data makes what a model's clip specification asks for, models read entries by `read`,
+losses read the rest, and what only the host needs (`video_index`, `frame_index`, `mask`) never goes to a device.
+"""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from avsd_jax.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,3 +33,117 @@ class ClassifierInputs:
     frame_size: int
     sample_rate: int
     audio_seconds: float
+
+    @property
+    def audio_samples(self) -> int:
+        """Length of the waveform in samples."""
+        return round(self.audio_seconds * self.sample_rate)
+
+
+@runtime_checkable
+class ClipSizes(Protocol):
+    """What decides the shapes of a batch; `avsd_jax.data.clip_spec.ClipSpec` says what each means."""
+
+    clip_size: int
+    frame_size: tuple[int, int]
+    audio: bool
+    audio_samples: int
+    avc: ClassifierInputs | None
+    tags: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One entry of a batch.
+
+    Attributes:
+        axes: names of the axes of an example, as `_axis_sizes` has them; a batch adds the axis b in front.
+        dtype: its type.
+        reader: "model" reads it at inference too, "loss" in training alone, "host" never puts it on a device.
+        meaning: what it holds.
+        made: whether the data makes it; others are read where a caller adds them.
+    """
+
+    axes: str
+    dtype: type
+    reader: str
+    meaning: str
+    made: bool = True
+
+    @property
+    def shape(self) -> str:
+        """The shape in a batch, for people."""
+        return f"[{' '.join(['b', *self.axes.split()])}]"
+
+    @property
+    def width_axis(self) -> int | None:
+        """The axis of an example that runs from left to right; None where there is no such axis."""
+        axes = self.axes.split()
+        return next((i for i, axis in enumerate(axes) if axis in ("w", "aw")), None)
+
+
+ENTRIES: dict[str, Entry] = {
+    "video": Entry("t h w 3", np.float32, "model", "normalised frames"),
+    "audio": Entry("s", np.float32, "model", "the waveform, scaled and windowed; where the model uses audio"),
+    "avc_frames": Entry("n ah aw 3", np.float32, "model", "the classifier's frames; where there is a classifier"),
+    "avc_audio": Entry("r", np.float32, "model", "the classifier's waveform; where there is a classifier"),
+    "avc_label": Entry("", np.int32, "model", "1 consistent, 0 inconsistent, -1 unlabelled"),
+    "density": Entry("h w", np.float32, "loss", "the target's density map in [0, 1], at the model's size"),
+    "fixations": Entry("h w", np.float32, "loss", "1 where a viewer fixates in the target frame"),
+    "tags": Entry("k", np.float32, "loss", "1 where the video has the tag; where the model classifies tags"),
+    "video_index": Entry("", np.int32, "host", "position of the video in the store"),
+    "frame_index": Entry("", np.int32, "host", "the target frame"),
+    "mask": Entry("", np.bool_, "host", "False in the rows that fill up the last batch of an evaluation"),
+    "spectrogram": Entry("f c", np.float32, "model", "STANet's input made before, instead of `audio`", made=False),
+    "switch": Entry("", np.float32, "model", "in [0, 1], how much of the audio STANet uses", made=False),
+}
+
+
+def _axis_sizes(spec: ClipSizes) -> dict[str, int]:
+    """Sizes of the axes that the batches of a specification have."""
+    height, width = spec.frame_size
+    sizes = {"t": spec.clip_size, "h": height, "w": width, "3": 3}
+    if spec.audio:
+        sizes["s"] = spec.audio_samples
+    if spec.avc is not None:
+        size = spec.avc.frame_size
+        sizes |= {"n": spec.avc.num_frames, "ah": size, "aw": size, "r": spec.avc.audio_samples}
+    if spec.tags:
+        sizes["k"] = len(spec.tags)
+    return sizes
+
+
+def batch_shapes(spec: ClipSizes, batch_size: int = 1) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes and types of what goes to the devices in a step: all that the specification asks for."""
+    sizes, shapes = _axis_sizes(spec), {}
+    for key, entry in ENTRIES.items():
+        axes = entry.axes.split()
+        if entry.made and entry.reader != "host" and sizes.keys() >= set(axes):
+            shapes[key] = jax.ShapeDtypeStruct((batch_size, *(sizes[axis] for axis in axes)), entry.dtype)
+    return shapes
+
+
+def zeros(spec: ClipSizes, batch_size: int = 1) -> dict[str, np.ndarray]:
+    """A batch of zeros of `batch_shapes`."""
+    return {key: np.zeros(x.shape, x.dtype) for key, x in batch_shapes(spec, batch_size).items()}
+
+
+def model_inputs(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries that a model reads at inference."""
+    return {key: value for key, value in batch.items() if ENTRIES[key].reader == "model"}
+
+
+def step_inputs(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries that a training step reads: the model's and the losses'."""
+    return {key: value for key, value in batch.items() if ENTRIES[key].reader != "host"}
+
+
+def read(batch: Mapping[str, Any], key: str) -> Array:
+    """An entry of the batch.
+
+    Raises:
+        InputError: it is missing; the message says which shape it has.
+    """
+    if key not in batch:
+        raise InputError(f"the batch has no {key!r}, which this model reads: add it, of shape {ENTRIES[key].shape}")
+    return jnp.asarray(batch[key])

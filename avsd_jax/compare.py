@@ -13,12 +13,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from avsd_jax.common import cli
 from avsd_jax.common.atomic_files import write_json, write_text
-from avsd_jax.common.cli import run as run_command
 from avsd_jax.errors import InputError
 from avsd_jax.evaluation import compare_many, same_frames, score_files
-from avsd_jax.evaluation.score_files import GROUP_TITLES, Evaluation, arrow, bracketed, number, p_value, table
+from avsd_jax.evaluation.score_files import Evaluation
 from avsd_jax.scoring import significance
+from avsd_jax.scoring.markdown import AVERAGE_TITLES, GROUP_TITLES, arrow, bracketed, number, p_value, table
 from avsd_jax.scoring.paired import paired_differences
 
 _NAMES = {"a": "A", "b": "B"}
@@ -52,7 +53,6 @@ def compare(a: Evaluation, b: Evaluation, *, common_frames: bool = False) -> dic
 
 def markdown(record: Mapping[str, Any]) -> str:
     """A comparison as Markdown."""
-    titles = {"video": "mean over videos", "frame": "mean over frames"}
     dataset, frames = record["dataset"], record["frames"]
     left_out = f" ({frames['only_a']} only in A and {frames['only_b']} only in B left out)"
     sections = [
@@ -61,13 +61,12 @@ def markdown(record: Mapping[str, Any]) -> str:
         f"{left_out if frames['only_a'] or frames['only_b'] else ''}; each line says how many have the score in both "
         "and are compared\n",
     ]
-    for average in (average for average in titles if average in record):
-        sections.append(f"## Differences, {titles[average]}\n")
+    for average in (average for average in AVERAGE_TITLES if average in record):
+        sections.append(f"## Differences, {AVERAGE_TITLES[average]}\n")
         for group, metrics in record[average]["groups"].items():
-            title = GROUP_TITLES[group]
             if any(entry["frames"] for entry in metrics.values()):
-                sections.append(f"### {title[0].upper()}{title[1:]}\n\n" + _differences(metrics))
-    method = record[next(average for average in titles if average in record)]
+                sections.append(f"### {GROUP_TITLES[group]}\n\n" + _differences(metrics))
+    method = record[next(average for average in AVERAGE_TITLES if average in record)]
     sections.append(
         f"In brackets: {100 * method['level']:.0f} % intervals, {method['method']} ({method['resamples']} draws, seed "
         f"{method['seed']}). p: {method['test']['method']}, corrected for the metrics of a table (Holm); a verdict is "
@@ -110,7 +109,7 @@ def verdict(entry: Mapping[str, Any], metrics: int, names: Mapping[str, str] = _
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m avsd_jax.compare", description="Compares evaluations.")
+    parser = cli.Parser("python -m avsd_jax.compare", __doc__)
     parser.add_argument("a", help="folder that python -m avsd_jax.evaluate wrote")
     parser.add_argument("b", help="another one, of the same frames")
     parser.add_argument("more", nargs="*", help="further ones: all are set side by side, and every pair is tested")
@@ -119,8 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--common_frames", action="store_true", help="compare the frames that all scored")
     parser.add_argument("--pages", action="store_true", help="also write OUT/pages/index.html, a page per video")
     parser.add_argument("--data_dir", default="data", help="folder of prepared datasets, for --pages (default: data)")
-    args = parser.parse_args(argv)
-    return run_command(lambda: _compare_command_line(args))
+    return cli.run(lambda: _compare_command_line(parser.parse_args(argv)))
 
 
 def _compare_command_line(args: argparse.Namespace) -> None:

@@ -12,8 +12,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from avsd_jax.common import cli
 from avsd_jax.common.cli import BAD_INPUT
-from avsd_jax.common.cli import run as run_command
 from avsd_jax.data import dataset_names
 from avsd_jax.data.catalog import (
     DEFAULT_DATA_DIR,
@@ -140,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     A check ends as a build of the same files would.
     """
-    parser = argparse.ArgumentParser(prog="python -m avsd_jax.datasets", description="Builds and lists datasets.")
+    parser = cli.Parser("python -m avsd_jax.datasets", __doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     building = commands.add_parser("build", help="prepare a dataset")
     building.add_argument("--dataset", required=True, help="NAME or NAME/OPTIONS; several joined by commas; six")
@@ -160,7 +160,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "--skip_missing", action="store_true", help="leave out videos that lack a file, and list them"
         )
         command.add_argument(
-            "--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)"
+            "--workers", type=cli.positive, default=os.cpu_count() or 1, help="processes (default: one per core)"
         )
     for command in (building, checking, listing):
         command.add_argument(
@@ -168,14 +168,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             default=DEFAULT_DATA_DIR,
             help=f"folder of prepared datasets (default: {DEFAULT_DATA_DIR})",
         )
-    args = parser.parse_args(argv)
-    return run_command(lambda: _checked(args).run(args))
+    return cli.run(lambda: _run_command_line(parser.parse_args(argv)))
 
 
-def _checked(args: argparse.Namespace) -> argparse.Namespace:
-    if getattr(args, "workers", 1) < 1:
-        raise InputError(f"workers={args.workers}: give 1 or more")
-    return args
+def _run_command_line(args: argparse.Namespace) -> int:
+    return args.run(args)
 
 
 if __name__ == "__main__":

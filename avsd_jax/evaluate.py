@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 import jax
 
-from avsd_jax.common.cli import run as run_command
+from avsd_jax.common import cli
 from avsd_jax.data import catalog
 from avsd_jax.evaluation import (
     evaluation_inputs,
@@ -39,28 +39,8 @@ from avsd_jax.scoring import protocols
 _LONGEST_NAME = 200  # file systems allow 255 bytes
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# What is to be done
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# What came of it
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Command line
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m avsd_jax.evaluate",
-        description="Scores folders of predicted maps.",
-        epilog=prediction_folders.__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def _parser() -> cli.Parser:
+    parser = cli.Parser("python -m avsd_jax.evaluate", __doc__, epilog=prediction_folders.__doc__)
     parser.add_argument("--predictions", required=True, metavar="DIR[,DIR...]", help="a folder per split, or one")
     parser.add_argument("--dataset", help="NAME or NAME/CONFIG, see python -m avsd_jax.datasets list")
     parser.add_argument(
@@ -118,8 +98,7 @@ def default_out(predictions: Sequence[str], dataset: str, splits: Sequence[str],
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    args = _parser().parse_args(argv)
-    return run_command(lambda: _evaluate_command_line(args))
+    return cli.run(lambda: _evaluate_command_line(_parser().parse_args(argv)))
 
 
 def _shown(args: argparse.Namespace) -> str:

@@ -23,58 +23,51 @@ file's own rate.
 
 import avsd_jax.common.interrupt  # isort: skip
 
+import argparse
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from absl import app, flags, logging
-
-from avsd_jax.common.cli import run as run_command
-from avsd_jax.errors import InputError
+from avsd_jax.common import cli, logs
 from avsd_jax.media.reading import probe
 from avsd_jax.prediction.map_writers import MAP_WRITERS, check_folder
 from avsd_jax.prediction.predictor import Predictor
 
-_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Folder of a training run or of a converted model.")
-_OUT = flags.DEFINE_string("out", None, "Folder to write to; made if missing.")
-_MAPS = flags.DEFINE_enum("maps", "png", list(MAP_WRITERS), "How to write the maps.")
-_STRIDE = flags.DEFINE_integer("stride", 1, "Distance between the frames predicted.", lower_bound=1)
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 4, "Clips that go through the model together.", lower_bound=1)
+
+def _parser() -> cli.Parser:
+    parser = cli.Parser("python -m avsd_jax.predict", __doc__)
+    parser.add_argument("video", metavar="INPUT.mp4", help="the video file")
+    parser.add_argument("--checkpoint", required=True, metavar="DIR", help="a training run or a converted model")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write to; made if missing")
+    parser.add_argument("--maps", default="png", choices=list(MAP_WRITERS), help="how to write the maps (default: png)")
+    parser.add_argument(
+        "--stride", type=cli.positive, default=1, help="distance between the frames predicted (default: 1)"
+    )
+    parser.add_argument(
+        "--batch_size", type=cli.positive, default=4, help="clips that go through the model together (default: 4)"
+    )
+    parser.add_argument("--verbose", action="store_true", help="print what libraries say, too")
+    return parser
 
 
-def main(argv: Sequence[str]) -> None:
-    """Runs what the parsed flags say."""
-    if len(argv) != 2:
-        raise InputError(f"{len(argv) - 1} videos given: give one, as in predict --checkpoint=DIR INPUT.mp4 --out=DIR")
-    for flag in (_CHECKPOINT, _OUT):
-        if not flag.value:
-            raise InputError(f"--{flag.name} is missing: see python -m avsd_jax.predict --help")
-    # Remarks on the input only, without the time and place of the log call.
-    logging.set_verbosity(logging.WARNING)
-    logging.get_absl_handler().setFormatter(None)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line; returns the exit status."""
+    return cli.run(lambda: _predict_command_line(_parser().parse_args(argv)))
+
+
+def _predict_command_line(args: argparse.Namespace) -> None:
     # A terminated run cleans up as an interrupted one does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     # Both fail here, before the model is loaded.
-    probe(argv[1])
-    check_folder(Path(_OUT.value), Path(argv[1]).name)
-    predictor = Predictor(_CHECKPOINT.value, _BATCH_SIZE.value)
-    result = predictor.run(argv[1], _OUT.value, maps=_MAPS.value, stride=_STRIDE.value)
+    probe(args.video)
+    check_folder(Path(args.out), Path(args.video).name)
+    with logs.shown(args.verbose):
+        predictor = Predictor(args.checkpoint, args.batch_size)
+        result = predictor.run(args.video, args.out, maps=args.maps, stride=args.stride)
     print(f"{result.num_frames} frames: {next(p for p in result.files if p.suffix == '.mp4')}")
-
-
-def parse_flags(argv: Sequence[str]) -> list[str]:
-    """Parses the command line.
-
-    Raises:
-        InputError: a flag is unknown or has a wrong value.
-    """
-    try:
-        return flags.FLAGS(list(argv))
-    except flags.Error as error:
-        raise InputError(str(error).splitlines()[0]) from error
 
 
 if __name__ == "__main__":
     avsd_jax.common.interrupt.loaded()
-    sys.exit(run_command(lambda: app.run(main, flags_parser=parse_flags)))
+    sys.exit(main())

@@ -4,8 +4,8 @@
 
 Writes a tree of files in STAViS's form (videos of 350 frames of 640x480 with maps of the same size, which is as AVAD
 is), builds it by one and by several processes, and reads clips of 32 frames with their target's map, fixations and
-sound from random places: from records that hold a chunk of consecutive frames (as the builders write them), for several
-lengths of the chunk, and from records that hold one clip each. Reads are timed with and without decoding pictures,
+audio from random places: from records that hold a chunk of consecutive frames (as the builders write them), for several
+lengths of the chunk, and from records that hold one clip each. Reads are timed with and without decoding images,
 each with an empty cache of ours; files are in the system's cache where memory allows.
 
 Beside the clock's seconds there are the processor's, of all processes together: what a machine that does nothing else
@@ -50,7 +50,7 @@ CHUNKS = (16, 32, 64, 128)
 STRIDES = (32, 8)
 # Videos by which forms of storage are compared.
 COMPARED = 6
-# Different pictures of the tree; a file's content does not matter to a build, the number of files does.
+# Different images of the tree; a file's content does not matter to a build, the number of files does.
 _POOL = 40
 
 

@@ -1,34 +1,30 @@
 """Does gating by audio-visual consistency help? The demo's comparison over several seeds: mean and spread.
 
     python -m benchmarks.gating [--model=avinet|stavis|stanet] [--workdir=runs/gating_MODEL] [--seeds=0,1,2]
+                                [--config=configs/MODEL.py:demo] [--config.FIELD=VALUE ...]
 
-`--config=FILE` takes another configuration than `configs/MODEL.py:demo`.
-Each seed is a whole run of `avsd_jax.main` in `<workdir>/seed_<n>`: training and sampling start from the seed, the
+Each seed is a whole run, as of `avsd_jax.main`, in `<workdir>/seed_<n>`: training and sampling start from the seed, the
 dataset is the same. A run that was cut off continues. Writes `gating.json` and `gating.md`.
 """
 
+import argparse
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
-from absl import app, flags, logging
+from ml_collections import ConfigDict
 
-from avsd_jax import main as command_line
-from avsd_jax.common.cli import run as run_command
-from avsd_jax.errors import InputError
+from avsd_jax.common import logs
+from avsd_jax.experiment import command_line
+from avsd_jax.experiment.run import run
 
 GROUPS = ("all", "consistent", "inconsistent")
 METRICS = ("CC", "NSS", "SIM", "KL", "AUC-J", "s-AUC")
 
 MODELS = ("avinet", "stavis", "stanet")
-
-# The configuration and the folder are the flags of `avsd_jax.main`.
-_MODEL = flags.DEFINE_enum("model", "avinet", MODELS, "Bi-stream model whose demo is repeated.")
-_SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Training seeds.")
 
 
 def summarise(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -62,38 +58,53 @@ def table(summary: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main(argv: Sequence[str]) -> None:
-    """Runs every seed and writes the summary."""
-    del argv
-    out = Path(flags.FLAGS.workdir)
-    logging.set_verbosity(logging.INFO)
-    jax.config.update("jax_compilation_cache_dir", str(out.absolute() / "compiled"))
+def repeat(config: ConfigDict, workdir: Path, seeds: Sequence[int]) -> str:
+    """Runs every seed, writes the summary into `workdir` and returns it as text."""
     records = []
-    for seed in map(int, _SEEDS.value):
-        config = flags.FLAGS.config.copy_and_resolve_references()
-        config.seed = seed
-        records.append(command_line.run(config, out / f"seed_{seed}"))
+    for seed in seeds:
+        seeded = config.copy_and_resolve_references()
+        seeded.seed = seed
+        records.append(run(seeded, workdir / f"seed_{seed}"))
     summary = summarise(records)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "gating.json").write_text(json.dumps({"seeds": _SEEDS.value, "rows": summary}, indent=2) + "\n")
+    workdir.mkdir(parents=True, exist_ok=True)
+    (workdir / "gating.json").write_text(json.dumps({"seeds": list(seeds), "rows": summary}, indent=2) + "\n")
     text = f"{len(records)} seeds, mean ± sample standard deviation\n\n{table(summary)}\n"
-    (out / "gating.md").write_text(text)
-    print(text)
+    (workdir / "gating.md").write_text(text)
+    return text
 
 
-def parse_flags(argv: Sequence[str]) -> list[str]:
-    """Parses the command line of `avsd_jax.main` with this benchmark's defaults.
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parses a command line: `config`, `workdir` and `seeds`.
 
     Raises:
-        InputError: an unknown model, or what `avsd_jax.main` refuses.
+        InputError: an option is unknown or has a wrong value.
     """
-    model = next((a.removeprefix("--model=") for a in argv if a.startswith("--model=")), _MODEL.default)
-    if model not in MODELS:
-        raise InputError(f"unknown model {model!r}: choose one of {', '.join(MODELS)}")
-    defaults = {"--config=": f"configs/{model}.py:demo", "--workdir=": f"runs/gating_{model}"}
-    missing = [flag + value for flag, value in defaults.items() if not any(a.startswith(flag) for a in argv)]
-    return command_line.parse_flags([argv[0], *missing, *argv[1:]])
+    # The model decides the defaults of the others.
+    model = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    model.add_argument("--model", default=MODELS[0])
+    chosen = model.parse_known_args(argv)[0].model
+    parser = command_line.parser(
+        "python -m benchmarks.gating", __doc__, f"configs/{chosen}.py:demo", f"runs/gating_{chosen}"
+    )
+    parser.add_argument("--model", choices=MODELS, default=MODELS[0], help="bi-stream model whose demo is repeated")
+    parser.add_argument("--seeds", type=_numbers, default=[0, 1, 2], help="training seeds (default: 0,1,2)")
+    return command_line.parse(parser, argv)
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line; returns the exit status."""
+    return command_line.run(lambda: _gating_command_line(parse(argv)))
+
+
+def _gating_command_line(args: argparse.Namespace) -> None:
+    command_line.keep_programs(args.workdir)
+    with logs.shown(args.verbose):
+        print(repeat(args.config, args.workdir, args.seeds))
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(lambda: app.run(main, flags_parser=parse_flags)))
+    sys.exit(main())

@@ -4,7 +4,7 @@
 
 Maps with 30 and 300 fixations, a shuffle pool of some 3000 pixels; the metrics of published tables, one by one and as a
 row. `evaluate` is what `avsd_jax.evaluate` runs by default: float64, a batch of maps of the ground truth's size, as
-8-bit pictures and as arrays. The metrics' functions alone are timed in float32, on a batch and on a single map,
+8-bit images and as arrays. The metrics' functions alone are timed in float32, on a batch and on a single map,
 compiled. The implementations take turns, so that what else the machine does falls on all of them alike; the shortest
 time per map is shown, and how many times that of `evaluate`, arrays, goes into the others'. Before timing, their values
 are compared.

@@ -30,8 +30,8 @@ from avsd_jax.common.cli import run as run_command
 from avsd_jax.errors import InputError
 from avsd_jax.models import classifiers
 from avsd_jax.nn import conv2d
+from avsd_jax.testing import parity
 from avsd_jax.torch_import import options, to_variables
-from benchmarks import recorded
 
 _MODELS = flags.DEFINE_list("models", [], "Names of models to measure; all where none is given.")
 _SHARED = flags.DEFINE_string("shared", os.environ.get("AVSD_SHARED"), "Folder that holds parity/.")
@@ -92,7 +92,7 @@ def _stavis(draw: Draw, _: Mapping) -> dict[str, np.ndarray]:
 
 
 def _pictures(draw: Draw, names: Sequence[str], batch: int, side: int) -> np.ndarray:
-    """Pictures of these names as the frames [B, T, H, W, 3] of clips."""
+    """Images of these names as the frames [B, T, H, W, 3] of clips."""
     frames = np.stack([2 * draw(name, (batch, 3, side, side)) for name in names], axis=1)
     return frames.transpose(0, 1, 3, 4, 2)
 
@@ -266,14 +266,14 @@ def measure(network: Network, shared: Path | None, repeats: int) -> dict[str, An
 
     def draw(name: str, shape: tuple[int, ...]) -> np.ndarray:
         if shared:
-            return recorded.drawn_input(shared, name, shape, SEED)
+            return parity.drawn_input(shared, name, shape, SEED)
         return rng.standard_normal(shape, np.float32)
 
     if shared:
-        kept = recorded.load(shared, network.case, SEED)
+        kept = parity.load(shared, network.case, SEED)
         weights = network.weights or network.case
         stavis = weights == "stavis/audiovisual"
-        checkpoint = recorded.stavis_state_dict(shared, SEED) if stavis else recorded.state_dict(shared, weights, SEED)
+        checkpoint = parity.stavis_state_dict(shared, SEED) if stavis else parity.state_dict(shared, weights, SEED)
         found = options(network.model, checkpoint)
         drawn = to_variables(network.model, checkpoint)
     batch = {name: np.asarray(x, np.float32) for name, x in network.inputs(draw, kept).items()}

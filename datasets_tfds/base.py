@@ -45,7 +45,7 @@ class Contents:
         videos: a function per video, by a name of its own. Each is called once, in a worker process if there are any:
             it has to be picklable.
         splits: for each split the names of its videos, in the order of its records.
-        silent: for splits that take the sound away from some of their videos, the names of these.
+        silent: for splits that take the audio away from some of their videos, the names of these.
         notes: plain data about where the videos come from, for the metadata.
     """
 

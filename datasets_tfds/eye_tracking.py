@@ -1,4 +1,4 @@
-"""What the builders of the six audio-visual eye-tracking sets share.
+"""What the builders of the six audio-visual eye-tracking datasets share.
 
 The files come from `manual_dir`, the root of one tree in any of the layouts of `avsd_jax.sources.layouts`; which video
 is in which split, its rate and its length from the fold lists in it (`avsd_jax.sources.fold_lists`); labels of
@@ -68,8 +68,8 @@ class EyeTrackingBuilder(VideoDatasetBuilder, skip_registration=True):
         )
     ]
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "Put the set's files and fold lists below manual_dir, in one of the forms that the README describes under "
-        "'Getting the data'; `python -m avsd_jax.datasets check --manual_dir=...` says what is found."
+        "Put the dataset's files and fold lists below manual_dir, in one of the layouts that docs/data.md describes; "
+        "`python -m avsd_jax.datasets check --manual_dir=...` says what is found."
     )
     OPTIONS: ClassVar[tuple[str, ...]] = ()
     FPS: ClassVar[str]

@@ -1,1 +1,1 @@
-"""What every room uses: files that appear whole, choice by name, kinds of values, worker processes."""
+"""Utilities for all rooms: atomic files, selection by name, kinds of values, worker processes."""

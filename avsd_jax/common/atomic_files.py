@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic file writes."""
 
 import contextlib
 import json
@@ -11,31 +11,31 @@ from avsd_jax.errors import InputError, storage_error
 
 
 def make_folder(folder: Path) -> None:
-    """Makes a folder, and those above it, unless it is there.
+    """Creates a folder and its parents unless they exist.
 
     Raises:
-        InputError: it cannot be made.
+        InputError: it cannot be created.
         StorageError: the disk is full or read-only.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise storage_error(error, folder) or InputError(
-            f"{folder} cannot be made ({error.strerror}): give another folder"
+            f"{folder} cannot be created ({error.strerror}): give another folder"
         ) from error
 
 
 def write(path: Path, write_to: Callable[[BinaryIO], object]) -> None:
-    """Writes beside the target and moves it there: at no moment is there half a file of that name.
+    """Writes a temporary file beside the target and renames it, so that a partial file never has the target's name.
 
-    Folders are made as needed.
+    Folders are created as needed.
 
     Args:
         path: the target.
-        write_to: puts the content into an open file.
+        write_to: writes the content to an open file.
 
     Raises:
-        InputError: the place cannot be written to.
+        InputError: the path cannot be written to.
         StorageError: the disk is full or read-only.
     """
     partial = path.with_name(f".{path.name}.partial")
@@ -53,10 +53,10 @@ def write(path: Path, write_to: Callable[[BinaryIO], object]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """As `write`, for text."""
+    """Writes text; see `write`."""
     write(path, lambda file: file.write(text.encode()))
 
 
 def write_json(path: Path, value: Any) -> None:
-    """As `write_text`, for plain values; a NaN is refused, because JSON has none."""
+    """Writes plain values as JSON; see `write`. NaN is refused, because JSON has none."""
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")

@@ -1,12 +1,12 @@
-"""Choice of a model, fusion, classifier, sampler or dataset by its module's name, and the check of its options."""
+"""Selection of a model, fusion, classifier, sampler or dataset by its module's name, and validation of its options."""
 
+import dataclasses
 import functools
 import importlib
-import inspect
 import pkgutil
 import typing
 from collections.abc import Mapping
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 from avsd_jax.common.value_kinds import Kind, listed, of_annotation, real, whole
@@ -15,7 +15,7 @@ from avsd_jax.errors import InputError
 # Set by flax, not by configurations.
 _FLAX_FIELDS = {"parent", "name"}
 
-# What options mean is the same wherever they are; those that are not here are held to their annotations alone.
+# Options mean the same everywhere; those that are not listed here are only checked against their annotations.
 RANGES: dict[str, Kind] = {
     "audio_seconds": real(above=0, most=600),
     "channels": whole(1),
@@ -40,7 +40,7 @@ RANGES: dict[str, Kind] = {
 
 
 def available(package: str) -> list[str]:
-    """Names of the modules in `package` that a config may name.
+    """Returns the names of the modules in `package` that a configuration may select.
 
     Modules whose name starts with an underscore are private to the package.
     """
@@ -57,7 +57,7 @@ def load_module(package: str, name: str, kind: str) -> ModuleType:
         kind: what the module is, for the error message ("model", "fusion", ...).
 
     Raises:
-        InputError: there is no such module; the message lists those there are.
+        InputError: there is no such module; the message lists the existing ones.
     """
     known = available(package)
     if name not in known:
@@ -66,14 +66,14 @@ def load_module(package: str, name: str, kind: str) -> ModuleType:
 
 
 def build(package: str, name: str, kind: str, class_name: str, options: Mapping[str, Any]) -> Any:
-    """`package.name.<class_name>(**options)`, a linen module.
+    """Builds `package.name.<class_name>(**options)`, a dataclass (as every linen module is).
 
     Raises:
-        InputError: there is no such module, or it has no such option, and the message lists those there are; or an
-            option has a value of another type or range.
+        InputError: there is no such module or option, and the message lists the existing ones; or the value of an
+            option has the wrong type or range.
     """
     cls = getattr(load_module(package, name, kind), class_name)
-    known = set(cls.__dataclass_fields__)
+    known = {field.name for field in dataclasses.fields(cls)}
     unknown = sorted(set(options) - known)
     if unknown:
         choices = ", ".join(sorted(known - _FLAX_FIELDS)) or "none"
@@ -85,61 +85,28 @@ def build(package: str, name: str, kind: str, class_name: str, options: Mapping[
     return cls(**options)
 
 
+def name_of(built: Any) -> str:
+    """Name of the module of what `build` returned, as a config gives it."""
+    return type(built).__module__.rpartition(".")[2]
+
+
 @functools.cache
-def _hints(annotated: Any) -> dict[str, Any]:
-    """The annotations of a class or function; none where they cannot be resolved."""
+def _hints(cls: type) -> dict[str, Any]:
+    """Returns the annotations of a class; none if they cannot be resolved."""
     try:
-        return typing.get_type_hints(annotated)
+        return typing.get_type_hints(cls)
     except (NameError, TypeError):
         return {}
 
 
 def _path(kind: str) -> str:
-    """The section of a configuration that holds the options of a kind of module."""
+    """Returns the section of a configuration that holds the options of a kind of module."""
     return kind if kind == "model" else f"{kind}_options"
 
 
 def _check_option(kind: str, option: str, value: Any, hint: Any) -> None:
-    """Raises InputError where an option is not what its annotation and `RANGES` say."""
+    """Raises InputError unless an option agrees with its annotation and `RANGES`."""
     path = f"{_path(kind)}.{option}"
     of_annotation(hint).check(path, value)
     if option in RANGES:
         RANGES[option].check(path, value)
-
-
-def with_options(module: ModuleType, options: Mapping[str, Any], kind: str) -> ModuleType | SimpleNamespace:
-    """The module with options filled in, which are keyword-only parameters of its functions.
-
-    Args:
-        module: what `load_module` returned.
-        options: name -> value; every function that has a parameter of that name takes it.
-        kind: what the module is, for the error message.
-
-    Returns:
-        The module's public attributes; `__name__` tells one set of options from another.
-
-    Raises:
-        InputError: no function has such an option, and the message lists those there are; or it has a value of another
-            type or range.
-    """
-    if not options:
-        return module
-    public = {name: value for name, value in vars(module).items() if not name.startswith("_")}
-    own = {n: f for n, f in public.items() if inspect.isfunction(f) and f.__module__ == module.__name__}
-    takes = {
-        name: {p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY}
-        for name, function in own.items()
-    }
-    known = sorted(set().union(*takes.values()))
-    unknown = sorted(set(options) - set(known))
-    if unknown:
-        short = module.__name__.rpartition(".")[2]
-        choices = ", ".join(known) or "none"
-        raise InputError(f"{_path(kind)}: {kind} {short!r} has no option {unknown[0]!r}: choose among {choices}")
-    for name, function in own.items():
-        public[name] = functools.partial(function, **{k: v for k, v in options.items() if k in takes[name]})
-    hints = {option: hint for function in own.values() for option, hint in _hints(function).items()}
-    for option, value in options.items():
-        _check_option(kind, option, value, hints.get(option, Any))
-    given = ", ".join(f"{key}={options[key]!r}" for key in sorted(options))
-    return SimpleNamespace(**public, __name__=f"{module.__name__}({given})")

@@ -10,7 +10,7 @@ class ByteCache:
     """Keeps the most recently used values while they fit in `capacity` bytes.
 
     Values need an attribute `nbytes`. A value is computed outside the lock: two threads that miss the same
-    key at once both compute it, which costs time but never blocks the others.
+    key at the same time both compute it, which costs time but never blocks the others.
     """
 
     def __init__(self, capacity: int):
@@ -21,11 +21,11 @@ class ByteCache:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held."""
+        """Returns the number of bytes held."""
         return self._nbytes
 
     def get(self, key: Hashable, compute: Callable[[], Any]) -> Any:
-        """The value of `key`: the kept one, or what `compute()` returns."""
+        """Returns the cached value of `key`, or else the result of `compute()`."""
         with self._lock:
             if key in self._values:
                 self._values.move_to_end(key)

@@ -1,13 +1,41 @@
-"""The door of every command: bad input, a full disk and Ctrl-C are one line on stderr and an exit status."""
+"""The entry point of all commands: bad input, a full disk and Ctrl-C become one line on stderr and an exit status."""
 
+import argparse
 import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from typing import NoReturn
 
 from avsd_jax.errors import InputError, storage_error
 
 BAD_INPUT, FAILED = 2, 1
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse's parser, with errors and help as all commands have them.
+
+    Options are given by their whole names, so that a new one breaks no script. Call `parse_args` within `run`.
+
+    Args:
+        prog: how the command is called.
+        description, epilog: before and after the options in `--help`, printed as they stand.
+    """
+
+    def __init__(self, prog: str, description: str | None = None, epilog: str | None = None, **options: object):
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(prog, description=description, epilog=epilog, allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Raises InputError: an option is unknown, missing or has a wrong value."""
+        raise InputError(f"{message}: see {self.prog} --help")
+
+
+def positive(text: str) -> int:
+    """Parses a whole number of 1 or more: a type for `Parser.add_argument`."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return int(text)
 
 
 def run(command: Callable[[], int | None], statuses: Mapping[type[Exception], int] | None = None) -> int:
@@ -15,11 +43,11 @@ def run(command: Callable[[], int | None], statuses: Mapping[type[Exception], in
 
     Args:
         command: does the work; returns a status, or None for 0.
-        statuses: exceptions of this command that end it with one line, and their status.
+        statuses: further exceptions that end this command with one line, and their status.
 
     Returns:
-        What `command` returned; 2 for bad input (`InputError`), 1 where the disk is full or read-only, 130 after
-        Ctrl-C, 141 where the reader of the output went away (`... | head`). Anything else is a bug and raises.
+        The result of `command`; 2 for bad input (`InputError`), 1 if the disk is full or read-only, 130 after
+        Ctrl-C, 141 if the reader of the output has exited (`... | head`). Anything else is a bug and raises.
     """
     try:
         status = command() or 0
@@ -30,7 +58,7 @@ def run(command: Callable[[], int | None], statuses: Mapping[type[Exception], in
     except KeyboardInterrupt:
         return _complain("interrupted", 128 + signal.SIGINT)
     except BrokenPipeError:
-        # The interpreter flushes stdout once more at its end, which must not fail again.
+        # The interpreter flushes stdout again when it exits, which must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + 13  # SIGPIPE, which Windows does not have
     except Exception as error:

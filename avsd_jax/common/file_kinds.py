@@ -1,4 +1,4 @@
-"""What a file is that was given as a checkpoint and is none."""
+"""Identification of files that were given as a checkpoint but are something else."""
 
 import contextlib
 import re
@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Collection
 from pathlib import Path
 
-# First bytes, what has them, and what to do.
+# First bytes, the kind of file, and the fix.
 _MAGIC: tuple[tuple[bytes, str, str], ...] = (
     (b"version https://git-lfs", "a Git LFS pointer, not the file itself", "fetch it with `git lfs pull`"),
     (b"\x1f\x8b", "compressed with gzip", "unpack it with gunzip (or `tar xzf`) and give what is in it"),
@@ -29,19 +29,19 @@ _PYTORCH = "give the PyTorch checkpoint that it was made from"
 _AGAIN = "download it again"
 _ARCHIVED = re.compile(r"\.(pt|pth|pkl|bin|ckpt|tar|safetensors|h5|onnx|npz)$", re.IGNORECASE)
 
-# The number that PyTorch before 1.6 puts first, and what a file of its own begins with.
+# The number at the start of files of PyTorch before 1.6, and the beginning of such a file.
 _TORCH_PICKLE = b"l\xfc\x9cF\xf9 j\xa8P\x19"
 _TORCH_START = b"\x80\x02\x8a\n" + _TORCH_PICKLE
 
-# How many bytes are looked at, and where a tar names itself.
+# Number of bytes that are read, and the position of a tar's signature.
 _HEAD, _TAR = 4096, 257
 
 
 def foreign(path: Path) -> str | None:
-    """Says what a file is if it is known to be something else than a checkpoint that can be read.
+    """Identifies a file that is known not to be a readable checkpoint.
 
     Returns:
-        "is WHAT: FIX", or None where it may be one.
+        "is WHAT: FIX", or None if it may be a checkpoint.
     """
     with path.open("rb") as file:
         head = file.read(_HEAD)
@@ -60,7 +60,7 @@ def foreign(path: Path) -> str | None:
 
 
 def _binary(path: Path, head: bytes, tail: bytes) -> str | None:
-    """Files whose mark is not at their start, and Python's pickles."""
+    """Identifies files whose signature is not at their start, and pickles."""
     if tail == b"\x57\xfb\x80\x8b\x24\x75\x47\xdb" or ".ckpt.data-" in path.name:
         return f"is a TensorFlow checkpoint: {_PYTORCH}"
     if head[4:8] == b"TFL3":
@@ -78,7 +78,7 @@ def _binary(path: Path, head: bytes, tail: bytes) -> str | None:
 
 
 def _text(head: bytes) -> str | None:
-    """Pages, messages and scripts that were saved under a checkpoint's name."""
+    """Identifies pages, messages and scripts that were saved under the name of a checkpoint."""
     encoding = "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     try:
         text = head.decode(encoding, errors="strict" if len(head) < _HEAD else "ignore").strip()
@@ -97,7 +97,7 @@ def _text(head: bytes) -> str | None:
 
 
 def _zip(path: Path) -> str | None:
-    """A zip archive: PyTorch's own, if it is whole and holds what PyTorch reads."""
+    """Identifies a zip archive; None for an intact one of PyTorch."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
@@ -131,7 +131,7 @@ def _tar(path: Path) -> str:
 
 
 def _is_old_tar(path: Path, head: bytes) -> bool:
-    """Whether a file is a tar from before the format had a mark: names are text, then zeros."""
+    """Returns whether a file is a tar from before the format had a signature: names are text, then zeros."""
     return len(head) >= 512 and head[:1].isalnum() and head[99:100] == b"\0" and tarfile.is_tarfile(path)
 
 
@@ -148,7 +148,7 @@ def _unpack(names: Collection[str]) -> str:
 
 
 def folder(path: Path) -> str:
-    """Says of a folder given as a checkpoint what it is and what to give instead."""
+    """Identifies a folder given as a checkpoint, and says what to give instead."""
     names = {member.name for member in path.iterdir()}
     if "config.json" in names and "checkpoints" in names:
         return "is a model folder already: give it to --checkpoint of predict, or to --config.init"

@@ -8,11 +8,11 @@ def lock(file: TextIO | int, *, wait: bool = False) -> None:
 
     Args:
         file: the open file, or its descriptor.
-        wait: until another process has released it.
+        wait: block until another process has released it.
 
     Raises:
         BlockingIOError: another process holds it, and `wait` is false.
-        OSError: there are no locks here, as on Windows and on some network disks.
+        OSError: there are no locks, as on Windows and on some network disks.
     """
     try:
         import fcntl  # only where a lock is taken: the module is missing on Windows

@@ -1,7 +1,7 @@
-"""Ctrl-C while a command's libraries load: one line and status 130, as later by `avsd_jax.common.cli`.
+"""Handling of Ctrl-C during imports: one line and status 130, as later by `avsd_jax.common.cli`.
 
-A command imports it before all else and calls `loaded` when it starts to work; where the module of the command is only
-imported it does nothing. An interrupt amid imports is a traceback otherwise, or is lost where a library catches all.
+A command imports this module first and calls `loaded` when it starts to work; if the module of the command is only
+imported, it has no effect. Otherwise an interrupt during imports is a traceback, or is lost if a library catches it.
 """
 
 import os
@@ -9,7 +9,7 @@ import signal
 import sys
 from types import FrameType
 
-# Those that call `loaded`.
+# The modules that call `loaded`.
 _COMMANDS = ("avsd_jax.predict",)
 
 
@@ -19,7 +19,7 @@ def _leave(signum: int, frame: FrameType | None) -> None:
 
 
 def loaded() -> None:
-    """Gives Ctrl-C back to Python: there is something to clean up from here on."""
+    """Restores Python's handling of Ctrl-C: from here on there is something to clean up."""
     if signal.getsignal(signal.SIGINT) is _leave:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

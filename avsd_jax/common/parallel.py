@@ -1,16 +1,18 @@
 """Data parallelism: one mesh axis, the batch split along it, everything else replicated.
 
 `executor="jit"` lets the compiler split one global step over the mesh and is the default; `executor="pmap"` runs the
-same step once a device with explicit sums over the axis. Both give the one-device result.
+same step on each device with explicit sums over the axis. Both give the one-device result.
 """
 
 import functools
+import pickle
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 from flax import jax_utils
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from avsd_jax.errors import InputError
@@ -20,7 +22,7 @@ Step = Callable[[Any, Mapping[str, Any], Any], tuple[Any, Any]]
 
 
 def make_mesh(devices: list[jax.Device] | None = None) -> Mesh:
-    """A one-axis mesh over all devices of all processes (or over those given).
+    """Builds a one-axis mesh over all devices of all processes (or over those given).
 
     The axis is Auto: the compiler places every intermediate; Explicit axes refuse a gather over the batch.
     """
@@ -30,10 +32,10 @@ def make_mesh(devices: list[jax.Device] | None = None) -> Mesh:
 
 @functools.cache
 def compiler_options() -> dict[str, str]:
-    """What XLA shall do otherwise than by default when it compiles a training step.
+    """Returns the non-default XLA options for compiling a training step.
 
-    On a CPU it hands chains of elementwise operations to YNNPACK, which runs them on one core: a training step of
-    ViNet then takes 1.5 times as long on two. Versions of XLA that do not know the option keep their way.
+    On a CPU, XLA passes chains of elementwise operations to YNNPACK, which runs them on one core: a training step of
+    ViNet then takes 1.5 times as long on two. Versions of XLA without the option are left unchanged.
     """
     options = {"xla_cpu_experimental_ynn_fusion_type": ""}
     if jax.default_backend() != "cpu":
@@ -69,25 +71,25 @@ class JitExecutor:
         return jax.tree.map(lambda x: jax.device_put(np.array(x), self._replicated), state)
 
     def place_batch(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
-        """Joins the processes' parts `[B / processes, ...]` into global arrays `[B, ...]`."""
+        """Combines the parts of the processes, `[B / processes, ...]`, to global arrays `[B, ...]`."""
         return {k: jax.make_array_from_process_local_data(self._split, v) for k, v in batch.items()}
 
     def jit(self, step: Step) -> Any:
-        """The step to be compiled, with a method `lower`; its state argument is donated."""
+        """Wraps a step for compilation, by its method `lower`; its state argument is donated."""
         placement = (self._replicated, self._replicated)
         return jax.jit(step, donate_argnums=0, out_shardings=placement, compiler_options=compiler_options())
 
     def fetch_metrics(self, metrics: Any) -> Any:
-        """The metrics of one step or several in host memory; waits for the step."""
+        """Returns the metrics of one step or several in host memory; waits for the step."""
         return jax.device_get(metrics)
 
     def fetch_state(self, state: Any) -> Any:
-        """One copy of the state, without the executor's device axis."""
+        """Returns one copy of the state, without the executor's device axis."""
         return state
 
 
 class PmapExecutor:
-    """Runs the step once a device; its code sums over the named axis."""
+    """Runs the step on each device; its code sums over the named axis."""
 
     axis_name: str | None = AXIS
 
@@ -101,20 +103,20 @@ class PmapExecutor:
         return jax_utils.replicate(state, self._devices)
 
     def place_batch(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Splits this process's part over its devices: `[b, ...]` to `[devices, b / devices, ...]`."""
+        """Splits the part of this process over its devices: `[b, ...]` to `[devices, b / devices, ...]`."""
         n = len(self._devices)
         return {k: v.reshape(n, -1, *v.shape[1:]) for k, v in batch.items()}
 
     def jit(self, step: Step) -> Any:
-        """The step to be compiled, with a method `lower`; every device gets the same hyperparameters."""
+        """Wraps a step for compilation, by its method `lower`; every device gets the same hyperparameters."""
         return jax.pmap(step, axis_name=AXIS, in_axes=(0, 0, None), donate_argnums=0, devices=self._all)
 
     def fetch_metrics(self, metrics: Any) -> Any:
-        """The metrics of one step or several in host memory; waits for the step. Every device has the same."""
+        """Returns the metrics of one step or several in host memory; waits for the step. Every device has the same."""
         return _first(metrics)
 
     def fetch_state(self, state: Any) -> Any:
-        """One copy of the state, without the executor's device axis, in host memory.
+        """Returns one copy of the state, without the executor's device axis, in host memory.
 
         One process's devices hold it: as device arrays, orbax takes it for one process's part and refuses to save it.
         """
@@ -122,11 +124,22 @@ class PmapExecutor:
 
 
 def _first(tree: Any) -> Any:
-    """What the first local device has of a tree with a leading device axis, without that axis, in host memory.
+    """Returns the first local device's part of a tree with a leading device axis, without that axis, in host memory.
 
-    `flax.jax_utils.unreplicate` keeps the axis where one device of several is used.
+    `flax.jax_utils.unreplicate` keeps the axis if one device of several is used.
     """
     return jax.tree.map(lambda x: np.asarray(x.addressable_shards[0].data).reshape(x.shape[1:]), tree)
+
+
+def gather(value: Any) -> list[Any]:
+    """Returns what each process of the job gave, in their order; a collective operation. Any value that pickles."""
+    if jax.process_count() == 1:
+        return [value]
+    data = np.frombuffer(pickle.dumps(value), np.uint8)
+    sizes = multihost_utils.process_allgather(np.array(len(data)))
+    padded = np.pad(data, (0, int(sizes.max()) - len(data)))
+    rows = multihost_utils.process_allgather(padded)
+    return [pickle.loads(row[:size].tobytes()) for row, size in zip(rows, sizes, strict=True)]
 
 
 EXECUTORS = {"jit": JitExecutor, "pmap": PmapExecutor}
@@ -145,5 +158,5 @@ def make_executor(name: str, mesh: Mesh) -> JitExecutor | PmapExecutor:
 
 
 def sum_over_devices(tree: Any, axis_name: str | None) -> Any:
-    """Sum over the axis of a mapped step; under jit the arrays are global already."""
+    """Sums over the axis of a mapped step; under jit the arrays are already global."""
     return tree if axis_name is None else jax.lax.psum(tree, axis_name)

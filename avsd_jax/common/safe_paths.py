@@ -1,4 +1,4 @@
-"""Paths that stay below a root: what a list or a folder names must not lead elsewhere."""
+"""Paths that stay below a root: names from a list or a folder must not lead elsewhere."""
 
 import os
 from pathlib import Path
@@ -7,11 +7,11 @@ from avsd_jax.errors import InputError
 
 
 def checked_name(name: str, where: str) -> str:
-    """The name, if it can only be a file or folder right below the one it is joined to.
+    """Returns the name if it can only be a file or folder directly below the one it is joined to.
 
     Args:
-        name: as a list or a command line gives it.
-        where: what gave it, for the message.
+        name: from a list or a command line.
+        where: its origin, for the message.
 
     Raises:
         InputError: it is empty, absolute, has a separator or a control character, or is `.` or `..`.
@@ -24,7 +24,7 @@ def checked_name(name: str, where: str) -> str:
 
 
 def below(root: Path, *names: str) -> Path:
-    """`root` joined with names, each checked; the root itself is the user's choice and may be a link.
+    """Joins `root` with names, each checked; the root itself is the user's choice and may be a link.
 
     Raises:
         InputError: a name is not plain, or one of the paths below the root is a link.
@@ -38,10 +38,10 @@ def below(root: Path, *names: str) -> Path:
 
 
 def file_names(folder: Path) -> list[str]:
-    """Sorted names of the plain files and of the links in a folder; none if there is no folder.
+    """Returns the sorted names of the plain files and of the links in a folder; none if there is no folder.
 
-    Hidden files are left out: they are editors' and interrupted writers'. A link is named although it is never
-    followed: `below` refuses it by name, which says more than its absence.
+    Hidden files are omitted: they come from editors and interrupted writers. A link is returned although it is never
+    followed: `below` refuses it by name, which is clearer than treating it as missing.
 
     Raises:
         InputError: the folder cannot be listed, or has a name that is not UTF-8.
@@ -50,7 +50,7 @@ def file_names(folder: Path) -> list[str]:
 
 
 def folder_names(folder: Path) -> list[str]:
-    """As `file_names`, of the folders and of the links in a folder."""
+    """Returns the names of the folders and of the links in a folder; see `file_names`."""
     return sorted(e.name for e in _entries(folder) if e.is_symlink() or e.is_dir())
 
 
@@ -58,7 +58,7 @@ def _entries(folder: Path) -> list[os.DirEntry]:
     try:
         entries = list(os.scandir(folder)) if folder.is_dir() else []
     except OSError as error:
-        raise InputError(f"{folder} cannot be read ({error.strerror}): mend its permissions") from error
+        raise InputError(f"{folder} cannot be read ({error.strerror}): fix its permissions") from error
     for entry in entries:
         if not is_text(entry.name):
             raise InputError(f"{folder} has a file or folder whose name is not UTF-8, {entry.name!r}: rename it")
@@ -66,12 +66,12 @@ def _entries(folder: Path) -> list[os.DirEntry]:
 
 
 def is_text(name: str) -> bool:
-    """Whether a name is UTF-8: others can be neither printed nor put into a dataset's record."""
+    """Returns whether a name is UTF-8: others can be neither printed nor stored in a dataset."""
     return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def read_text(path: Path) -> str:
-    """A UTF-8 text file, with or without a byte order mark.
+    """Reads a UTF-8 text file, with or without a byte order mark.
 
     Raises:
         InputError: it cannot be read, or is not text.

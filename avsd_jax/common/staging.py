@@ -1,7 +1,8 @@
-"""Folders that appear whole or not at all, however the process that makes them ends.
+"""Atomic creation of folders, however the process that creates them ends.
 
-A folder is made beside its target under a name of its own and renamed at the end. Its maker holds a lock on it, which
-the system lets go when the process ends, so what a killed process left can be told from what a living one works on.
+A folder is created beside its target under a temporary name and renamed at the end. Its process holds a lock on it,
+which the system releases when the process ends, so the remains of a killed process can be distinguished from the work
+of a running one.
 """
 
 import contextlib
@@ -25,18 +26,18 @@ _SUFFIX = ".partial"
 
 @contextlib.contextmanager
 def new_folder(target: str | Path) -> Iterator[Path]:
-    """Gives a folder to fill, which becomes `target` when the block ends without an exception.
+    """Yields a folder to fill, which becomes `target` when the block ends without an exception.
 
-    What killed processes left of the same target is removed first.
+    The remains of killed processes for the same target are removed first.
 
     Args:
-        target: must be absent or an empty folder; folders above it are made.
+        target: must be absent or an empty folder; its parents are created.
 
     Yields:
-        An empty folder beside `target`. It is removed where the block raises.
+        An empty folder beside `target`. It is removed if the block raises.
 
     Raises:
-        InputError: the target holds something, is no folder of its own, or cannot be written to.
+        InputError: the target is not empty, is not a folder, or cannot be written to.
         StorageError: the disk is full or read-only.
     """
     target = Path(os.path.abspath(target))
@@ -62,7 +63,7 @@ def new_folder(target: str | Path) -> Iterator[Path]:
 
 
 def check_target(target: str | Path) -> None:
-    """Refuses a target that is there already or cannot be replaced.
+    """Refuses a target that exists already or cannot be replaced.
 
     Raises:
         InputError: it is a link, a file, not empty, or the folder that the command runs in.
@@ -83,7 +84,7 @@ def check_target(target: str | Path) -> None:
 
 
 def remove_leftovers(target: Path) -> None:
-    """Removes what processes that no longer run left beside `target`; a living one has its folder locked."""
+    """Removes what processes that no longer run left beside `target`; a running one holds a lock on its folder."""
     name = re.escape(target.name)
     for folder in target.parent.iterdir():
         if re.fullmatch(rf"\.{name}-[0-9a-f]{{8}}{re.escape(_SUFFIX)}", folder.name) or _is_old_leftover(folder, name):
@@ -94,7 +95,7 @@ def remove_leftovers(target: Path) -> None:
 
 
 def _is_old_leftover(folder: Path, name: str) -> bool:
-    """Whether a folder is what earlier versions left of a model: private, and nothing else in it."""
+    """Returns whether a folder is what earlier versions left of a model: private, and nothing else in it."""
     if not re.fullmatch(rf"\.{name}-[a-z0-9_]{{8}}", folder.name) or folder.is_symlink() or not folder.is_dir():
         return False
     if stat.S_IMODE(folder.stat().st_mode) != stat.S_IRWXU or not os.access(folder, os.R_OK):
@@ -103,7 +104,7 @@ def _is_old_leftover(folder: Path, name: str) -> bool:
 
 
 def _locked_folder(target: Path) -> tuple[Path, int | None]:
-    """Makes the folder to fill; the lock is None where the file system has none."""
+    """Creates the folder to fill; the lock is None if the file system has none."""
     while True:
         partial = target.with_name(f".{target.name}-{secrets.token_hex(4)}{_SUFFIX}")
         partial.mkdir()
@@ -119,11 +120,11 @@ def _locked_folder(target: Path) -> tuple[Path, int | None]:
 
 
 def _lock(folder: Path) -> int:
-    """Locks a folder until what is returned is closed, or this process ends.
+    """Locks a folder until the returned descriptor is closed, or this process ends.
 
     Raises:
-        BlockingIOError: another has it.
-        OSError: it is not there, or there are no locks here.
+        BlockingIOError: another process holds it.
+        OSError: the folder does not exist, or there are no locks.
     """
     if not hasattr(os, "O_DIRECTORY"):  # Windows
         raise OSError("a folder cannot be locked here")
@@ -138,7 +139,7 @@ def _lock(folder: Path) -> int:
 
 @contextlib.contextmanager
 def _named_errors(target: Path) -> Iterator[None]:
-    """Makes one sentence of what the system says of a place."""
+    """Converts errors of the system about a path to one sentence."""
     try:
         yield
     except InputError:
@@ -155,7 +156,7 @@ def _named_errors(target: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _stops_on_sigterm() -> Iterator[None]:
-    """Lets SIGTERM end the process through its `finally` blocks, where nothing else is done about it."""
+    """Lets SIGTERM end the process through its `finally` blocks, unless it is handled already."""
     ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     if not ours:
         yield

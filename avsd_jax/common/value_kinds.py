@@ -1,4 +1,4 @@
-"""Kinds of values that configurations and options may have, and what is said of a value that is not one."""
+"""Kinds of values that configurations and options may have, and the messages for invalid values."""
 
 import dataclasses
 import functools
@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from avsd_jax.errors import InputError
 
-# Steps, sizes and counts meet 32-bit integers sooner or later.
+# Steps, sizes and counts eventually become 32-bit integers.
 _MOST_WHOLE = 2**31 - 1
 _MAX_SHOWN = 80
 
@@ -25,16 +25,15 @@ class Kind:
     """A kind of value.
 
     Attributes:
-        complaint: from a value to what is wrong with it and the fix, as in "is too small: give 1 or more"; None where
-            nothing is.
-        form: the sentence that is made of it.
+        complaint: maps a value to the problem and the fix, as in "is too small: give 1 or more"; None if it is valid.
+        form: the format of the whole sentence.
     """
 
     complaint: Callable[[Any], str | None]
     form: str = "{name}={value} {complaint}"
 
     def check(self, name: str, value: Any) -> None:
-        """Raises InputError, which says `name` and the value, unless the value is of this kind."""
+        """Raises InputError, with `name` and the value, unless the value is of this kind."""
         complaint = self.complaint(value)
         if complaint:
             shown = " ".join(repr(value).split())  # a section's takes several lines
@@ -43,7 +42,7 @@ class Kind:
 
 
 def whole(least: int | None = None, most: int = _MOST_WHOLE) -> Kind:
-    """A whole number from `least` to `most`."""
+    """Builds the kind of whole numbers from `least` to `most`."""
 
     def complaint(value: Any) -> str | None:
         fix = "give a whole number" if least is None else f"give {least} or more"
@@ -64,7 +63,7 @@ def real(
     below: Bound | None = None,
     finite: bool = True,
 ) -> Kind:
-    """A number within bounds, of which `above` and `below` are excluded; NaN is never one."""
+    """Builds the kind of numbers within bounds, of which `above` and `below` are exclusive; NaN is never valid."""
 
     def complaint(value: Any) -> str | None:
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
@@ -99,7 +98,7 @@ NOTHING = Kind(lambda value: None if value is None else "is not null: leave it o
 
 
 def choice(choices: Iterable[str], fix: str = "") -> Kind:
-    """One of some words; `fix` says which, by default as a list."""
+    """Builds the kind of some words; `fix` names them, by default as a list."""
     words = tuple(choices)
     fix = fix or f"choose one of {', '.join(words)}"
     return Kind(
@@ -109,7 +108,7 @@ def choice(choices: Iterable[str], fix: str = "") -> Kind:
 
 
 def listed(item: Kind, what: str, length: int | None = None, least: int = 0) -> Kind:
-    """A list or tuple, each of whose entries is of a kind; `what` says what the whole is, and an example."""
+    """Builds the kind of lists or tuples of entries of a kind; `what` describes the list, with an example."""
 
     def complaint(value: Any) -> str | None:
         if not isinstance(value, list | tuple) or len(value) < least or len(value) != (length or len(value)):
@@ -120,7 +119,7 @@ def listed(item: Kind, what: str, length: int | None = None, least: int = 0) -> 
 
 
 def mapping_of(item: Kind, what: str) -> Kind:
-    """A section, each of whose values is of a kind."""
+    """Builds the kind of sections whose values are of a kind."""
 
     def complaint(value: Any) -> str | None:
         wrong = MAPPING.complaint(value)
@@ -133,7 +132,7 @@ def mapping_of(item: Kind, what: str) -> Kind:
 
 
 def either(*kinds: Kind) -> Kind:
-    """A value of any of some kinds; the first one's words are used of others."""
+    """Builds the union of some kinds; the message is that of the first."""
 
     def complaint(value: Any) -> str | None:
         complaints = [kind.complaint(value) for kind in kinds]
@@ -144,7 +143,7 @@ def either(*kinds: Kind) -> Kind:
 
 @functools.cache
 def of_annotation(hint: Any) -> Kind:
-    """The kind that a type annotation says; annotations that a configuration cannot be held to take anything."""
+    """Returns the kind that a type annotation describes; any value for annotations that cannot be checked."""
     simple = {int: whole(), float: real(finite=False), bool: FLAG, str: TEXT, types.NoneType: NOTHING}
     if hint in simple:
         return simple[hint]

@@ -1,4 +1,4 @@
-"""What the worker processes of a command have in common."""
+"""Settings of the worker processes of a command."""
 
 import contextlib
 import multiprocessing
@@ -11,10 +11,10 @@ _THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "VECLI
 
 @contextlib.contextmanager
 def one_thread_each() -> Iterator[None]:
-    """Processes that are started within it compute with one thread, unless the user's environment says otherwise.
+    """Makes processes that are started within it use one thread, unless the user's environment says otherwise.
 
-    There is one per core, and in each of them BLAS would start as many threads again. It counts them when it is
-    loaded, before a pool's initializer runs: only what a process inherits comes in time.
+    There is one process per core, and in each of them BLAS would start as many threads again. It decides when it is
+    loaded, before the initializer of a pool runs, so only inherited settings are early enough.
     """
     added = [name for name in _THREADS if name not in os.environ]
     os.environ.update(dict.fromkeys(added, "1"))
@@ -26,7 +26,7 @@ def one_thread_each() -> Iterator[None]:
 
 
 def end_with_parent() -> None:
-    """Ends this worker when its parent is killed: the pool itself would leave it waiting for ever."""
+    """Ends this worker when its parent is killed: the pool itself would leave it waiting forever."""
 
     def wait() -> None:
         multiprocessing.parent_process().join()

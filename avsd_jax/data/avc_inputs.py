@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Float64
 
 from avsd_jax.batch import ClassifierInputs
-from avsd_jax.data.preprocessing.vinet import normalise, resize_frame
+from avsd_jax.data.preprocessing.vinet import Preprocessing
 
-# Frames are resized and normalised (ImageNet) as ViNet's are, whatever the saliency model's preparation.
-__all__ = ["audio_samples", "audio_span", "frame_indices", "nearest_frames", "normalise", "resize_frame"]
+# Frames are resized and normalised (ImageNet) as ViNet's are, whatever the saliency model's preprocessing.
+PREPROCESSING = Preprocessing()
 
 
 def frame_indices(target: int, fps: float, num_frames: int, inputs: ClassifierInputs) -> tuple[int, ...]:
@@ -65,11 +65,6 @@ def audio_span(target: int | float, fps: float, inputs: ClassifierInputs) -> tup
 
     They may lie outside the waveform, where the sound is zero. A frame between two of a constant rate is a fraction.
     """
-    length = audio_samples(inputs)
+    length = inputs.audio_samples
     start = round(target / fps * inputs.sample_rate) - length // 2
     return start, start + length
-
-
-def audio_samples(inputs: ClassifierInputs) -> int:
-    """Length of the classifier's waveform in samples."""
-    return round(inputs.audio_seconds * inputs.sample_rate)

@@ -1,27 +1,15 @@
-"""From a store of videos to batches of arrays: sampling, preparation, order, prefetching.
+"""From a store of videos to batches of arrays: sampling, preprocessing, order, prefetching.
 
 Training: element i of the endless stream of clips is a pure function of (seed, i). Step s takes the elements
 from s * B to (s + 1) * B - 1, and of these each process takes a contiguous part. So a checkpoint stores only
 the step, and the global batch is the same, row by row, for any number of processes and threads.
 
-Keys of an example (a batch adds the axis b in front):
-    video        float32 [t h w 3]  normalised frames
-    audio        float32 [s]        the model's sound
-    density      float32 [h w]      the target's density map in [0, 1], at the model's size
-    fixations    float32 [h w]      1 where a viewer fixates in the target frame
-    avc_frames   float32 [n a a 3]  the classifier's frames      (only with a classifier)
-    avc_audio    float32 [r]        the classifier's waveform    (only with a classifier)
-    tags         float32 [k]        1 where the video has the tag         (only if asked for)
-    avc_label    int32 []           1 consistent, 0 inconsistent, -1 unlabelled
-    video_index  int32 []           position of the video in the store
-    frame_index  int32 []           target frame
-    mask         bool []            False in the rows that fill up the last batch of an evaluation
+An example has the entries of `avsd_jax.batch.ENTRIES` that its specification asks for.
 """
 
 import functools
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from types import ModuleType, SimpleNamespace
 
 import cv2
 import grain
@@ -29,21 +17,21 @@ import numpy as np
 from absl import flags
 from jaxtyping import Float32
 
+from avsd_jax.batch import ENTRIES
+from avsd_jax.common.by_name import name_of
 from avsd_jax.data import audio, avc_inputs, waveform
 from avsd_jax.data.audio import AUDIO_CONDITIONS
 from avsd_jax.data.clip_spec import ClipSpec
+from avsd_jax.data.example import Example, make_example
+from avsd_jax.data.preprocessing.vinet import Preprocessing
 from avsd_jax.data.store import VideoStore
 from avsd_jax.data.window import Window
 from avsd_jax.errors import InputError
 
 __all__ = ["AUDIO_CONDITIONS", "ClipSpec", "eval_batches", "train_batches"]
 
-Example = dict[str, np.ndarray]
-
 # Samples of a resampled waveform that are made, and kept, together.
 _AUDIO_BLOCK = 8192
-# What a mirrored clip shows mirrored, and along which axis.
-_WIDTH_AXES = {"video": 2, "density": 1, "fixations": 1, "avc_frames": 2}
 
 
 def train_batches(
@@ -77,24 +65,24 @@ def train_batches(
         An iterator of batches of `batch_size / process_count` rows; `close()` ends its threads.
 
     Raises:
-        InputError: the batch does not divide, a sampler or preprocessing does not exist or does not take its
-            options, no video is long enough, or a video's sound does not fit the model. Damaged pictures raise it
-            while iterating.
+        InputError: the batch does not divide, the sampler does not take the clip's size or step, no video is long
+            enough, or a video's audio does not fit the model. Damaged images raise it while iterating.
     """
     _check(store, spec)
-    sampling = spec.sampling
+    sampler = spec.sampler
     items = [
         (video, item)
         for video, index in enumerate(store.videos)
-        for item in range(sampling.train_items(index.num_frames, spec.clip_size))
+        for item in range(sampler.train_items(index.num_frames, spec.clip_size))
     ]
     if not items:
-        raise InputError(f"{store.name} has no video from which sampler {spec.sampler!r} draws a clip: use longer ones")
+        name = name_of(spec.sampler)
+        raise InputError(f"{store.name} has no video from which sampler {name!r} draws a clip: use longer ones")
     clips = _Clips(store, spec, "real")
 
     def draw(item: tuple[int, int], rng: np.random.Generator) -> Example:
         video, number = item
-        window = sampling.train_window(
+        window = sampler.train_window(
             rng,
             number,
             store.videos[video].num_frames,
@@ -147,21 +135,21 @@ def eval_batches(
         An iterator of batches of `batch_size / process_count` rows; `close()` ends its threads.
 
     Raises:
-        InputError: the batch does not divide, a sampler, preprocessing or audio condition does not exist, or
-            a video's sound does not fit the model. Damaged pictures raise it while iterating.
+        InputError: the batch does not divide, an unknown audio condition, the sampler does not take the clip's size or
+            step, or a video's audio does not fit the model. Damaged pictures raise it while iterating.
     """
     _check(store, spec)
-    sampling = spec.sampling
+    sampler = spec.sampler
     targets = [
         (video, frame)
         for video in (range(len(store.videos)) if videos is None else videos)
-        for frame in sampling.eval_targets(store.videos[video].num_frames, spec.clip_size, stride)
+        for frame in sampler.eval_targets(store.videos[video].num_frames, spec.clip_size, stride)
     ]
     clips = _Clips(store, spec, audio_condition)
 
     def element(i: int) -> Example:
         video, frame = targets[min(i, len(targets) - 1)]
-        window = sampling.eval_window(frame, store.videos[video].num_frames, spec.clip_size, spec.frame_step)
+        window = sampler.eval_window(frame, store.videos[video].num_frames, spec.clip_size, spec.frame_step)
         return clips.example(video, window) | {"mask": np.bool_(i < len(targets))}
 
     num_steps = -(-len(targets) // batch_size)
@@ -202,8 +190,8 @@ def _check(store: VideoStore, spec: ClipSpec) -> None:
     if not store.videos:
         raise InputError(f"{store.name} has no videos: build it from at least one")
     # What the sampler cannot do, it says now and not in the first step.
-    spec.sampling.eval_window(0, store.videos[0].num_frames, spec.clip_size, spec.frame_step)
-    if not spec.audio or spec.preparation.SAMPLE_RATE is not None:
+    spec.sampler.eval_window(0, store.videos[0].num_frames, spec.clip_size, spec.frame_step)
+    if not spec.audio or spec.preprocessing.sample_rate is not None:
         return  # nothing is heard, or a length that fits by definition
     frames = (spec.clip_size - 1) * spec.frame_step + 1
     for video in store.videos:
@@ -218,88 +206,93 @@ def _check(store: VideoStore, spec: ClipSpec) -> None:
 
 
 def _mirrored(example: Example) -> Example:
-    flipped = {key: np.flip(example[key], axis) for key, axis in _WIDTH_AXES.items() if key in example}
-    return example | flipped
+    axes = {key: ENTRIES[key].width_axis for key in example}
+    return example | {key: np.flip(example[key], axis) for key, axis in axes.items() if axis is not None}
 
 
 class _Clips:
-    """Turns windows into examples under one audio condition."""
+    """Turns windows of stored videos into examples, under one audio condition."""
 
     def __init__(self, store: VideoStore, spec: ClipSpec, condition: str):
         self._store = store
         self._spec = spec
-        self._prepare = spec.preparation
         self._condition = condition
         self._readers = [audio.reader(store, video, condition) for video in range(len(store.videos))]
 
     def example(self, video: int, window: Window) -> Example:
-        store, spec, prepare = self._store, self._spec, self._prepare
+        store, spec, target = self._store, self._spec, window.target
         index = store.videos[video]
-        density = store.density(video, window.target)
-        points = store.fixations(video, window.target)
-        decode = functools.cache(lambda i: store.frames(video, [i])[0])
-        example = {
-            "video": self._frames(video, window.frames, spec.frame_size, prepare, decode),
-            "density": prepare.resize_density(density, spec.frame_size),
-            "fixations": prepare.fixation_map(points, (index.map_height, index.map_width), spec.frame_size),
-            "avc_label": np.int32(store.avc_label(video)[window.target]),
+        density, points = store.density(video, target), store.fixations(video, target)
+        plane = (index.map_height, index.map_width)
+        clip = _StoredClip(store, spec, video, self._readers[video], self._condition)
+        example = make_example(spec, window, clip, store.avc_label(video)[target]) | {
+            "density": spec.preprocessing.resize_density(density, spec.frame_size),
+            "fixations": spec.preprocessing.fixation_map(points, plane, spec.frame_size),
             "video_index": np.int32(video),
-            "frame_index": np.int32(window.target),
+            "frame_index": np.int32(target),
             "mask": np.bool_(True),
         }
         if spec.tags:
             example["tags"] = np.array([tag in index.tags for tag in spec.tags], np.float32)
-        if spec.audio:
-            example["audio"] = self._audio(video, window)
-        if spec.avc is not None:
-            shown = avc_inputs.frame_indices(window.target, index.fps, index.num_frames, spec.avc)
-            size = (spec.avc.frame_size, spec.avc.frame_size)
-            example["avc_frames"] = self._frames(video, shown, size, avc_inputs, decode)
-            span = avc_inputs.audio_span(window.target, index.fps, spec.avc)
-            example["avc_audio"] = self._resampled(video, spec.avc.sample_rate, *span)
         return example
 
+
+class _StoredClip:
+    """A clip of a stored video, as a `ClipSource`; what neighbouring clips share is kept in the store's cache."""
+
+    def __init__(self, store: VideoStore, spec: ClipSpec, video: int, read: waveform.Reader, condition: str):
+        self._store = store
+        self._spec = spec
+        self._video = video
+        self._read = read
+        self._condition = condition
+        # The model and the classifier see much the same frames: each is decoded once for both.
+        self._decode = functools.cache(lambda frame: store.frames(video, [frame])[0])
+
+    def frames(self, numbers: tuple[int, ...]) -> Float32[np.ndarray, "t h w 3"]:
+        return self._frames(numbers, self._spec.frame_size, self._spec.preprocessing)
+
+    def classifier_frames(self, target: int) -> Float32[np.ndarray, "n a a 3"]:
+        index, avc = self._store.videos[self._video], self._spec.avc
+        shown = avc_inputs.frame_indices(target, index.fps, index.num_frames, avc)
+        return self._frames(shown, (avc.frame_size, avc.frame_size), avc_inputs.PREPROCESSING)
+
     def _frames(
-        self,
-        video: int,
-        frames: tuple[int, ...],
-        size: tuple[int, int],
-        prepare: ModuleType | SimpleNamespace,
-        decode: Callable[[int], np.ndarray],
+        self, numbers: tuple[int, ...], size: tuple[int, int], preprocessing: Preprocessing
     ) -> Float32[np.ndarray, "t h w 3"]:
-        """Prepared frames; neighbouring clips share most of theirs, so the resized ones are kept."""
-
         def resized(frame: int) -> np.ndarray:
-            key = (video, frame, size, prepare.__name__)
-            return self._store.derived.get(key, lambda: prepare.resize_frame(decode(frame), size))
+            key = (self._video, frame, size, preprocessing)
+            return self._store.derived.get(key, lambda: preprocessing.resize_frame(self._decode(frame), size))
 
-        return prepare.normalise(np.stack([resized(frame) for frame in frames]))
+        return preprocessing.normalise(np.stack([resized(number) for number in numbers]))
 
-    def _audio(self, video: int, window: Window) -> Float32[np.ndarray, " s"]:
-        index, prepare = self._store.videos[video], self._prepare
-        rate = prepare.SAMPLE_RATE or index.sample_rate
+    def audio(self, window: Window) -> Float32[np.ndarray, " s"]:
+        index, preprocessing = self._store.videos[self._video], self._spec.preprocessing
+        rate = preprocessing.sample_rate or index.sample_rate
         num_samples = -(-index.num_samples * rate // index.sample_rate)
-        start, stop = prepare.excerpt_span(
+        start, stop = preprocessing.excerpt_span(
             window.audio_first, window.audio_last, index.num_frames, index.fps, rate, num_samples
         )
         if rate == index.sample_rate:
-            excerpt = waveform.to_float(self._readers[video](start, stop))
-        else:
-            excerpt = self._resampled(video, rate, start, stop)
-        scaled = excerpt * np.float32(prepare.WAVEFORM_SCALE)
-        return prepare.window_audio(scaled, self._spec.audio_samples, window.reverse_audio)
+            return waveform.to_float(self._read(start, stop))
+        return self._resampled(rate, start, stop)
 
-    def _resampled(self, video: int, rate: int, start: int, stop: int) -> Float32[np.ndarray, " s"]:
-        """A part of the waveform at another rate; blocks are kept, since neighbouring clips hear mostly the same."""
-        source_rate = self._store.videos[video].sample_rate
+    def classifier_audio(self, target: int) -> Float32[np.ndarray, " r"]:
+        avc = self._spec.avc
+        span = avc_inputs.audio_span(target, self._store.videos[self._video].fps, avc)
+        return self._resampled(avc.sample_rate, *span)
+
+    def _resampled(self, rate: int, start: int, stop: int) -> Float32[np.ndarray, " s"]:
+        """A part of the waveform at another rate, made and kept in blocks."""
+        source_rate = self._store.videos[self._video].sample_rate
 
         def block(number: int) -> np.ndarray:
             low = number * _AUDIO_BLOCK
-            return waveform.resample_span(self._readers[video], source_rate, rate, low, low + _AUDIO_BLOCK)
+            return waveform.resample_span(self._read, source_rate, rate, low, low + _AUDIO_BLOCK)
 
         first, last = start // _AUDIO_BLOCK, -(-stop // _AUDIO_BLOCK)
         blocks = [
-            self._store.derived.get((video, number, rate, self._condition), lambda n=number: block(n))
+            self._store.derived.get((self._video, number, rate, self._condition), lambda n=number: block(n))
             for number in range(first, last)
         ]
         return np.concatenate(blocks)[start - first * _AUDIO_BLOCK : stop - first * _AUDIO_BLOCK]

@@ -1,4 +1,4 @@
-"""What a score lies between: chance and the centre of the picture below, one human against the others above.
+"""What a score lies between: chance and the centre of the image below, one human against the others above.
 
 All three are scored on the frames that the model was scored on, by its protocol, and averaged as its scores are.
 

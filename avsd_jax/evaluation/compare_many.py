@@ -9,13 +9,14 @@ from typing import Any
 
 from avsd_jax.common.atomic_files import write_json, write_text
 from avsd_jax.evaluation import same_frames
-from avsd_jax.evaluation.score_files import GROUP_TITLES, Evaluation, arrow, few, number, p_value, table
+from avsd_jax.evaluation.score_files import Evaluation, few
+from avsd_jax.metrics import LOWER_IS_BETTER
 from avsd_jax.scoring import significance
 from avsd_jax.scoring.groups import GROUPS, members
-from avsd_jax.scoring.paired import DESCENDING, paired_differences
+from avsd_jax.scoring.markdown import AVERAGE_TITLES, GROUP_TITLES, arrow, best, number, p_value, table
+from avsd_jax.scoring.paired import paired_differences
 from avsd_jax.scoring.summary import Table
 
-AVERAGES = {"video": "mean over videos", "frame": "mean over frames"}
 _PAIR = ("difference", "p", "p_holm", "better", "frames")
 
 
@@ -80,9 +81,8 @@ def compare_many(
 
 
 def _best(scores: Mapping[str, float | None], metric: str) -> list[str]:
-    known = [value for value in scores.values() if value is not None]
-    best = (min if metric in DESCENDING else max)(known, default=None)
-    return [name for name, value in scores.items() if value is not None and value == best]
+    highest = best(list(scores.values()), metric)
+    return [name for name, value in scores.items() if value is not None and value == highest]
 
 
 def _tested(pairs: Mapping[tuple[str, str], Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -96,7 +96,7 @@ def _tested(pairs: Mapping[tuple[str, str], Mapping[str, Any]]) -> list[dict[str
             p = together.get((pair, m))
             told = p is not None and p <= significance.LEVEL
             higher = "b" if (entry["difference"] or 0) < 0 else "a"
-            better = {"a": "b", "b": "a"}[higher] if m in DESCENDING else higher
+            better = {"a": "b", "b": "a"}[higher] if m in LOWER_IS_BETTER else higher
             metrics[m] = entry | {"p_holm": p, "better": better if told else None}
         tested.append({"a": pair[0], "b": pair[1], "metrics": metrics})
     return tested
@@ -128,8 +128,7 @@ def markdown(record: Mapping[str, Any]) -> str:
         f"{record['frames']} frames that all scored{_left_out(record)}. Bold: the best of a column.\n",
     ]
     for average, group, found in _tables(record):
-        title = GROUP_TITLES[group]
-        sections.append(f"## {title[0].upper()}{title[1:]}, {AVERAGES[average]} ({found['videos']} videos)\n")
+        sections.append(f"## {GROUP_TITLES[group]}, {AVERAGE_TITLES[average]} ({found['videos']} videos)\n")
         columns = {"": list(record["models"])} | {arrow(m): _cells(found, m, "**{}**") for m in found["scores"]}
         sections.append(table(columns))
         sections.append("Differences of pairs, with p-values:\n")
@@ -149,9 +148,9 @@ def latex(record: Mapping[str, Any]) -> str:
     """The tables in LaTeX, for the package booktabs; best in bold."""
     parts = ["% needs \\usepackage{booktabs}"]
     for average, group, found in _tables(record):
-        arrows = [m + (r" $\downarrow$" if m in DESCENDING else r" $\uparrow$") for m in found["scores"]]
+        arrows = [arrow(m, r"$\downarrow$", r"$\uparrow$") for m in found["scores"]]
         cells = {m: _cells(found, m, r"\textbf{{{}}}") for m in found["scores"]}
-        caption = f"{_title(record).replace('`', '')}, {GROUP_TITLES[group]}, {AVERAGES[average]}"
+        caption = f"{_title(record).replace('`', '')}, {GROUP_TITLES[group].lower()}, {AVERAGE_TITLES[average]}"
         parts += [
             r"\begin{table}",
             r"\centering",
@@ -179,7 +178,7 @@ def escaped(text: str) -> str:
 
 
 def _tables(record: Mapping[str, Any]) -> Iterable[tuple[str, str, Mapping[str, Any]]]:
-    for average in (average for average in AVERAGES if average in record):
+    for average in (average for average in AVERAGE_TITLES if average in record):
         for group, found in record[average]["groups"].items():
             yield average, group, found
 
@@ -195,8 +194,8 @@ def _left_out(record: Mapping[str, Any]) -> str:
 
 
 def _cells(found: Mapping[str, Any], metric: str, bold: str) -> list[str]:
-    best = found["best"][metric]
-    return [bold.format(number(v)) if name in best else number(v) for name, v in found["scores"][metric].items()]
+    bests = found["best"][metric]
+    return [bold.format(number(v)) if name in bests else number(v) for name, v in found["scores"][metric].items()]
 
 
 def _difference(entry: Mapping[str, Any]) -> str:

@@ -60,7 +60,7 @@ def evaluate(
         predictions: a folder per split, or one for all.
         dataset: `name` or `name/config`, in any case, prepared in `data_dir`; None with `ground_truth`.
         splits: names of splits. Their videos are pooled, or their means averaged, as the protocol says.
-        ground_truth: a folder of ground truth in the place of a dataset, see `ground_truth_folder`.
+        ground_truth: a folder of ground truth instead of a dataset, see `ground_truth_folder`.
         ground_truth_first_frame: 0 or 1, what that folder's numbers of frames count from; None: read off them.
         data_dir: folder of prepared datasets.
         protocol: how to score, or the name of one of `protocols.PROTOCOLS`.
@@ -195,7 +195,7 @@ def _part_record(part: Split, protocol: Protocol) -> dict[str, Any]:
         "folder": str(found.root),
         "split": part.name,
         "layout": found.layout,
-        "encoding": protocol.encoding() if found.holds_arrays else "pictures as they are",
+        "encoding": protocol.encoding() if found.holds_arrays else "images as they are",
         "first_frame": found.first_frame,
         "unused": list(found.unused),
     }

@@ -5,7 +5,7 @@ By kind, or by video (`fixation` instead of `fixations` is known too):
     FOLDER/maps/<video>/000000.png      FOLDER/fixations/<video>/000000.png   or FOLDER/fixations/<video>.csv, .mat
     FOLDER/<video>/maps/000000.png      FOLDER/<video>/fixations/000000.png   or FOLDER/<video>/fixations.csv, .mat
 
-Density maps are pictures by number or a volume (`avsd_jax.evaluation.prediction_folders`);
+Density maps are images by number or a volume (`avsd_jax.evaluation.prediction_folders`);
 `avsd_jax.map_files.fixation_files` says what fixations are. Every frame of a video has a density map; their number is
 the video's number of frames.
 """
@@ -39,7 +39,7 @@ _TOLD_SHARE = 0.1
 
 
 def name_of(folder: str | Path) -> str:
-    """Returns what results call a folder in the place of a dataset's name; no dataset is called so."""
+    """Returns what results call a folder instead of a dataset's name; no dataset is called so."""
     return f"ground_truth={Path(folder).absolute().name}"
 
 
@@ -125,7 +125,7 @@ class FolderTruth(VideoStore):
     def _inside(
         self, video: str, found: fixation_files.Fixations, plane: tuple[int, int], length: int
     ) -> np.ndarray | None:
-        """A table's fixations with frames from 0, without those beside the picture or past the video; these are
+        """A table's fixations with frames from 0, without those beside the image or past the video; these are
         counted."""
         if found.rows is None:
             return None
@@ -235,7 +235,7 @@ def _remarks(
         for kind, what in words.items()
         if kinds[kind]
     ]
-    for key, what in (("picture", "outside the picture"), ("frames", "before the start or past the end of the video")):
+    for key, what in (("picture", "outside the image"), ("frames", "before the start or past the end of the video")):
         counts = {video: found[key] for video, found in store.outside.items() if found[key]}
         if counts:
             each = ", ".join(f"{number} of video {video}" for video, number in list(counts.items())[:4])

@@ -4,13 +4,13 @@ Known layouts, found by the files' names:
 
   stavis    <video>/pred_sal_000009.jpg ...   frames counted from 1; what STAViS and STANet write
   vinet     <video>/img_00001.jpg ...         frames counted from 1; ViNet keeps the frames' own file names
-  numbered  <video>/000000.png ...            any other picture names that end in the frame's number, with the same
+  numbered  <video>/000000.png ...            any other image names that end in the frame's number, with the same
                                               letters before it; `avsd_jax.predict --out=<video>` writes them in maps/
   npz       <video>.npz or <video>/*.npz      `saliency` [n, h, w], and `frames` [n] counted from 0 (none: 0 to n - 1);
                                               what `avsd_jax.predict --maps=npz --out=<video>` writes in maps/
 
 What the numbers count from is read off them (`avsd_jax.evaluation.frame_numbers`), stated, and overruled by
-`--first_frame`. Pictures are grey, of 8 or 16 bits and of any size, also as three equal channels; those in colour are
+`--first_frame`. Images are grey, of 8 or 16 bits and of any size, also as three equal channels; those in colour are
 refused, or read as `--colour_maps` says (`avsd_jax.map_files.colour`).
 
 With `--other_forms=read` also
@@ -169,7 +169,7 @@ def survey(base: Path, ids: Sequence[str]) -> tuple[dict[str, int], dict[str, se
             continue
         for path in next(iter(entry.volumes.values())):
             if path.suffix.lower() in videos.SUFFIXES:
-                raise InputError(f"{path} is a video, whose levels are not exact: write pictures or arrays")
+                raise InputError(f"{path} is a video, whose levels are not exact: write images or arrays")
             found = arrays.frame_numbers(path)
             counts[video] = counts.get(video, 0) + sum(
                 1 for _ in arrays.read_volume(path, arrays.Expected(), colour.REFUSE, Counter())
@@ -180,7 +180,7 @@ def survey(base: Path, ids: Sequence[str]) -> tuple[dict[str, int], dict[str, se
 
 
 def read(video: VideoMaps, notes: Counter[str] | None = None) -> Iterator[tuple[int, Num[np.ndarray, "h w"], bool]]:
-    """Yields (frame, map, whether it came from a picture), one map in memory at a time.
+    """Yields (frame, map, whether it came from an image), one map in memory at a time.
 
     Args:
         video: where the maps are.
@@ -254,7 +254,7 @@ def _add(singles: dict[str, dict[int, Path]], folder: Path, path: Path) -> None:
     match = _NUMBERED.match(path.stem)
     numbers, number = singles.setdefault(match["prefix"], {}), int(match["number"])
     if number in numbers:
-        raise InputError(f"{folder} has two pictures of frame {number}: {numbers[number].name} and {path.name}")
+        raise InputError(f"{folder} has two images of frame {number}: {numbers[number].name} and {path.name}")
     numbers[number] = path
 
 

@@ -1,4 +1,4 @@
-"""Several evaluations brought to the same frames, or a line that says why they cannot be compared."""
+"""Several evaluations resized to the same frames, or a line that says why they cannot be compared."""
 
 from collections.abc import Sequence
 

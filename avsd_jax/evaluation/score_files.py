@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from avsd_jax.common.atomic_files import write_json, write_text
+from avsd_jax.common.wording import some
 from avsd_jax.errors import InputError
 from avsd_jax.evaluation import published, undefined_scores
-from avsd_jax.scoring.paired import DESCENDING
+from avsd_jax.scoring.markdown import AVERAGE_TITLES, GROUP_TITLES, arrow, bracketed, number, table
 from avsd_jax.scoring.protocols import TABLE_METRICS
 from avsd_jax.scoring.summary import Frames
 
-GROUP_TITLES = {"all": "all frames", "consistent": "consistent (AVC = 1)", "inconsistent": "inconsistent (AVC = 0)"}
 _NONE_UNDEFINED: Mapping[str, Any] = {"rule": "dropped", "metrics": {}}  # of records made before it was counted
 _KEYS = ("split", "video", "frame", "label", "status")
 _MOST_NAMES = 20
@@ -106,14 +106,16 @@ def load(folder: str | Path) -> Evaluation:
 
 def markdown(record: Mapping[str, Any]) -> str:
     """The evaluation as Markdown: scores with intervals, what was left out, published rows where there are some."""
-    titles = {"scores": "mean over videos", "frame_scores": "mean over frames"}
+    titles = {"scores": AVERAGE_TITLES["video"], "frame_scores": AVERAGE_TITLES["frame"]}
     sections = [f"# {record['dataset']['name']} {', '.join(record['dataset']['splits'])}: protocol {_name(record)}\n"]
     for key in (key for key in titles if key in record):
         sections.append(f"## Scores, {titles[key]}\n\n" + _scores(record, key))
     interval = record["intervals"]
     sections.append(
         f"In brackets: {100 * interval['level']:.0f} % intervals, {interval['method']} ({interval['resamples']} draws, "
-        f"seed {interval['seed']}). Arrows point to better values.{few([record['counts']['videos']['all']])}\n"
+        f"seed {interval['seed']}). Arrows point to better values. Audio and "
+        f"video belong together in consistent frames (AVC label 1), not in inconsistent ones (0)."
+        f"{few([record['counts']['videos']['all']])}\n"
     )
     if "bounds" in record:
         sections += [_bounds(record, key) for key in titles if key in record]
@@ -121,35 +123,6 @@ def markdown(record: Mapping[str, Any]) -> str:
         sections.append(_published(record))
     sections.append(_how(record))
     return "\n".join(sections)
-
-
-def table(columns: Mapping[str, Sequence[str]]) -> str:
-    """A Markdown table; columns after the first stand to the right."""
-    lines = ["| " + " | ".join(columns) + " |", "|" + "|".join(["---"] + ["---:"] * (len(columns) - 1)) + "|"]
-    lines += ["| " + " | ".join(cells) + " |" for cells in zip(*columns.values(), strict=True)]
-    return "\n".join(lines) + "\n"
-
-
-def arrow(metric: str) -> str:
-    """A metric's name and where its better values lie."""
-    return metric + (" ↓" if metric in DESCENDING else " ↑")
-
-
-def number(value: float | None, sign: str = "") -> str:
-    """A score in a cell."""
-    return "-" if value is None else f"{value:{sign}.3f}"
-
-
-def bracketed(value: float | None, interval: Sequence[float] | None, sign: str = "") -> str:
-    """A score with its interval in a cell."""
-    if value is None or interval is None:
-        return number(value, sign)
-    return f"{number(value, sign)} [{number(interval[0], sign)}, {number(interval[1], sign)}]"
-
-
-def p_value(p: float | None) -> str:
-    """A p-value in a cell."""
-    return "-" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def few(videos: Iterable[int]) -> str:
@@ -191,7 +164,7 @@ def _bounds(record: Mapping[str, Any], key: str) -> str:
             bracketed(row[key]["all"][metric], row["intervals"][key]["all"][metric]) if key in row else "-"
             for _, row in rows.values()
         ]
-    title = "mean over videos" if key == "scores" else "mean over frames"
+    title = AVERAGE_TITLES["video" if key == "scores" else "frame"]
     lines = [
         f"- {name}: " + (f"**not available**, {bound['missing']}" if "missing" in bound else bound["how"]) + "."
         for name, bound in record["bounds"].items()
@@ -235,7 +208,7 @@ def _how(record: Mapping[str, Any]) -> str:
     by_map = undefined_scores.in_words(undefined["metrics"]) or "none"
     lines = ["## How it was made\n"]
     for part in record["predictions"]:
-        unused = f"; it has no video of these names: {_some(part['unused'])}" if part["unused"] else ""
+        unused = f"; it has no video of these names: {some(part['unused'], _MOST_NAMES)}" if part["unused"] else ""
         how = f"layout {part['layout']}; {part['encoding']}"
         lines.append(f"- Predictions `{part['folder']}` ({how}) on {part['split']}{unused}.")
     lines += [
@@ -249,13 +222,8 @@ def _how(record: Mapping[str, Any]) -> str:
     ]
     lines += [f"- {remark.rstrip('.')}." for remark in record.get("maps", {}).get("remarks", ())]
     if missing["videos"]:
-        lines.append(f"- **Videos without any prediction:** {_some(missing['videos'])}.")
+        lines.append(f"- **Videos without any prediction:** {some(missing['videos'], _MOST_NAMES)}.")
     if missing["frames"]:
         parts = [f"{video}: {ranges}" for video, ranges in missing["frames"].items()]
-        lines.append(f"- **Missing frames** (counted from 0): {_some(parts)}.")
+        lines.append(f"- **Missing frames** (counted from 0): {some(parts, _MOST_NAMES)}.")
     return "\n".join(lines) + "\n\n```json\n" + json.dumps(protocol, indent=1) + "\n```\n"
-
-
-def _some(names: Sequence[str]) -> str:
-    rest = f" and {len(names) - _MOST_NAMES} more (all in scores.json)" if len(names) > _MOST_NAMES else ""
-    return "; ".join(names[:_MOST_NAMES]) + rest

@@ -1,7 +1,7 @@
 """The work of an evaluation, video by video: in parallel, and never twice.
 
 Every finished video is a file, tied to a digest of all that decides its scores: the code, the dataset's files, the
-protocol and the predictions. A command that was killed finds its finished videos and goes on with the others.
+protocol and the predictions. A command that was killed finds its finished videos and continues with the others.
 """
 
 import concurrent.futures
@@ -22,6 +22,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
+from avsd_jax.common import code_digest
 from avsd_jax.common.atomic_files import write_json
 from avsd_jax.common.worker_processes import end_with_parent, one_thread_each
 from avsd_jax.errors import InputError
@@ -32,24 +33,8 @@ from avsd_jax.evaluation.prediction_folders import VideoMaps
 from avsd_jax.scoring.protocols import Protocol
 from avsd_jax.scoring.scorer import Predicted, Scorer
 
-# What decides a frame's score; when any of it changes, finished videos are scored again.
-_DECIDING = (
-    "metrics",
-    "data/preprocessing/vinet.py",
-    "data/density.py",
-    "map_files",
-    "media/reading.py",
-    "scoring/scorer.py",
-    "scoring/ground_truth.py",
-    "scoring/protocols.py",
-    "scoring/extra_metrics.py",
-    "evaluation/prediction_folders.py",
-    "evaluation/map_checks.py",
-    "evaluation/frame_numbers.py",
-    "evaluation/ground_truth_folder.py",
-    "evaluation/bounds.py",
-    "evaluation/scoring_jobs.py",
-)
+# The modules that make a frame's score; when they or what they import change, finished videos are scored again.
+SCORING_MODULES = ("avsd_jax.scoring.scorer", "avsd_jax.evaluation.scoring_jobs")
 
 
 @dataclass(frozen=True)
@@ -87,9 +72,7 @@ def digest(value: Any) -> str:
 @functools.cache
 def code() -> str:
     """Digest of the code that scores."""
-    package = Path(__file__).parents[1]
-    files = [p for name in _DECIDING for p in sorted((package / name).rglob("*.py")) or [package / name]]
-    return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()
+    return code_digest.digest(*SCORING_MODULES)
 
 
 def run(jobs: Sequence[Job], workers: int, progress: bool) -> dict[Path, dict[str, Any]]:

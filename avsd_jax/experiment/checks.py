@@ -37,6 +37,5 @@ def check(config: ConfigDict) -> None:
         raise InputError(f"model_name: {error}") from error
     model_from_config(config)
     make_optimizer(config)
-    spec = clip_spec(config)
-    _ = spec.sampling, spec.preparation
+    clip_spec(config)
     dry_run.try_data(config)

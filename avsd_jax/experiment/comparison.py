@@ -20,7 +20,8 @@ from ml_collections import ConfigDict
 
 from avsd_jax.common.by_name import load_module
 from avsd_jax.common.parallel import check_batch_size, make_mesh
-from avsd_jax.config.fields import FIELDS, ROW_FIELDS, check_fields, check_row_fields, completed
+from avsd_jax.config.base import completed, completed_row
+from avsd_jax.config.fields import FIELDS, ROW_FIELDS, check_fields, check_row_fields
 from avsd_jax.errors import InputError
 from avsd_jax.experiment import checks, dry_run
 from avsd_jax.runs.checkpoint import load_for_inference
@@ -101,15 +102,14 @@ def derive(config: ConfigDict, workdir: str | Path) -> list[Row]:
     rows: list[Row] = []
     for name in config.rows:
         _check_row(name, config, rows)
-        changes = config.row_changes[name]
-        weights = changes.get("weights", "") or name
+        changes = completed_row(config.row_changes[name])
         rows.append(
             Row(
                 name,
                 changes.label,
                 _row_config(config, name, changes, workdir),
                 workdir / name,
-                workdir / weights,
+                workdir / (changes.weights or name),
             )
         )
     return rows
@@ -160,8 +160,8 @@ def _check_row(name: str, config: ConfigDict, before: Sequence[Row]) -> None:
         raise InputError(f"row {name!r} is not in row_changes: choose among {', '.join(config.row_changes)}")
     if Path(name).name != name or name.startswith("."):
         raise InputError(f"row {name!r} of rows cannot be a folder's name: use letters, digits, _ and -")
-    changes = config.row_changes[name]
-    check_row_fields(changes, name)
+    check_row_fields(config.row_changes[name], name)
+    changes = completed_row(config.row_changes[name])
     known = [row.name for row in before if row.trains]
     if name in (row.name for row in before):
         raise InputError(f"row {name!r} is in rows twice: name each row once")
@@ -177,21 +177,20 @@ def _check_row(name: str, config: ConfigDict, before: Sequence[Row]) -> None:
 
 def _sources(changes: ConfigDict) -> list[str]:
     """The rows that a row takes variables from."""
-    parts = changes.get("init_parts", ConfigDict()).values()
-    return [source for source in (changes.get("init", ""), changes.get("weights", ""), *parts) if source]
+    return [source for source in (changes.init, changes.weights, *changes.init_parts.values()) if source]
 
 
 def _row_config(config: ConfigDict, name: str, changes: ConfigDict, workdir: Path) -> ConfigDict:
     result = config.copy_and_resolve_references()
     result.rows, result.row_changes = (), ConfigDict()
     result.run_name = changes.label or name
-    if changes.get("init", ""):
+    if changes.init:
         result.init = str(workdir / changes.init)
-    for part, source in changes.get("init_parts", ConfigDict()).items():
+    for part, source in changes.init_parts.items():
         with result.init_parts.unlocked():
             result.init_parts[part] = str(workdir / source) if source else ""
     # A comparison that is cut to a step or two still trains each of its rows.
-    result.total_steps = max(min(1, config.total_steps), round(config.total_steps * changes.get("effort", 1)))
+    result.total_steps = max(min(1, config.total_steps), round(config.total_steps * changes.effort))
     with result.unlocked(), result.ignore_type():
         for field, value in changes.items():
             if field not in ROW_FIELDS:
@@ -202,5 +201,5 @@ def _row_config(config: ConfigDict, name: str, changes: ConfigDict, workdir: Pat
         fields = load_module("avsd_jax.models", result.model_name, "model").Model.__dataclass_fields__
         result.model = ConfigDict({k: v for k, v in result.model.items() if k in fields})
     with result.model.unlocked(), result.model.ignore_type():  # it may have options that the configuration's has not
-        result.model.update(changes.get("model", {}))
+        result.model.update(changes.model)
     return result.lock()

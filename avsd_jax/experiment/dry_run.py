@@ -12,8 +12,9 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
+from avsd_jax.batch import batch_shapes
 from avsd_jax.errors import InputError
-from avsd_jax.runs.components import batch_shapes, clip_spec, make_forward, model_from_config
+from avsd_jax.runs.components import clip_spec, make_forward, model_from_config
 from avsd_jax.runs.optimizer import make_optimizer
 from avsd_jax.training.hyperparameters import hyperparameters_by_step, loss_switches
 from avsd_jax.training.state import TrainState, create_state
@@ -28,7 +29,7 @@ _SWITCHES = ("bce_weight", "cc_weight", "sim_weight", "nss_weight", "tag_weight"
 _SWITCHES += ("ema_decay",)
 _ANY = {"total_steps": 100, "warmup_steps": 0, "learning_rate": 0.1}
 # Clips have the same shapes however they are drawn.
-_ANY_CLIP = {"sampler": "vinet", "frame_step": 1, "samples_per_video": 1}
+_ANY_CLIP = {"sampler": "vinet", "sampler_options": {}, "frame_step": 1, "samples_per_video": 1, "flip": False}
 
 # Length of a video on which a sampler is tried.
 _VIDEO_FRAMES = 200
@@ -78,24 +79,25 @@ def check_prediction(config: ConfigDict, trained: Any = None) -> None:
     if "saliency" in output and trained is None:
         return
     variables = own if trained is None else trained
-    _guarded(config, lambda: jax.eval_shape(make_forward(model_from_config(config)), variables, batch_shapes(config)))
+    forward, shapes = make_forward(model_from_config(config)), batch_shapes(clip_spec(config))
+    _guarded(config, lambda: jax.eval_shape(forward, variables, shapes))
 
 
 def try_data(config: ConfigDict) -> None:
     """Raises InputError where the sampler or the preprocessing does not do what the configuration asks of it."""
     spec = clip_spec(config)
-    sampling, preparation = spec.sampling, spec.preparation
+    sampler, preprocessing = spec.sampler, spec.preprocessing
 
     def draw() -> None:
-        items = sampling.train_items(_VIDEO_FRAMES, spec.clip_size)
+        items = sampler.train_items(_VIDEO_FRAMES, spec.clip_size)
         rng = np.random.default_rng(0)
         if items:
-            sampling.train_window(rng, 0, _VIDEO_FRAMES, spec.clip_size, spec.frame_step, lambda frame: False)
-        sampling.eval_targets(_VIDEO_FRAMES, spec.clip_size, 1)
-        sampling.eval_window(_VIDEO_FRAMES // 2, _VIDEO_FRAMES, spec.clip_size, spec.frame_step)
-        preparation.resize_frame(np.zeros((8, 8, 3), np.uint8), (8, 8))
-        preparation.resize_density(np.zeros((8, 8), np.uint8), (8, 8))
-        preparation.audio_samples(spec.clip_size)
+            sampler.train_window(rng, 0, _VIDEO_FRAMES, spec.clip_size, spec.frame_step, lambda frame: False)
+        sampler.eval_targets(_VIDEO_FRAMES, spec.clip_size, 1)
+        sampler.eval_window(_VIDEO_FRAMES // 2, _VIDEO_FRAMES, spec.clip_size, spec.frame_step)
+        preprocessing.resize_frame(np.zeros((8, 8, 3), np.uint8), (8, 8))
+        preprocessing.resize_density(np.zeros((8, 8), np.uint8), (8, 8))
+        preprocessing.audio_samples(spec.clip_size)
 
     _guarded(config, draw)
 
@@ -120,7 +122,7 @@ def _network(record: str) -> tuple[dict[str, Any], dict[str, Any]]:
     config = ConfigDict(json.loads(record))
     model = model_from_config(config)
     init = functools.partial(model.init_with_output, train=False)
-    return _guarded(config, lambda: jax.eval_shape(init, _keys(), batch_shapes(config, 2)))
+    return _guarded(config, lambda: jax.eval_shape(init, _keys(), batch_shapes(clip_spec(config), 2)))
 
 
 @functools.lru_cache(maxsize=128)
@@ -136,9 +138,11 @@ def _step(record: str) -> tuple[TrainState, TrainState, dict[str, Any]]:
         compute_dtype=jnp.dtype(config.compute_dtype),
     )
 
+    numbers = hyperparameters_by_step(config)(0)
+
     def make() -> tuple[TrainState, TrainState, dict[str, Any]]:
         before = jax.eval_shape(lambda v: create_state(v, optimizer, bool(config.ema_decay)), dict(variables))
-        return (before, *jax.eval_shape(step, before, batch_shapes(config, 2), hyperparameters_by_step(config)(0)))
+        return (before, *jax.eval_shape(step, before, batch_shapes(clip_spec(config), 2), numbers))
 
     return _guarded(config, make)
 

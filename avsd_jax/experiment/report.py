@@ -20,10 +20,10 @@ from PIL import Image
 from avsd_jax.common import atomic_files
 from avsd_jax.metrics import METRICS
 from avsd_jax.scoring import figures
-from avsd_jax.scoring.paired import DESCENDING
+from avsd_jax.scoring.markdown import GROUP_TITLES, arrow, best, change, number, percent
+from avsd_jax.scoring.markdown import table as markdown_table
 from avsd_jax.training.metric_writer import read_scalars
 
-GROUP_TITLES = {"all": "All frames", "consistent": "Consistent frames", "inconsistent": "Inconsistent frames"}
 AUDIT_METRICS = ("CC", "KL")
 
 
@@ -49,7 +49,7 @@ def write(
     workdir.mkdir(parents=True, exist_ok=True)
     record = {
         "run": config.run_name,
-        "rows": [_plain_row(row) for row in rows],
+        "rows": [plain_row(row) for row in rows],
         "versions": dict(provenance),
         "config": json.loads(config.to_json()),
     }
@@ -87,17 +87,17 @@ def table(record: Mapping[str, Any]) -> str:
     wide = max(len(text) + 2 for text in (*(row["label"] for row in rows), *(title for title, _ in blocks)))
     lines = []
     for title, scores in blocks:
-        lines.append(title.ljust(wide) + "".join(f"{_arrow(m):>8}" for m in METRICS))
+        lines.append(title.ljust(wide) + "".join(f"{arrow(m):>8}" for m in METRICS))
         for row, values in zip(rows, scores, strict=True):
-            lines.append(row["label"].ljust(wide) + "".join(f"{_number(values[m]):>8}" for m in METRICS))
+            lines.append(row["label"].ljust(wide) + "".join(f"{number(values[m]):>8}" for m in METRICS))
         lines.append("")
     if any(_avc(row) for row in rows):
         names = ("accuracy", "majority", "balanced", "AUC", "gate open")
         lines.append("Consistency".ljust(wide) + "".join(f"{name:>11}" for name in names))
         for row in filter(_avc, rows):
             avc = _avc(row)
-            values = [_percent(avc[k]) for k in ("accuracy", "majority_baseline", "balanced_accuracy")]
-            values += [_number(avc["auc"]), _percent((avc["gate_open"] or {}).get("all"))]
+            values = [percent(avc[k]) for k in ("accuracy", "majority_baseline", "balanced_accuracy")]
+            values += [number(avc["auc"]), percent((avc["gate_open"] or {}).get("all"))]
             lines.append(row["label"].ljust(wide) + "".join(f"{value:>11}" for value in values))
         lines.append("")
     return "\n".join(lines).rstrip() + "\n"
@@ -145,8 +145,8 @@ def _score_tables(rows: Sequence[Mapping[str, Any]], blocks: Sequence[tuple[str,
     tables = []
     for title, scores in blocks:
         values = {m: [score[m] for score in scores] for m in METRICS}
-        columns = {_arrow(m): _bold_best([_number(v) for v in values[m]], values[m], m) for m in METRICS}
-        tables.append(f"### {title}\n\n" + _markdown_table({"": [r["label"] for r in rows]} | columns))
+        columns = {arrow(m): _bold_best([number(v) for v in values[m]], values[m], m) for m in METRICS}
+        tables.append(f"### {title}\n\n" + markdown_table({"": [r["label"] for r in rows]} | columns))
     return tables
 
 
@@ -156,24 +156,24 @@ def _consistency_section(rows: Sequence[Mapping[str, Any]]) -> str:
     gates = [avc["gate_open"] or {} for avc in found]
     columns = {
         "": [row["label"] for row in rows],
-        "accuracy": [_percent(avc["accuracy"]) for avc in found],
-        "majority baseline": [_percent(avc["majority_baseline"]) for avc in found],
-        "balanced accuracy": [_percent(avc["balanced_accuracy"]) for avc in found],
-        "AUC": [_number(avc["auc"]) for avc in found],
-        "gate open": [_percent(gate.get("all")) for gate in gates],
-        "on consistent": [_percent(gate.get("consistent")) for gate in gates],
-        "on inconsistent": [_percent(gate.get("inconsistent")) for gate in gates],
+        "accuracy": [percent(avc["accuracy"]) for avc in found],
+        "majority baseline": [percent(avc["majority_baseline"]) for avc in found],
+        "balanced accuracy": [percent(avc["balanced_accuracy"]) for avc in found],
+        "AUC": [number(avc["auc"]) for avc in found],
+        "gate open": [percent(gate.get("all")) for gate in gates],
+        "on consistent": [percent(gate.get("consistent")) for gate in gates],
+        "on inconsistent": [percent(gate.get("inconsistent")) for gate in gates],
     }
     return (
         "## Audio-visual consistency\n\nAccuracy is over labelled frames; the majority baseline always says "
-        "the more frequent label. The gate is open where the audio-visual flow was used.\n\n" + _markdown_table(columns)
+        "the more frequent label. The gate is open where the audio-visual flow was used.\n\n" + markdown_table(columns)
     )
 
 
 def _audit_section(rows: Sequence[Mapping[str, Any]]) -> str:
     columns: dict[str, list[str]] = {"": [], "sound": []}
     groups = _groups(_real(rows))
-    columns |= {f"{_arrow(m)} {group}": [] for group in groups for m in AUDIT_METRICS}
+    columns |= {f"{arrow(m)} {group}": [] for group in groups for m in AUDIT_METRICS}
     for row in (row for row in rows if len(row["conditions"]) > 1):
         for condition, result in row["conditions"].items():
             columns[""].append(row["label"] if condition == "real" else "")
@@ -181,10 +181,10 @@ def _audit_section(rows: Sequence[Mapping[str, Any]]) -> str:
             for group in groups:
                 for m in AUDIT_METRICS:
                     real, value = row["conditions"]["real"]["scores"][group][m], result["scores"][group][m]
-                    columns[f"{_arrow(m)} {group}"].append(_change(value, None if condition == "real" else real))
+                    columns[f"{arrow(m)} {group}"].append(change(value, None if condition == "real" else real))
     return (
         "## Audio audit\n\nThe same frames with false sound: silence, another video's, noise. In brackets "
-        "the change from the real sound; a model whose scores do not change is deaf.\n\n" + _markdown_table(columns)
+        "the change from the real sound; a model whose scores do not change is deaf.\n\n" + markdown_table(columns)
     )
 
 
@@ -208,17 +208,10 @@ def _provenance_section(record: Mapping[str, Any]) -> str:
         f"- Frames without a score, left out of its mean ({record['rows'][0]['label']}): {dropped}.",
         "- Versions: " + ", ".join(f"{name} {version}" for name, version in record["versions"].items()) + ".",
         "",
-        _markdown_table(times),
+        markdown_table(times),
         f"```json\n{json.dumps(record['config'], indent=1)}\n```\n",
     ]
     return "\n".join(lines)
-
-
-def _markdown_table(columns: Mapping[str, Sequence[str]]) -> str:
-    names = list(columns)
-    lines = ["| " + " | ".join(names) + " |", "|" + "|".join(["---"] + ["---:"] * (len(names) - 1)) + "|"]
-    lines += ["| " + " | ".join(cells) + " |" for cells in zip(*columns.values(), strict=True)]
-    return "\n".join(lines) + "\n"
 
 
 # ----------------------------------------------------------------------------------------------------------
@@ -257,37 +250,18 @@ def _avc(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return row["conditions"]["real"]["avc"]
 
 
-def _arrow(metric: str) -> str:
-    return metric + (" ↓" if metric in DESCENDING else " ↑")
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f}%"
-
-
-def _change(value: float | None, reference: float | None) -> str:
-    if value is None or reference is None:
-        return _number(value)
-    return f"{value:.3f} ({value - reference:+.3f})"
-
-
 def _duration(seconds: float | None) -> str:
     return "-" if seconds is None else f"{seconds // 60:.0f} min {seconds % 60:02.0f} s"
 
 
 def _bold_best(cells: list[str], values: Sequence[float | None], metric: str) -> list[str]:
-    known = [v for v in values if v is not None]
-    if len(known) < 2:
+    if sum(value is not None for value in values) < 2:
         return cells
-    best = min(known) if metric in DESCENDING else max(known)
-    return [f"**{cell}**" if value == best else cell for cell, value in zip(cells, values, strict=True)]
+    highest = best(values, metric)
+    return [f"**{cell}**" if value == highest else cell for cell, value in zip(cells, values, strict=True)]
 
 
-def _plain_row(row: Mapping[str, Any]) -> dict[str, Any]:
+def plain_row(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row without what pictures are made of."""
     conditions = {
         condition: {k: v for k, v in record.items() if k != "examples"}

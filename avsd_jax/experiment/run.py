@@ -12,6 +12,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from avsd_jax.common import logs
 from avsd_jax.data import dataset_names
 from avsd_jax.errors import InputError
 from avsd_jax.experiment import report
@@ -51,7 +52,7 @@ def run(config: ConfigDict, workdir: str | Path, mode: str = "train_and_eval") -
         for row in (row for row in rows if row.label):
             scoring_store(row.config)  # fails here, and not once everything is trained
     # Scoring alone may go on beside a training.
-    with contextlib.nullcontext() if mode == "eval" else locked(workdir):
+    with contextlib.nullcontext() if mode == "eval" else locked(workdir), logs.kept_in(workdir, jax.process_index()):
         return _train_and_score(config, workdir, rows, mode)
 
 
@@ -59,14 +60,19 @@ def _train_and_score(config: ConfigDict, workdir: Path, rows: Sequence[Row], mod
     check_machine(rows, mode)
     seconds = {}
     if mode != "eval":
-        for row in (row for row in rows if row.trains):
+        trained = [row for row in rows if row.trains]
+        for k, row in enumerate(trained, 1):
+            logs.stage(f"training {k} of {len(trained)}: {row.label or row.name}")
             started = time.monotonic()
             loop.train(row.config, row.folder)
             seconds[row.name] = time.monotonic() - started
     if mode == "train":
         return {}
-    # Restoring a checkpoint is a meeting of all processes, so each of them scores; one writes.
-    scored = [score(row, seconds) for row in rows if row.label]
+    # Restoring a checkpoint is a collective operation, and each process scores its share; one writes.
+    labelled, scored = [row for row in rows if row.label], []
+    for k, row in enumerate(labelled, 1):
+        logs.stage(f"scoring {k} of {len(labelled)}: {row.label}")
+        scored.append(score(row, seconds))
     return report.write(workdir, config, scored, provenance()) if jax.process_index() == 0 else {}
 
 

@@ -1,1 +1,1 @@
-"""Files that hold saliency maps: pictures, arrays and videos, each read as one grey channel per frame or refused."""
+"""Files that hold saliency maps: images, arrays and videos, each read as one grey channel per frame or refused."""

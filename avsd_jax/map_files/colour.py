@@ -22,7 +22,7 @@ REFUSE, LUMINANCE, COLORMAP = "refuse", "luminance", "colormap:"
 # The widest gap between the channels of a grey pixel, as a share of the full range: JPEG and video codecs leave noise,
 # and the darkest colours of the usual colour maps are farther apart.
 _GREY_GAP = 8 / 255
-# Mean distance to a colour map's colours, in levels of 255, up to which a picture is taken to be drawn with it: JPEGs
+# Mean distance to a colour map's colours, in levels of 255, up to which an image is taken to be drawn with it: JPEGs
 # of smooth maps have 1 to 7, of noisy ones up to 11; maps blended half and half with a frame have 37 and more, other
 # colour maps 30 and more.
 _DRAWN_WITH = 12.0
@@ -149,7 +149,7 @@ def _read_back(
 
 
 def _drawn_with(colours: UInt8[np.ndarray, "h w 3"]) -> str:
-    """Returns, in words, what a picture in colour seems to be and what to do about it."""
+    """Returns, in words, what an image in colour seems to be and what to do about it."""
     pixels = colours.reshape(-1, 3)
     sample = pixels[:: max(1, len(pixels) // _SAMPLE)]
     if (np.ptp(sample, axis=-1) <= 255 * _GREY_GAP).mean() > _MOSTLY:

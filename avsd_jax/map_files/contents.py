@@ -13,11 +13,11 @@ OTHERS = (*arrays.OTHER_SUFFIXES, *videos.SUFFIXES, *images.OTHER_SUFFIXES)
 MAPS = (*images.SUFFIXES, arrays.ARCHIVE, *OTHERS)
 _LITTER = {"thumbs.db", "desktop.ini", "__macosx", "$recycle.bin"}
 _LOOKED_FOR = (
-    "<video>/pred_sal_000009.jpg (STAViS), <video>/img_00001.jpg (ViNet), <video>/000000.png (pictures named by frame "
+    "<video>/pred_sal_000009.jpg (STAViS), <video>/img_00001.jpg (ViNet), <video>/000000.png (images named by frame "
     "number, also in <video>/maps), <video>.npz or <video>/*.npz"
 )
 _MOST_FOLDERS = 1000
-_READ_THEM = "--other_forms=read reads .npy and .mat arrays, grey videos and .tif pictures"
+_READ_THEM = "--other_forms=read reads .npy and .mat arrays, grey videos and .tif images"
 
 
 def children(folder: Path) -> list[Path]:
@@ -89,7 +89,7 @@ def no_predictions(root: Path, dataset: str, wanted: Sequence[str], unread: tupl
         fixes += _fixes_inside(path, unread)
     beside = {p.suffix.lower() for p in entries if p.stem in wanted and p.is_file()}
     if beside & {*images.SUFFIXES, *images.OTHER_SUFFIXES}:
-        fixes.append("one picture holds one map: write <video>/<frame number> files")
+        fixes.append("one image holds one map: write <video>/<frame number> files")
     if beside & {*unread} - {*images.OTHER_SUFFIXES}:
         fixes.append(_READ_THEM)
     near = ((name, difflib.get_close_matches(Path(name).stem, wanted, 1)) for name in names if name not in wanted)
@@ -112,7 +112,7 @@ def _fixes_inside(folder: Path, unread: tuple[str, ...]) -> list[str]:
     if any(p.suffix.lower() in unread and p.is_file() for p in held):
         fixes.append(_READ_THEM)
     elif any(p.suffix.lower() in images.SUFFIXES for p in held):
-        fixes.append("names of pictures must end in the frame's number")
+        fixes.append("names of images must end in the frame's number")
     return fixes
 
 

@@ -184,7 +184,7 @@ def _checked(path: Path, rows: np.ndarray) -> Float32[np.ndarray, "f 4"]:
 def outside(
     rows: Float32[np.ndarray, "f 4"], plane: tuple[int, int], num_frames: int
 ) -> tuple[np.ndarray, Counter[str]]:
-    """Returns which fixations lie in the video (x and y in the picture, frame from 0 in its length), and counts of
+    """Returns which fixations lie in the video (x and y in the image, frame from 0 in its length), and counts of
     those beside the `picture` and past its `frames`."""
     _, _, x, y = rows.T
     height, width = plane

@@ -1,4 +1,4 @@
-"""Saliency maps in picture files: 8 or 16 bits, or floats, as one grey channel."""
+"""Saliency maps in image files: 8 or 16 bits, or floats, as one grey channel."""
 
 from collections import Counter
 from pathlib import Path
@@ -12,16 +12,16 @@ from avsd_jax.errors import InputError
 from avsd_jax.map_files import colour as colours
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
-"""Pictures that are read always."""
+"""Images that are read always."""
 OTHER_SUFFIXES = (".tif", ".tiff", ".webp", ".pgm", ".gif")
-"""Pictures that are read where other forms are asked for."""
+"""Images that are read where other forms are asked for."""
 
 _EXIF_ORIENTATION = 0x0112
 _BIT_DEPTH = 24  # byte of a PNG file
 
 
 def read_picture(path: Path, colour: str = colours.REFUSE, notes: Counter[str] | None = None) -> Num[np.ndarray, "h w"]:
-    """Returns the one grey channel of a picture: uint8, uint16 where it has 16 bits, or floats.
+    """Returns the one grey channel of an image: uint8, uint16 where it has 16 bits, or floats.
 
     Args:
         path: the file.
@@ -29,7 +29,7 @@ def read_picture(path: Path, colour: str = colours.REFUSE, notes: Counter[str] |
         notes: counts every conversion that is not plain.
 
     Raises:
-        InputError: it is damaged, holds several pictures, is in colour, turned, partly transparent, or of a kind that
+        InputError: it is damaged, holds several images, is in colour, turned, partly transparent, or of a kind that
             holds no levels; the message names it.
     """
     notes = Counter() if notes is None else notes
@@ -39,9 +39,9 @@ def read_picture(path: Path, colour: str = colours.REFUSE, notes: Counter[str] |
             values = _decoded(image, path, notes)
     # What Pillow raises at damaged files, by format; OSError also where the file cannot be read.
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path} is damaged or no picture ({error}): write it again") from error
+        raise InputError(f"{path} is damaged or no image ({error}): write it again") from error
     if several > 1:
-        raise InputError(f"{path} holds {several} pictures: write one file per frame")
+        raise InputError(f"{path} holds {several} images: write one file per frame")
     if turned not in (0, 1):
         raise InputError(f"{path} has an EXIF orientation, so that it may lie on its side: write it without")
     if not values.size:
@@ -55,12 +55,12 @@ def _decoded(image: Image.Image, path: Path, notes: Counter[str]) -> np.ndarray:
     """Returns the pixels, [h, w] or [h, w, channels]."""
     deep = image.format == "PNG" and image.mode in ("RGB", "RGBA", "LA") and _bits(path) == 16
     if image.mode == "1":
-        notes["pictures of 1 bit"] += 1
+        notes["images of 1 bit"] += 1
         image = image.convert("L")
     elif image.mode in ("P", "PA"):  # an index of colours is no level
         image = image.convert("RGBA" if image.mode == "PA" or "transparency" in image.info else "RGB")
     elif image.mode in ("CMYK", "YCbCr", "LAB", "HSV", "RGBX", "RGBa", "La"):
-        notes[f"{image.mode} pictures read as RGB"] += 1
+        notes[f"{image.mode} images read as RGB"] += 1
         image = image.convert("LA" if image.mode == "La" else "RGBA" if image.mode == "RGBa" else "RGB")
     values = np.asarray(image)
     if not deep:
@@ -82,5 +82,5 @@ def _as_levels(values: np.ndarray, path: Path) -> Num[np.ndarray, "h w"]:
     if values.dtype == np.int32 and values.min() >= 0 and values.max() <= 65535:
         return values.astype(np.uint16)  # how older Pillows open 16-bit PNGs
     if values.dtype not in (np.uint8, np.uint16, np.float32, np.float64):
-        raise InputError(f"{path} has pixels of type {values.dtype}: write maps as pictures of 8 or 16 bits, or floats")
+        raise InputError(f"{path} has pixels of type {values.dtype}: write maps as images of 8 or 16 bits, or floats")
     return values

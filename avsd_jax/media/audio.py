@@ -1,4 +1,4 @@
-"""Sound of media files as one waveform on the frames' clock.
+"""Audio of media files as one waveform on the frames' clock.
 
 The samples are placed by their time stamps: a running comparison with the samples written so far inserts silence or
 drops samples wherever the two differ by more than `TOLERANCE_SECONDS`, so that they never drift apart.
@@ -47,7 +47,7 @@ def _seconds(frame: av.AudioFrame) -> float:
 
 
 class Blocks:
-    """The decoded sound of a file, block by block, each at its place on the frames' clock.
+    """The decoded audio of a file, block by block, each at its place on the frames' clock.
 
     Attributes:
         samples: number of samples so far.
@@ -56,7 +56,7 @@ class Blocks:
         runs: number of blocks that began a run.
 
     Args:
-        reader: the decoded frames of the sound track.
+        reader: the decoded frames of the audio track.
         origin: the zero of the frames' clock on the container's, in seconds.
     """
 
@@ -147,7 +147,7 @@ def _like(frame: av.AudioFrame, values: np.ndarray, form: str, layout: str) -> a
 
 
 class _Resampler:
-    """Brings one run of sound to a rate and, where asked, to a layout.
+    """Brings one run of audio to a rate and, where asked, to a layout.
 
     Channels of no known place (FFmpeg's "4 channels") cannot be mixed to a layout by their places: their mean is.
     """
@@ -185,17 +185,17 @@ def _samples(frame: av.AudioFrame) -> Float32[np.ndarray, "channels s"]:
 
 
 class _Piece(NamedTuple):
-    """Resampled sound: the number of its first sample on the frames' clock, and the samples."""
+    """Resampled audio: the number of its first sample on the frames' clock, and the samples."""
 
     start: int
     samples: Float32[np.ndarray, "channels s"]
 
 
 def _pieces(path: str | Path, rate: int, layout: str | None, origin: float | None) -> Iterator[_Piece]:
-    """Yields resampled sound that starts at sample 0 or later, in order and without overlaps; holes are left out.
+    """Yields resampled audio that starts at sample 0 or later, in order and without overlaps; holes are left out.
 
     Raises:
-        InputError: the file is missing or damaged, or has no sound track that can be brought to `rate`.
+        InputError: the file is missing or damaged, or has no audio track that can be resized to `rate`.
     """
     with open_media(path) as container:
         stream = sound_stream(container)
@@ -214,7 +214,7 @@ def _pieces(path: str | Path, rate: int, layout: str | None, origin: float | Non
             if isinstance(error, InputError):
                 raise
             raise InputError(
-                f"the sound of {path} cannot be brought to {rate} samples per second ({error}): export it again"
+                f"the audio of {path} cannot be resized to {rate} samples per second ({error}): export it again"
             ) from error
 
 
@@ -222,7 +222,7 @@ def _resampled(blocks: Blocks, rate: int, layout: str | None) -> Iterator[_Piece
     resampler, position = _Resampler(rate, layout), 0
     for block in itertools.chain(blocks, (None,)):
         if block is None or block.begins:
-            # The run of sound that ends here is let out of the resampler before another one starts.
+            # The run of audio that ends here is let out of the resampler before another one starts.
             for samples in resampler.flush():
                 yield _Piece(position, samples)
                 position += samples.shape[1]
@@ -242,26 +242,26 @@ def no_frame(path: str | Path) -> InputError:
 
 def no_sound(path: str | Path) -> InputError:
     """The error of a file that has nothing to hear."""
-    return InputError(f"{path} has no sound track: give a file with sound")
+    return InputError(f"{path} has no audio track: give a file with audio")
 
 
 def read_sound(
     path: str | Path, rate: int, layout: str | None = None, origin: float | None = None
 ) -> Iterator[Float32[np.ndarray, "channels s"]]:
-    """Yields the sound track as consecutive pieces of one waveform.
+    """Yields the audio track as consecutive pieces of one waveform.
 
     Args:
         path: the file.
         rate: samples per second wanted.
         layout: channel layout wanted; None for the file's own.
-        origin: time on the container's clock, in seconds, of the first sample yielded. Sound before it is
+        origin: time on the container's clock, in seconds, of the first sample yielded. Audio before it is
             dropped; where the track starts later, or has holes, there is silence. None: the track's start.
 
     Yields:
         float32 samples in [-1, 1], at most a second at a time.
 
     Raises:
-        InputError: the file is missing or damaged, or has no sound track.
+        InputError: the file is missing or damaged, or has no audio track.
     """
     position = 0
     for start, samples in _pieces(path, rate, layout, origin):
@@ -274,17 +274,17 @@ def read_sound(
 
 
 def read_audio(path: str | Path, rate: int | None = None) -> tuple[Float32[np.ndarray, " s"], int]:
-    """Reads a whole sound track, as the mean of its channels.
+    """Reads a whole audio track, as the mean of its channels.
 
     Args:
-        path: a video or sound file.
+        path: a video or audio file.
         rate: samples per second wanted; None for the file's own.
 
     Returns:
         `(waveform [s] in [-1, 1], rate)`.
 
     Raises:
-        InputError: the file is missing or damaged, or has no sound track.
+        InputError: the file is missing or damaged, or has no audio track.
     """
     with open_media(path) as container:
         stream = sound_stream(container)
@@ -311,7 +311,7 @@ def start_time(path: str | Path) -> float:
 
 
 class SoundWindow:
-    """The sound of a file, as the mean of its channels, in a window that only moves forward.
+    """The audio of a file, as the mean of its channels, in a window that only moves forward.
 
     Sample s is the one at s / rate seconds after the first video frame. Only the samples that may still be
     asked for are held: the caller says by `forget` which ones may go. Holes take no memory.
@@ -331,7 +331,7 @@ class SoundWindow:
         return sum(len(samples) for _, samples in self._pieces)
 
     def reach(self, stop: int) -> int:
-        """Decodes up to sample `stop`; returns it, or the number of samples where the sound is shorter."""
+        """Decodes up to sample `stop`; returns it, or the number of samples where the audio is shorter."""
         while self._stop < stop and not self._ended:
             piece = next(self._source, None)
             if piece is None:

@@ -14,7 +14,7 @@ import av
 
 # A gap in the stamps of streams whose clock may start again (MPEG), as in FFmpeg's -dts_delta_threshold.
 HOLE_SECONDS_OF_STREAMS = 10.0
-# A gap in the stamps of files (mp4, mkv): there it may be a still picture or a pause. Longer ones are closed.
+# A gap in the stamps of files (mp4, mkv): there it may be a still image or a pause. Longer ones are closed.
 HOLE_SECONDS = 300.0
 # Stamps that fall by less are out of order or rounded: what decodes them copes.
 _FALL_SECONDS = 0.1
@@ -156,7 +156,7 @@ class Clock:
         self._begin(track, track.expected - time, track.expected)
 
     def _is_wrong(self, packet: av.Packet, track: _Track, time: float) -> bool:
-        """Whether a packet's stamp is wrong: one of the stream's next goes on where the stream was before it."""
+        """Whether a packet's stamp is wrong: one of the stream's next continues where the stream was before it."""
         step = _duration(packet)
         for count, following in enumerate(itertools.islice(self._following(packet.stream_index), _WRONG_STAMPS), 1):
             after = _time(following)

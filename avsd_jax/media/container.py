@@ -20,7 +20,7 @@ _OWN_ORDER = re.compile(r"(?m)^ +Stream #0:(\d+).*: Audio: .* (\d+) channels \("
 
 @dataclass(frozen=True)
 class SoundInfo:
-    """The sound track that is read: codec name, samples per second, number of channels."""
+    """The audio track that is read: codec name, samples per second, number of channels."""
 
     codec: str
     sample_rate: int
@@ -53,7 +53,7 @@ def open_media(path: str | Path) -> av.container.InputContainer:
 
 
 def _best_video(container: av.container.InputContainer) -> av.VideoStream | None:
-    """The video stream that FFmpeg takes for the best; a cover picture is one by its type only."""
+    """The video stream that FFmpeg takes for the best; a cover image is one by its type only."""
     best = container.streams.best("video")
     return None if best is None or best.disposition & av.stream.Disposition.attached_pic else best
 
@@ -66,7 +66,7 @@ def video_stream(container: av.container.InputContainer, path: str | Path) -> av
     """
     best = _best_video(container)
     if best is None:
-        raise InputError(f"{path} has no video stream: give a file with pictures")
+        raise InputError(f"{path} has no video stream: give a file with images")
     if best.codec_context is None:
         raise InputError(f"{path} has an unknown video codec: export it again, for example as mp4")
     best.thread_type = "AUTO"
@@ -74,7 +74,7 @@ def video_stream(container: av.container.InputContainer, path: str | Path) -> av
 
 
 def sound_stream(container: av.container.InputContainer) -> av.AudioStream | None:
-    """The sound track that belongs to the video stream, or None."""
+    """The audio track that belongs to the video stream, or None."""
     best = container.streams.best("audio", related=container.streams.best("video"))
     return None if best is None or best.codec_context is None or not best.codec_context.sample_rate else best
 
@@ -100,7 +100,7 @@ def _own_orders(container: av.container.InputContainer) -> dict[int, int]:
 
     PyAV hands FFmpeg's description over by its log. While that is on, a decoding thread that logs waits for the
     interpreter's lock, and whoever closes its decoder holds the lock and waits for the thread: so a file is described
-    once, when it has been opened, and threads of other files may finish their lines before it goes on.
+    once, when it has been opened, and threads of other files may finish their lines before it continues.
     """
     path = Path(container.name.removeprefix("file:"))
     state = path.stat()
@@ -122,7 +122,7 @@ def _own_orders(container: av.container.InputContainer) -> dict[int, int]:
 
 
 def sound_info(container: av.container.InputContainer, stream: av.AudioStream) -> SoundInfo:
-    """Describes a sound track."""
+    """Describes an audio track."""
     context = stream.codec_context
     channels = own_order(container, stream) or context.layout.nb_channels
     return SoundInfo(context.name, context.sample_rate, channels)
@@ -151,7 +151,7 @@ class FrameReader:
 
     Args:
         container: the file.
-        stream: what is decoded: the video stream or the sound track that belongs to it.
+        stream: what is decoded: the video stream or the audio track that belongs to it.
     """
 
     def __init__(self, container: av.container.InputContainer, stream: av.stream.Stream):

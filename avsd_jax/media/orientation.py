@@ -1,4 +1,4 @@
-"""The eight orientations in which a file may ask for its pictures: turned by quarters, mirrored or not."""
+"""The eight orientations in which a file may ask for its images: turned by quarters, mirrored or not."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from jaxtyping import UInt8
 
 
 class Orientation(NamedTuple):
-    """What is done to a decoded picture, in this order.
+    """What is done to a decoded image, in this order.
 
     Attributes:
         transpose: swap rows and columns.
@@ -21,7 +21,7 @@ class Orientation(NamedTuple):
     flip_y: bool = False
 
     def apply(self, image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "height width 3"]:
-        """Returns the picture as it is displayed."""
+        """Returns the image as it is displayed."""
         image = image.swapaxes(0, 1) if self.transpose else image
         image = image[:, ::-1] if self.flip_x else image
         return np.ascontiguousarray(image[::-1] if self.flip_y else image)

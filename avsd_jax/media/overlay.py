@@ -39,7 +39,7 @@ def gate_label(
     Args:
         image: the frame; not changed.
         text: what to say; cut at the frame's width.
-        opened: whether the sound was used: it gives the colour.
+        opened: whether the audio was used: it gives the colour.
         probability: of audio-visual consistency; without one there is no bar.
     """
     height, width = image.shape[:2]

@@ -1,7 +1,7 @@
 """Reading of video files by PyAV: what a file holds, and its frames as they come.
 
 Everything is decoded in order (random seeking is inexact in some containers) and nothing keeps more than it
-must, so memory does not grow with the length of a file. Times are seconds after the first video frame. Sound is read
+must, so memory does not grow with the length of a file. Times are seconds after the first video frame. Audio is read
 by `avsd_jax.media.audio`, whose functions are here, too.
 """
 
@@ -58,8 +58,8 @@ class VideoInfo:
         num_frames: number of frames, as the container counts them, else of packets with data; None if unknown.
         pixel_aspect: width of a displayed pixel over its height.
         start: the first frame's time on the container's clock, in seconds: zero of all other times.
-        sound: the sound track, or None.
-        sound_as_stored: whether the sound can be copied packet by packet: its stamps and samples are in order. None
+        audio: the audio track, or None.
+        sound_as_stored: whether the audio can be copied packet by packet: its stamps and samples are in order. None
             where nobody looked (`avsd_jax.media.survey` does).
     """
 
@@ -108,7 +108,7 @@ class Packets(NamedTuple):
         usual = np.median(steps)
         regular = steps[np.abs(steps - usual) <= max(0.1 * usual, _ROUNDED_SECONDS)]
         rate = float(1 / (regular if len(regular) >= 0.9 * len(steps) else steps).mean())
-        # Where two fields of a picture come as two packets, there are twice as many.
+        # Where two fields of an image come as two packets, there are twice as many.
         agrees = stated and any(abs(k * stated - rate) <= 0.01 * rate for k in (1, 2))
         return stated if agrees else rate
 
@@ -129,7 +129,7 @@ def scan_packets(path: Path) -> Packets:
 def probe(path: str | Path) -> VideoInfo:
     """Describes a video file; decodes its first frame only.
 
-    Of several streams of a kind the one is read that FFmpeg takes for the best (the largest picture). Where the
+    Of several streams of a kind the one is read that FFmpeg takes for the best (the largest image). Where the
     container does not count its frames, all packets are read to know their mean rate.
 
     Raises:

@@ -18,13 +18,13 @@ class Survey(NamedTuple):
 
 
 class Listening(NamedTuple):
-    """What the sound of a file is when all of it is decoded.
+    """What the audio of a file is when all of it is decoded.
 
     Attributes:
         samples: number of samples.
         replaced: samples that are not finite.
         damaged: packets that cannot be decoded.
-        as_stored: whether its packets can be copied: one run of sound whose stamps and samples are all in order.
+        as_stored: whether its packets can be copied: one run of audio whose stamps and samples are all in order.
     """
 
     samples: int
@@ -36,7 +36,7 @@ class Listening(NamedTuple):
 def survey(path: str | Path) -> Survey:
     """Describes a video file as `avsd_jax.media.reading.probe` does, from all its packets and all its sound.
 
-    The rate is the mean of the frames, whatever the container calls it; a sound track in which nothing can be decoded
+    The rate is the mean of the frames, whatever the container calls it; an audio track in which nothing can be decoded
     counts as none. Takes a small part of the time that decoding the video takes.
 
     Raises:
@@ -51,16 +51,16 @@ def survey(path: str | Path) -> Survey:
         info = dataclasses.replace(info, sound_as_stored=heard.as_stored)
         if not heard.samples:
             info = dataclasses.replace(info, sound=None)
-            remarks.append("the sound track is empty: there is no sound")
+            remarks.append("the audio track is empty: there is no audio")
         elif heard.damaged:
-            remarks.append(f"{heard.damaged} packets of the sound cannot be decoded: they are silent")
+            remarks.append(f"{heard.damaged} packets of the audio cannot be decoded: they are silent")
         if heard.replaced:
-            remarks.append(f"{heard.replaced} samples of the sound are not finite: they are silent")
+            remarks.append(f"{heard.replaced} samples of the audio are not finite: they are silent")
     return Survey(info, tuple(remarks))
 
 
 def listen(info: VideoInfo) -> Listening:
-    """Decodes all the sound of a video.
+    """Decodes all the audio of a video.
 
     Raises:
         InputError: the file is missing or damaged.

@@ -1,4 +1,4 @@
-"""Writing of an mp4 whose sound is that of another file."""
+"""Writing of an mp4 whose audio is that of another file."""
 
 import contextlib
 import os
@@ -16,11 +16,11 @@ from avsd_jax.errors import InputError, storage_error
 from avsd_jax.media.reading import VideoInfo, open_media, read_sound, sound_stream
 from avsd_jax.media.survey import listen
 
-# Sound codecs that mp4 players expect to meet; any other is encoded again as AAC.
+# Audio codecs that mp4 players expect to meet; any other is encoded again as AAC.
 COPIED_SOUND = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "flac", "opus"})
 _AAC_RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000})
 _TICKS = Fraction(1, 90_000)
-# Packets of sound from before the first frame that are kept: an encoder's run-in, which players skip.
+# Packets of audio from before the first frame that are kept: an encoder's run-in, which players skip.
 _RUN_IN_SECONDS = 0.1
 # Rec. 709 in the numbers of the H.264 standard (tables E-3 to E-5).
 _REC709 = 1
@@ -46,7 +46,7 @@ def _copied(
 def _transcoded(
     path: Path, target: av.AudioStream, rate: int, layout: str, origin: float
 ) -> Iterator[tuple[float, av.Packet]]:
-    """The source's sound encoded again, on the clock whose zero is `origin`."""
+    """The source's audio encoded again, on the clock whose zero is `origin`."""
     position = 0
     for samples in read_sound(path, rate, layout, origin):
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="fltp", layout=layout)
@@ -59,7 +59,7 @@ def _transcoded(
 
 
 def _can_be_copied(source: VideoInfo) -> bool:
-    """Whether an mp4 takes the source's packets of sound as they are; tried without writing a file."""
+    """Whether an mp4 takes the source's packets of audio as they are; tried without writing a file."""
     if source.sound.codec not in COPIED_SOUND:
         return False
     in_order = listen(source).as_stored if source.sound_as_stored is None else source.sound_as_stored
@@ -76,16 +76,16 @@ def _can_be_copied(source: VideoInfo) -> bool:
 
 
 class VideoWriter:
-    """Writes frames to an mp4 (H.264, yuv420p) together with the sound of the video they were made from.
+    """Writes frames to an mp4 (H.264, yuv420p) together with the audio of the video they were made from.
 
     Used as a context manager. The file appears under its name only when the block ends well: until then it
-    has a temporary name beside it, and an error removes it. Sound is copied as it is where mp4 takes its codec
+    has a temporary name beside it, and an error removes it. Audio is copied as it is where mp4 takes its codec
     and its stamps are in order, else decoded, placed by its stamps and encoded as AAC. Odd sizes are padded to
     even ones by repeating the last row or column.
 
     Args:
         path: the file to write; one that exists is replaced.
-        source: the video whose sound, rate and pixel shape are taken over.
+        source: the video whose audio, rate and pixel shape are taken over.
         width: pixels of the frames.
         height: pixels of the frames.
     """
@@ -153,7 +153,7 @@ class VideoWriter:
         self._mux_sound(time)
 
     def _mux_sound(self, until: float) -> None:
-        # In step with the pictures: the muxer holds what is ahead of the other stream.
+        # In step with the images: the muxer holds what is ahead of the other stream.
         while self._next_sound is not None and self._next_sound[0] <= until:
             self._output.mux(self._next_sound[1])
             self._next_sound = next(self._sound, None)

@@ -20,13 +20,13 @@ from avsd_jax.metrics.maps import (
     has_nan,
     is_constant,
     low_and_span,
+    normalised,
     over_maps,
-    stretched,
 )
 from avsd_jax.metrics.ranks import (
-    few_or_many,
+    by_count,
     is_levels,
-    packed,
+    pack_bits,
     positions,
     rank_statistic,
     rank_statistic_of,
@@ -41,7 +41,7 @@ QUICK_POOLS = (4096, 16384)
 
 @functools.partial(jax.jit, static_argnames="max_fixations")
 def auc_judd(pred: Maps, fixations: FixationMaps, max_fixations: int | None = None) -> Scores:
-    """AUC of fixated against all other pixels, thresholds at the fixated values (MIT `AUC_Judd`).
+    """Computes the AUC of fixated against all other pixels, thresholds at the fixated values (MIT `AUC_Judd`).
 
     The MATLAB staircase joins (0, 0), one point per fixated value and (1, 1). Its area is the rank statistic
     P(fixated > other) + P(tie) / 2, plus half a step: `0.5 / n` times the share of other pixels above the
@@ -50,14 +50,14 @@ def auc_judd(pred: Maps, fixations: FixationMaps, max_fixations: int | None = No
 
     Args:
         pred: saliency of any scale, `[..., H, W]`; levels of 8 or 16 bits are the fastest.
-        fixations: positive where somebody looked, same shape.
-        max_fixations: an upper bound on the fixated pixels of a map; without one, any number is right, and up
+        fixations: positive at fixated pixels, same shape.
+        max_fixations: an upper bound on the fixated pixels of a map; without one, any number is allowed, and up
             to 1024 are fast on a CPU.
 
     Returns:
-        `[...]`. NaN where there is no fixation, where every pixel is fixated, and (a wrong bound must not
-        pass for a score) where more than `max_fixations` are. A constant map scores `0.5 + 0.5 / (n + 1)`, a
-        map that is constant but for rounding noise NaN.
+        `[...]`. NaN if there is no fixation, if every pixel is fixated, and (a wrong bound must not give a score) if
+        more than `max_fixations` are. A constant map scores `0.5 + 0.5 / (n + 1)`, a map that is constant up to
+        rounding noise NaN.
 
     Raises:
         InputError: the shapes differ.
@@ -70,17 +70,17 @@ def auc_judd(pred: Maps, fixations: FixationMaps, max_fixations: int | None = No
 
 @jax.jit
 def auc_borji(pred: Maps, fixations: FixationMaps) -> Scores:
-    """AUC of fixated pixels against pixels drawn from the whole map (MIT `AUC_Borji`).
+    """Computes the AUC of fixated pixels against pixels drawn from the whole map (MIT `AUC_Borji`).
 
     MATLAB averages 100 random draws of n pixels, the fixated ones included, with thresholds 0.1 apart on the
-    map stretched to [0, 1]. The expectation is the rank statistic of the map in 11 bins against all pixels.
+    min-max normalised map. The expectation is the rank statistic of the map in 11 bins against all pixels.
 
     Args:
         pred: saliency of any scale, `[..., H, W]`.
-        fixations: positive where somebody looked, same shape.
+        fixations: positive at fixated pixels, same shape.
 
     Returns:
-        `[...]`; NaN where fewer than two pixels are fixated (as in MATLAB) or the prediction is constant.
+        `[...]`; NaN if fewer than two pixels are fixated (as in MATLAB) or the prediction is constant.
 
     Raises:
         InputError: the shapes differ.
@@ -102,23 +102,23 @@ def s_auc(
     bins: int | None = 11,
     max_fixations: int | None = None,
 ) -> Scores:
-    """AUC of fixated pixels against pixels fixated at other times (MIT `AUC_shuffled`, STAViS' pool).
+    """Computes the AUC of fixated pixels against pixels fixated at other times (MIT `AUC_shuffled`, STAViS's pool).
 
-    MATLAB averages 100 random subsets of the pool, with thresholds 0.1 apart on the map stretched to [0, 1].
+    MATLAB averages 100 random subsets of the pool, with thresholds 0.1 apart on the min-max normalised map.
     Each subset's area is the rank statistic of the map in 11 bins, which is linear in the negatives, so that
     the expectation is the same statistic over the whole pool.
 
     Args:
         pred: saliency of any scale, `[..., H, W]`.
-        fixations: positive where somebody looked, same shape.
+        fixations: positive at fixated pixels, same shape.
         shuffle_map: positive at the pool of negatives, same shape. It is used as given: clear the pixels that
-            are fixated in this frame before, as the published protocol does.
+            are fixated in this frame first, as the published protocol does.
         bins: 11 is the published statistic; None ranks the values themselves.
         max_fixations: as for `auc_judd`.
 
     Returns:
-        `[...]`; NaN where there is no fixation, the pool is empty or the prediction is constant, and where more
-        pixels than `max_fixations` are fixated.
+        `[...]`; NaN if there is no fixation, the pool is empty or the prediction is constant, and if more pixels
+        than `max_fixations` are fixated.
 
     Raises:
         InputError: the shapes differ, or `bins` is less than 2.
@@ -143,14 +143,14 @@ def s_auc_of_levels(
     pool: Bool[Array, "h w"],
     max_fixations: int | None = None,
 ) -> Float[Array, ""]:
-    """`s_auc` of one picture whose levels stand for ascending values, of which few are looked up."""
+    """Computes `s_auc` of one image whose levels represent ascending values, of which few are looked up."""
     return _binned(levels, hit, pool, 11, max_fixations, values)
 
 
 def judd_of_keys(
     keys: Num[Array, "h w"], x: Float[Array, "h w"], hit: Bool[Array, "h w"], max_fixations: int | None
 ) -> Float[Array, ""]:
-    """`auc_judd` of one map whose pixels are in the order of keys of a type that is compared faster."""
+    """Computes `auc_judd` of one map whose pixels have the order of keys of a type that is compared faster."""
     noise = is_constant(x) & (x.max() > x.min())
     return jnp.where(noise | has_nan(x), jnp.nan, _area(keys, hit, max_fixations, x.dtype))
 
@@ -163,12 +163,12 @@ def _judd(x: Num[Array, "h w"], hit: Bool[Array, "h w"], max_fixations: int | No
 def _area(
     x: Num[Array, "h w"], hit: Bool[Array, "h w"], max_fixations: int | None, dtype: np.dtype
 ) -> Float[Array, ""]:
-    """The area under the staircase, whatever the map."""
+    """Returns the area under the staircase for any map."""
     n = count(hit)
     highest = jnp.iinfo(x.dtype).max if is_levels(x) else jnp.inf
     lowest = jnp.where(hit, x, highest).min()
-    # Not read off the wins: XLA would compute these again for each pass that uses them. Three counts in one pass: a
-    # sum over up to 32 pixels leaves each its eight bits.
+    # Not derived from the wins: XLA would recompute these for each pass that uses them. Three counts in one pass: a
+    # sum over up to 32 pixels fits eight bits for each.
     level = x == lowest
     counts = chunk_sums((x > lowest) + (level << 8) + ((hit & level) << 16))
     above, at_lowest, k = ((counts >> bits & 255).sum() for bits in (0, 8, 16))
@@ -189,10 +189,10 @@ def _binned(
     max_positives: int | None = None,
     of_level: Float[Array, " levels"] | None = None,
 ) -> Float[Array, ""]:
-    """The rank statistic of a map stretched to [0, 1] and cut into bins, the last of which holds 1 alone.
+    """Computes the rank statistic of a min-max normalised map in bins, the last of which only holds 1.
 
-    It looks at the positive and negative pixels alone where they are few, and then reads the map but for its range.
-    The map is one of levels where there is a table of what these stand for.
+    If there are few positive and negative pixels, it only reads those, apart from the range of the map.
+    The map holds levels if a table of their values is given.
     """
     if of_level is None:
         dtype, (low, span) = x.dtype, low_and_span(x)
@@ -206,11 +206,11 @@ def _binned(
     ) -> tuple[Int[Array, ""], Float[Array, ""]]:
         if of_level is not None:
             values = take(of_level, values.astype(jnp.int32))
-        unit = stretched(values, low, span)
+        unit = normalised(values, low, span)
         n, m = count(positive), count(negative)
         reaching = jax.vmap(lambda threshold: count(positive & (unit >= threshold)))(thresholds)
-        # Doubled: a negative in bin b loses to the positives above b, and half to those in b. That is a sum over
-        # the thresholds which the negative reaches, so that one pass over the pixels adds up all negatives.
+        # Doubled: a negative in bin b loses to the positives above b, and half to those in b. This is a sum over
+        # the thresholds that the negative reaches, so that one pass over the pixels sums all negatives.
         reaching = jnp.concatenate([n[None], reaching, jnp.zeros(1, jnp.int32)])
         losses = jnp.broadcast_to(reaching[0] + reaching[1], unit.shape)
         for threshold, step in zip(thresholds, reaching[2:] - reaching[:-2], strict=True):
@@ -218,7 +218,7 @@ def _binned(
         doubled = chunk_sums(jnp.where(negative, losses, 0)).astype(dtype).sum()
         return n, doubled / 2 / n.astype(dtype) / m.astype(dtype)
 
-    looked_at = packed(positive | negative)
+    looked_at = pack_bits(positive | negative)
     listed = jax.lax.population_count(looked_at).astype(jnp.int32).sum()
 
     def of_few(bound: int) -> tuple[Int[Array, ""], Float[Array, ""]]:
@@ -228,18 +228,18 @@ def _binned(
         return statistic(values, positives & known, negatives & known)
 
     def of_more() -> tuple[Int[Array, ""], Float[Array, ""]]:
-        return few_or_many(listed, None, x.size, of_few, lambda: statistic(x, positive, negative), QUICK_POOLS[1])
+        return by_count(listed, None, x.size, of_few, lambda: statistic(x, positive, negative), QUICK_POOLS[1])
 
-    n, value = few_or_many(listed, None, x.size, of_few, of_more, QUICK_POOLS[0])
+    n, value = by_count(listed, None, x.size, of_few, of_more, QUICK_POOLS[0])
     bounded = True if max_positives is None else n <= max_positives
     return jnp.where(bounded & jnp.isfinite(span), value, jnp.nan)
 
 
 def _thresholds(bins: int, dtype: np.dtype) -> Float[np.ndarray, " thresholds"]:
-    """Where the bins above the lowest begin: i * 0.1 in double precision, as Octave's 0:0.1:1 rounds it.
+    """Returns the lower edges of the bins above the first: i * 0.1 in double precision, as Octave rounds 0:0.1:1.
 
-    That matters to values exactly on a threshold, such as a picture's level 153 / 255 = 0.6: it lies below 6 * 0.1
-    and does not reach it. Float32 cannot tell the two apart, so the threshold is moved up by one number there.
+    That matters to values exactly on a threshold, such as an image's level 153 / 255 = 0.6: it lies below 6 * 0.1
+    and does not reach it. Float32 cannot distinguish the two, so the threshold is moved up by one number there.
     """
     i = np.arange(1, bins)
     decimals, products = i / (bins - 1), i * (1 / (bins - 1))

@@ -29,15 +29,14 @@ _PYSALIENCY_EPSILON = 1e-20
 
 @functools.partial(jax.jit, static_argnames="convention")
 def cc(pred: Maps, density: Maps, convention: str = "mit") -> Scores:
-    """Pearson correlation over pixels (MIT `CC`).
+    """Computes the Pearson correlation over pixels (MIT `CC`).
 
     Args:
         pred, density: maps of any scale, `[..., H, W]`.
-        convention: "mit" or "pysaliency"; they differ for a constant prediction only.
+        convention: "mit" or "pysaliency"; they only differ for a constant prediction.
 
     Returns:
-        `[...]` in [-1, 1]; NaN where either map is constant, but 0 for "pysaliency" where only the prediction
-        is.
+        `[...]` in [-1, 1]; NaN if either map is constant, but 0 for "pysaliency" if only the prediction is.
 
     Raises:
         InputError: the shapes differ or the convention is unknown.
@@ -57,17 +56,17 @@ def cc(pred: Maps, density: Maps, convention: str = "mit") -> Scores:
 
 @functools.partial(jax.jit, static_argnames="convention")
 def sim(pred: Maps, density: Maps, convention: str = "mit") -> Scores:
-    """Histogram intersection of the two maps, each divided by its sum.
+    """Computes the histogram intersection of the two maps, each divided by its sum.
 
     Args:
         pred, density: maps of any scale, `[..., H, W]`.
-        convention: "mit" (MIT `similarity`): each map is stretched to [0, 1] first. "pysaliency": only shifted
-            where it has negative values, and a zero map is uniform: lower wherever a prediction's minimum is
+        convention: "mit" (MIT `similarity`): each map is min-max normalised first. "pysaliency": only shifted
+            if it has negative values, and a zero map is uniform: lower whenever a prediction's minimum is
             above 0.
 
     Returns:
-        `[...]` in [0, 1]. For "mit" a map that is zero everywhere shares nothing: 0, so a frame nobody
-        fixated counts as 0 here, as in the published protocol, while the other metrics drop it; NaN where
+        `[...]` in [0, 1]. For "mit" a map that is zero everywhere has no overlap: 0, so a frame without fixations
+        counts as 0 here, as in the published protocol, while the other metrics drop it; NaN if
         either map is constant but not zero.
 
     Raises:
@@ -90,18 +89,18 @@ def sim(pred: Maps, density: Maps, convention: str = "mit") -> Scores:
 
 @functools.partial(jax.jit, static_argnames="convention")
 def kl(pred: Maps, density: Maps, convention: str = "mit") -> Scores:
-    """Divergence of the prediction p from the density q, both divided by their sums.
+    """Computes the divergence of the prediction p from the density q, both divided by their sums.
 
     Args:
         pred, density: maps `[..., H, W]`, for "mit" non-negative.
-        convention: "mit" (MIT `KLdiv`, and pysaliency's `MIT_KLDiv` but for zero maps):
+        convention: "mit" (MIT `KLdiv`, and pysaliency's `MIT_KLDiv` except for zero maps):
             `sum q ln(eps + q / (p + eps))`, eps = 2^-52, a zero map stays zero. "pysaliency" (its
             `image_based_kl_divergence` with its defaults): `sum q ln(q / p)` after 1e-20 is added to both
-            maps, which are shifted first where they have negative values.
+            maps, which are shifted first if they have negative values.
 
     Returns:
-        `[...]` in nats, lower is better. For "mit" 0 where the density is empty, and NaN where a map has a
-        negative value, of which the logarithm does not exist (a bicubic resize can make some: clip first).
+        `[...]` in nats, lower is better. For "mit" 0 if the density is empty, and NaN if a map has a
+        negative value, whose logarithm does not exist (a bicubic resize can produce some: clip first).
 
     Raises:
         InputError: the shapes differ or the convention is unknown.

@@ -1,4 +1,4 @@
-"""Lists of fixations, ragged from frame to frame, as the maps that metrics take."""
+"""Conversion of fixation lists of varying length to the maps that metrics take."""
 
 import functools
 import math
@@ -12,7 +12,7 @@ from avsd_jax.errors import InputError
 
 
 def nearest_pixels(points: Float[np.ndarray, "n 2"]) -> Int[np.ndarray, "m 2"]:
-    """Returns the whole (x, y) nearest to each point that is finite, rounded as `fixation_map` does."""
+    """Returns the integer (x, y) nearest to each finite point, rounded as in `fixation_map`."""
     points = points[np.isfinite(points).all(axis=1)]
     floor = np.floor(points)
     return (floor + (points - floor >= 0.5)).astype(np.int64)
@@ -24,16 +24,16 @@ def fixation_map(
     size: tuple[int, int],
     mask: Bool[Array | np.ndarray, "*b n"] | None = None,
 ) -> Bool[Array, "*b h w"]:
-    """Marks the pixel nearest to each point; a point outside of the map is no fixation on it.
+    """Marks the pixel nearest to each point; points outside of the map are ignored.
 
     Args:
         points: (x, y), x to the right, y downwards, pixel centres at whole numbers; lists of unequal lengths are
-            padded to one, with anything.
+            padded to the same length, with any values.
         size: (height, width) of the maps.
-        mask: false at the padding; None: all are points. A point that is NaN is none in any case.
+        mask: false at the padding; None: no padding. A point that is NaN is always ignored.
 
     Returns:
-        `[..., H, W]`, true where somebody looked.
+        `[..., H, W]`, true at fixated pixels.
 
     Raises:
         InputError: the last axis of `points` is not (x, y), or `mask` does not fit them.

@@ -1,4 +1,4 @@
-"""Scores of maps that are 8-bit pictures, from whole numbers: exact sums, and a fraction of a float map's traffic."""
+"""Scores of 8-bit images in integer arithmetic: exact sums, and a fraction of the memory traffic of float maps."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from avsd_jax.metrics.auc import auc_judd, s_auc_of_levels
 from avsd_jax.metrics.maps import chunk_sums, total
 
 LEVEL_METRICS = ("NSS", "CC", "SIM", "AUC-J", "s-AUC")
-# A larger map's number of pixels times its sum of squares could leave 64 bits.
+# In a larger map the number of pixels times the sum of squares could exceed 64 bits.
 MOST_PIXELS = 1 << 23
 
 
@@ -23,13 +23,13 @@ def score_levels(
     max_fixations: int | None,
     names: Sequence[str],
 ) -> dict[str, Float[Array, ""]]:
-    """What `score` says of one map and its density when both are pictures; needs 64-bit types switched on.
+    """Returns the scores of one map and its density when both are images; needs 64-bit types to be enabled.
 
     Args:
         pred, density: levels, of at most `MOST_PIXELS` pixels.
-        fixations: where somebody looked.
+        fixations: the fixated pixels.
         shuffle_map: the pool of negatives of the s-AUC.
-        values: what each level stands for, in proportion to it, float64: the s-AUC has thresholds among these.
+        values: the value of each level, in proportion to it, float64: the s-AUC has thresholds among these.
         max_fixations: see `auc_judd`.
         names: some of `LEVEL_METRICS`.
     """
@@ -40,7 +40,7 @@ def score_levels(
         return chunk_sums(values).astype(jnp.int64).sum()
 
     def deviation(product: Int[Array, "h w"], a: Int[Array, "h w"], b: Int[Array, "h w"]) -> Float[Array, ""]:
-        """The sum of products of deviations from the means, times the number of pixels: without rounding."""
+        """Returns the sum of products of deviations from the means, times the number of pixels, without rounding."""
         return (pixels * whole(product) - whole(a) * whole(b)).astype(jnp.float64)
 
     def nss() -> Float[Array, ""]:
@@ -54,7 +54,7 @@ def score_levels(
     def sim() -> Float[Array, ""]:
         lows = [levels.min().astype(jnp.float64) for levels in (pred, density)]
         masses = [whole(v).astype(jnp.float64) - pixels * low for v, low in zip((x, y), lows, strict=True)]
-        # Common denominator instead of two quotients a pixel: products and their sum are whole numbers.
+        # A common denominator instead of two quotients per pixel: products and their sum are whole numbers.
         shared = total(jnp.minimum((pred - lows[0]) * masses[1], (density - lows[1]) * masses[0]))
         empty = (pred.max() == 0) | (density.max() == 0)
         flat = ((masses[0] == 0) & (pred.max() > 0)) | ((masses[1] == 0) & (density.max() > 0))

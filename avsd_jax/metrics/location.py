@@ -29,17 +29,17 @@ _PYSALIENCY_EPSILON = 1e-20
 
 @functools.partial(jax.jit, static_argnames="convention")
 def nss(pred: Maps, fixations: FixationMaps, convention: str = "mit") -> Scores:
-    """Mean over the fixated pixels of the prediction's z-score.
+    """Computes the mean z-score of the prediction over the fixated pixels.
 
     Args:
         pred: saliency of any scale, `[..., H, W]`.
-        fixations: positive where somebody looked, same shape.
+        fixations: positive at fixated pixels, same shape.
         convention: "mit" (MIT `NSS`): standard deviation over pixels - 1, a pixel fixated twice counts once, a
             constant prediction has no score. "pysaliency": standard deviation over pixels, every fixation of
-            a map of counts counts, a constant prediction scores 0.
+            a count map counts, a constant prediction scores 0.
 
     Returns:
-        `[...]`; NaN where there is no fixation, and for "mit" where the prediction is constant.
+        `[...]`; NaN if there is no fixation, and for "mit" if the prediction is constant.
 
     Raises:
         InputError: the shapes differ or the convention is unknown.
@@ -62,19 +62,19 @@ def nss(pred: Maps, fixations: FixationMaps, convention: str = "mit") -> Scores:
 
 @functools.partial(jax.jit, static_argnames="convention")
 def information_gain(pred: Maps, fixations: FixationMaps, baseline: Maps, convention: str = "mit") -> Scores:
-    """Mean over the fixated pixels of log2 of the prediction's over the baseline's probability.
+    """Computes the mean over the fixated pixels of log2 of the prediction's over the baseline's probability.
 
     Args:
         pred: saliency, `[..., H, W]`.
-        fixations: positive where somebody looked, same shape.
-        baseline: what is known without the stimulus, such as a centre bias, same shape.
-        convention: "mit" (MIT `InfoGain`): maps are stretched to [0, 1], then divided by their sum, and 2^-52
-            is added. "pysaliency": 1e-20 is added to maps, which are shifted first where they are negative, and
-            they are divided by their sum; every fixation of a map of counts counts. The two are not
-            comparable: they lie up to 60 bits apart where a prediction has zeros.
+        fixations: positive at fixated pixels, same shape.
+        baseline: the prediction without the stimulus, such as a centre bias, same shape.
+        convention: "mit" (MIT `InfoGain`): maps are min-max normalised, then divided by their sum, and 2^-52
+            is added. "pysaliency": 1e-20 is added to maps, which are shifted first if they are negative, and
+            they are divided by their sum; every fixation of a count map counts. The two are not
+            comparable: they differ by up to 60 bits if a prediction has zeros.
 
     Returns:
-        `[...]` in bits; NaN where there is no fixation, and for "mit" where either map is constant.
+        `[...]` in bits; NaN if there is no fixation, and for "mit" if either map is constant.
 
     Raises:
         InputError: the shapes differ or the convention is unknown.

@@ -1,4 +1,4 @@
-"""What the metrics share: types of maps, normalisation, when a map counts as constant, and batches."""
+"""Shared parts of the metrics: types of maps, normalisation, the test for constant maps, and batches."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,8 +14,8 @@ Maps = Num[Array | np.ndarray, "*b h w"]
 FixationMaps = Shaped[Array | np.ndarray, "*b h w"]
 Scores = Float[Array, "*b"]
 
-# A map is constant where its range is at most this share of its largest magnitude. Filtering and resizing a
-# constant map leaves rounding noise, and MATLAB then scores the noise; NaN is the only reproducible answer.
+# A map is constant if its range is at most this fraction of its largest magnitude. Filtering and resizing a
+# constant map leaves rounding noise, and MATLAB then scores the noise; NaN is the only reproducible result.
 CONSTANT_FLOAT64 = 1e-12
 CONSTANT_FLOAT32 = 1e-6
 
@@ -23,10 +23,10 @@ CONVENTIONS = ("mit", "pysaliency")
 
 
 def is_pysaliency(convention: str) -> bool:
-    """Whether pysaliency's definition is asked for instead of the MIT benchmark's.
+    """Returns whether pysaliency's definition is requested instead of the MIT benchmark's.
 
     Raises:
-        InputError: the convention is neither of `CONVENTIONS`.
+        InputError: the convention is not in `CONVENTIONS`.
     """
     if convention not in CONVENTIONS:
         raise InputError(f"unknown convention {convention!r}: choose one of {', '.join(CONVENTIONS)}")
@@ -34,48 +34,48 @@ def is_pysaliency(convention: str) -> bool:
 
 
 def check_shapes(**maps: Shaped[Array | np.ndarray, "..."]) -> None:
-    """Compares the shapes of maps that must line up pixel by pixel.
+    """Checks that maps have the same shape.
 
     Raises:
-        InputError: they are not one shape `[..., H, W]`.
+        InputError: they do not have the same shape `[..., H, W]`.
     """
     shapes = {name: tuple(x.shape) for name, x in maps.items()}
     if len(set(shapes.values())) > 1 or len(next(iter(shapes.values()))) < 2:
         found = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
-        raise InputError(f"maps must share one shape [..., H, W], not {found}: resize the prediction to its truth")
+        raise InputError(f"maps must share one shape [..., H, W], not {found}: resize the prediction")
 
 
 def as_float(*maps: Maps) -> tuple[Float[Array, "..."], ...]:
-    """Brings maps to one dtype: float64 if any is, else float32 (also from integers and half precision)."""
+    """Converts maps to one dtype: float64 if any is, else float32 (also from integers and half precision)."""
     dtype = jnp.promote_types(jnp.result_type(*maps), jnp.float32)
     return tuple(jnp.asarray(x, dtype) for x in maps)
 
 
 def fixated(fixations: FixationMaps) -> Bool[Array, "*b h w"]:
-    """Where a map of flags or counts is positive: a pixel fixated twice counts once, as in MATLAB."""
+    """Returns where a map of flags or counts is positive: a pixel fixated twice counts once, as in MATLAB."""
     return jnp.asarray(fixations) > 0
 
 
 def weights(fixations: FixationMaps, every_fixation: bool, dtype: Any) -> Float[Array, "*b h w"]:
-    """How much each pixel counts in a mean over fixations: once, or as often as it was fixated."""
+    """Returns the weight of each pixel in a mean over fixations: one, or the number of its fixations."""
     times = jnp.asarray(fixations) if every_fixation else fixated(fixations)
     return jnp.maximum(times.astype(dtype), 0)
 
 
 def total(x: Num[Array, "*b h w"]) -> Num[Array, "*b"]:
-    """Sum over the pixels of each map."""
+    """Returns the sum over the pixels of each map."""
     return jnp.sum(x, axis=(-2, -1))
 
 
 def per_map(values: Float[Array, "*b"]) -> Float[Array, "*b 1 1"]:
-    """Lines one value per map up with the maps' pixels."""
+    """Reshapes one value per map so that it broadcasts over the pixels."""
     return values[..., None, None]
 
 
 def chunk_sums(x: Shaped[Array, "*p"], dtype: Any = jnp.int32) -> Int[Array, " chunks"]:
     """Sums of flags or integers over runs of up to 32 pixels, exact in `dtype`.
 
-    XLA's CPU compiler makes one vectorised loop on all cores of such a sum and of what is summed, while it
+    XLA's CPU compiler fuses such a sum and its operand to one vectorised loop on all cores, while it
     rewrites longer sums of integers to a slow tree of windows.
     """
     length = next(n for n in range(32, 0, -1) if x.size % n == 0)
@@ -83,62 +83,65 @@ def chunk_sums(x: Shaped[Array, "*p"], dtype: Any = jnp.int32) -> Int[Array, " c
 
 
 def count(mask: Bool[Array, "*p"]) -> Int[Array, ""]:
-    """Number of true pixels of one map."""
+    """Returns the number of true pixels of one map."""
     return chunk_sums(mask, jnp.int8).sum(dtype=jnp.int32)
 
 
 def has_nan(x: Float[Array, "h w"]) -> Bool[Array, ""]:
-    """Returns whether a map holds a NaN; its largest value does not tell, as XLA's maximum on a CPU may drop NaN."""
+    """Returns whether a map holds a NaN; its maximum does not show it, as XLA's maximum on a CPU may drop NaN."""
     return jnp.isnan(x).any()
 
 
 def is_constant(x: Float[Array, "*b h w"]) -> Bool[Array, "*b"]:
-    """Whether each map is constant up to rounding; a map with a NaN is not."""
+    """Returns whether each map is constant up to rounding; a map with a NaN is not."""
     tolerance = CONSTANT_FLOAT64 if x.dtype == jnp.float64 else CONSTANT_FLOAT32
     low, high = x.min(axis=(-2, -1)), x.max(axis=(-2, -1))
     return high - low <= tolerance * jnp.maximum(jnp.abs(low), jnp.abs(high))
 
 
 def is_zero(x: Float[Array, "*b h w"]) -> Bool[Array, "*b"]:
-    """Whether each map is exactly zero everywhere."""
+    """Returns whether each map is exactly zero everywhere."""
     return (x.min(axis=(-2, -1)) == 0) & (x.max(axis=(-2, -1)) == 0)
 
 
 def min_max(x: Float[Array, "*b h w"]) -> Float[Array, "*b h w"]:
-    """Stretches each map to [0, 1]; a constant map becomes NaN throughout."""
+    """Normalises each map to [0, 1] (min-max); a constant map becomes NaN."""
     low, span = low_and_span(x)
-    return stretched(x, per_map(low), per_map(span))
+    return normalised(x, per_map(low), per_map(span))
 
 
 def low_and_span(x: Float[Array, "*b h w"]) -> tuple[Float[Array, "*b"], Float[Array, "*b"]]:
-    """Each map's lowest value and how far the highest is above it, NaN where the map is constant."""
+    """Returns the minimum and the range of each map; the range is NaN if the map is constant."""
     low, high = x.min(axis=(-2, -1)), x.max(axis=(-2, -1))
     return low, jnp.where(is_constant(x), jnp.nan, high - low)
 
 
-def stretched(values: Float[Array, "*v"], low: Float[Array, "*#v"], span: Float[Array, "*#v"]) -> Float[Array, "*v"]:
-    """Values of a map where the map is stretched to [0, 1]."""
-    # The barrier keeps XLA from multiplying by 1 / span, which rounds otherwise: the maximum would not be 1,
+def normalised(values: Float[Array, "*v"], low: Float[Array, "*#v"], span: Float[Array, "*#v"]) -> Float[Array, "*v"]:
+    """Normalises values of a map by its minimum and range."""
+    # The barrier keeps XLA from multiplying by 1 / span, which rounds differently: the maximum would not be 1,
     # and the s-AUC has a threshold there.
     return (values - low) / jax.lax.optimization_barrier(jnp.broadcast_to(span, values.shape))
 
 
 def sum_to_one(x: Float[Array, "*b h w"]) -> Float[Array, "*b h w"]:
-    """Divides each map by its sum; a map whose sum is zero stays as it is."""
+    """Divides each map by its sum; a map whose sum is zero is unchanged."""
     mass = total(x)
     return x / per_map(jnp.where(mass == 0, 1, mass))
 
 
 def pysaliency_density(x: Float[Array, "*b h w"], floor: float = 0.0) -> Float[Array, "*b h w"]:
-    """Makes a density as pysaliency does: shifted where it has negative values, `floor` added, divided by its
-    sum; a zero map becomes uniform."""
+    """Normalises a density as pysaliency does.
+
+    The map is shifted if it has negative values, `floor` is added, and it is divided by its sum; a zero map becomes
+    uniform.
+    """
     x = x - per_map(jnp.minimum(x.min(axis=(-2, -1)), 0)) + floor
     pixels = x.shape[-2] * x.shape[-1]
     return jnp.where(per_map(total(x)) == 0, 1 / pixels, sum_to_one(x))
 
 
 def centred(x: Float[Array, "*b h w"]) -> Float[Array, "*b h w"]:
-    """Subtracts each map's mean, in float32 twice: the second pass removes the rounding of a long sum."""
+    """Subtracts the mean of each map, in float32 twice: the second pass removes the rounding of a long sum."""
     pixels = x.shape[-2] * x.shape[-1]
     for _ in range(1 if x.dtype == jnp.float64 else 2):
         x = x - per_map(total(x) / pixels)
@@ -148,8 +151,8 @@ def centred(x: Float[Array, "*b h w"]) -> Float[Array, "*b h w"]:
 def over_maps(function: Callable[..., Any], *maps: Shaped[Array, "*b _ _"]) -> Any:
     """Applies a function of single maps `[H, W]`, which returns scalars, to every map of a batch.
 
-    One at a time on a CPU, where a map that stays in the cache is some five times faster; all at once on an
-    accelerator. For the same reason give a batch to a metric as it is, rather than through `jax.vmap`.
+    On a CPU one at a time, because a map that stays in the cache is about five times faster; all at once on an
+    accelerator. For the same reason pass a batch to a metric directly rather than through `jax.vmap`.
     """
     lead = maps[0].shape[:-2]
     if not lead:

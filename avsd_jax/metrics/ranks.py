@@ -1,9 +1,9 @@
-"""How many marked values lie above each pixel of a map: exact counts, by the method that suits their number.
+"""Exact counts of the marked values above each pixel of a map, by the method that suits their number.
 
-Areas under ROC curves are sums of these. Sorting the map is slow in XLA on a CPU and reading a table is slower
-than comparing, so: few marked values are compared with every pixel; more are looked up in a table of equal
-ranges of value, whose few ambiguous entries are compared after; where one range holds many marked values, and
-where there are very many, a binary search serves. Levels of a picture need no comparison: a table has them all.
+Areas under ROC curves are sums of these. Sorting the map is slow in XLA on a CPU, and table look-ups are slower
+than comparisons. So a few marked values are compared with every pixel; more are looked up in a table of equal
+ranges of value, whose few ambiguous entries are then compared; if one range holds many marked values, or if there
+are very many, a binary search is used. Levels of an image need no comparison: a table has them all.
 """
 
 from collections.abc import Callable
@@ -16,19 +16,19 @@ from jaxtyping import Array, Bool, Float, Int, Num, Shaped, UInt, UInt32
 
 from avsd_jax.metrics.maps import chunk_sums, count
 
-# Up to this bound every marked value is compared with every pixel; float64 takes too long for that.
+# Up to this bound every marked value is compared with every pixel; float64 is too slow for that.
 COMPARED = 64
-# Pixels that share a range with a marked value are listed and compared alone, if they are at most so many; the
-# shorter list is faster.
+# Only pixels that share a range with a marked value are compared, if there are at most this many; the shorter list
+# is faster.
 LISTED = (1024, 8192)
-# Ranges of value in the table, and how many values the fullest may hold before a binary search is faster.
+# Ranges of value in the table, and the number of values in the fullest from which a binary search is faster.
 RANGES = 16384
 FULLEST = 6
 # Values of a range that are compared in the same pass over the map as the lookup; more need a pass each.
 AT_ONCE = 2
-# Pixels that are packed to one word when true pixels are listed.
+# Pixels per packed word when true pixels are listed.
 WORD = 32
-# Where the caller gives no bound, up to this many values go the quick way.
+# Without a bound from the caller, up to this many values take the fast path.
 QUICK = 1024
 
 T = TypeVar("T")
@@ -40,9 +40,9 @@ def rank_statistic(
     negative: Bool[Array, "h w"],
     max_positives: int | None,
 ) -> Float[Array, ""]:
-    """P(positive > negative) + P(tie) / 2 over all pairs of pixels of one map.
+    """Computes P(positive > negative) + P(tie) / 2 over all pairs of pixels of one map.
 
-    NaN without positives or negatives, with more positives than the bound (if any) and where the map is not
+    It is NaN without positives or negatives, with more positives than the bound (if any) and if the map is not
     finite.
     """
     n = count(positive)
@@ -57,9 +57,9 @@ def rank_statistic_of(
     max_positives: int | None,
     dtype: np.dtype,
 ) -> Float[Array, ""]:
-    """`rank_statistic` where the wins over each pixel and the number of positives are known."""
+    """Computes `rank_statistic` from the wins over each pixel and the number of positives."""
     m = count(negative)
-    # Products instead of a choice: XLA would branch on it at every pixel. Sums of short runs are exact and
+    # Products instead of a selection: XLA would branch at every pixel. Sums of short runs are exact and
     # cannot overflow; the last sum may round.
     doubled = chunk_sums(wins * negative).astype(dtype).sum()
     value = doubled / 2 / n.astype(dtype) / m.astype(dtype)
@@ -69,37 +69,35 @@ def rank_statistic_of(
 
 
 def is_levels(x: Num[Array, "..."]) -> bool:
-    """Whether a map holds a picture's levels, of 8 or 16 bits."""
+    """Returns whether a map holds the levels of an image, of 8 or 16 bits."""
     return x.dtype in (jnp.uint8, jnp.uint16)
 
 
 def score_dtype(x: Num[Array, "..."]) -> jnp.dtype:
-    """The type of a score: levels are ranked exactly, and scored in the best precision that is switched on."""
+    """Returns the type of a score: levels are ranked exactly, and scored in the best enabled precision."""
     return jnp.result_type(float) if is_levels(x) else x.dtype
 
 
 def wins_over(
     x: Num[Array, "h w"], marked: Bool[Array, "h w"], n: Int[Array, ""], bound: int | None
 ) -> Int[Array, "h w"]:
-    """For each pixel twice the number of marked values above it, plus the number of those equal to it.
+    """Returns for each pixel twice the number of marked values above it, plus the number of those equal to it.
 
     Args:
         x: a finite map, or levels.
-        marked: which pixels' values count.
+        marked: the pixels whose values count.
         n: the number of marked pixels.
-        bound: at least `n` (else the counts are meaningless); None: any number.
+        bound: at least `n` (otherwise the counts are meaningless); None: any number.
     """
     if is_levels(x):
         return _by_level(x, marked, n, bound)
-    return few_or_many(
-        n, bound, x.size, lambda few: _wins_of_few(x, marked, n, few), lambda: _wins_of_many(x, marked, n)
-    )
+    return by_count(n, bound, x.size, lambda few: _wins_of_few(x, marked, n, few), lambda: _wins_of_many(x, marked, n))
 
 
-def packed(mask: Bool[Array, "h w"]) -> UInt32[Array, " words"]:
-    """A map of flags as 32-bit words, for `positions`: bit i of word j of the W words is pixel `i * W + j`.
+def pack_bits(mask: Bool[Array, "h w"]) -> UInt32[Array, " words"]:
+    """Packs a map of flags into 32-bit words, for `positions`: bit i of word j of W words is pixel `i * W + j`.
 
-    The bits of a word lie far apart, so that neighbours are packed side by side in one vectorised pass.
+    The bits of a word are far apart in the map, so that neighbours are packed side by side in one vectorised pass.
     """
     rows = jnp.pad(mask.ravel(), (0, -mask.size % WORD)).reshape(WORD, -1)
     words = jnp.zeros(rows.shape[1], jnp.uint32)
@@ -109,14 +107,14 @@ def packed(mask: Bool[Array, "h w"]) -> UInt32[Array, " words"]:
 
 
 def positions(words: UInt32[Array, " words"], bound: int) -> Int[Array, " bound"]:
-    """Flat indices of `bound` true pixels of a packed map, in no useful order.
+    """Returns the flat indices of `bound` true pixels of a packed map, in no particular order.
 
-    Where there are fewer, the rest of the indices are at least the map's size.
+    If there are fewer, the remaining indices are at least the size of the map.
     """
     per_word = jax.lax.population_count(words).astype(jnp.int32)
     ends = jnp.cumsum(per_word)
     k = jnp.arange(bound)
-    # The k-th true pixel lies behind all the words that end with at most k of them.
+    # The k-th true pixel is after all the words that end with at most k of them.
     ending = jnp.zeros(bound, jnp.int32).at[ends].add(1, mode="drop")
     word = jnp.minimum(jnp.cumsum(ending), ends.size - 1)
     rank = k - take(ends, word) + take(per_word, word)
@@ -125,7 +123,7 @@ def positions(words: UInt32[Array, " words"], bound: int) -> Int[Array, " bound"
 
 
 def _place_of_bit(words: UInt32[Array, " n"], rank: Int[Array, " n"]) -> Int[Array, " n"]:
-    """Where in each word the bit is before which `rank` bits are set: halves are passed by their counts."""
+    """Returns the position in each word of the bit preceded by `rank` set bits, by bisection on bit counts."""
     place = jnp.zeros(words.shape, jnp.int32)
     for half in (16, 8, 4, 2, 1):
         low = jax.lax.population_count(words & jnp.uint32((1 << half) - 1)).astype(jnp.int32)
@@ -136,7 +134,7 @@ def _place_of_bit(words: UInt32[Array, " n"], rank: Int[Array, " n"]) -> Int[Arr
     return place
 
 
-def few_or_many(
+def by_count(
     n: Int[Array, ""],
     bound: int | None,
     pixels: int,
@@ -144,14 +142,14 @@ def few_or_many(
     many: Callable[[], T],
     quick: int = QUICK,
 ) -> T:
-    """`few(b)`, b being a bound that is worth a list of n true pixels of a map, or else `many()`.
+    """Returns `few(b)`, where a list of up to b true pixels of a map pays, or else `many()`.
 
     Args:
         n: the number of true pixels.
         bound: the caller's upper bound of n; None: any number.
-        pixels: of the map.
-        few, many: make the same from a list of at most b pixels and from the whole map.
-        quick: the largest b where there is no bound.
+        pixels: number of pixels of the map.
+        few, many: compute the same from a list of at most b pixels and from the whole map.
+        quick: the largest b if there is no bound.
     """
     worthwhile = pixels // 8
     if bound is not None and bound <= worthwhile:
@@ -165,7 +163,7 @@ def few_or_many(
 def _wins_of_few(
     x: Float[Array, "h w"], marked: Bool[Array, "h w"], n: Int[Array, ""], bound: int
 ) -> Int[Array, "h w"]:
-    at = positions(packed(marked), bound)
+    at = positions(pack_bits(marked), bound)
     known, at = at < x.size, jnp.minimum(at, x.size - 1)
     values = take(x.ravel(), at)
     if bound <= COMPARED and x.dtype != jnp.float64:
@@ -173,7 +171,7 @@ def _wins_of_few(
     low, high = x.min(), x.max()
     scale = jnp.where(high > low, RANGES / (high - low), 0)
     ranges = jnp.clip(((x - low) * scale).astype(jnp.int32), 0, RANGES - 1)
-    # Read from the map of ranges, not computed again: rounding cannot part a value from its own pixel.
+    # Read from the map of ranges, not recomputed: rounding cannot separate a value from its own pixel.
     own = jnp.where(known, take(ranges.ravel(), at), RANGES)
     ascending = jnp.sort(jnp.where(known, values, jnp.inf))
     held = jnp.zeros(RANGES, jnp.int32).at[own].add(1, mode="drop")
@@ -185,16 +183,16 @@ def _wins_of_few(
             lambda: _by_search(x, ascending, n),
         )
 
-    shared = packed(take(held > 0, ranges))
+    shared = pack_bits(take(held > 0, ranges))
     listed = jax.lax.population_count(shared).astype(jnp.int32).sum()
 
     def of_some(most: int) -> Int[Array, "h w"]:
         return _by_list(x, ranges, shared, most, ascending, held, n)
 
     def of_more() -> Int[Array, "h w"]:
-        return few_or_many(listed, None, x.size, of_some, of_all, LISTED[1])
+        return by_count(listed, None, x.size, of_some, of_all, LISTED[1])
 
-    return few_or_many(listed, None, x.size, of_some, of_more, LISTED[0])
+    return by_count(listed, None, x.size, of_some, of_more, LISTED[0])
 
 
 def _wins_of_many(x: Float[Array, "h w"], marked: Bool[Array, "h w"], n: Int[Array, ""]) -> Int[Array, "h w"]:
@@ -202,7 +200,7 @@ def _wins_of_many(x: Float[Array, "h w"], marked: Bool[Array, "h w"], n: Int[Arr
 
 
 def _by_comparing(x: Float[Array, "h w"], values: Float[Array, " n"]) -> Int[Array, "h w"]:
-    """Written out value by value, which XLA fuses to one pass without memory traffic."""
+    """Compares value by value, which XLA fuses to one pass without memory traffic."""
     wins = jnp.zeros(x.shape, jnp.int32)
     for value in values:
         wins += (value > x).astype(jnp.int32) + (value >= x).astype(jnp.int32)
@@ -212,17 +210,17 @@ def _by_comparing(x: Float[Array, "h w"], values: Float[Array, " n"]) -> Int[Arr
 def _by_level(
     x: UInt[Array, "h w"], marked: Bool[Array, "h w"], n: Int[Array, ""], bound: int | None
 ) -> Int[Array, "h w"]:
-    """Looks each level up in a table of all there are."""
+    """Looks up each level in a table of all levels."""
     levels, size = x.astype(jnp.int32), jnp.iinfo(x.dtype).max + 1
 
     def count_by_level(own: Int[Array, " p"]) -> Int[Array, " levels"]:
         return jnp.zeros(size, jnp.int32).at[own].add(1, mode="drop")
 
     def of_few(most: int) -> Int[Array, "levels"]:
-        at = positions(packed(marked), most)
+        at = positions(pack_bits(marked), most)
         return count_by_level(jnp.where(at < x.size, take(levels.ravel(), jnp.minimum(at, x.size - 1)), size))
 
-    held = few_or_many(n, bound, x.size, of_few, lambda: count_by_level(jnp.where(marked, levels, size).ravel()))
+    held = by_count(n, bound, x.size, of_few, lambda: count_by_level(jnp.where(marked, levels, size).ravel()))
     return take(2 * (n - jnp.cumsum(held)) + held, levels)
 
 
@@ -235,7 +233,7 @@ def _by_list(
     held: Int[Array, " r"],
     n: Int[Array, ""],
 ) -> Int[Array, "h w"]:
-    """As `_by_table`, with comparisons at the listed pixels alone: at most `most`, flagged in `shared`."""
+    """Counts as `_by_table` does, with comparisons at the listed pixels only: at most `most`, flagged in `shared`."""
     ends = jnp.cumsum(held)
     at = positions(shared, most)
     known, inside = at < x.size, jnp.minimum(at, x.size - 1)
@@ -258,7 +256,7 @@ def _by_table(
     held: Int[Array, " r"],
     n: Int[Array, ""],
 ) -> Int[Array, "h w"]:
-    """Values in higher ranges are above a pixel, those in its own range are compared with it one by one."""
+    """Counts the values in higher ranges, and compares those in the pixel's own range with it one by one."""
     ends = jnp.cumsum(held)
 
     def compare(j: int | Int[Array, ""]) -> Int[Array, "h w"]:
@@ -271,7 +269,7 @@ def _by_table(
 
 
 def _by_search(x: Float[Array, "h w"], ascending: Float[Array, " n"], n: Int[Array, ""]) -> Int[Array, "h w"]:
-    """Binary search in the values, of which those behind the n-th are infinite."""
+    """Counts by binary search in the values, of which those after the n-th are infinite."""
     size = 1 << (ascending.size + 1).bit_length()
     table = jnp.pad(ascending, (1, size - 1 - ascending.size), constant_values=(-jnp.inf, jnp.inf))
     below = _entries_below(table, x, inclusive=False)
@@ -282,9 +280,9 @@ def _by_search(x: Float[Array, "h w"], ascending: Float[Array, " n"], n: Int[Arr
 
 
 def _entries_below(ascending: Float[Array, " n"], x: Float[Array, " *s"], inclusive: bool) -> Int[Array, " *s"]:
-    """How many entries of a table of 2^k, the first of which is below everything, are below x (or equal).
+    """Returns how many entries of a table of 2^k, the first of which is below everything, are below x (or equal).
 
-    A loop, not unrolled: XLA would fuse the steps, and each would read again what earlier ones have read.
+    The loop is not unrolled: XLA would fuse the steps, and each would repeat the reads of earlier ones.
     """
     steps = ascending.size.bit_length() - 1
 
@@ -297,5 +295,5 @@ def _entries_below(ascending: Float[Array, " n"], x: Float[Array, " *s"], inclus
 
 
 def take(table: Shaped[Array, " n"], index: Int[Array, " *s"]) -> Shaped[Array, " *s"]:
-    """`table[index]` without the check of the bounds, which costs more than the reading."""
+    """Returns `table[index]` without bounds checks, which cost more than the reads."""
     return table.at[index].get(mode="promise_in_bounds")

@@ -1,6 +1,6 @@
 """MATLAB's bicubic `imresize` and a Gaussian blur, each as a matrix per axis.
 
-Both are linear and separable, so that a resize, a blur or the two in a row are two matrix products, on any
+Both are linear and separable, so that a resize, a blur or both in sequence are two matrix products, on any
 device and in any precision.
 """
 
@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 @functools.lru_cache(maxsize=256)
 def bicubic_matrix(size: int, new_size: int, scale: float | None = None) -> Float[np.ndarray, "new old"]:
-    """Weights of MATLAB's bicubic `imresize` along one axis, `[new_size, size]`.
+    """Returns the weights of MATLAB's bicubic `imresize` along one axis, `[new_size, size]`.
 
     Keys' cubic with a = -1/2, half-pixel centres, widened by the scale when shrinking (antialiasing), each
     output's weights renormalised to one, indices outside mirrored with the edge repeated. `scale` is for
@@ -32,7 +32,7 @@ def bicubic_matrix(size: int, new_size: int, scale: float | None = None) -> Floa
 
 @functools.lru_cache(maxsize=256)
 def gaussian_matrix(size: int, sigma: float) -> Float[np.ndarray, "size size"]:
-    """Gaussian blur along one axis: 2 * ceil(3 sigma) + 1 taps, sum one, mirrored with the edge repeated."""
+    """Returns a Gaussian blur along one axis: 2 * ceil(3 sigma) + 1 taps, sum one, mirrored with the edge repeated."""
     radius = int(np.ceil(3 * sigma))
     offsets = np.arange(-radius, radius + 1)
     kernel = np.exp(-(offsets**2) / (2 * sigma**2))
@@ -41,13 +41,13 @@ def gaussian_matrix(size: int, sigma: float) -> Float[np.ndarray, "size size"]:
 
 
 def apply_matrices(x: Float[Array, "*b h w"], rows: np.ndarray, columns: np.ndarray) -> Float[Array, "*b H W"]:
-    """`rows @ x @ columns.T` for each map, in full precision on every device."""
+    """Returns `rows @ x @ columns.T` for each map, in full precision on every device."""
     multiply = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
     return multiply(multiply(jnp.asarray(rows, x.dtype), x), jnp.asarray(columns.T, x.dtype))
 
 
 def resize_bicubic(x: Float[Array, "*b h w"], shape: tuple[int, int]) -> Float[Array, "*b H W"]:
-    """MATLAB's `imresize(x, shape)`. It over- and undershoots at edges, as MATLAB's does.
+    """Resizes maps as MATLAB's `imresize(x, shape)` does, which over- and undershoots at edges.
 
     Args:
         x: maps `[..., h, w]`.
@@ -65,7 +65,7 @@ def _keys_cubic(x: np.ndarray) -> np.ndarray:
 
 
 def _gather(weights: np.ndarray, taps: np.ndarray, size: int) -> np.ndarray:
-    """Adds each tap's weight to the column of the sample it reads; the ends mirror (period 2 * size)."""
+    """Adds the weight of each tap to the column of the sample it reads; the ends are mirrored (period 2 * size)."""
     taps = np.mod(taps, 2 * size)
     taps = np.where(taps < size, taps, 2 * size - 1 - taps)
     matrix = np.zeros((len(taps), size))

@@ -16,6 +16,9 @@ from avsd_jax.metrics.maps import FixationMaps, Maps, Scores, as_float, check_sh
 
 METRICS = ("NSS", "CC", "SIM", "KL", "AUC-J", "s-AUC")
 
+LOWER_IS_BETTER = ("KL", "EMD")
+"""The metrics, of all that this package has, of which a lower value is better."""
+
 
 @functools.partial(jax.jit, static_argnames=("max_fixations", "names"))
 def score(
@@ -27,20 +30,20 @@ def score(
     names: Sequence[str] = METRICS,
     levels: Num[Array | np.ndarray, "*b h w"] | None = None,
 ) -> dict[str, Scores]:
-    """Several metrics at once, which share what they have in common; in the MIT convention.
+    """Computes several metrics at once, with shared intermediate results, in the MIT convention.
 
     Args:
         pred: saliency, `[..., H, W]`.
         density: ground truth, same shape.
-        fixations: positive where somebody looked, same shape.
+        fixations: positive at fixated pixels, same shape.
         shuffle_map: positive at the pool of negatives of the s-AUC, same shape.
         max_fixations: see `auc_judd`.
         names: a tuple of some of `METRICS`.
-        levels: in the same order as `pred` pixel by pixel: the picture of 8 or 16 bits that it was read from, or the
-            float32 map that it was widened from. The AUC-J ranks these, which gives the same and is faster.
+        levels: a map with the same order of pixels as `pred`: the image of 8 or 16 bits that it was read from, or the
+            float32 map that it was converted from. The AUC-J ranks these, which gives the same and is faster.
 
     Returns:
-        Name -> `[...]`, NaN where there is no such score.
+        Name -> `[...]`, NaN if there is no such score.
 
     Raises:
         InputError: the shapes differ or a name is unknown.

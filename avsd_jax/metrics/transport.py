@@ -18,22 +18,22 @@ _MAX_ITERATIONS = 10_000_000
 
 @functools.partial(jax.jit, static_argnames="shrink")
 def emd(pred: Maps, density: Maps, shrink: int = 32) -> Scores:
-    """Earth mover's distance between two maps, each divided by its sum (MIT `EMD`).
+    """Computes the earth mover's distance between two maps, each divided by its sum (MIT `EMD`).
 
     The density is resized by `1 / shrink` with MATLAB's bicubic `imresize`, the prediction to the size of that.
     Where the resize undershoots, a negative mass of one map is mass of the other at the same pixel, as in the
-    FastEMD library that the MATLAB code calls; that library rounds masses to integers and ends some 5e-6 off
+    FastEMD library that the MATLAB code calls; that library rounds masses to integers and differs by some 5e-6 from
     the exact distance computed here.
 
-    The work is done on the host, one map after the other, also under `jax.jit` and `jax.vmap`.
+    It is computed on the host, one map after the other, also under `jax.jit` and `jax.vmap`.
 
     Args:
         pred, density: non-negative maps, `[..., H, W]`.
-        shrink: how much smaller the maps are made; 1 compares them as they are. Time grows with the third
-            power of the number of pixels left.
+        shrink: factor by which the maps are reduced; 1 compares them as they are. Time grows with the third
+            power of the number of remaining pixels.
 
     Returns:
-        `[...]` in pixels of the shrunken maps, lower is better; NaN where a shrunken map sums to zero or has
+        `[...]` in pixels of the reduced maps, lower is better; NaN if a reduced map sums to zero or has
         values that are not finite.
 
     Raises:
@@ -45,12 +45,12 @@ def emd(pred: Maps, density: Maps, shrink: int = 32) -> Scores:
     _pot()
     pred, density = as_float(pred, density)
     size = tuple(-(-n // shrink) for n in pred.shape[-2:])
-    # Given a factor MATLAB samples at that factor exactly, although the size is rounded up.
+    # With a factor, MATLAB samples at exactly that factor, although the size is rounded up.
     of_density = [bicubic_matrix(old, new, 1 / shrink) for old, new in zip(pred.shape[-2:], size, strict=True)]
     of_pred = [bicubic_matrix(old, new) for old, new in zip(pred.shape[-2:], size, strict=True)]
     surplus = _sum_to_one(apply_matrices(pred, *of_pred)) - _sum_to_one(apply_matrices(density, *of_density))
     if surplus.dtype == jnp.float64:
-        # As words: where float64 is switched on by `jax.enable_x64` alone, callbacks would get float32.
+        # As words: if float64 is enabled by `jax.enable_x64` alone, callbacks would get float32.
         words = jax.lax.bitcast_convert_type(surplus, jnp.uint32)
         result = jax.ShapeDtypeStruct((*surplus.shape[:-2], 2), jnp.uint32)
         found = jax.pure_callback(_distances_of_words, result, words, vmap_method="broadcast_all")
@@ -60,13 +60,13 @@ def emd(pred: Maps, density: Maps, shrink: int = 32) -> Scores:
 
 
 def _distances_of_words(words: UInt32[Array | np.ndarray, "*b h w 2"]) -> UInt32[np.ndarray, "*b 2"]:
-    """`_distances` of float64 numbers that come, and go, as two words each."""
+    """Computes `_distances` of float64 numbers that are passed and returned as two words each."""
     found = _distances(np.ascontiguousarray(words).view(np.float64)[..., 0])
     return np.ascontiguousarray(found[..., None]).view(np.uint32)
 
 
 def check_emd() -> None:
-    """Sees to it that the package which `emd` needs is there.
+    """Checks that the package which `emd` needs is installed.
 
     Raises:
         InputError: it is not installed.
@@ -80,7 +80,7 @@ def _sum_to_one(x: Float[Array, "*b h w"]) -> Float[Array, "*b h w"]:
 
 
 def _distances(surplus: Float[Array | np.ndarray, "*b h w"]) -> Float[np.ndarray, "*b"]:
-    """Least work, mass times Euclidean distance, that levels each map; what it has too much it lacks elsewhere."""
+    """Returns the least work, mass times Euclidean distance, that moves each map's surplus to its deficits."""
     surplus = np.asarray(surplus)
     flat = surplus.reshape(-1, *surplus.shape[-2:]).astype(np.float64)
     return np.array([_distance(x) for x in flat], surplus.dtype).reshape(surplus.shape[:-2])
@@ -89,13 +89,13 @@ def _distances(surplus: Float[Array | np.ndarray, "*b h w"]) -> Float[np.ndarray
 def _distance(surplus: Float[np.ndarray, "h w"]) -> float:
     if not np.isfinite(surplus).all():
         return float("nan")
-    # Distances are a metric: mass that both maps have at a pixel stays there, and only the rest is moved.
+    # Distances are a metric: mass that both maps share at a pixel stays there, and only the rest is moved.
     sources, sinks = np.argwhere(surplus > 0), np.argwhere(surplus < 0)
     if not len(sources) or not len(sinks):
         return 0.0
     supply, demand = surplus[surplus > 0], -surplus[surplus < 0]
     cost = np.linalg.norm(sources[:, None] - sinks[None], axis=-1)
-    # Both sums are equal but for rounding, and must be exactly.
+    # Both sums are equal up to rounding, and must be equal exactly.
     mass = (supply.sum() + demand.sum()) / 2
     work, log = _pot().emd2(supply / supply.sum(), demand / demand.sum(), cost, numItermax=_MAX_ITERATIONS, log=True)
     if log["warning"] is not None:
@@ -105,7 +105,7 @@ def _distance(surplus: Float[np.ndarray, "h w"]) -> float:
 
 @functools.cache
 def _pot() -> types.ModuleType:
-    """The package POT, whose sources give warnings when they are compiled."""
+    """Imports POT, whose sources give warnings when they are compiled."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -1,4 +1,4 @@
-"""Choice of a model by its module's name: `avsd_jax.models.<name>.Model`."""
+"""Selection of a model by the name of its module: `avsd_jax.models.<name>.Model`."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ def create(name: str, /, **options: Any) -> nn.Module:
     """Builds `avsd_jax.models.<name>.Model(**options)`; models of equal options are equal and have the same hash.
 
     Raises:
-        InputError: no module of that name, or no such option; the message lists those there are.
+        InputError: there is no module or option of that name; the message lists the existing ones.
     """
     model = build(__name__, name, "model", "Model", options)
     values = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}

@@ -1,6 +1,6 @@
-"""A classifier of audio-visual consistency by itself: to be trained before a saliency model takes it as its gate.
+"""A classifier of audio-visual consistency as a model, to pretrain it before a saliency model uses it as its gate.
 
-The survey (section V-C) prepares the classifier first and integrates it then; `config.init_parts.classifier` of a
+The survey (section V-C) trains the classifier first and then integrates it; `config.init_parts.classifier` of a
 gated model names a run of this one.
 """
 
@@ -12,11 +12,12 @@ from flax.core import FrozenDict
 from jaxtyping import Array
 from ml_collections import ConfigDict
 
+from avsd_jax.batch import ClassifierInputs, read
 from avsd_jax.models import classifiers
-from avsd_jax.models.common.inputs import read
+from avsd_jax.models.common.network import Network
 
 
-class Model(nn.Module):
+class Model(Network):
     """`avsd_jax.models.classifiers.<classifier>` on a batch.
 
     Attributes:
@@ -29,9 +30,14 @@ class Model(nn.Module):
     classifier_options: Mapping[str, Any] | ConfigDict = FrozenDict()
     axis_name: str | None = None
 
+    @property
+    def classifier_inputs(self) -> ClassifierInputs:
+        """What the classifier reads."""
+        return classifiers.inputs(self.classifier, self.classifier_options)
+
     @nn.compact
     def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:
-        """Judges each clip.
+        """Classifies each clip.
 
         Args:
             batch: avc_frames [B, N, h, w, 3], ImageNet-normalised, and avc_audio [B, S] in [-1, 1].
@@ -45,7 +51,7 @@ class Model(nn.Module):
         """
         options = {"axis_name": self.axis_name} | dict(self.classifier_options)
         classifier = classifiers.create(self.classifier, **options)
-        # The variables are the classifier's own, so that they fit under a gated model's `classifier`.
+        # The variables have the classifier's own names, so that they fit under `classifier` of a gated model.
         nn.share_scope(self, classifier)
         spectrogram = classifier.front_end(read(batch, "avc_audio"))
         return {"avc_logits": classifier(read(batch, "avc_frames"), spectrogram, train)}

@@ -1,24 +1,24 @@
-"""AViNet, made aware of audio-visual consistency (AVC) by the survey's switch.
+"""AViNet, gated by audio-visual consistency (AVC) as in the survey.
 
-AViNet (Jain et al., "ViNet", IROS 2021) is ViNet whose deepest feature is replaced by a fusion with
-SoundNet's audio feature. V is that deepest feature, y0, and AV the fused one; the decoder is ViNet's for both.
-The survey (section V-C, eq. 2) adds a classifier of audio-visual consistency that decides for each clip whether
-the fused flow or vision alone is used; see `avsd_jax.models.common.bistream`.
+AViNet (Jain et al., "ViNet", IROS 2021) is ViNet whose deepest feature is replaced by its fusion with
+SoundNet's audio feature. V is the deepest feature, y0, and AV the fused one; both use ViNet's decoder.
+The survey (section V-C, eq. 2) adds a classifier of audio-visual consistency that selects for each clip
+the fused stream or the visual one; see `avsd_jax.models.common.bistream`.
 """
 
 from collections.abc import Mapping
 
 from jaxtyping import Array, Float
 
+from avsd_jax.batch import read
 from avsd_jax.models import vinet
 from avsd_jax.models.common.bistream import BiStream, Features
-from avsd_jax.models.common.inputs import read
 from avsd_jax.nn.conv3d import Lowering
 from avsd_jax.nn.soundnet import SoundNet
 
 
 class Model(BiStream):
-    """AViNet; with the default options exactly the official network, which no gate switches.
+    """AViNet; with the default options exactly the official network, always fused.
 
     Reads video [B, T, H, W, 3], ImageNet-normalised, and audio [B, L], waveform times 256; predicts the map of each
     clip's last frame. Beside what every gated model returns: the features stem, y3, y2, y1, y0, dec_in, dec1, dec2,
@@ -41,7 +41,7 @@ class Model(BiStream):
     fusion: str = "bilinear"
 
     def setup(self) -> None:
-        """The visual flow, which encodes and decodes."""
+        """Creates the visual stream, which encodes and decodes."""
         self.visual_model = vinet.Model(
             self.clip_size,
             self.num_skips,
@@ -52,19 +52,19 @@ class Model(BiStream):
             self.num_tags,
         )
 
-    def see(self, batch: Mapping[str, Array], train: bool) -> tuple[Features, Float[Array, "b t h w c"]]:
-        """ViNet's taps; y0 is V."""
+    def encode_visual(self, batch: Mapping[str, Array], train: bool) -> tuple[Features, Float[Array, "b t h w c"]]:
+        """Returns ViNet's taps; y0 is V."""
         taps = self.visual_model.encode(read(batch, "video"), train)
-        return taps | self.visual_model.tell(taps["y0"]), taps["y0"]
+        return taps | self.visual_model.classify_tags(taps["y0"]), taps["y0"]
 
     def fuse(
         self, v: Float[Array, "b t h w c"], features: Features, batch: Mapping[str, Array], train: bool
     ) -> dict[str, Float[Array, "b ..."]]:
-        """The audio feature and its fusion with the visual one."""
+        """Returns the audio feature and its fusion with the visual one."""
         encoder = SoundNet(self.width, v.shape[-1], self.axis_name, name="audionet")
         audio = encoder(read(batch, "audio"), train)["conv7"]
         return {"audio_features": audio, "fused": self.make_fusion()(v, audio, train)}
 
     def decode(self, feature: Float[Array, "b t h w c"], features: Features, train: bool) -> Features:
-        """ViNet's decoder, on the taps."""
+        """Applies ViNet's decoder to the feature and the taps."""
         return self.visual_model.decode(feature, features, train)

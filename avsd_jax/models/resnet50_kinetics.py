@@ -1,19 +1,20 @@
-"""3-D ResNet-50 as pre-trained on Kinetics (Hara et al., CVPR 2018): the trunk that STAViS's training starts from."""
+"""3-D ResNet-50 as pretrained on Kinetics (Hara et al., CVPR 2018): the initial trunk of STAViS."""
 
 from collections.abc import Mapping
 
 from flax import linen as nn
 from jaxtyping import Array
 
-from avsd_jax.models.common.inputs import read
+from avsd_jax.batch import read
+from avsd_jax.models.common.network import Network
 from avsd_jax.nn.conv3d import Lowering
 from avsd_jax.nn.resnet3d import ResNet3D
 
 
-class Model(nn.Module):
-    """Stem and stages 1 to 3, without the last stage and the classification layer; the variables of STAViS's `trunk`.
+class Model(Network):
+    """Stem and stages 1 to 3, without the last stage and the classification layer; its variables are STAViS's `trunk`.
 
-    The weights were trained on RGB 0..255 less the mean of ActivityNet, as STAViS's are.
+    The weights were trained on RGB 0..255 minus the mean of ActivityNet, as STAViS's are.
 
     Attributes:
         width: multiplies every channel count.
@@ -26,7 +27,7 @@ class Model(nn.Module):
     axis_name: str | None = None
 
     def setup(self) -> None:
-        """Shares the model's own scope, so that the variables carry no further name."""
+        """Shares the model's scope, so that the variables have no name prefix."""
         self.trunk = ResNet3D(self.width, self.lowering, self.axis_name)
         nn.share_scope(self, self.trunk)
 

@@ -1,16 +1,17 @@
-"""ResNeXt-101 32x8d as pre-trained on images (WSL-Images; torchvision's layout): the trunk that STANet starts from."""
+"""ResNeXt-101 32x8d as pretrained on images (WSL-Images; torchvision's layout): the initial trunk of STANet."""
 
 from collections.abc import Mapping, Sequence
 
 from flax import linen as nn
 from jaxtyping import Array
 
-from avsd_jax.models.common.inputs import read
+from avsd_jax.batch import read
+from avsd_jax.models.common.network import Network
 from avsd_jax.nn.resnet import ResNeXt
 
 
-class Model(nn.Module):
-    """The trunk without its classification layer; the variables are those of STANet's `visual`.
+class Model(Network):
+    """The trunk without its classification layer; its variables are STANet's `visual`.
 
     Attributes:
         width, depths, axis_name: see `avsd_jax.nn.resnet.ResNeXt`.
@@ -21,7 +22,7 @@ class Model(nn.Module):
     axis_name: str | None = None
 
     def setup(self) -> None:
-        """Shares the model's own scope, so that the variables carry no further name."""
+        """Shares the model's scope, so that the variables have no name prefix."""
         self.trunk = ResNeXt(self.width, self.depths, self.axis_name)
         nn.share_scope(self, self.trunk)
 

@@ -1,17 +1,18 @@
-"""S3D as pre-trained on Kinetics-400 (kylemin/S3D): the encoder that ViNet's training starts from."""
+"""S3D as pretrained on Kinetics-400 (kylemin/S3D): the initial encoder of ViNet."""
 
 from collections.abc import Mapping
 
 from flax import linen as nn
 from jaxtyping import Array
 
-from avsd_jax.models.common.inputs import read
+from avsd_jax.batch import read
+from avsd_jax.models.common.network import Network
 from avsd_jax.nn.conv3d import Lowering
 from avsd_jax.nn.s3d import S3D
 
 
-class Model(nn.Module):
-    """S3D's trunk without its classification layer; the variables are those of ViNet's `backbone`.
+class Model(Network):
+    """S3D's trunk without its classification layer; its variables are ViNet's `backbone`.
 
     The weights were trained on RGB scaled to [-1, 1] (x / 255 * 2 - 1), not on ImageNet-normalised frames.
 
@@ -26,7 +27,7 @@ class Model(nn.Module):
     axis_name: str | None = None
 
     def setup(self) -> None:
-        """Shares the model's own scope, so that the variables carry no further name."""
+        """Shares the model's scope, so that the variables have no name prefix."""
         self.backbone = S3D(self.width, self.lowering, self.axis_name)
         nn.share_scope(self, self.backbone)
 

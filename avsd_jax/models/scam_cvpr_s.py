@@ -1,4 +1,4 @@
-"""S of STANet's first release (CVPR 2021): the classifier of what a single frame shows, coarse and fine."""
+"""S of STANet's first release (CVPR 2021): classifies the tags of a single frame, coarse and fine."""
 
 from collections.abc import Mapping
 
@@ -7,14 +7,14 @@ from jaxtyping import Array
 
 from avsd_jax.models.common import tag_classifiers
 from avsd_jax.nn.rfb import RFB
-from avsd_jax.nn.s3d import scaled
+from avsd_jax.nn.width import scaled
 
 
 class Model(tag_classifiers.Classifier):
-    """ResNeXt, a mean over places and a linear layer.
+    """ResNeXt, a mean over locations and a linear layer.
 
     Attributes:
-        reduce: put a receptive field block between, as the coarse network does; the fine one has none.
+        reduce: insert a receptive field block, as in the coarse network; the fine one has none.
         others: see the base.
     """
 
@@ -22,7 +22,7 @@ class Model(tag_classifiers.Classifier):
 
     @nn.compact
     def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:
-        """Tells the tags of each frame.
+        """Classifies the tags of each frame.
 
         Args:
             batch: video [B, 1, H, W, 3], ImageNet-normalised, of any size; other keys are ignored.
@@ -34,8 +34,8 @@ class Model(tag_classifiers.Classifier):
         Raises:
             InputError: no video, or more than a frame.
         """
-        # The two networks' keys differ in the name of the trunk.
+        # The checkpoints of the two networks differ in the name of the trunk.
         feature = self.trunk(self.frames(batch), train, "layerV" if self.reduce else "layer1")
         if self.reduce:
             feature = RFB(scaled(128, self.width), name="layerV_down")(feature)
-        return {"features": feature} | tag_classifiers.judged(feature, self.num_tags, "fc")
+        return {"features": feature} | tag_classifiers.class_activation_head(feature, self.num_tags, "fc")

@@ -1,4 +1,4 @@
-"""ST of STANet's first release (CVPR 2021): the classifier of what three successive frames show."""
+"""ST of STANet's first release (CVPR 2021): classifies the tags of three consecutive frames."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from jaxtyping import Array
 from avsd_jax.models.common import tag_classifiers
 from avsd_jax.nn.conv3d import Conv3D
 from avsd_jax.nn.rfb import RFB
-from avsd_jax.nn.s3d import scaled
+from avsd_jax.nn.width import scaled
 
 
 class Model(tag_classifiers.TripleClassifier):
@@ -19,10 +19,10 @@ class Model(tag_classifiers.TripleClassifier):
 
     @nn.compact
     def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:
-        """Tells the tags of the middle frame of each triple.
+        """Classifies the tags of the middle frame of each triple.
 
         Args:
-            batch: video [B, 3, H, W, 3], ImageNet-normalised, in order of time; other keys are ignored.
+            batch: video [B, 3, H, W, 3], ImageNet-normalised, in temporal order; other keys are ignored.
             train: use and update batch statistics.
 
         Returns:
@@ -40,4 +40,4 @@ class Model(tag_classifiers.TripleClassifier):
         context, target = over_time(seen)[:, 0], seen[:, 1]
         feature = nn.Conv(channels, (1, 1), name="refine")(nn.relu(target * nn.sigmoid(context) + target))
         out = {"features": feature, "reduced": seen, "context": context}
-        return out | tag_classifiers.judged(feature, self.num_tags, "fcl")
+        return out | tag_classifiers.class_activation_head(feature, self.num_tags, "fcl")

@@ -1,4 +1,4 @@
-"""S, STANet's classifier of what a single frame shows (releases of December 2021 and August 2022)."""
+"""S of STANet's later releases (December 2021 and August 2022): classifies the tags of a single frame."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,7 +17,7 @@ class Model(tag_classifiers.Classifier):
 
     @nn.compact
     def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:
-        """Tells the tags of each frame.
+        """Classifies the tags of each frame.
 
         Args:
             batch: video [B, 1, H, W, 3], ImageNet-normalised, of any size; other keys are ignored.
@@ -33,7 +33,7 @@ class Model(tag_classifiers.Classifier):
         feature = self.trunk(self.frames(batch), train, "features")
         before = nn.Conv(self.num_tags, (1, 1), name="extra_convs")(feature)
         gate = SelfGate(name="self_gate")(before)
-        # Unlike in its sister networks nothing is rectified here.
+        # Unlike the SA and ST networks, this one has no ReLU here.
         after = tag_classifiers.Fused(name="fused")(before, before, gate * before)
         return {
             "features": feature,

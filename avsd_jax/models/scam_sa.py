@@ -1,4 +1,4 @@
-"""SA, STANet's classifier of what a frame shows where its sound points (release of December 2021)."""
+"""SA of STANet's release of December 2021: classifies the tags of a frame, attending to its sound source."""
 
 from collections.abc import Mapping
 
@@ -10,28 +10,28 @@ from avsd_jax.errors import InputError
 from avsd_jax.models.common import tag_classifiers
 from avsd_jax.nn.conv2d import Deconv2D
 from avsd_jax.nn.resize import resize_bilinear
-from avsd_jax.nn.s3d import scaled
 from avsd_jax.nn.self_gate import SelfGate
+from avsd_jax.nn.width import scaled
 
-# Side of the map made from the sound -> (size, stride) of the transposed convolutions that make it.
+# Side of the audio map -> (size, stride) of the transposed convolutions that compute it.
 _GROWTH = {8: ((3, 1), (3, 1), (4, 1)), 12: ((4, 2), (4, 2), (3, 1))}
 
 
 class Model(tag_classifiers.Classifier):
-    """ResNeXt's class maps, fused from spatially gated ones and from ones under a mask that is made of the sound.
+    """ResNeXt's class maps, fused from spatially gated ones and from ones masked by the audio.
 
     Attributes:
-        audio_grid: side of the mask: 8 is that of 256-pixel frames (coarse), 12 that of 356-pixel ones (fine). On
-            class maps of another size it is resized.
+        audio_grid: side of the mask: 8 for 256-pixel frames (coarse), 12 for 356-pixel ones (fine). It is resized
+            for class maps of a different size.
         others: see the base.
     """
 
     audio_grid: int = 8
-    hears = True
+    uses_audio = True
 
     @nn.compact
     def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:
-        """Tells the tags of each frame.
+        """Classifies the tags of each frame.
 
         Args:
             batch: video [B, 1, H, W, 3], ImageNet-normalised; audio [B, S], the half second around the frame, in
@@ -43,13 +43,13 @@ class Model(tag_classifiers.Classifier):
             fusion, self_gate and sound_mask [B, h, w, 1], heard [B, D] and sound_map [B, G, G, C].
 
         Raises:
-            InputError: a missing key, more than a frame, or an `audio_grid` that there is not.
+            InputError: a missing key, more than a frame, or an unknown `audio_grid`.
         """
         if self.audio_grid not in _GROWTH:
             raise InputError(f"no audio_grid {self.audio_grid}: choose one of {', '.join(map(str, _GROWTH))}")
         feature = self.trunk(self.frames(batch), train, "features")
         before = tag_classifiers.ClassMaps(self.num_tags, scaled(2048, self.width), name="extra_video_d")(feature)
-        heard = self.ear(batch, train, "audio_model")
+        heard = self.encode_audio(batch, train, "audio_model")
         sound = self._unfold(heard)
         mask = resize_bilinear(self._mask(sound), before.shape[1:3])
         gate = SelfGate(name="self_gate")(before)
@@ -70,7 +70,7 @@ class Model(tag_classifiers.Classifier):
         }
 
     def _unfold(self, heard: Float[Array, "b d"]) -> Float[Array, "b g g c"]:
-        """A map grown from the sound's vector."""
+        """Expands the audio vector to a map."""
         channels = scaled(2048, self.width)
         x = nn.Dense(channels, name="extra_audio_d")(heard)[:, None, None]
         for number, (size, stride) in enumerate(_GROWTH[self.audio_grid]):

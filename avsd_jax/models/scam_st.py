@@ -1,4 +1,4 @@
-"""ST, STANet's classifier of what three successive frames show (releases of December 2021 and August 2022)."""
+"""ST of STANet's later releases (December 2021 and August 2022): classifies the tags of three consecutive frames."""
 
 from collections.abc import Mapping
 
@@ -9,31 +9,31 @@ from jaxtyping import Array, Float
 from avsd_jax.models.common import tag_classifiers
 from avsd_jax.nn.conv3d import Conv3D
 from avsd_jax.nn.frame_mix import FrameMix
-from avsd_jax.nn.s3d import scaled
 from avsd_jax.nn.self_gate import SelfGate
+from avsd_jax.nn.width import scaled
 
-# For each frame of a triple in order of time: how the triple is listed when the frame is judged.
+# For each frame of a triple in temporal order: the order of the triple when the frame is classified.
 _LISTED = ((1, 0, 2), (0, 1, 2), (1, 2, 0))
 _TARGET = 1
 
 
 class Model(tag_classifiers.TripleClassifier):
-    """ResNeXt's class maps of each frame, fused from spatially gated ones and from ones under gates of all frames.
+    """ResNeXt's class maps of each frame, fused from spatially gated ones and from ones gated by all frames.
 
     The options are those of the base.
     """
 
     @nn.compact
     def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:
-        """Tells the tags of each frame of each triple; the middle one is the target.
+        """Classifies the tags of each frame of each triple; the middle one is the target.
 
         Args:
-            batch: video [B, 3, H, W, 3], ImageNet-normalised, in order of time; other keys are ignored.
+            batch: video [B, 3, H, W, 3], ImageNet-normalised, in temporal order; other keys are ignored.
             train: use and update batch statistics.
 
         Returns:
-            See `avsd_jax.models.common.tag_classifiers`, N = 3 in order of time; also maps_before and maps_after [B, 3,
-            h, w, K], before and after fusion, time_gate [B, 3, h, w, K] and self_gate [B, 3, h, w, 1].
+            See `avsd_jax.models.common.tag_classifiers`, N = 3 in temporal order; also maps_before and maps_after [B,
+            3, h, w, K], before and after fusion, time_gate [B, 3, h, w, K] and self_gate [B, 3, h, w, 1].
 
         Raises:
             InputError: no video, or not of three frames.
@@ -55,7 +55,7 @@ class Model(tag_classifiers.TripleClassifier):
         }
 
     def _context(self, maps: Float[Array, "b n h w k"]) -> Float[Array, "b_n h w k"]:
-        """Gates made of all three frames, for each of them, in (0, 1)."""
+        """Returns the gates of each frame, in (0, 1), computed from all three."""
         listed = jnp.stack([maps[:, order, :, :, :] for order in map(jnp.array, _LISTED)], axis=1)
         x = FrameMix(self.num_tags, name="extra_refineST_0")(listed.reshape(-1, *maps.shape[1:]))[:, None]
         for number in (1, 2):

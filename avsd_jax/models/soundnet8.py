@@ -1,4 +1,4 @@
-"""SoundNet (Aytar et al., NeurIPS 2016) as a model of its own: waveform in, audio features out."""
+"""SoundNet (Aytar et al., NeurIPS 2016) as a model: audio features of a waveform."""
 
 from collections.abc import Mapping
 
@@ -6,36 +6,37 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array
 
-from avsd_jax.models.common.inputs import read
+from avsd_jax.batch import read
+from avsd_jax.models.common.network import Network
 from avsd_jax.nn.soundnet import SoundNet
 
 
-class Model(nn.Module):
-    """SoundNet8's convolution blocks; the variables are those of AViNet's `audionet`.
+class Model(Network):
+    """SoundNet8's convolution blocks; its variables are AViNet's `audionet`.
 
     Attributes:
-        clip_size: frames of the clips whose sound is heard; the data pipeline reads it, the network takes any length.
+        clip_size: frames of the clips whose audio is read, for the data pipeline; the network takes any length.
         width: multiplies the channel counts.
         axis_name: the pmap axis over which BatchNorm statistics are averaged.
-        num_tags: 0, or how many kinds of things a head shall tell by their sound. The published weights were
-            prepared like this, by what an image network saw.
+        num_tags: 0, or the number of tags that a head classifies by their sound. The published weights were
+            pretrained in this way, with the output of an image network as the target.
     """
 
     clip_size: int = 32
     width: float = 1.0
     axis_name: str | None = None
     num_tags: int = 0
-    hears = True
+    uses_audio = True
 
     def setup(self) -> None:
-        """Shares the model's own scope, so that the variables carry no further name."""
+        """Shares the model's scope, so that the variables have no name prefix."""
         self.encoder = SoundNet(self.width, axis_name=self.axis_name)
         nn.share_scope(self, self.encoder)
         if self.num_tags:
             self.tag_head = nn.Dense(self.num_tags)
 
     def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:
-        """Encodes each clip's audio.
+        """Encodes the audio of each clip.
 
         Args:
             batch: {"audio": [B, S]}, waveform times 256; other keys are ignored.

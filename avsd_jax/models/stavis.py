@@ -1,13 +1,13 @@
 """STAViS (Tsiami et al., "STAViS: spatio-temporal audiovisual saliency network", CVPR 2020), audio-visual and gated.
 
     video ──> visual network ─── sides [B, H, W, 64] ────┬──── head ────────────────────────> V
-                 └ layer2 ──> fusion ── sound map ───────┴──── audio-visual head ───────────> AV
+                 └ layer2 ──> fusion ── audio map ───────┴──── audio-visual head ───────────> AV
     audio ──> SoundNet ─┘       [B, H, W, 64]
 
-V is the visual-only network's map. AV's head sees the same side features and a map of where the sound is. The flows
-part at the heads and nothing follows but the sigmoid, so here `gate_at` decides no number: "input" chooses between the
-logits, "output" between the maps, and gives both of them. A clip trains the head of the flow that its gate chose, the
-other one's side features too. See `avsd_jax.models.common.bistream`.
+V is the visual-only network's map. AV's head reads the same side features and a map of the sound source. The streams
+separate at the heads and only the sigmoid follows, so `gate_at` does not change any number: "input" selects between the
+logits, "output" between the maps, and returns both of them. A clip trains the head of the stream that its gate
+selected, and the side features. See `avsd_jax.models.common.bistream`.
 """
 
 from collections.abc import Mapping
@@ -16,9 +16,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from avsd_jax.batch import read
 from avsd_jax.models import stavis_visual
 from avsd_jax.models.common.bistream import BiStream, Features
-from avsd_jax.models.common.inputs import read
 from avsd_jax.nn.conv3d import Lowering
 from avsd_jax.nn.dsam import DARK, SMALL
 from avsd_jax.nn.resize import resize_bilinear
@@ -29,7 +29,7 @@ class Model(BiStream):
     """STAViS; with the default options exactly the official audio-visual network, with gate="never" the visual one.
 
     Reads video [B, T, H, W, 3], RGB 0..255 less the mean, and audio [B, L], waveform times 256. The published weights
-    are for 16 frames of 112 x 112; other lengths and sizes go through. Beside what every gated model returns: what
+    are for 16 frames of 112 x 112; other lengths and sizes work, too. Beside what every gated model returns: what
     `stavis_visual` does; unless gate="never" also audio_features [B, N, 1024] and SoundNet's blocks conv1 to conv7,
     sound_map [B, H, W, 64] and fused [B, H, W], AV's logits.
 
@@ -37,8 +37,8 @@ class Model(BiStream):
         clip_size, width, lowering, norm_momentum, num_tags: see `avsd_jax.models.stavis_visual.Model`; the width also
             scales SoundNet, not the fusion, which has options of its own.
 
-    The gate's, the fusion's and the classifier's options are those of `BiStream`. Any fusion may take the place of
-    `localisation` but those that pair channels one to one (`bilinear`, `bilinear_transformer`): SoundNet has twice as
+    The gate's, the fusion's and the classifier's options are those of `BiStream`. Any fusion may replace `localisation`
+    except those that pair channels one to one (`bilinear`, `bilinear_transformer`): SoundNet has twice as
     many as layer2.
     """
 
@@ -50,22 +50,24 @@ class Model(BiStream):
     fusion: str = "localisation"
 
     def setup(self) -> None:
-        """All parts but the fusion; the head here is the official `fuseav`."""
+        """Creates all parts but the fusion; the head here is the official `fuseav`."""
         self.visual_model = stavis_visual.Model(
             self.clip_size, self.width, self.lowering, self.axis_name, self.norm_momentum, self.num_tags
         )
         self.soundnet8 = SoundNet(self.width, axis_name=self.axis_name, last_pool=2, unbiased=True)
         self.head = nn.Conv(1, (1, 1), kernel_init=SMALL, bias_init=DARK)
 
-    def see(self, batch: Mapping[str, Array], train: bool) -> tuple[Features, Float[Array, "b h w"]]:
-        """The visual network's features; its logits are V."""
+    def encode_visual(self, batch: Mapping[str, Array], train: bool) -> tuple[Features, Float[Array, "b h w"]]:
+        """Returns the visual network's features; its logits are V."""
         features = self.visual_model.encode(read(batch, "video"), train)
-        return features | self.visual_model.tell(features["layer3"]), self.visual_model.score(features["sides"])
+        return features | self.visual_model.classify_tags(features["layer3"]), self.visual_model.score(
+            features["sides"]
+        )
 
     def fuse(
         self, v: Float[Array, "b h w"], features: Features, batch: Mapping[str, Array], train: bool
     ) -> dict[str, Float[Array, "b ..."]]:
-        """Where the sound is in the middle of the clip, and the audio-visual head's logits."""
+        """Returns the localisation of the sound source at the middle of the clip, and the audio-visual logits."""
         heard = self.soundnet8(read(batch, "audio"), train)
         seen = features["layer2"]
         middle = seen.shape[1] // 2
@@ -76,5 +78,5 @@ class Model(BiStream):
         return heard | {"audio_features": heard["conv7"], "sound_map": sound_map, "fused": logits}
 
     def decode(self, feature: Float[Array, "b h w"], features: Features, train: bool) -> Features:
-        """The sigmoid of the head's logits."""
+        """Applies the sigmoid to the head's logits."""
         return self.visual_model.decode(feature)

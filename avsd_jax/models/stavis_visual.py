@@ -1,4 +1,4 @@
-"""STAViS's visual-only network (Tsiami et al., "STAViS", CVPR 2020): a 3-D ResNet-50 under deeply supervised attention.
+"""STAViS's visual-only network (Tsiami et al., "STAViS", CVPR 2020): a 3-D ResNet-50 with deeply supervised attention.
 
 video ──> stem ─ attention ─> layer1 ─ attention ─> layer2 ─ attention ─> layer3
              └ DSAM 0            └ DSAM 1             └ DSAM 2              └ DSAM 3
@@ -11,19 +11,20 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from avsd_jax.batch import read
 from avsd_jax.errors import InputError
-from avsd_jax.models.common.inputs import read
+from avsd_jax.models.common.network import Network
 from avsd_jax.nn.conv3d import Lowering
 from avsd_jax.nn.dsam import DARK, DSAM, SMALL, attend
 from avsd_jax.nn.pool import smooth_max
 from avsd_jax.nn.resnet3d import ResNet3D
-from avsd_jax.nn.s3d import scaled
+from avsd_jax.nn.width import scaled
 
-# By how much each level is smaller than the frame.
+# Ratio of the frame's size to that of each level.
 STRIDES = (2, 4, 8, 16)
 
 
-class Model(nn.Module):
+class Model(Network):
     """The visual-only network; the official one at width 1 and 16 frames, of any size.
 
     Attributes:
@@ -32,8 +33,8 @@ class Model(nn.Module):
         lowering: see `avsd_jax.nn.conv3d.conv3d`.
         axis_name: the pmap axis over which BatchNorm statistics are averaged.
         norm_momentum: share of the running statistics that a step keeps; PyTorch's 0.1 is 0.9 here.
-        num_tags: 0, or how many kinds of things a head on the deepest level shall find in the clip, to prepare the
-            trunk as its published weights were prepared on a video classification set.
+        num_tags: 0, or the number of tags that a head on the deepest level classifies in the clip, to pretrain the
+            trunk, as its published weights were pretrained on a video classification dataset.
     """
 
     clip_size: int = 16
@@ -60,16 +61,16 @@ class Model(nn.Module):
 
         Returns:
             saliency [B, H, W] in [0, 1], logits [B, H, W] and what `encode` gives; with `num_tags` also tag_logits
-            [B, K], of each tag where it is most evident.
+            [B, K], a smooth maximum over locations.
 
         Raises:
             InputError: no video, or not of clip_size frames.
         """
         features = self.encode(read(batch, "video"), train)
-        return features | self.tell(features["layer3"]) | self.decode(self.score(features["sides"]))
+        return features | self.classify_tags(features["layer3"]) | self.decode(self.score(features["sides"]))
 
     def encode(self, video: Float[Array, "b t h w 3"], train: bool = False) -> dict[str, Float[Array, "b ..."]]:
-        """The trunk under attention, and its side maps.
+        """Applies the trunk with attention, and computes its side maps.
 
         Returns:
             stem [B, T, H/2, W/2, 64] and layer1 to layer3 [B, T', H', W', C], each before its attention; scores_0 to
@@ -94,16 +95,16 @@ class Model(nn.Module):
         out["side_logits"] = jnp.stack([level["side_logits"] for level in levels], axis=1)
         return out
 
-    def tell(self, layer3: Float[Array, "b t h w c"]) -> dict[str, Float[Array, "b k"]]:
-        """tag_logits [B, K] from the deepest level; nothing without a head for tags."""
+    def classify_tags(self, layer3: Float[Array, "b t h w c"]) -> dict[str, Float[Array, "b k"]]:
+        """Returns tag_logits [B, K] from the deepest level; an empty dictionary without a tag head."""
         return {"tag_logits": smooth_max(self.tag_head(layer3))} if self.num_tags else {}
 
     def score(self, sides: Float[Array, "b h w c"]) -> Float[Array, "b h w"]:
-        """The head's logits."""
+        """Returns the head's logits."""
         return self.head(sides)[..., 0]
 
     @staticmethod
     def decode(logits: Float[Array, "b h w"]) -> dict[str, Float[Array, "b h w"]]:
-        """saliency and logits [B, H, W], in float32."""
+        """Returns saliency and logits [B, H, W], in float32."""
         logits = logits.astype(jnp.float32)
         return {"logits": logits, "saliency": nn.sigmoid(logits)}

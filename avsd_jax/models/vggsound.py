@@ -1,24 +1,25 @@
-"""VGGSound's audio network (Chen et al., ICASSP 2020) as a model of its own: waveform in, 309 classes of sound out."""
+"""VGGSound's audio network (Chen et al., ICASSP 2020) as a model: 309 sound classes of a waveform."""
 
 from collections.abc import Mapping
 
 from flax import linen as nn
 from jaxtyping import Array
 
-from avsd_jax.models.common.inputs import read
+from avsd_jax.batch import read
+from avsd_jax.models.common.network import Network
 from avsd_jax.nn.spectrogram import normalised_log_power
 from avsd_jax.nn.vggsound import VGGSound
 
 
-class Model(nn.Module):
-    """ResNet-18, its pool and a dense layer; the encoder's variables are those of STANet's `audio_model`.
+class Model(Network):
+    """ResNet-18, its pool and a dense layer; the encoder's variables are STANet's `audio_model`.
 
     Attributes:
         pool: "vlad" or "avgpool", see `avsd_jax.nn.vggsound.VGGSound`.
-        num_classes: kinds of sound.
+        num_classes: number of sound classes.
         width: multiplies the channel counts.
-        clip_size: frames of the clips whose sound is heard; the data pipeline reads it, the network takes any length.
-        num_tags: 0, or how many kinds of things a head shall tell by their sound, in the place of the classes.
+        clip_size: frames of the clips whose audio is read, for the data pipeline; the network takes any length.
+        num_tags: 0, or the number of tags that a head classifies by their sound, instead of the classes.
         axis_name: the pmap axis over which BatchNorm statistics are averaged.
     """
 
@@ -28,10 +29,10 @@ class Model(nn.Module):
     clip_size: int = 3
     num_tags: int = 0
     axis_name: str | None = None
-    hears = True
+    uses_audio = True
 
     def setup(self) -> None:
-        """Shares the model's own scope, so that the encoder's variables carry no further name."""
+        """Shares the model's scope, so that the encoder's variables have no name prefix."""
         self.encoder = VGGSound(self.pool, self.width, self.axis_name)
         nn.share_scope(self, self.encoder)
         if self.num_tags:
@@ -42,7 +43,7 @@ class Model(nn.Module):
             self.fc = nn.Dense(self.num_classes)
 
     def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:
-        """Names the sound of each clip.
+        """Classifies the audio of each clip.
 
         Args:
             batch: audio [B, S], in [-1, 1] at 16 kHz (published: ten seconds), or spectrogram [B, F, N] made of it.
@@ -62,5 +63,5 @@ class Model(nn.Module):
         out = {**taps, "audio_features": pooled}
         if self.num_tags:
             return out | {"heard_logits": self.tag_head(pooled)}
-        # The published files call the layer by its pool.
+        # In the published files the name of the layer depends on the pool.
         return out | {"class_logits": (self.fc_ if self.pool == "vlad" else self.fc)(pooled)}

@@ -1,6 +1,6 @@
 """ViNet, visual-only video saliency (Jain et al., "ViNet", IROS 2021).
 
-An S3D encoder and a decoder that joins the encoder's taps in time.
+An S3D encoder, and a decoder that concatenates the encoder's taps in time.
 """
 
 from collections.abc import Mapping
@@ -9,15 +9,16 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from avsd_jax.batch import read
 from avsd_jax.errors import InputError
-from avsd_jax.models.common.inputs import read
+from avsd_jax.models.common.network import Network
 from avsd_jax.nn.conv3d import Lowering
 from avsd_jax.nn.pool import smooth_max
 from avsd_jax.nn.s3d import S3D
 from avsd_jax.nn.vinet_decoder import Decoder
 
 
-class Model(nn.Module):
+class Model(Network):
     """ViNet; the official network at width 1.
 
     Attributes:
@@ -27,8 +28,8 @@ class Model(nn.Module):
         lowering: see `avsd_jax.nn.conv3d.conv3d`.
         axis_name: the pmap axis over which BatchNorm statistics are averaged.
         norm_momentum: of the encoder's running statistics, see `avsd_jax.nn.s3d.S3D`.
-        num_tags: 0, or how many kinds of things a head on the deepest feature shall find in the clip, to prepare
-            the encoder as its published weights were prepared on a video classification set.
+        num_tags: 0, or the number of tags that a head on the deepest feature classifies in the clip, to pretrain
+            the encoder, as its published weights were pretrained on a video classification dataset.
     """
 
     clip_size: int = 32
@@ -55,17 +56,17 @@ class Model(nn.Module):
 
         Returns:
             saliency [B, H, W] in [0, 1], logits [B, H, W], and the features stem, y3, y2, y1, y0, dec_in,
-            dec1, dec2, dec3 [B, T', H', W', C]; with `num_tags` also tag_logits [B, K], of each tag where it is
-            most evident.
+            dec1, dec2, dec3 [B, T', H', W', C]; with `num_tags` also tag_logits [B, K], a smooth maximum over
+            locations.
 
         Raises:
             InputError: no video, or not of clip_size frames with height and width multiples of 32.
         """
         taps = self.encode(read(batch, "video"), train)
-        return {**taps, **self.tell(taps["y0"]), **self.decode(taps["y0"], taps, train)}
+        return {**taps, **self.classify_tags(taps["y0"]), **self.decode(taps["y0"], taps, train)}
 
     def encode(self, video: Float[Array, "b t h w 3"], train: bool = False) -> dict[str, Float[Array, "b _ _ _ _"]]:
-        """Encoder taps of a clip; see `avsd_jax.nn.s3d.S3D`."""
+        """Returns the encoder's taps of a clip; see `avsd_jax.nn.s3d.S3D`."""
         frames, height, width = video.shape[1:4]
         if frames != self.clip_size:
             raise InputError(f"video has {frames} frames: give clips of clip_size={self.clip_size}")
@@ -73,8 +74,8 @@ class Model(nn.Module):
             raise InputError(f"video is {height}x{width}: resize it to a height and width that are multiples of 32")
         return self.backbone(video, train)
 
-    def tell(self, y0: Float[Array, "b t h w c"]) -> dict[str, Float[Array, "b k"]]:
-        """tag_logits [B, K] from the deepest feature; nothing without a head for tags."""
+    def classify_tags(self, y0: Float[Array, "b t h w c"]) -> dict[str, Float[Array, "b k"]]:
+        """Returns tag_logits [B, K] from the deepest feature; an empty dictionary without a tag head."""
         return {"tag_logits": smooth_max(self.tag_head(y0))} if self.num_tags else {}
 
     def decode(
@@ -83,7 +84,7 @@ class Model(nn.Module):
         taps: Mapping[str, Float[Array, "b _ _ _ _"]],
         train: bool = False,
     ) -> dict[str, Float[Array, "b ..."]]:
-        """saliency and logits [B, H, W], dec_in and dec1 to dec3, from a decoder input and the taps."""
+        """Returns saliency and logits [B, H, W], dec_in and dec1 to dec3, from a decoder input and the taps."""
         out = self.decoder(dec_in, taps["y1"], taps["y2"], taps["y3"])
         logits = out["logits"].astype(jnp.float32)
         return {**out, "dec_in": dec_in, "logits": logits, "saliency": nn.sigmoid(logits)}

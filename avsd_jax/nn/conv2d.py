@@ -1,4 +1,4 @@
-"""2-D convolutions: in groups, as a layer whose kernel a norm can be folded into, and the transposed one."""
+"""2-D convolutions: grouped, as a layer into whose kernel a norm can be folded, and transposed."""
 
 from collections.abc import Callable
 
@@ -10,17 +10,17 @@ from jaxtyping import Array, Float
 
 _HE_NORMAL = nn.initializers.he_normal()
 
-# Groups are joined to dense convolutions of up to this many channels on a CPU.
+# On a CPU, groups are merged into dense convolutions of up to this many channels.
 JOINED = 64
 
 
 def conv2d(
     x: Float[Array, "b h w i"], kernel: Float[Array, "kh kw j o"], stride: int = 1, groups: int = 1
 ) -> Float[Array, "b h2 w2 o"]:
-    """2-D convolution (cross-correlation) in groups, padded to keep the size at stride 1: j = i / groups.
+    """Computes a grouped 2-D convolution (cross-correlation), padded to keep the size at stride 1: j = i / groups.
 
     XLA's CPU backend is slow at groups, and a hundred times slower at their gradients than at dense convolutions. So
-    there neighbouring groups are joined to one dense convolution, with zeros between them, which changes no sum.
+    there, neighbouring groups are merged into one dense convolution with zeros between them, which changes no sum.
     """
     if groups > 1 and jax.default_backend() == "cpu":
         joined = max((n for n in range(1, groups + 1) if groups % n == 0 and n * kernel.shape[2] <= JOINED), default=1)
@@ -43,7 +43,7 @@ def _convolve(x: jax.Array, kernel: jax.Array, stride: int, groups: int = 1) -> 
 
 
 def _dense(kernel: Float[Array, "kh kw j o"], groups: int) -> Float[Array, "kh kw i o"]:
-    """The kernel of the same convolution without groups."""
+    """Returns the kernel of the same convolution without groups."""
     height, width, j, o = kernel.shape
     grouped = kernel.reshape(height, width, 1, j, groups, o // groups)
     own = jnp.eye(groups, dtype=kernel.dtype)[:, None, :, None]
@@ -74,7 +74,7 @@ class Conv2D(nn.Module):
         scale: Float[Array, " o"] | None = None,
         shift: Float[Array, " o"] | None = None,
     ) -> Float[Array, "b h2 w2 o"]:
-        """conv(x) * scale + shift, the scale being applied to the kernel (it is small, the output large)."""
+        """Returns conv(x) * scale + shift; the scale is applied to the kernel, which is smaller than the output."""
         shape = (self.size, self.size, x.shape[-1] // self.groups, self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
         if scale is not None:
@@ -104,7 +104,7 @@ class Deconv2D(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h2 w2 o"]:
-        """[B, h, w, I] -> [B, (h - 1) * stride + size, (w - 1) * stride + size, features]."""
+        """Maps [B, h, w, I] to [B, (h - 1) * stride + size, (w - 1) * stride + size, features]."""
         kernel = self.param("kernel", self.kernel_init, (self.size, self.size, x.shape[-1], self.features))
         y = conv_transpose(x, kernel.astype(x.dtype), self.stride)
         if self.use_bias:
@@ -115,10 +115,10 @@ class Deconv2D(nn.Module):
 def conv_transpose(
     x: Float[Array, "b h w i"], kernel: Float[Array, "k k i o"], stride: int
 ) -> Float[Array, "b h2 w2 o"]:
-    """Transposed convolution without padding, as a convolution at the size of the input.
+    """Computes a transposed convolution without padding, as a convolution at the size of the input.
 
     The s * s outputs that share their inputs, s being the stride, become channels of one small convolution, which are
-    then spread out. Dilating the input instead would multiply zeros, s * s - 1 of every s * s.
+    then rearranged. Dilating the input instead would multiply zeros, s * s - 1 of every s * s.
 
     Args:
         x: input.

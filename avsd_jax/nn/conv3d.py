@@ -1,6 +1,6 @@
-"""The one 3-D convolution that every model uses, with a lowering for each kind of device.
+"""The 3-D convolution that every model uses, with a lowering for each kind of device.
 
-XLA's CPU backend runs 3-D convolutions, and above all their gradients, far from the machine's limit but 2-D ones and
+XLA's CPU backend runs 3-D convolutions, and above all their gradients, far from the hardware's limit, but 2-D ones and
 matmuls near it, so on CPU every kernel is folded into one of those. On GPU and TPU the plain 3-D convolution is kept.
 Parameters have one layout, (T, H, W, in, out), in either case.
 """
@@ -29,7 +29,7 @@ def conv3d(
     padding: Triple = (0, 0, 0),
     lowering: Lowering = "auto",
 ) -> Float[Array, "b t2 h2 w2 o"]:
-    """3-D convolution (cross-correlation) with symmetric zero padding.
+    """Computes a 3-D convolution (cross-correlation) with symmetric zero padding.
 
     Args:
         x: input.
@@ -72,7 +72,7 @@ def _folded(x: jax.Array, kernel: jax.Array, strides: Triple, padding: Triple) -
 
 
 def _steps(x: Float[Array, "b t h w i"], size: int, stride: int, padding: int) -> Float[Array, "b t2 h w c"]:
-    """The frames of each step of a kernel that long, side by side: c = size * i."""
+    """Stacks the frames of each step of a kernel of that size on the channel axis: c = size * i."""
     b, t, h, w, i = x.shape
     if size == stride and padding == 0 and t % size == 0:
         return x.reshape(b, t // size, size, h, w, i).transpose(0, 1, 3, 4, 2, 5).reshape(b, t // size, h, w, size * i)
@@ -82,7 +82,7 @@ def _steps(x: Float[Array, "b t h w i"], size: int, stride: int, padding: int) -
 
 
 def _space(x: jax.Array, kernel: jax.Array, strides: tuple[int, int], padding: tuple[int, int]) -> jax.Array:
-    """2-D convolution; large 3 x 3 ones by Winograd's algorithm, which pays only with many channels."""
+    """Computes a 2-D convolution; large 3 x 3 ones by Winograd's algorithm, which pays only with many channels."""
     n, h, w, i = x.shape
     plain = kernel.shape[:2] == (3, 3) and strides == (1, 1) and padding == (1, 1) and x.dtype == jnp.float32
     if plain and min(i, kernel.shape[-1]) >= 64 and n * h * w >= 1024:
@@ -119,7 +119,7 @@ class Conv3D(nn.Module):
         scale: Float[Array, " o"] | None = None,
         shift: Float[Array, " o"] | None = None,
     ) -> Float[Array, "b t2 h2 w2 o"]:
-        """conv(x) * scale + shift, the scale being applied to the kernel (it is small, the output large)."""
+        """Returns conv(x) * scale + shift; the scale is applied to the kernel, which is smaller than the output."""
         kernel = self.param("kernel", self.kernel_init, (*self.kernel_size, x.shape[-1], self.features))
         if scale is not None:
             kernel = kernel * scale

@@ -1,4 +1,4 @@
-"""A gated recurrent unit whose matrices are 1 x 1 convolutions: STANet blends a fused feature with the plain one."""
+"""A convolutional GRU with 1 x 1 kernels, by which STANet blends a fused feature with the plain one."""
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -6,15 +6,15 @@ from jaxtyping import Array, Float
 
 
 class ConvGRU(nn.Module):
-    """One step of the unit at every place of a map; the state has the channels of the output."""
+    """One GRU step at every location of a map; the state has the channels of the output."""
 
     @nn.compact
     def __call__(self, y: Float[Array, "b h w i"], state: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-        """The new state.
+        """Returns the new state.
 
         Args:
-            y: what comes in.
-            state: the old state.
+            y: input.
+            state: previous state.
         """
 
         def gate(name: str, state: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:

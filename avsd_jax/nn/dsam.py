@@ -1,7 +1,7 @@
 """Deeply supervised attention (DSAM) of SUSiNet and STAViS (Tsiami et al., CVPR 2020).
 
-One at each level of the trunk: it looks at the level's map, averaged over time, tells where to attend, and gives a side
-map of the frame's size to the saliency head. Nothing in it is rectified.
+There is one at each level of the trunk: from the level's map, averaged over time, it computes a spatial attention, and
+a side map of the frame's size for the saliency head. It contains no activations.
 """
 
 from collections.abc import Callable
@@ -14,13 +14,13 @@ from jaxtyping import Array, Float
 
 from avsd_jax.nn.conv2d import Deconv2D
 
-# What an untrained map shows: sigmoid(-6) = 0.0025, little saliency everywhere.
+# The initial map: sigmoid(-6) = 0.0025, little saliency everywhere.
 DARK = nn.initializers.constant(-6.0)
 SMALL = nn.initializers.normal(1e-3)
 
 
 def bilinear_kernel(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> Float[Array, "k k i o"]:
-    """A transposed convolution's kernel (k, k, in, out) that interpolates bilinearly, each channel by itself."""
+    """Initialises a transposed convolution, (k, k, in, out), as bilinear interpolation of each channel by itself."""
     del key
     size = shape[0]
     half = (size + 1) // 2
@@ -30,7 +30,7 @@ def bilinear_kernel(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = j
 
 
 def centre_crop(x: Float[Array, "b h w c"], size: tuple[int, int]) -> Float[Array, "b h2 w2 c"]:
-    """The middle of a map; an odd rest is cut at the bottom and on the right."""
+    """Returns the centre of a map; an odd remainder is cut at the bottom and on the right."""
     top, left = ((have - want) // 2 for have, want in zip(x.shape[1:3], size, strict=True))
     return x[:, top : top + size[0], left : left + size[1]]
 
@@ -39,7 +39,7 @@ class DSAM(nn.Module):
     """The attention and the side map of one level.
 
     Attributes:
-        stride: by how much the level is smaller than the frame.
+        stride: ratio of the frame's size to the level's.
         features: channels of the side map.
     """
 
@@ -48,7 +48,7 @@ class DSAM(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b t h w c"], size: tuple[int, int]) -> dict[str, Float[Array, "b ..."]]:
-        """Looks at a level of the trunk.
+        """Computes the attention and the side map of a level.
 
         Args:
             x: the level's map.
@@ -56,7 +56,7 @@ class DSAM(nn.Module):
 
         Returns:
             scores [B, h, w], logits of the attention; attention [B, h, w], which sums to 1; side [B, H, W, features];
-            side_logits [B, H, W], the scores brought to the frame's size.
+            side_logits [B, H, W], the scores resized to the frame's size.
         """
         conv: Callable[..., nn.Conv] = partial(nn.Conv, kernel_init=SMALL)
         deconv = partial(
@@ -74,5 +74,5 @@ class DSAM(nn.Module):
 
 
 def attend(x: Float[Array, "b t h w c"], attention: Float[Array, "b h w"]) -> Float[Array, "b t h w c"]:
-    """(1 + attention) * x, at all times and in all channels alike."""
+    """Returns (1 + attention) * x, the same for all times and channels."""
     return x * (1 + attention[:, None, :, :, None])

@@ -1,4 +1,4 @@
-"""STANet's convolution over the three frames of a clip, which mixes time with channels.
+"""STANet's convolution over the three frames of a clip, which mixes time and channels.
 
 The official code stacks the frames' maps as (frames, channels) and lets a 3-D convolution read the same memory as
 (channels, frames): channel c at depth d is plane 3 c + d of the time-major list. A kernel that spans the whole depth
@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 
 class FrameMix(nn.Module):
-    """The (3, 1, 1) convolution over the memory as it is read.
+    """The (3, 1, 1) convolution over the memory in that order.
 
     Attributes:
         features: output channels.
@@ -21,7 +21,7 @@ class FrameMix(nn.Module):
 
     @nn.compact
     def __call__(self, frames: Float[Array, "b n h w c"]) -> Float[Array, "b h w o"]:
-        """One map from the maps of all frames.
+        """Returns one map from the maps of all frames.
 
         Args:
             frames: [B, N, H, W, C] in the order in which the official code lists them; N is 3 in all releases.

@@ -1,8 +1,8 @@
-"""The switch on audio-visual consistency (AVC), eq. 2 of the survey: `c * fuse(AV, V) + (1 - c) * V`.
+"""The gate by audio-visual consistency (AVC), eq. 2 of the survey: `c * fuse(AV, V) + (1 - c) * V`.
 
-`c` is hard, 0 or 1 for each clip. A selection instead of a weighted sum keeps the flow that is not chosen
-from touching the result, even where it is not finite, and passes no gradient to whatever decided: a
-classifier learns from its own loss (eq. 3).
+`c` is hard, 0 or 1 for each clip. A selection instead of a weighted sum keeps the stream that is not chosen
+from affecting the result, even if it is not finite, and passes no gradient to the decision: a classifier learns from
+its own loss (eq. 3).
 """
 
 import dataclasses
@@ -18,31 +18,31 @@ TRAIN_SOURCES = ("predicted", "labels")
 
 
 def predicted_consistent(logits: Float[Array, "b 2"]) -> Bool[Array, " b"]:
-    """Where a classifier's logits favour class 1, consistent (a tie does not)."""
+    """Returns where a classifier's logits favour class 1, consistent (a tie does not)."""
     return jnp.argmax(lax.stop_gradient(logits), axis=-1) == 1
 
 
 def labelled_consistent(labels: Int[Array, " b"]) -> Bool[Array, " b"]:
-    """Where the AVC label is 1; inconsistent (0) and unlabelled (-1) clips are left to vision alone."""
+    """Returns where the AVC label is 1; inconsistent (0) and unlabelled (-1) clips use the visual stream alone."""
     return labels == 1
 
 
 def select(
     gate: Bool[Array, " b"], if_consistent: Float[Array, " b *rest"], otherwise: Float[Array, " b *rest"]
 ) -> Float[Array, " b *rest"]:
-    """Eq. 2: for each clip the one or the other."""
+    """Selects one or the other for each clip (eq. 2)."""
     return jnp.where(jnp.expand_dims(gate, range(1, otherwise.ndim)), if_consistent, otherwise)
 
 
 @dataclasses.dataclass(frozen=True)
 class AVCGate:
-    """Decides for each clip whether the fused flow is used.
+    """Decides for each clip whether the fused stream is used.
 
     Attributes:
         source: "classifier" (the survey's * rows, predicted), "labels" (its # row, eq. 7), "always" (the
-            AVC-unaware model) or "never" (vision only).
+            AVC-unaware model) or "never" (visual only).
         train_source: what opens a "classifier" gate in training: "predicted", as in testing (the survey, end
-            of section V-C), or "labels" (teacher forcing). The other sources do not read it.
+            of section V-C), or "labels" (teacher forcing). Unused by the other sources.
 
     Raises:
         InputError: an unknown source.
@@ -58,7 +58,7 @@ class AVCGate:
             raise InputError(f"unknown train_gate {self.train_source!r}: choose one of {', '.join(TRAIN_SOURCES)}")
 
     def reads_labels(self, train: bool) -> bool:
-        """Whether `__call__` needs labels."""
+        """Returns whether `__call__` needs labels."""
         forced = train and self.train_source == "labels"
         return self.source == "labels" or (self.source == "classifier" and forced)
 
@@ -69,16 +69,16 @@ class AVCGate:
         labels: Int[Array, " b"] | None = None,
         train: bool = False,
     ) -> Bool[Array, " b"]:
-        """True where the fused flow is used.
+        """Returns True where the fused stream is used.
 
         Args:
             batch_size: number of clips.
-            logits: the classifier's, class 1 = consistent; read by "classifier".
+            logits: of the classifier, class 1 = consistent; read by "classifier".
             labels: 1 consistent, 0 inconsistent, -1 unlabelled; read where `reads_labels` says so.
             train: whether this is a training step.
 
         Raises:
-            InputError: what the source reads was not given.
+            InputError: an input that the source reads is missing.
         """
         if self.reads_labels(train):
             if labels is None:

@@ -1,4 +1,4 @@
-"""Batch normalisation: quick to differentiate, and foldable into the convolution before it."""
+"""Batch normalisation that is fast to differentiate, and foldable into the preceding convolution."""
 
 from functools import partial
 
@@ -12,7 +12,7 @@ Vector = Float[Array, " c"]
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation over all axes but the last; variables as those of Flax's own.
+    """Batch normalisation over all axes but the last; its variables are those of Flax's own.
 
     The defaults are S3D's constants.
 
@@ -48,7 +48,7 @@ class BatchNorm(nn.Module):
         return y
 
     def affine(self) -> tuple[Vector, Vector]:
-        """(scale, shift) such that inference equals `x * scale + shift`; the variables must exist already."""
+        """Returns (scale, shift) such that inference equals `x * scale + shift`; the variables must exist already."""
         stats, params = self.variables["batch_stats"], self.variables["params"]
         scale = params["scale"] * lax.rsqrt(stats["var"] + self.epsilon)
         return scale, params["bias"] - stats["mean"] * scale
@@ -58,10 +58,10 @@ class BatchNorm(nn.Module):
 def _normalise(
     x: Float[Array, "*n c"], scale: Vector, bias: Vector, epsilon: float, axis_name: str | None
 ) -> tuple[Float[Array, "*n c"], Vector, Vector]:
-    """Normalised x, batch mean and biased batch variance; no gradient flows through the latter two.
+    """Returns normalised x, batch mean and biased batch variance; no gradient flows through the latter two.
 
-    With its own derivative: half of a video model's compilation time went into what automatic
-    differentiation made of a mean, a variance and a product.
+    It has a custom derivative, because the automatic one of a mean, a variance and a product took half of a video
+    model's compilation time.
     """
     mean, square = _means(x.astype(jnp.float32), jnp.square(x.astype(jnp.float32)), axis_name)
     var = jnp.maximum(square - jnp.square(mean), 0)
@@ -70,7 +70,7 @@ def _normalise(
 
 
 def _means(a: jax.Array, b: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array]:
-    """Means per channel of two arrays, over all devices."""
+    """Returns the means per channel of two arrays, over all devices."""
     axes = tuple(range(a.ndim - 1))
     means = jnp.mean(a, axes), jnp.mean(b, axes)
     return means if axis_name is None else lax.pmean(means, axis_name)
@@ -86,12 +86,12 @@ def _normalise_forward(
 def _normalise_backward(
     epsilon: float, axis_name: str | None, saved: tuple[jax.Array, ...], grads: tuple[jax.Array, ...]
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """With z = (x - mean) / std: dx = scale / std * (dy - mean(dy) - z mean(dy z))."""
+    """Returns, with z = (x - mean) / std, dx = scale / std * (dy - mean(dy) - z mean(dy z))."""
     x, scale, mean, inverse = saved
     dy = grads[0].astype(jnp.float32)
     axes = tuple(range(x.ndim - 1))
     count = x.size // x.shape[-1]
-    # The gradients of scale and bias are this device's own part; dx needs the means over all devices.
+    # The gradients of scale and bias are this device's share; dx needs the means over all devices.
     bias_grad = jnp.sum(dy, axes)
     scale_grad = (jnp.sum(dy * x, axes) - mean * bias_grad) * inverse
     dy_mean, dyz_mean = bias_grad / count, scale_grad / count
@@ -106,7 +106,7 @@ _normalise.defvjp(_normalise_forward, _normalise_backward)
 
 
 def conv_norm(conv: nn.Module, norm: BatchNorm, x: jax.Array, train: bool) -> Float[Array, "b *space c"]:
-    """BatchNorm(conv(x)) in the dtype of `x`; at inference the norm is folded into the kernel.
+    """Returns BatchNorm(conv(x)) in the dtype of `x`; at inference the norm is folded into the kernel.
 
     Args:
         conv: a bias-free `Conv3D` or `Conv2D`.
@@ -121,5 +121,5 @@ def conv_norm(conv: nn.Module, norm: BatchNorm, x: jax.Array, train: bool) -> Fl
 
 
 def conv_norm_relu(conv: nn.Module, norm: BatchNorm, x: jax.Array, train: bool) -> Float[Array, "b *space c"]:
-    """ReLU(BatchNorm(conv(x))); see `conv_norm`."""
+    """Returns ReLU(BatchNorm(conv(x))); see `conv_norm`."""
     return nn.relu(conv_norm(conv, norm, x, train))

@@ -1,4 +1,4 @@
-"""Max pooling over time, height and width; the smooth largest value over all places."""
+"""Max pooling over time, height and width, and a smooth maximum over all locations."""
 
 from functools import partial
 
@@ -13,9 +13,9 @@ from avsd_jax.nn.conv3d import Triple
 def max_pool(
     x: Float[Array, "b t h w c"], window: Triple, strides: Triple, padding: Triple = (0, 0, 0)
 ) -> Float[Array, "b t2 h2 w2 c"]:
-    """Largest value of each window; symmetric padding that never wins; a last partial window is dropped.
+    """Returns the maximum of each window; the symmetric padding is never chosen, a last partial window is dropped.
 
-    One axis after the other: XLA's CPU backend is ten times faster at three windows of 3 than at one of 27.
+    Pools one axis after the other: XLA's CPU backend is ten times faster at three windows of 3 than at one of 27.
     """
     for axis in (3, 2, 1):
         if window[axis - 1] > 1:
@@ -24,10 +24,10 @@ def max_pool(
 
 
 def smooth_max(x: Float[Array, "b *places k"]) -> Float[Array, "b k"]:
-    """A smooth largest value over all places, of temperature 1/2: between their mean and their maximum.
+    """Returns a smooth maximum over all locations, of temperature 1/2: between their mean and their maximum.
 
-    For evidence of which only the most evident counts: all places learn at first, that one in the end. Behind the
-    hard maximum an encoder learns to tell a video's tags half as fast.
+    It suits multi-instance evidence: early in training every location gets gradient, later only the strongest. With the
+    hard maximum an encoder learns to classify the tags of videos half as fast.
     """
     evidence = 2 * x.reshape(x.shape[0], -1, x.shape[-1])
     return (jax.nn.logsumexp(evidence, axis=1) - jnp.log(evidence.shape[1])) / 2
@@ -52,7 +52,7 @@ def _pool_forward(
 def _pool_backward(
     axis: int, window: int, stride: int, padding: int, saved: tuple[jax.Array, jax.Array], dy: jax.Array
 ) -> tuple[jax.Array]:
-    """Each window's gradient goes to the first of its largest values, as in PyTorch.
+    """Passes the gradient of each window to the first of its largest values, as in PyTorch.
 
     XLA's own rule (select-and-scatter) is serial on CPU; this one is a sum of `window` shifted selections.
     """

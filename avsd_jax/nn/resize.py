@@ -19,7 +19,7 @@ def resize_bilinear(x: Float[Array, "b h w c"], size: tuple[int, int]) -> Float[
 
 
 def _double(x: jax.Array, axis: int) -> jax.Array:
-    """Output 2i is 1/4 x[i-1] + 3/4 x[i], output 2i+1 is 3/4 x[i] + 1/4 x[i+1]; the ends are repeated."""
+    """Doubles an axis: output 2i is 1/4 x[i-1] + 3/4 x[i], 2i+1 is 3/4 x[i] + 1/4 x[i+1]; the ends are repeated."""
     size = x.shape[axis]
 
     def part(start: int, stop: int) -> jax.Array:

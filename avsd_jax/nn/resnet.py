@@ -1,4 +1,4 @@
-"""Residual networks (He et al., CVPR 2016): the blocks, of any number of dimensions, and two image trunks.
+"""Residual networks (He et al., CVPR 2016): blocks of any number of dimensions, and two image trunks.
 
 Names follow torchvision's keys, a dot before a number written as an underscore: `layer1.0.downsample.0` is
 `layer1_0/downsample_0`.
@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from avsd_jax.nn.conv2d import Conv2D
 from avsd_jax.nn.norm import BatchNorm, conv_norm, conv_norm_relu
 from avsd_jax.nn.pool import max_pool
-from avsd_jax.nn.s3d import scaled
+from avsd_jax.nn.width import scaled
 
 # A layer factory: conv(features, size, stride, name=...) with padding that keeps the size at stride 1.
 Layer = Callable[..., nn.Module]
@@ -24,7 +24,7 @@ class BasicBlock(nn.Module):
 
     Attributes:
         features: output channels.
-        conv, norm: factories of the layers; `conv(features, size, stride, name=...)` decides whether the block is of
+        conv, norm: factories of the layers; `conv(features, size, stride, name=...)` decides whether the block has
             2 or 3 dimensions.
         stride: of the first convolution and of the shortcut.
     """
@@ -36,7 +36,7 @@ class BasicBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *space i"], train: bool) -> Float[Array, "b *space2 o"]:
-        """The shortcut is a strided 1x1 convolution where size or channels change."""
+        """Applies the block; the shortcut is a strided 1x1 convolution if size or channels change."""
         y = conv_norm_relu(self.conv(self.features, 3, self.stride, name="conv1"), self.norm(name="bn1"), x, train)
         y = conv_norm(self.conv(self.features, 3, 1, name="conv2"), self.norm(name="bn2"), y, train)
         if self.stride != 1 or x.shape[-1] != self.features:
@@ -65,7 +65,7 @@ class Bottleneck(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *space i"], train: bool) -> Float[Array, "b *space2 o"]:
-        """The shortcut is a strided 1x1 convolution where size or channels change."""
+        """Applies the block; the shortcut is a strided 1x1 convolution if size or channels change."""
         grouped = {"groups": self.groups} if self.groups > 1 else {}
         y = conv_norm_relu(self.conv(self.width, 1, 1, name="conv1"), self.norm(name="bn1"), x, train)
         middle = self.conv(self.width, 3, self.stride, name="conv2", **grouped)
@@ -78,7 +78,7 @@ class Bottleneck(nn.Module):
 
 
 def _stem(x: Float[Array, "b h w i"], features: int, norm: Layer, train: bool) -> Float[Array, "b h2 w2 c"]:
-    """7x7 convolution and max-pool, each of stride 2."""
+    """Applies a 7x7 convolution and a max-pool, each of stride 2."""
     x = conv_norm_relu(Conv2D(features, 7, 2, name="conv1"), norm(name="bn1"), x, train)
     return max_pool(x[:, None], (1, 3, 3), (1, 2, 2), (0, 1, 1))[:, 0]
 
@@ -127,7 +127,7 @@ class ResNet18(nn.Module):
     """ResNet-18 without its classification layer.
 
     Attributes:
-        width: multiplies the channel counts (see `avsd_jax.nn.s3d.scaled`).
+        width: multiplies the channel counts (see `avsd_jax.nn.width.scaled`).
         axis_name, norm_momentum: as in `ResNeXt`.
     """
 
@@ -137,7 +137,7 @@ class ResNet18(nn.Module):
 
     @nn.compact
     def __call__(self, images: Float[Array, "b h w i"], train: bool = False) -> dict[str, Float[Array, "b _ _ _"]]:
-        """layer1 [B, H/4, W/4, 64], layer2 (/8, 128), layer3 (/16, 256), layer4 (/32, 512), sizes rounded up."""
+        """Returns layer1 [B, H/4, W/4, 64], layer2 (/8, 128), layer3 (/16, 256), layer4 (/32, 512), rounded up."""
         norm = partial(BatchNorm, self.norm_momentum, 1e-5, self.axis_name, unbiased=True)
         x = _stem(images, scaled(64, self.width), norm, train)
         taps = {}

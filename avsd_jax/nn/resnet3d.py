@@ -13,7 +13,7 @@ from avsd_jax.nn.conv3d import Conv3D, Lowering
 from avsd_jax.nn.norm import BatchNorm, conv_norm_relu
 from avsd_jax.nn.pool import max_pool
 from avsd_jax.nn.resnet import Bottleneck
-from avsd_jax.nn.s3d import scaled
+from avsd_jax.nn.width import scaled
 
 DEPTHS = (3, 4, 6)
 
@@ -21,10 +21,10 @@ _HE_FAN_OUT = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
 class ResNet3D(nn.Module):
-    """The trunk in pieces, between which a model may put something of its own.
+    """The trunk in parts, between which a model may insert layers.
 
     Attributes:
-        width: multiplies every channel count (see `avsd_jax.nn.s3d.scaled`).
+        width: multiplies every channel count (see `avsd_jax.nn.width.scaled`).
         lowering: see `avsd_jax.nn.conv3d.conv3d`.
         axis_name: the pmap axis over which BatchNorm statistics are averaged.
         norm_momentum: share of the running statistics that a step keeps; PyTorch's 0.1 is 0.9 here.
@@ -53,7 +53,7 @@ class ResNet3D(nn.Module):
                 setattr(self, f"layer{stage + 1}_{block}", Bottleneck(inner, 4 * inner, conv, norm, stride))
 
     def stem(self, video: Float[Array, "b t h w 3"], train: bool) -> Float[Array, "b t h2 w2 c"]:
-        """[B, T, H, W, 3] -> [B, T, H/2, W/2, 64], sizes rounded up."""
+        """Maps [B, T, H, W, 3] to [B, T, H/2, W/2, 64], sizes rounded up."""
         return conv_norm_relu(self.conv1, self.bn1, video, train)
 
     def pool(self, x: Float[Array, "b t h w c"]) -> Float[Array, "b t2 h2 w2 c"]:
@@ -61,13 +61,13 @@ class ResNet3D(nn.Module):
         return max_pool(x, (3, 3, 3), (2, 2, 2), (1, 1, 1))
 
     def stage(self, number: int, x: Float[Array, "b t h w i"], train: bool) -> Float[Array, "b t2 h2 w2 c"]:
-        """Stage 1 (4 x 64 channels, same size), 2 (4 x 128, halved) or 3 (4 x 256, halved)."""
+        """Applies stage 1 (4 x 64 channels, same size), 2 (4 x 128, halved) or 3 (4 x 256, halved)."""
         for block in range(DEPTHS[number - 1]):
             x = getattr(self, f"layer{number}_{block}")(x, train)
         return x
 
     def __call__(self, video: Float[Array, "b t h w 3"], train: bool = False) -> dict[str, Float[Array, "b _ _ _ _"]]:
-        """The plain trunk: stem (T, H/2, W/2), layer1 (T/2, H/4, W/4), layer2 (/4, /8, /8), layer3 (/8, /16, /16)."""
+        """Returns stem (T, H/2, W/2), layer1 (T/2, H/4, W/4), layer2 (/4, /8, /8) and layer3 (/8, /16, /16)."""
         taps = {"stem": self.stem(video, train)}
         x = self.pool(taps["stem"])
         for number in range(1, len(DEPTHS) + 1):

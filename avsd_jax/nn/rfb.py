@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 
 class RFB(nn.Module):
-    """Four branches of growing reach, joined, and a shortcut; no activation before the last.
+    """Four concatenated branches of increasing receptive field, and a shortcut; the only activation is the last.
 
     Attributes:
         features: channels of every branch and of the output.
@@ -16,7 +16,7 @@ class RFB(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w i"]) -> Float[Array, "b h w c"]:
-        """The reduced map; height and width stay."""
+        """Returns the reduced map; height and width stay."""
         branches = [self._branch(x, number, reach) for number, reach in enumerate((1, 3, 5, 7))]
         joined = nn.Conv(self.features, (3, 3), name="conv_cat")(jnp.concatenate(branches, axis=-1))
         return nn.relu(joined + nn.Conv(self.features, (1, 1), name="conv_res")(x))

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 from avsd_jax.nn.conv3d import Conv3D, Lowering
 from avsd_jax.nn.norm import BatchNorm, conv_norm_relu
 from avsd_jax.nn.pool import max_pool
+from avsd_jax.nn.width import scaled
 
 # Channels of an inception block: branch 0; reduce and output of branches 1 and 2; branch 3 (after the pool).
 _MIXED: dict[str, tuple[int, int, int, int, int, int]] = {
@@ -32,11 +33,6 @@ _MIXED: dict[str, tuple[int, int, int, int, int, int]] = {
 Layer = Callable[..., nn.Module]
 
 
-def scaled(channels: int, width: float) -> int:
-    """`channels * width` rounded to a multiple of 4, at least 4; the official number at width 1."""
-    return max(4, 4 * round(channels * width / 4))
-
-
 class Basic(nn.Module):
     """1x1x1 convolution, BatchNorm, ReLU.
 
@@ -52,7 +48,7 @@ class Basic(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b t h w i"], train: bool) -> Float[Array, "b t h w c"]:
-        """[B, T, H, W, I] -> [B, T, H, W, features]."""
+        """Maps [B, T, H, W, I] to [B, T, H, W, features]."""
         conv = self.conv(self.features, (1, 1, 1), name="conv")
         return conv_norm_relu(conv, self.norm(name="bn"), x, train)
 
@@ -68,7 +64,7 @@ class Separable(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b t h w i"], train: bool) -> Float[Array, "b t2 h2 w2 c"]:
-        """[B, T, H, W, I] -> [B, T/s, H/s, W/s, features] for even sizes."""
+        """Maps [B, T, H, W, I] to [B, T/s, H/s, W/s, features] for even sizes."""
         k, s, p = self.size, self.stride, self.size // 2
         space = self.conv(self.features, (1, k, k), (1, s, s), (0, p, p), name="conv_s")
         time = self.conv(self.features, (k, 1, 1), (s, 1, 1), (p, 0, 0), name="conv_t")
@@ -77,7 +73,7 @@ class Separable(nn.Module):
 
 
 class Mixed(nn.Module):
-    """Inception block: 1x1x1, two reduced separable 3x3x3 and a pooled 1x1x1 branch, joined on channels."""
+    """Inception block: 1x1x1, two reduced separable 3x3x3 and a pooled 1x1x1 branch, concatenated on channels."""
 
     features: tuple[int, int, int, int, int, int]
     conv: Layer
@@ -85,7 +81,7 @@ class Mixed(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b t h w i"], train: bool) -> Float[Array, "b t h w c"]:
-        """[B, T, H, W, I] -> [B, T, H, W, C], C being the sum of the four branches' outputs."""
+        """Maps [B, T, H, W, I] to [B, T, H, W, C]; C is the sum of the four branches' outputs."""
         layers = {"conv": self.conv, "norm": self.norm}
         only, reduce1, out1, reduce2, out2, pooled = self.features
         y0 = Basic(only, **layers, name="branch0_0")(x, train)
@@ -102,11 +98,11 @@ class S3D(nn.Module):
     """S3D trunk with its taps.
 
     Attributes:
-        width: multiplies every channel count (see `scaled`).
+        width: multiplies every channel count (see `avsd_jax.nn.width.scaled`).
         lowering: see `avsd_jax.nn.conv3d.conv3d`.
         axis_name: the pmap axis over which BatchNorm statistics are averaged.
-        norm_momentum: share of the running statistics that a step keeps; the official 0.999 needs thousands
-            of steps before inference is what training sees, a short run wants less.
+        norm_momentum: fraction of the running statistics that a step keeps; the official 0.999 needs thousands
+            of steps until inference matches training, a short run needs less.
     """
 
     width: float = 1.0

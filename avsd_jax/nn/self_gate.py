@@ -1,4 +1,4 @@
-"""STANet's spatial gate: one number per place, from attention among all places of a map."""
+"""STANet's spatial gate: one number per location, from attention among all locations of a map."""
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 
 class SelfGate(nn.Module):
-    """Self-attention over places that ends in a single channel.
+    """Self-attention over locations with a single output channel.
 
     Attributes:
         gate_name: name of the last convolution, which differs between releases.
@@ -16,7 +16,7 @@ class SelfGate(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w 1"]:
-        """How much each place counts, in (0, 1)."""
+        """Returns the weight of each location, in (0, 1)."""
         height, width, channels = x.shape[1:]
 
         def project(features: int, name: str) -> Float[Array, "b n d"]:
@@ -24,7 +24,7 @@ class SelfGate(nn.Module):
 
         f, g = (project(max(1, channels // 2), name) for name in ("projf", "projg"))  # one tag has one channel
         h = project(channels, "projh")
-        # The official softmax runs over the first index: each place j shares out what it takes among all places i.
+        # The official softmax runs over the first index: each location j distributes its weight over all locations i.
         attention = nn.softmax(jnp.einsum("bic,bjc->bij", f, g), axis=1)
         out = jnp.einsum("bic,bij->bjc", h, attention)
         out = out.reshape(len(x), height, width, channels)

@@ -1,7 +1,7 @@
-"""SoundNet audio encoder (Aytar et al., "SoundNet", NeurIPS 2016), the layers that AViNet runs.
+"""SoundNet audio encoder (Aytar et al., "SoundNet", NeurIPS 2016), the layers that AViNet uses.
 
 The published checkpoints also hold two classification heads (`conv8_objs`, `conv8_scns`) that no saliency
-model uses; they are left out.
+model uses; they are omitted.
 """
 
 from flax import linen as nn
@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from avsd_jax.errors import InputError
 from avsd_jax.nn.norm import BatchNorm
 from avsd_jax.nn.pool import max_pool
-from avsd_jax.nn.s3d import scaled
+from avsd_jax.nn.width import scaled
 
 # Channels, kernel and max-pool window of each block; the stride is 2, the padding half the kernel.
 _BLOCKS = (
@@ -25,7 +25,7 @@ _BLOCKS = (
 
 
 def min_samples(steps: int = 1) -> int:
-    """Samples of the shortest waveform that gives this many steps after the last block."""
+    """Returns the length in samples of the shortest waveform that gives this many steps after the last block."""
     for _, _, pool in reversed(_BLOCKS):
         steps = max(1, 2 * (steps * pool - 1))
     return steps
@@ -40,7 +40,7 @@ class SoundNet(nn.Module):
     """SoundNet's seven convolution blocks; the official encoder at width 1.
 
     Attributes:
-        width: multiplies the channel counts (see `avsd_jax.nn.s3d.scaled`).
+        width: multiplies the channel counts (see `avsd_jax.nn.width.scaled`).
         features: output channels; None is the official 1024 times `width`.
         axis_name: the pmap axis over which BatchNorm statistics are averaged.
         last_pool: window of a max-pool after the last block, which SoundNet does not have and STAViS adds.

@@ -10,10 +10,10 @@ from avsd_jax.errors import InputError
 
 
 def segments(waveform: Float[Array, "b s"], length: int, hop: int) -> Float[Array, "b n length"]:
-    """Overlapping pieces of a waveform, one every `hop` samples; what is left at the end is dropped.
+    """Returns overlapping windows of a waveform, one every `hop` samples; the remainder at the end is dropped.
 
     Raises:
-        InputError: the waveform is shorter than one piece.
+        InputError: the waveform is shorter than one window.
     """
     samples = waveform.shape[1]
     if samples < length:
@@ -23,7 +23,7 @@ def segments(waveform: Float[Array, "b s"], length: int, hop: int) -> Float[Arra
 
 
 def stft(waveform: Float[Array, "b s"], n_fft: int, hop: int, *, center: bool = True) -> Complex[Array, "b f n"]:
-    """Short-time Fourier transform with a periodic Hann window, as `librosa.stft` computes it.
+    """Computes a short-time Fourier transform with a periodic Hann window, as `librosa.stft` does.
 
     Args:
         waveform: [B, S].
@@ -43,7 +43,7 @@ def stft(waveform: Float[Array, "b s"], n_fft: int, hop: int, *, center: bool = 
 def power_density(
     waveform: Float[Array, "b s"], sample_rate: int, window_length: int, overlap: int, n_fft: int
 ) -> Float[Array, "b f n"]:
-    """Power spectral density over time, as `scipy.signal.spectrogram` gives with its defaults.
+    """Computes the power spectral density over time, as `scipy.signal.spectrogram` does with its defaults.
 
     Tukey window (0.25), the mean of each window removed, zeros added up to `n_fft`, one-sided, in units^2 /
     Hz.
@@ -61,7 +61,7 @@ def power_density(
     pieces = segments(waveform, window_length, window_length - overlap)
     pieces = (pieces - jnp.mean(pieces, axis=-1, keepdims=True)) * window.astype(np.float32)
     power = _squared_magnitude(jnp.fft.rfft(pieces, n_fft)) / (sample_rate * np.sum(window**2))
-    # Both halves of the spectrum are in the one shown, but for the constant and the Nyquist frequency.
+    # The one-sided spectrum holds the power of both halves, except at zero and the Nyquist frequency.
     twice = np.full(power.shape[-1], 2.0, np.float32)
     twice[0] = 1.0
     if n_fft % 2 == 0:
@@ -72,7 +72,7 @@ def power_density(
 def normalised_log_power(
     waveform: Float[Array, "b s"], sample_rate: int = 16000, window_length: int = 512, overlap: int = 353
 ) -> Float[Array, "b f n"]:
-    """VGGSound's and STANet's front end: log of `power_density`, each patch with mean 0 and standard deviation 1.
+    """Computes VGGSound's and STANet's front end: log of `power_density`, with mean 0 and standard deviation 1.
 
     Args:
         waveform: [B, S]; clipped to [-1, 1]. Half a second at 16 kHz gives 257 x 48.

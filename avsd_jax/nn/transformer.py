@@ -1,4 +1,4 @@
-"""The transformer encoder of AViNet's variants: PyTorch's `nn.TransformerEncoder`, defaults of version 1.4.
+"""The transformer encoder of AViNet's variants: PyTorch's `nn.TransformerEncoder` with the defaults of version 1.4.
 
 Post-norm, ReLU, no final norm, no scaling of the input. Submodule names follow the published checkpoints'
 keys.
@@ -16,7 +16,7 @@ LAYER_NORM_EPSILON = 1e-5
 
 
 def sinusoid(positions: int, features: int) -> Float[np.ndarray, "positions 1 features"]:
-    """Positional code of "Attention is all you need": sine on even features, cosine on odd, base 10000."""
+    """Returns the positional encoding of "Attention is all you need": even features sine, odd cosine, base 10000."""
     even = np.arange(0, features, 2)
     angle = np.arange(positions)[:, None] * np.exp(even * (-np.log(10000.0) / features))
     code = np.zeros((positions, 1, features), np.float32)
@@ -28,13 +28,13 @@ def sinusoid(positions: int, features: int) -> Float[np.ndarray, "positions 1 fe
 class PositionalEncoding(nn.Module):
     """Adds `pe`, a constant that a checkpoint may override.
 
-    It is a buffer in the checkpoints, part of the state but not trained, and so lives in `batch_stats`, the
-    collection of what a model keeps and no optimiser touches.
+    It is a buffer in the checkpoints, part of the state but not trained, and is therefore in `batch_stats`, the
+    collection of state that no optimiser updates.
     """
 
     @nn.compact
     def __call__(self, tokens: Float[Array, "b n d"]) -> Float[Array, "b n d"]:
-        """Tokens plus the code of their position."""
+        """Returns the tokens plus the encoding of their position."""
         pe = self.variable("batch_stats", "pe", lambda: jnp.asarray(sinusoid(*tokens.shape[1:])))
         return tokens + pe.value[:, 0].astype(tokens.dtype)
 
@@ -57,13 +57,13 @@ class SelfAttention(nn.Module):
 
 
 class EncoderLayer(nn.Module):
-    """Self-attention, then a two-layer perceptron, each with a residual and LayerNorm after it."""
+    """Self-attention, then a two-layer perceptron, each followed by a residual connection and LayerNorm."""
 
     num_heads: int
 
     @nn.compact
     def __call__(self, tokens: Float[Array, "b n d"], train: bool) -> Float[Array, "b n d"]:
-        """[B, N, D] -> [B, N, D]."""
+        """Maps [B, N, D] to [B, N, D]."""
         d = tokens.shape[-1]
         attended = SelfAttention(self.num_heads, name="self_attn")(tokens, train)
         x = tokens + nn.Dropout(DROPOUT, deterministic=not train)(attended)
@@ -81,14 +81,14 @@ class Layers(nn.Module):
 
     @nn.compact
     def __call__(self, tokens: Float[Array, "b n d"], train: bool) -> Float[Array, "b n d"]:
-        """[B, N, D] -> [B, N, D]."""
+        """Maps [B, N, D] to [B, N, D]."""
         for layer in range(self.num_layers):
             tokens = EncoderLayer(self.num_heads, name=f"layers_{layer}")(tokens, train)
         return tokens
 
 
 class Transformer(nn.Module):
-    """Positional code and encoder layers.
+    """Positional encoding and encoder layers.
 
     Attributes:
         num_layers: encoder layers.

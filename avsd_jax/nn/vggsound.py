@@ -15,16 +15,16 @@ _ALPHA = 100.0
 
 
 def l2_normalise(x: Float[Array, "*n c"]) -> Float[Array, "*n c"]:
-    """x / max(|x|, 1e-12) along the last axis; zero, with a finite gradient, where x is zero."""
+    """Returns x / max(|x|, 1e-12) along the last axis; zero, with a finite gradient, where x is zero."""
     square = jnp.sum(jnp.square(x), axis=-1, keepdims=True)
     return x * lax.rsqrt(jnp.maximum(square, 1e-24))
 
 
 class NetVLAD(nn.Module):
-    """NetVLAD (Arandjelovic et al., CVPR 2016): a bag of descriptors as one vector of unit length.
+    """NetVLAD (Arandjelovic et al., CVPR 2016): aggregates descriptors into one vector of unit length.
 
-    Each descriptor is shared out softly among clusters; a cluster's part of the vector is the sum of what is missing
-    from its centre to its descriptors.
+    Each descriptor is softly assigned to clusters; a cluster's part of the vector is the sum of the residuals of its
+    descriptors from its centre.
 
     Attributes:
         clusters: number of clusters K.
@@ -34,10 +34,10 @@ class NetVLAD(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b k_c"]:
-        """[B, H, W, C] -> [B, K * C], cluster after cluster."""
+        """Maps [B, H, W, C] to [B, K * C], cluster by cluster."""
         channels = x.shape[-1]
         centroids = self.param("centroids", nn.initializers.uniform(1.0), (self.clusters, channels))
-        # The assignment starts as a hard one to the nearest centre, and is then free.
+        # The assignment starts as a hard one to the nearest centre; its weights are then trained freely.
         assign = nn.Conv(
             self.clusters,
             (1, 1),

@@ -1,8 +1,8 @@
 """ViNet's decoder (Jain et al., "ViNet: pushing the limits of visual modality for audio-visual saliency
 prediction", IROS 2021).
 
-Each step convolves, doubles height and width bilinearly, and joins an encoder tap *on the time axis*, decoder
-features first. Temporal kernels equal their strides, so time shrinks by mixing neighbours of the joined
+Each step convolves, doubles height and width bilinearly, and concatenates an encoder tap *on the time axis*, decoder
+features first. Temporal kernels equal their strides, so time shrinks by mixing neighbours of the joint
 sequence.
 """
 
@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from avsd_jax.errors import InputError
 from avsd_jax.nn.conv3d import Conv3D, Lowering
 from avsd_jax.nn.resize import upsample_2x
-from avsd_jax.nn.s3d import scaled
+from avsd_jax.nn.width import scaled
 
 CLIP_SIZES = (8, 16, 32, 48)
 
@@ -22,8 +22,8 @@ class Decoder(nn.Module):
     """ViNet's decoder.
 
     Attributes:
-        clip_size: frames of the clip the features come from: 8, 16, 32 or 48; it decides the last layers.
-        num_skips: taps that are joined, deepest first (the official `num_hier`), 0 to 3.
+        clip_size: frames of the clip that the features come from: 8, 16, 32 or 48; it determines the last layers.
+        num_skips: number of taps that are used, deepest first (the official `num_hier`), 0 to 3.
         width: multiplies the channel counts.
         lowering: see `avsd_jax.nn.conv3d.conv3d`.
     """
@@ -41,7 +41,7 @@ class Decoder(nn.Module):
         y2: Float[Array, "b t2 h2 w2 c2"],
         y3: Float[Array, "b t3 h3 w3 c3"],
     ) -> dict[str, Float[Array, "b ..."]]:
-        """Decodes features into one map.
+        """Decodes features to one map.
 
         Args:
             dec_in: [B, T/8, H/32, W/32, C], the encoder's y0 or a fused feature in its place.
@@ -66,7 +66,7 @@ class Decoder(nn.Module):
             )
 
         def conv(x: jnp.ndarray, features: int, time: int, name: str) -> jnp.ndarray:
-            """ReLU(conv) with kernel (time, 3, 3) and stride (time, 1, 1), then upsampling."""
+            """Applies ReLU(conv) with kernel (time, 3, 3) and stride (time, 1, 1), then upsampling."""
             layer = Conv3D(features, (time, 3, 3), (time, 1, 1), (0, 1, 1), lowering=self.lowering, name=name)
             return upsample_2x(nn.relu(layer(x)))
 
@@ -83,7 +83,7 @@ class Decoder(nn.Module):
                 name=name,
             )(x)
 
-        # A convolution that reads no joined tap has no time to shrink.
+        # Without a tap there are no extra time steps to reduce.
         times = [kernel if level < self.num_skips else 1 for level, kernel in enumerate((3, 5, 5))]
         dec1 = conv(dec_in, y1.shape[-1], 1, "convtsp1_0")
         dec2 = conv(join(dec1, y1, 1), y2.shape[-1], times[0], "convtsp2_0")

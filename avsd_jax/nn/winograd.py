@@ -1,4 +1,4 @@
-"""Winograd's minimal filtering along one axis: a convolution of 3 taps in half the multiplications.
+"""Winograd's minimal filtering along one axis: a 3-tap convolution with half the multiplications.
 
 F(4, 3) of Lavin & Gray, "Fast algorithms for convolutional neural networks", CVPR 2016: four outputs of a
 3-tap filter from six products instead of twelve. Applied to one axis of a 3 x 3 convolution only: the second
@@ -41,7 +41,7 @@ def convolve_same(
     axis: int,
     convolve: Callable[[jax.Array, jax.Array], jax.Array],
 ) -> Float[Array, "n h w o"]:
-    """Convolution with 3 taps, stride 1 and padding 1 along `axis` of x, by six shorter ones.
+    """Computes a convolution with 3 taps, stride 1 and padding 1 along `axis` of x, by six shorter ones.
 
     Args:
         x: input; its size along `axis` is a multiple of `TILE`.
@@ -60,6 +60,6 @@ def convolve_same(
 
 
 def _mix(weights: Sequence[int | float], terms: Sequence[jax.Array]) -> jax.Array:
-    """Weighted sum, spelled out so that it fuses into one pass over memory."""
+    """Returns a weighted sum, written out so that it fuses into one pass over memory."""
     scaled = [term if weight == 1 else weight * term for weight, term in zip(weights, terms, strict=True) if weight]
     return sum(scaled[1:], scaled[0])

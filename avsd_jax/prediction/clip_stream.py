@@ -1,8 +1,8 @@
 """The clips of a video file, prepared for a model while the file is decoded.
 
-They are those that evaluation reads of a stored video (`avsd_jax.data.pipeline.eval_batches`): the same
-sampler and preprocessing. But neither the number of frames nor that of samples is known before the file ends,
-and only what the next clip may need is kept.
+They are those that evaluation reads of a stored video (`avsd_jax.data.pipeline.eval_batches`): the same sampler,
+preprocessing and builder of examples. But neither the number of frames nor that of samples is known before the file
+ends, and only what the next clip may need is kept.
 """
 
 import math
@@ -12,14 +12,16 @@ from typing import NamedTuple
 
 import numpy as np
 from absl import logging
-from jaxtyping import Float32
+from jaxtyping import Float32, UInt8
 
 from avsd_jax.data import avc_inputs
 from avsd_jax.data.clip_spec import ClipSpec
+from avsd_jax.data.example import make_example
+from avsd_jax.data.preprocessing.vinet import Preprocessing
 from avsd_jax.data.window import Window
 from avsd_jax.media.reading import SoundWindow, VideoInfo, read_frames
 
-# The rate for which the sound buffers are made (ViNet: a tenth of a second a frame), where a preparation sets none.
+# The rate for which the audio buffers are made (ViNet: a tenth of a second a frame), where a preprocessing sets none.
 _SAMPLE_RATE = 22_050
 # Stamps are rounded, to milliseconds in many files: a frame this near its place at a constant rate is there.
 _ROUNDED_SECONDS = 0.002
@@ -46,7 +48,7 @@ class _Prepared(NamedTuple):
 class ClipStream:
     """Iterates over the clips of every `stride`-th frame of a video.
 
-    Frames are taken as they come, at the file's own rate. Sound, and the frames that a classifier sees, belong to a
+    Frames are taken as they come, at the file's own rate. Audio, and the frames that a classifier sees, belong to a
     frame by its time, which for a constant rate is the rule by its number.
 
     Args:
@@ -60,14 +62,14 @@ class ClipStream:
         self._spec = spec
         self._stride = stride
         self._span = (spec.clip_size - 1) * spec.frame_step
-        # How many frames around one the sampler may look, one further than it shows: whether the video goes on
+        # How many frames around one the sampler may look, one further than it shows: whether the video continues
         # decides between its rules. The classifier looks around by time.
         self._reach = self._span + 1
         several = spec.avc is not None and spec.avc.num_frames > 1
         self._half = (spec.avc.num_frames - 1) / 2 / spec.avc.frame_rate * info.fps if several else 0.0
         self._frames: deque[_Prepared] = deque()
         self._first = 0
-        self._sound = self._open_sound(spec.preparation.SAMPLE_RATE or _SAMPLE_RATE) if spec.audio else None
+        self._sound = self._open_sound(spec.preprocessing.sample_rate or _SAMPLE_RATE) if spec.audio else None
         self._avc_sound = self._open_sound(spec.avc.sample_rate) if spec.avc is not None else None
         self.notes: list[str] = []
         self._told_of_length = False
@@ -88,7 +90,7 @@ class ClipStream:
 
     @property
     def held_samples(self) -> int:
-        """Number of sound samples in memory."""
+        """Number of audio samples in memory."""
         return sum(sound.held for sound in (self._sound, self._avc_sound) if sound)
 
     def __iter__(self) -> Iterator[Clip]:
@@ -122,12 +124,11 @@ class ClipStream:
         return self._first + len(self._frames)
 
     def _append(self, time: float, image: np.ndarray) -> None:
-        prepare, spec = self._spec.preparation, self._spec
-        model = prepare.normalise(prepare.resize_frame(image, spec.frame_size))
+        avc = self._spec.avc
+        model = _prepared(image, self._spec.frame_size, self._spec.preprocessing)
         classifier = None
-        if spec.avc is not None:
-            size = (spec.avc.frame_size, spec.avc.frame_size)
-            classifier = avc_inputs.normalise(avc_inputs.resize_frame(image, size))
+        if avc is not None:
+            classifier = _prepared(image, (avc.frame_size, avc.frame_size), avc_inputs.PREPROCESSING)
         position = time * self._info.fps
         if abs(round(position) - position) < _ROUNDED_SECONDS * self._info.fps:
             position = round(position)
@@ -139,62 +140,60 @@ class ClipStream:
     def _inputs(self, target: int) -> dict[str, np.ndarray]:
         spec = self._spec
         # Correct as long as the sampler depends on the video's length no further ahead than `_reach`.
-        window = spec.sampling.eval_window(target, self._decoded, spec.clip_size, spec.frame_step)
-        inputs = {
-            "video": np.stack([self._at(i).model for i in window.frames]),
-            "avc_label": np.int32(-1),
-        }
-        if spec.audio:
-            inputs["audio"] = self._model_sound(window)
-        if spec.avc is not None:
-            position, positions = self._at(target).position, np.array([f.position for f in self._frames], np.float64)
-            shown = avc_inputs.nearest_frames(position, self._info.fps, positions, spec.avc)
-            inputs["avc_frames"] = np.stack([self._frames[i].classifier for i in shown])
-            start, stop = avc_inputs.audio_span(position, self._info.fps, spec.avc)
-            inputs["avc_audio"] = self._excerpt(self._avc_sound, start, stop)
-        return inputs
+        window = spec.sampler.eval_window(target, self._decoded, spec.clip_size, spec.frame_step)
+        return make_example(spec, window, self, avc_label=-1)
 
-    def _model_sound(self, window: Window) -> Float32[np.ndarray, " s"]:
-        length, prepare = self._spec.audio_samples, self._spec.preparation
+    def frames(self, numbers: tuple[int, ...]) -> Float32[np.ndarray, "t h w 3"]:
+        """The model's frames of these numbers; see `ClipSource`."""
+        return np.stack([self._at(number).model for number in numbers])
+
+    def classifier_frames(self, target: int) -> Float32[np.ndarray, "n a a 3"]:
+        """The classifier's frames, those nearest to the times that it asks for; see `ClipSource`."""
+        position, positions = self._at(target).position, np.array([f.position for f in self._frames], np.float64)
+        shown = avc_inputs.nearest_frames(position, self._info.fps, positions, self._spec.avc)
+        return np.stack([self._frames[i].classifier for i in shown])
+
+    def classifier_audio(self, target: int) -> Float32[np.ndarray, " r"]:
+        """The classifier's audio, zeros without a track; see `ClipSource`."""
+        start, stop = avc_inputs.audio_span(self._at(target).position, self._info.fps, self._spec.avc)
+        return np.zeros(stop - start, np.float32) if self._avc_sound is None else self._avc_sound.excerpt(start, stop)
+
+    def audio(self, window: Window) -> Float32[np.ndarray, " s"]:
+        """A clip's audio, its middle where it is too long, nothing without a track; see `ClipSource`."""
         if self._sound is None:
-            return np.zeros(length, np.float32)
-        start, stop = self._sound_span(window)
+            return np.zeros(0, np.float32)
+        length, (start, stop) = self._spec.audio_samples, self._sound_span(window)
         if stop - start > length:
             if not self._told_of_length:
                 heard = length / self._sound.rate
                 self.note(
                     f"some clips last longer than the {heard:.1f} s that the model hears (at {self._info.fps:g} frames "
-                    "per second): it gets the middle of the clip's sound"
+                    "per second): it gets the middle of the clip's audio"
                 )
             self._told_of_length = True
             start += (stop - start - length) // 2
             stop = start + length
-        scaled = self._sound.excerpt(start, stop) * np.float32(prepare.WAVEFORM_SCALE)
-        return prepare.window_audio(scaled, length, window.reverse_audio)
+        return self._sound.excerpt(start, stop)
 
     def _sound_span(self, window: Window) -> tuple[int, int]:
-        """Samples `(start, stop)` of a clip's sound: by the rule for a constant rate, moved to the frames' times."""
-        prepare, fps, rate = self._spec.preparation, self._info.fps, self._sound.rate
+        """Samples `(start, stop)` of a clip's audio: by the rule for a constant rate, moved to the frames' times."""
+        preprocessing, fps, rate = self._spec.preprocessing, self._info.fps, self._sound.rate
         positions = self._at(window.audio_first).position, self._at(window.audio_last).position
         first, last = (round(position) for position in positions)
         early, late = (round((p - round(p)) / fps * rate) for p in positions)
         frames, available = last + 1, self._sound.reach(math.ceil((positions[1] + 1) / fps * rate) + 1)
-        if prepare.SAMPLE_RATE is not None:
+        if preprocessing.sample_rate is not None:
             if self._info.num_frames is not None:
                 # Windows of a set length may be spread over the whole file.
                 frames, available = self._info.num_frames, round(self._info.num_frames / fps * rate)
-            start, stop = prepare.excerpt_span(first, last, frames, fps, rate, available)
+            start, stop = preprocessing.excerpt_span(first, last, frames, fps, rate, available)
             return start + (early + late) // 2, stop + (early + late) // 2
         if not (early or late):
-            return prepare.excerpt_span(first, last, frames, fps, rate, available)
-        # Moved first and cut to the sound there is then.
-        start, stop = prepare.excerpt_span(first, last, frames, fps, rate, math.ceil((last + 2) / fps * rate))
+            return preprocessing.excerpt_span(first, last, frames, fps, rate, available)
+        # Moved first and cut to the audio there is then.
+        start, stop = preprocessing.excerpt_span(first, last, frames, fps, rate, math.ceil((last + 2) / fps * rate))
         start = min(available, max(0, start + early))
         return start, max(start, min(available, stop + late))
-
-    @staticmethod
-    def _excerpt(sound: SoundWindow | None, start: int, stop: int) -> Float32[np.ndarray, " s"]:
-        return np.zeros(stop - start, np.float32) if sound is None else sound.excerpt(start, stop)
 
     def _drop_frames(self, target: int) -> None:
         """Drops the frames that no clip from frame `target` on shows."""
@@ -210,7 +209,13 @@ class ClipStream:
         fps = self._info.fps
         if self._sound is not None:
             # Windows of a set length may begin before the first frame that is kept, by no more than their length.
-            before = self._spec.audio_samples if self._spec.preparation.SAMPLE_RATE is not None else 0
+            before = self._spec.audio_samples if self._spec.preprocessing.sample_rate is not None else 0
             self._sound.forget(math.floor((self._frames[0].position - 1) / fps * self._sound.rate) - before)
         if self._avc_sound is not None and target < self._decoded:
             self._avc_sound.forget(avc_inputs.audio_span(self._at(target).position, fps, self._spec.avc)[0])
+
+
+def _prepared(
+    image: UInt8[np.ndarray, "h w 3"], size: tuple[int, int], preprocessing: Preprocessing
+) -> Float32[np.ndarray, "height width 3"]:
+    return preprocessing.normalise(preprocessing.resize_frame(image, size))

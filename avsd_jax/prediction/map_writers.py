@@ -191,7 +191,7 @@ class NoMaps:
     def write(
         self, index: int, time: float, saliency: Float[np.ndarray, "h w"], grey: UInt8[np.ndarray, "H W"]
     ) -> None:
-        """Takes a frame's map: the model's, and its 8-bit picture at the frame's size."""
+        """Takes a frame's map: the model's, and its 8-bit image at the frame's size."""
 
     def close(self) -> None:
         """Writes what is left."""

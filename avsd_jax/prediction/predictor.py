@@ -35,8 +35,8 @@ class Prediction(NamedTuple):
     Attributes:
         index: the frame.
         saliency: [H, W] in [0, 1] at the model's size.
-        probability: that sound and picture are consistent; None where no classifier judged.
-        opened: whether the fused flow was used.
+        probability: that audio and image are consistent; None where no classifier judged.
+        opened: whether the fused stream was used.
         predicted: False where it stands between two predictions.
     """
 
@@ -126,7 +126,7 @@ class Predictor:
         Memory does not grow with the video's length. On an error nothing is left behind in `out`.
 
         Args:
-            video: any file that FFmpeg reads, of any size, rate and length, with sound or without.
+            video: any file that FFmpeg reads, of any size, rate and length, with audio or without.
             out: folder to write to; made if missing.
             maps: "png", "npz", "stavis" or "none".
             stride: distance between the frames predicted.
@@ -161,9 +161,9 @@ class Predictor:
     def _remark(self, info: VideoInfo, clips: ClipStream, stride: int) -> None:
         """Says what of the input or the options makes the result differ from what one may expect."""
         if info.sound is None and self._gate in _GATED:
-            clips.note("no sound track: the gate is off and vision alone predicts")
+            clips.note("no audio track: the gate is off and vision alone predicts")
         elif info.sound is None and self._gate == "always":
-            clips.note("no sound track: the model, which has no gate, hears silence")
+            clips.note("no audio track: the model, which has no gate, hears silence")
         elif self._gate == "labels":
             clips.note("the model's gate follows labels, which a video file does not have: vision alone predicts")
         if stride > 1:
@@ -171,7 +171,7 @@ class Predictor:
 
     def _write(self, info: VideoInfo, clips: ClipStream, folder: Path, maps: str, stride: int, progress: bool) -> int:
         """Writes all files into `folder`; returns the number of frames."""
-        prepare = self.spec.preparation
+        preprocessing = self.spec.preprocessing
         curve = timeline.Curve()
         map_writer = MAP_WRITERS[maps](folder / "maps")
         film_path = folder / overlay_name(folder, info.path.stem)
@@ -188,7 +188,7 @@ class Predictor:
                 if count == 0:  # the clock of the remaining time starts when the model does
                     bar.set_description(None)
                     bar.reset()
-                grey = prepare.to_picture(prepare.smooth(prediction.saliency, frame.image.shape[:2]))
+                grey = preprocessing.to_image(preprocessing.smooth(prediction.saliency, frame.image.shape[:2]))
                 map_writer.write(frame.index, frame.time, prediction.saliency, grey)
                 picture = overlay.heat(frame.image, grey)
                 film.write(overlay.gate_label(picture, *self._label(info, prediction)), frame.time)
@@ -204,7 +204,7 @@ class Predictor:
                 clips.note(f"{count} frames are fewer than a clip of {self.spec.clip_size}: the first is repeated")
             if count < 0.9 * (info.num_frames or 0):
                 clips.note(
-                    f"{info.num_frames - count} of {info.num_frames} pictures cannot be decoded: they are left out"
+                    f"{info.num_frames - count} of {info.num_frames} images cannot be decoded: they are left out"
                 )
             record.finish({"num_frames": count, "notes": clips.notes})
         timeline.draw(
@@ -233,22 +233,22 @@ class Predictor:
 
     def _label(self, info: VideoInfo, prediction: Prediction) -> tuple[str, bool, float | None]:
         """What the corner of a frame says."""
-        used = "sound used" if prediction.opened else "sound ignored"
+        used = "audio used" if prediction.opened else "audio ignored"
         if prediction.probability is not None:
             return f"AVC {prediction.probability:.2f}  {used}", prediction.opened, prediction.probability
         if info.sound is None and self._gate != "never":
-            return "no sound track", False, None
+            return "no audio track", False, None
         return ("vision only" if self._gate == "never" else used), prediction.opened, None
 
     def _caption(self, info: VideoInfo) -> str:
         """The line under the curve's title."""
         if info.sound is None:
-            return "The file has no sound track: nothing to judge."
+            return "The file has no audio track: nothing to judge."
         if self._gate != "classifier":
             return "This model has no classifier of audio-visual consistency."
         return (
-            f"Probability that the sound belongs to what is looked at, by {self.config.model.classifier}. "
-            f"Green: above {THRESHOLD}, the sound is used."
+            f"Probability that the audio belongs to what is looked at, by {self.config.model.classifier}. "
+            f"Green: above {THRESHOLD}, the audio is used."
         )
 
 

@@ -1,4 +1,4 @@
-"""The record of a prediction over time: `timeline.json`, frame by frame, and a picture of its curve.
+"""The record of a prediction over time: `timeline.json`, frame by frame, and an image of its curve.
 
 Both are made while the video streams by: the record is written row by row, the curve is kept in a bounded
 number of bins, so that an hour costs no more memory than a second.
@@ -46,7 +46,7 @@ class TimelineWriter:
 
 @dataclass
 class Bin:
-    """A stretch of frames: its first time, their number, how many used the sound, and their probabilities."""
+    """A stretch of frames: its first time, their number, how many used the audio, and their probabilities."""
 
     time: float
     count: int = 0
@@ -100,7 +100,7 @@ def _clock(seconds: float, last: float) -> str:
 
 
 def draw(path: Path, curve: Curve, title: str, remark: str, seconds: float) -> None:
-    """Draws the curve of the probability of audio-visual consistency, shaded where the sound was used.
+    """Draws the curve of the probability of audio-visual consistency, shaded where the audio was used.
 
     Args:
         path: PNG to write.

@@ -8,22 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from flax import linen as nn
 from flax.errors import FlaxError
 from ml_collections import ConfigDict
 
 from avsd_jax import models
-from avsd_jax.common.by_name import load_module
+from avsd_jax.common.by_name import load_module, name_of
 from avsd_jax.config.fields import check_fields
+from avsd_jax.data import preprocessing, samplers
 from avsd_jax.data.clip_spec import ClipSpec
 from avsd_jax.errors import InputError
 from avsd_jax.models import classifiers
 from avsd_jax.runs.checkpoint import load_for_inference
 
-_CLIP_FIELDS = ("model_name", "model", "frame_size", "frame_step", "sampler", "preprocessing", "samples_per_video")
-# Converted models, and runs before there were these fields, do without them.
-_MORE_CLIP_FIELDS = ("sampler_options", "preprocessing_options", "flip", "tags")
+_CLIP_FIELDS = ("model_name", "model", "frame_size", "frame_step", "sampler", "sampler_options", "preprocessing")
+_CLIP_FIELDS += ("preprocessing_options", "flip", "samples_per_video", "tags")
 _LOSS_FIELDS = ("loss", "rho", "bce_weight", "cc_weight", "sim_weight", "nss_weight", "tag_weight", "side_tag_weight")
 
 PREDICTION_KEYS = ("saliency", "gate", "avc_logits")
@@ -66,13 +65,13 @@ def _option(config: ConfigDict, name: str, otherwise: Any) -> Any:
 
 
 def loss_options(config: ConfigDict) -> dict[str, Any]:
-    """The loss and the weights of its terms; what a configuration does not mention stays at its default."""
-    return {name: config[name] for name in _LOSS_FIELDS if name in config}
+    """The loss and the weights of its terms."""
+    return {name: config[name] for name in _LOSS_FIELDS}
 
 
 def _tags(config: ConfigDict) -> tuple[str, ...]:
     """The tags that the configured model learns to tell; none where it has no head for them."""
-    num_tags, tags = _option(config, "num_tags", 0), tuple(config.get("tags", ()))
+    num_tags, tags = _option(config, "num_tags", 0), tuple(config.tags)
     if num_tags and num_tags != len(tags):
         raise InputError(f"model.num_tags={num_tags} and config.tags has {len(tags)} words: make them agree")
     return tags if num_tags else ()
@@ -87,49 +86,20 @@ def clip_spec(config: ConfigDict) -> ClipSpec:
     lacking = [name for name in _CLIP_FIELDS if name not in config]
     if lacking:
         raise InputError(f"the configuration has no {', '.join(lacking)}: restore the run's config.json")
-    check_fields(config, (*_CLIP_FIELDS, *(name for name in _MORE_CLIP_FIELDS if name in config)))
+    check_fields(config, _CLIP_FIELDS)
     model_from_config(config)  # its options are of the right types
     return ClipSpec(
         clip_size=_option(config, "clip_size", 1),  # a classifier alone has a clock of its own
         frame_size=tuple(config.frame_size),
         frame_step=config.frame_step,
-        sampler=config.sampler,
-        preprocessing=config.preprocessing,
-        sampler_options=_plain(config.get("sampler_options", {})),
-        preprocessing_options=_plain(config.get("preprocessing_options", {})),
-        flip=config.get("flip", False),
+        sampler=samplers.create(config.sampler, **_plain(config.sampler_options)),
+        preprocessing=preprocessing.create(config.preprocessing, **_plain(config.preprocessing_options)),
+        flip=config.flip,
         samples_per_video=config.samples_per_video,
         avc=classifier_inputs(config),
         audio=hears(config),
         tags=_tags(config),
     )
-
-
-def batch_shapes(config: ConfigDict, batch_size: int = 1) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes and types of a batch that the configured model takes."""
-    spec = clip_spec(config)
-    (height, width), b = spec.frame_size, batch_size
-    shapes: dict[str, tuple[int, ...]] = {
-        "video": (b, spec.clip_size, height, width, 3),
-        "density": (b, height, width),
-        "fixations": (b, height, width),
-        "avc_label": (b,),
-    }
-    if spec.tags:
-        shapes["tags"] = (b, len(spec.tags))
-    if spec.audio:
-        shapes["audio"] = (b, spec.audio_samples)
-    if spec.avc is not None:
-        size, avc = spec.avc.frame_size, spec.avc
-        shapes["avc_frames"] = (b, avc.num_frames, size, size, 3)
-        shapes["avc_audio"] = (b, round(avc.audio_seconds * avc.sample_rate))
-    types = {"avc_label": np.int32}
-    return {key: jax.ShapeDtypeStruct(shape, types.get(key, np.float32)) for key, shape in shapes.items()}
-
-
-def example_batch(config: ConfigDict, batch_size: int = 1) -> dict[str, np.ndarray]:
-    """A batch of zeros in the shapes that the configured model takes."""
-    return {key: np.zeros(x.shape, x.dtype) for key, x in batch_shapes(config, batch_size).items()}
 
 
 def make_forward(model: nn.Module) -> Callable[..., dict[str, jax.Array]]:
@@ -141,7 +111,7 @@ def make_forward(model: nn.Module) -> Callable[..., dict[str, jax.Array]]:
 
     @jax.jit
     def forward(variables: Any, batch: Any) -> dict[str, jax.Array]:
-        name = type(model).__module__.rpartition(".")[2]
+        name = name_of(model)
         try:
             output = model.apply(variables, batch, train=False)
         except (FlaxError, KeyError) as error:  # KeyError: a whole collection is missing

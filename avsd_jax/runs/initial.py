@@ -11,9 +11,10 @@ from flax import linen as nn
 from flax import traverse_util
 from ml_collections import ConfigDict
 
+from avsd_jax.batch import zeros
 from avsd_jax.errors import InputError
 from avsd_jax.runs.checkpoint import load_for_inference
-from avsd_jax.runs.components import example_batch
+from avsd_jax.runs.components import clip_spec
 
 # The program that draws hundreds of parameters runs once: optimising it takes a hundred times longer than running it.
 _FAST_COMPILE = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
@@ -32,7 +33,7 @@ def initial_variables(config: ConfigDict, model: nn.Module) -> dict[str, Any]:
     folders = starting_folders(config)
     # Read first: a run that is not there is named before anything is compiled.
     sources = {part: load_for_inference(folder)[1] for part, folder in folders.items()}
-    batch = example_batch(config)
+    batch = zeros(clip_spec(config))
     rngs = {"params": jax.random.key(config.seed), "dropout": jax.random.key(config.seed)}
     variables = jax.tree.map(np.asarray, dict(_draw(model)(rngs, batch)))
     return started_from(variables, sources, folders)

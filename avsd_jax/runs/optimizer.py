@@ -12,7 +12,7 @@ import optax
 from ml_collections import ConfigDict
 
 from avsd_jax.common.value_kinds import FLAG, NOTHING, Kind, choice, either, of_annotation, real
-from avsd_jax.config.fields import COMPUTE_DTYPES, FIELDS, check_fields
+from avsd_jax.config.fields import COMPUTE_DTYPES, check_fields
 from avsd_jax.errors import InputError
 
 Rates = Sequence[tuple[str, float]]
@@ -148,11 +148,10 @@ def make_schedule(config: ConfigDict) -> optax.Schedule:
 
 def _drops(config: ConfigDict) -> dict[int, float]:
     """Factors on the learning rate, by the step after the warm-up from which they count."""
-    shares = config.get("rate_drops", FIELDS["rate_drops"].default)
-    if not shares:
+    if not config.rate_drops:
         raise InputError("rate_drops=() gives schedule='steps' no step: give shares of all steps, or schedule=constant")
     drops: dict[int, float] = {}
-    for share in shares:
+    for share in config.rate_drops:
         step = round(share * config.total_steps) - config.warmup_steps
         drops[step] = 0.1 * drops.get(step, 1.0)
     return drops
@@ -182,7 +181,7 @@ def make_optimizer(config: ConfigDict) -> optax.GradientTransformationExtraArgs:
         for kind in (of_annotation(parameters[option].annotation), OPTIONS[option]):
             kind.check(f"optimizer_options.{option}", value)
         options[option] = float(value) if type(value) is int else value
-    rates = tuple(tuple(entry) for entry in config.get("rates", ()))
+    rates = tuple(tuple(entry) for entry in config.rates)
     return _chain(config.optimizer, tuple(sorted(options.items())), bool(config.clip_norm), rates)
 
 

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 
 from avsd_jax import losses
 from avsd_jax.common import atomic_files, file_locks
-from avsd_jax.config.fields import completed
+from avsd_jax.config.base import completed, model_options
 from avsd_jax.errors import InputError, storage_error
 from avsd_jax.runs import checkpoint
 from avsd_jax.runs.optimizer import make_schedule
@@ -32,6 +32,11 @@ MAY_CHANGE = (
     "checkpoint_every",
     "keep_checkpoints",
     "tensorboard",
+    "profile_steps",
+    "evaluate_every",
+    "evaluate_videos",
+    "evaluate_stride",
+    "best_metric",
     "data_dir",
     "data_threads",
     "executor",
@@ -187,8 +192,10 @@ def check_same_run(config: ConfigDict, workdir: Path, may_change: Sequence[str] 
     """Raises InputError where `workdir` holds a run whose record differs in what decides its numbers."""
     if not (workdir / checkpoint.CONFIG_FILE).exists():
         return
-    # Records made before a field existed lack it: its default stands for it.
-    old, new = _plain(completed(checkpoint.read_config(workdir))), _plain(completed(config))
+    old, new = _plain(checkpoint.read_config(workdir)), _plain(completed(config))
+    if old.get("model_name") == new["model_name"]:  # an option that one of them leaves out has its default
+        options = _plain(model_options(new["model_name"]))
+        old["model"], new["model"] = options | old["model"], options | new["model"]
     changed = [k for k in sorted(set(old) | set(new)) if k not in may_change and old.get(k) != new.get(k)]
     if changed:
         raise InputError(
@@ -213,9 +220,9 @@ def check_can_continue(config: ConfigDict, workdir: Path) -> None:
             "or another --workdir"
         )
     if (workdir / checkpoint.CONFIG_FILE).exists():
-        total = checkpoint.read_config(workdir).get("total_steps", config.total_steps)
-        if total != config.total_steps:
-            _warn_of_other_rates(config, total, workdir, steps[-1])
+        before = checkpoint.read_config(workdir)
+        if before.total_steps != config.total_steps:
+            _warn_of_other_rates(config, before.total_steps, workdir, steps[-1])
 
 
 def _warn_of_other_rates(new: ConfigDict, total_before: int, workdir: Path, done: int) -> None:
@@ -229,7 +236,7 @@ def _warn_of_other_rates(new: ConfigDict, total_before: int, workdir: Path, done
     if len(differ):
         first = differ[0]
         told.append(f"learning_rate of step {steps[first] + 1} is {after[first]:.3g}, not {before[first]:.3g}")
-    sides = [losses.side_schedule(c.total_steps, c.get("side_epochs", 0)) for c in (old, new)]
+    sides = [losses.side_schedule(c.total_steps, c.side_epochs) for c in (old, new)]
     if all(sides):
         told.append("side maps have other weights")
     if told:

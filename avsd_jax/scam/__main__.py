@@ -1,38 +1,36 @@
-"""Command line of the weakly supervised stage.
+"""Makes saliency maps to train on from the tags of videos alone (weak supervision).
 
 python -m avsd_jax.scam --config=configs/scam.py[:variant] --workdir=DIR [--config.FIELD=VALUE ...]
 """
 
+import argparse
+import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-import jax
-from absl import flags, logging
-
-from avsd_jax import main
+from avsd_jax.common import logs
 from avsd_jax.errors import InputError
+from avsd_jax.experiment import command_line
 from avsd_jax.runs.run_folder import locked
 from avsd_jax.scam import stages
 
 
-def run(argv: Sequence[str]) -> None:
-    """Runs what the parsed flags say."""
-    del argv
-    for name in ("mode", "distributed"):
-        if flags.FLAGS[name].present:
-            raise InputError(f"--{name} is an option of avsd_jax.main, not of avsd_jax.scam: leave it out")
-    config, workdir = flags.FLAGS.config, Path(flags.FLAGS.workdir)
-    if "scam" not in config:
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line; returns the exit status."""
+    parser = command_line.parser("python -m avsd_jax.scam", __doc__)
+    return command_line.run(lambda: _run_command_line(command_line.parse(parser, argv)))
+
+
+def _run_command_line(args: argparse.Namespace) -> None:
+    if "scam" not in args.config:
         raise InputError("the configuration has no section scam: give --config=configs/scam.py")
-    jax.config.update("jax_compilation_cache_dir", str(workdir.absolute() / "compiled"))
-    logging.set_verbosity(logging.INFO)
-    with locked(workdir):
-        record = stages.run(config, workdir)
+    command_line.keep_programs(args.workdir)
+    with logs.shown(args.verbose), locked(args.workdir), logs.kept_in(args.workdir):
+        record = stages.run(args.config, args.workdir)
     print("classifier   best tag is one of the video's   confidence")
     for name, values in record["classifiers"].items():
         print(f"{name:<12} {values['agrees']:30.1%}   {values['confidence']:10.2f}")
-    print(f"{record['boxes']} boxes, {record['maps']} maps in {workdir / 'maps'}")
+    print(f"{record['boxes']} boxes, {record['maps']} maps in {args.workdir / 'maps'}")
 
 
 if __name__ == "__main__":
-    main.cli(run)
+    sys.exit(main())

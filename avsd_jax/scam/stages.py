@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float32, UInt8
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from avsd_jax.batch import model_inputs
 from avsd_jax.common import atomic_files
 from avsd_jax.common.parallel import check_batch_size, make_mesh
 from avsd_jax.common.safe_paths import below
@@ -34,7 +35,7 @@ from avsd_jax.runs import checkpoint
 from avsd_jax.runs.components import clip_spec, model_from_config
 from avsd_jax.scam import cam, fusion
 from avsd_jax.sources.build import build
-from avsd_jax.training import loop, score
+from avsd_jax.training import loop
 
 # What may differ when a run goes on; the rest decides what its files hold.
 MAY_CHANGE = (
@@ -144,7 +145,7 @@ def _judged(row: Row, store: VideoStore, videos: Sequence[int]) -> Iterator[tupl
         store, clip_spec(config), batch_size=config.eval_batch_size, stride=config.eval_stride, videos=videos
     )
     for batch in batches:
-        class_maps, scores = jax.device_get(forward(placed, score.for_model(batch)))
+        class_maps, scores = jax.device_get(forward(placed, model_inputs(batch)))
         for i in np.flatnonzero(batch["mask"]):
             yield int(batch["video_index"][i]), class_maps[i], scores[i]
 

@@ -1,4 +1,4 @@
-"""Pictures of a report: a panel of frames with what models made of them, and training curves."""
+"""Images of a report: a panel of frames with what models made of them, and training curves."""
 
 import functools
 import math
@@ -27,7 +27,7 @@ _LABELS = {
 _LINES = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (230, 159, 0))
 
 CELL = 240
-"""Width of a picture, in pixels."""
+"""Width of an image, in pixels."""
 _MARGIN, _GAP = 20, 10
 _TITLE, _TEXT, _SMALL = 20, 16, 14
 
@@ -119,7 +119,7 @@ def _font(size: int) -> Font:
 
 
 def fit(image: Picture, height: int) -> Drawn:
-    """Returns a picture of width `CELL` and a height in pixels."""
+    """Returns an image of width `CELL` and a height in pixels."""
     shrinking = image.shape[0] > height
     return cv2.resize(image, (CELL, height), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC)
 

@@ -23,7 +23,7 @@ def classifier_scores(
     Args:
         labels: 1 consistent, 0 inconsistent, -1 unlabelled; only labelled frames are scored.
         margin: logit of "consistent" minus logit of "inconsistent"; None without a classifier.
-        gate: whether the audio-visual flow was used; None without a gate.
+        gate: whether the audio-visual stream was used; None without a gate.
 
     Returns:
         None without classifier and gate. Else a dictionary of `labelled` (frames), `majority_baseline`

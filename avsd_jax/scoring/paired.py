@@ -8,12 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from avsd_jax.metrics import LOWER_IS_BETTER
 from avsd_jax.scoring import significance
 from avsd_jax.scoring.groups import GROUPS, members
 from avsd_jax.scoring.summary import LEVEL, RESAMPLES, SEED, Frames, Table
-
-DESCENDING = ("KL", "EMD")
-"""Metrics of which a lower value is better."""
 
 
 def paired_differences(a: Frames, b: Frames, average: str, by_split: bool) -> dict[str, Any]:
@@ -60,7 +58,7 @@ def _better(entry: dict[str, Any], metric: str, p: float) -> str | None:
     """The better of the two; None where the test does not tell."""
     if p > significance.LEVEL:
         return None
-    return "a" if (entry["difference"] > 0) != (metric in DESCENDING) else "b"
+    return "a" if (entry["difference"] > 0) != (metric in LOWER_IS_BETTER) else "b"
 
 
 def _compare(a: Frames, b: Frames, metric: str, rows: np.ndarray, average: str, by_split: bool) -> dict[str, Any]:
@@ -68,7 +66,7 @@ def _compare(a: Frames, b: Frames, metric: str, rows: np.ndarray, average: str, 
     rows = rows & ~np.isnan(difference)
     own, other, gap = (Table.of(a, x, rows) for x in (a.scores[metric], b.scores[metric], difference))
     parts = gap.parts(average, by_split)[gap.videos()]
-    by_video = -parts if metric in DESCENDING else parts
+    by_video = -parts if metric in LOWER_IS_BETTER else parts
     means = {name: float(t.mean(average, by_split)[0]) for name, t in (("a", own), ("b", other), ("difference", gap))}
     return {
         **{name: None if np.isnan(value) else value for name, value in means.items()},

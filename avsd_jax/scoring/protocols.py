@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Array, Float, Num, UInt8
 from PIL import Image
 
-from avsd_jax.data.preprocessing import vinet as vinet_files
+from avsd_jax.data.preprocessing import vinet
 from avsd_jax.errors import InputError
 from avsd_jax.metrics import METRICS
 from avsd_jax.metrics.maps import is_constant, min_max
@@ -44,15 +44,15 @@ class Protocol:
     Attributes:
         name: what results call it.
         metrics: which metrics, in the order of tables.
-        enlarge: maps given as arrays are brought to the frame's size (OpenCV bilinear) and blurred there (11 x 11,
-            sigma 2) before they are rounded. Maps read from pictures are taken to have been so treated.
+        enlarge: maps given as arrays are resized to the frame's size (OpenCV bilinear) and blurred there (11 x 11,
+            sigma 2) before they are rounded. Maps read from images are taken to have been so treated.
         rounding: 8-bit rounding of maps given as arrays, after a stretch to 0..255: "none"; "down", as STAViS writes
-            its pictures; "up", as ViNet does.
+            its images; "up", as ViNet does.
         jpeg_quality: of the JPEG round trip of maps given as arrays; 0: none.
         stretch: maps are stretched to [0, 1] before anything else is done to them; a constant map has no score.
         blur_sigma: standard deviation, in the prediction's pixels, of a Gaussian blur of 2 ceil(3 sigma) + 1 taps with
             mirrored edges; 0: none.
-        kernel: how a map is brought to the size of its ground truth, a key of `KERNELS`.
+        kernel: how a map is resized to the size of its ground truth, a key of `KERNELS`.
         smooth_sigma: standard deviation, in the ground truth's pixels, of a blur after that; 0: none.
         clip: whether the resized map is clipped to the range that it had before (a cubic overshoots).
         constant: a constant map: "nan", no score at all; "metrics", what each metric says of it.
@@ -130,14 +130,14 @@ class Protocol:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# On the host: what a map goes through on its way into a picture file
+# On the host: what a map goes through on its way into an image file
 # ---------------------------------------------------------------------------------------------------------------------
 
 
 def encode(
     prediction: Num[np.ndarray, "h w"], frame_size: tuple[int, int], protocol: Protocol
 ) -> Num[np.ndarray, "H W"]:
-    """A map given as an array, as it would come back from the protocol's picture files.
+    """A map given as an array, as it would come back from the protocol's image files.
 
     Args:
         prediction: a model's map, of any scale.
@@ -148,7 +148,7 @@ def encode(
         8-bit levels where the protocol rounds, else the array.
     """
     if protocol.enlarge:
-        prediction = vinet_files.smooth(prediction.astype(np.float32), frame_size)
+        prediction = vinet.Preprocessing().smooth(prediction.astype(np.float32), frame_size)
     prediction = ROUNDINGS[protocol.rounding](prediction)
     return jpeg_round_trip(prediction, protocol.jpeg_quality) if protocol.jpeg_quality else prediction
 
@@ -164,7 +164,7 @@ def round_down(x: Num[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
 
 
 def jpeg_round_trip(levels: UInt8[np.ndarray, "h w"], quality: int) -> UInt8[np.ndarray, "h w"]:
-    """A grey picture after it was a JPEG file (Pillow's encoder, which the official code uses)."""
+    """A grey image after it was a JPEG file (Pillow's encoder, which the official code uses)."""
     file = io.BytesIO()
     Image.fromarray(levels).save(file, "JPEG", quality=quality)
     return np.asarray(Image.open(file))
@@ -173,7 +173,7 @@ def jpeg_round_trip(levels: UInt8[np.ndarray, "h w"], quality: int) -> UInt8[np.
 ROUNDINGS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "none": lambda x: x,
     "down": round_down,
-    "up": vinet_files.to_picture,
+    "up": vinet.min_max_image,
 }
 KERNELS: Mapping[str, Callable[[int, int], np.ndarray]] = {"matlab_bicubic": bicubic_matrix}
 

@@ -33,10 +33,10 @@ class Predicted:
 
     Attributes:
         video, frame: which frame of the store it is.
-        values: the map at any size; whole numbers are levels of a picture and stand for value / greatest value.
+        values: the map at any size; whole numbers are levels of an image and stand for value / greatest value.
         label: 1 consistent, 0 inconsistent, -1 unlabelled.
-        stored: the map was read from a picture file, and so has been through the protocol's encoding.
-        gate: whether the audio-visual flow was used; None without a gate.
+        stored: the map was read from an image file, and so has been through the protocol's encoding.
+        gate: whether the audio-visual stream was used; None without a gate.
         margin: the classifier's logit of "consistent" minus that of "inconsistent"; None without one.
     """
 
@@ -103,7 +103,7 @@ class Scorer:
             return np.asarray(to_ground_truth(values, self._size(row), self.protocol))
 
     def _encoded(self, row: Predicted) -> Predicted:
-        """The map as it comes back from the protocol's picture files; of a type that the metrics take."""
+        """The map as it comes back from the protocol's image files; of a type that the metrics take."""
         values = row.values
         if not row.stored:
             index = self.store.videos[row.video]
@@ -153,9 +153,9 @@ class Scorer:
 
 
 def as_levels(values: Num[np.ndarray, "h w"]) -> Num[np.ndarray, "h w"]:
-    """The levels of a picture that was stored as other numbers; a map that is no picture stays as it is.
+    """The levels of an image that was stored as other numbers; a map that is no image stays as it is.
 
-    A picture of 8 bits is known by its values, all of which are k or, correctly rounded, k / 255 (of 16 bits:
+    An image of 8 bits is known by its values, all of which are k or, correctly rounded, k / 255 (of 16 bits:
     k / 65535), so that its scores do not hang on the kind of file.
     """
     if values.dtype in (np.uint8, np.uint16) or values.dtype.kind not in "iuf" or not values.size:
@@ -171,7 +171,7 @@ def as_levels(values: Num[np.ndarray, "h w"]) -> Num[np.ndarray, "h w"]:
 def _are_levels(values: Num[np.ndarray, "..."], scale: int, dtype: type) -> bool:
     highest = np.iinfo(dtype).max / scale
     low, high = values.min(), values.max()
-    # A map of one value is no picture; a NaN is no level.
+    # A map of one value is no image; a NaN is no level.
     if not (low >= 0 and high <= highest) or (values.ndim > 1 and low == high):
         return False
     levels = np.rint(values * np.float64(scale))
@@ -181,7 +181,7 @@ def _are_levels(values: Num[np.ndarray, "..."], scale: int, dtype: type) -> bool
 
 
 def _as_unit(values: Num[Array, "*b h w"], double: bool) -> Float[Array, "*b h w"]:
-    """Levels of a picture as numbers in [0, 1]; numbers as they are.
+    """Levels of an image as numbers in [0, 1]; numbers as they are.
 
     The quotients are looked up: XLA multiplies by the reciprocal of a constant, which is wrong in the last place at 24
     of 256 levels and moves levels over the thresholds of the s-AUC.
@@ -209,7 +209,7 @@ def score_maps(
     double: bool,
     max_fixations: int,
 ) -> dict[str, Float[Array, " b"]]:
-    """All metrics of a batch of maps, each brought to its truth and scored while it is in the cache."""
+    """All metrics of a batch of maps, each resized to its truth and scored while it is in the cache."""
     of_one = functools.partial(_score_map, protocol=protocol, double=double, max_fixations=max_fixations)
     return over_maps(of_one, values, density, fixations, pool)
 

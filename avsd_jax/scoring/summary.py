@@ -30,7 +30,7 @@ class Frames:
         frame: which frame of the video it is, from 0.
         label: 1 consistent, 0 inconsistent, -1 unlabelled.
         scores: metric -> values, NaN where a frame has no such score.
-        gate: whether the audio-visual flow was used; None without a gate.
+        gate: whether the audio-visual stream was used; None without a gate.
         margin: the classifier's logit of "consistent" minus that of "inconsistent"; None without one.
     """
 

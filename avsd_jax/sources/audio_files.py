@@ -1,4 +1,4 @@
-"""Sound that comes with a set: one waveform per video, mono, at a rate that a model's buffer holds.
+"""Audio that comes with a set: one waveform per video, mono, at a rate that a model's buffer holds.
 
 A length that is not the video's means wrong data or a wrong rate in the header, and every later sample would be heard
 at a wrong time. Real audio files differ from their videos by frames at the end, so that there is a tolerance.
@@ -39,7 +39,7 @@ _FULL_SCALE = 2.0
 
 @dataclass(frozen=True)
 class Sound:
-    """What a sound file says of itself.
+    """What an audio file says of itself.
 
     Attributes:
         sample_rate: samples per second.
@@ -59,12 +59,12 @@ class Sound:
 
 
 def read(path: Path, seconds: float | None = None) -> tuple[Int16[np.ndarray, " s"], int]:
-    """The sound of a file: the mean of its channels, brought down to `MAX_RATE` where its rate is higher.
+    """The audio of a file: the mean of its channels, brought down to `MAX_RATE` where its rate is higher.
 
     16-bit mono of a rate that fits comes out with the same numbers. Samples that are not finite become silence.
 
     Args:
-        path: a sound file, or a video file with sound.
+        path: an audio file, or a video file with sound.
         seconds: duration of the video's frames, against which the length is held; None if unknown.
 
     Returns:
@@ -72,7 +72,7 @@ def read(path: Path, seconds: float | None = None) -> tuple[Int16[np.ndarray, " 
 
     Raises:
         MissingFile: there is no such file.
-        InputError: it is a link, damaged, has no sound track, or is refused by `probe` or `notes`.
+        InputError: it is a link, damaged, has no audio track, or is refused by `probe` or `notes`.
     """
     sound = probe(path)
     for note in _unusual(sound, seconds):
@@ -95,13 +95,13 @@ def probe(path: Path) -> Sound:
 
     Raises:
         MissingFile: there is no such file.
-        InputError: it is a link, damaged, has no sound track or no samples, numbers in its header that are not
+        InputError: it is a link, damaged, has no audio track or no samples, numbers in its header that are not
             plausible, or float samples of which more than `VALUE_TOLERANCE` are not finite or far beyond [-1, 1].
     """
     with reading.open_media(_checked(path)) as container:
         stream = reading.sound_stream(container)
         if stream is None:
-            raise InputError(f"{path} has no sound track: give a file with sound")
+            raise InputError(f"{path} has no audio track: give a file with audio")
         info = reading.sound_info(container, stream)
         rate, channels = info.sample_rate, info.channels
         plausible.checked(rate, "samples per second", path)
@@ -118,7 +118,7 @@ def probe(path: Path) -> Sound:
 def _checked(path: Path) -> Path:
     path = safe_paths.below(path.parent, path.name)
     if not path.is_file():
-        raise MissingFile(f"{path} is missing: put the sound there")
+        raise MissingFile(f"{path} is missing: put the audio there")
     return path
 
 
@@ -189,24 +189,24 @@ def _unusual(sound: Sound, seconds: float | None) -> list[str]:
     if sound.not_finite:
         said.append(f"{sound.not_finite} audio samples are NaN or infinite: silent there")
     if seconds and sound.seconds is not None and abs(sound.seconds - seconds) > NAMED_DIFFERENCE:
-        then = "the rest is silent" if sound.seconds < seconds else "it goes on after the last frame"
-        said.append(f"sound of {sound.seconds:.1f} s for {seconds:.1f} s of pictures: {then}")
+        then = "the rest is silent" if sound.seconds < seconds else "it continues after the last frame"
+        said.append(f"audio of {sound.seconds:.1f} s for {seconds:.1f} s of images: {then}")
     return said
 
 
 def notes(sound: Sound, seconds: float | None) -> list[str]:
-    """What is unusual about a video's sound, as sentences.
+    """What is unusual about a video's audio, as sentences.
 
     Args:
-        sound: what `probe` returned.
-        seconds: duration of the pictures; None if unknown.
+        audio: what `probe` returned.
+        seconds: duration of the images; None if unknown.
 
     Raises:
         InputError: the length is not the video's, by more than the tolerance.
     """
     said = []
     if sound.sample_rate > MAX_RATE:
-        said.append(f"sound of {sound.sample_rate} Hz: brought down to {MAX_RATE}")
+        said.append(f"audio of {sound.sample_rate} Hz: brought down to {MAX_RATE}")
     if sound.channels > 1:
-        said.append(f"sound of {sound.channels} channels: mixed down")
+        said.append(f"audio of {sound.channels} channels: mixed down")
     return said + _unusual(sound, seconds)

@@ -1,4 +1,4 @@
-"""AVE as its public download has it: films, and lists of the events in them that are both heard and seen.
+"""AVE as its public download has it: videos, and lists of the events in them that are both heard and seen.
 
   Annotations.txt                         lines `category&video&quality&start&end`, one per event, below a header
   trainSet.txt, valSet.txt, testSet.txt   the same five fields; with or without the header
@@ -23,7 +23,7 @@ from jaxtyping import Int8
 
 from avsd_jax.common import safe_paths
 from avsd_jax.data import schema
-from avsd_jax.data.preprocessing.vinet import resize_frame
+from avsd_jax.data.preprocessing.vinet import Preprocessing
 from avsd_jax.errors import InputError
 from avsd_jax.media import reading
 from avsd_jax.sources import audio_files, plausible, video_damage, video_files
@@ -172,10 +172,10 @@ def _lines(path: Path) -> Iterator[tuple[str, str, Event]]:
         where = f"{path}, line {number}"
         fields = [field.strip() for field in line.split("&")]
         if len(fields) != 5 or not all(map(_TIME.fullmatch, fields[3:])):
-            raise InputError(f"{where}: {line!r} is not {_FORM}, with times in whole seconds: mend the line")
+            raise InputError(f"{where}: {line!r} is not {_FORM}, with times in whole seconds: fix the line")
         category, video, _, start, end = fields
         if int(start) >= int(end):
-            raise InputError(f"{where}: the event ends at {end} s and begins at {start} s: mend the line")
+            raise InputError(f"{where}: the event ends at {end} s and begins at {start} s: fix the line")
         name = category.partition(",")[0].rstrip()
         if name not in CATEGORIES:
             raise InputError(f"{where}: {category!r} is no category of AVE: write one of {', '.join(CATEGORIES)}")
@@ -200,10 +200,10 @@ def read(folder: Path, listed: Listed, size: tuple[int, int] | None) -> schema.S
     Args:
         folder: as `find` found it.
         listed: what the lists say of it.
-        size: (height, width) of the frames, aspect ratio not kept, by Pillow's bilinear filter; None: the film's own.
+        size: (height, width) of the frames, aspect ratio not kept, by Pillow's bilinear filter; None: the video's own.
 
     Raises:
-        MissingFile: the film is not there, or has no sound track; the message names it and the list's line.
+        MissingFile: the video is not there, or has no audio track; the message names it and the list's line.
         InputError: it is damaged.
     """
     info = _probe(folder, listed.video, listed.where)
@@ -212,7 +212,8 @@ def read(folder: Path, listed: Listed, size: tuple[int, int] | None) -> schema.S
     samples, rate = audio_files.read(info.path, n / info.fps)
     video_damage.check_video(info.path)
     height, width = size or (info.height, info.width)
-    pictures = (resize_frame(frame.image, (height, width)) for frame in reading.read_frames(info.path))
+    resize = Preprocessing().resize_frame
+    pictures = (resize(frame.image, (height, width)) for frame in reading.read_frames(info.path))
     return schema.SourceVideo(
         video_id=listed.video,
         fps=info.fps,
@@ -231,7 +232,7 @@ def read(folder: Path, listed: Listed, size: tuple[int, int] | None) -> schema.S
 
 
 def inspect(folder: Path, video: str, listed: Listed | None) -> Inspection:
-    """Looks at a film; its frames are counted as it states them.
+    """Looks at a video; its frames are counted as it states them.
 
     Args:
         folder: as `find` found it.
@@ -281,5 +282,5 @@ def _probe(folder: Path, video: str, where: str) -> reading.VideoInfo:
     video_files.check_whole(path)
     plausible.checked_size((info.height, info.width), path)
     if info.sound is None:
-        raise MissingFile(f"{path} has no sound track ({where}): put one with sound there, {mend}")
+        raise MissingFile(f"{path} has no audio track ({where}): put one with audio there, {mend}")
     return info

@@ -37,11 +37,11 @@ class Inspection:
     Attributes:
         num_frames: frames that a build would use; 0 where it would fail.
         counts: how many there are of each kind, as the layout names them: {"list": 352, "frames": 351, "maps": 351}.
-        sample_rate: of the sound, samples per second as the file has them; None if there is no sound.
-        channels: of the sound; 0 if there is none.
+        sample_rate: of the audio, samples per second as the file has them; None if there is no sound.
+        channels: of the audio; 0 if there is none.
         size: (width, height) of the frames; None if unknown.
         empty_maps: frames without any gaze, counted from 1.
-        dropped_points: gaze points outside of the picture, which a build leaves out.
+        dropped_points: gaze points outside of the image, which a build leaves out.
         problems: sentences about what would stop a build.
         missing: those of the problems that are missing files: with `--skip_missing` they leave the video out instead.
         labelled: number of frames with a label of consistency.
@@ -135,7 +135,7 @@ class Source(abc.ABC):
 
         Returns:
             The video with `avc_label` all -1: labels are added by whoever builds. The rate is the list's; the length
-            is `agreed_length`'s. Sound is mono at the file's own rate.
+            is `agreed_length`'s. Audio is mono at the file's own rate.
 
         Raises:
             MissingFile: a file is not there; the message names it.
@@ -144,7 +144,7 @@ class Source(abc.ABC):
 
     @abc.abstractmethod
     def inspect(self, video: str, listed: ListedVideo | None) -> Inspection:
-        """Looks at a video's files without decoding its pictures (a map may be decoded to tell whether it is empty).
+        """Looks at a video's files without decoding its images (a map may be decoded to tell whether it is empty).
 
         What `read` would raise, as far as it is seen, is among the problems.
         """

@@ -60,7 +60,7 @@ def build(
 
     Raises:
         InputError: no such dataset or config; the source files are wrong, and the message says all that was found;
-            or what is there is damaged or was built with other settings (`overwrite` mends it).
+            or what is there is damaged or was built with other settings (`overwrite` fixes it).
         StorageError: the disk is full or read-only.
     """
     check_folder_names(data_dir, manual_dir)

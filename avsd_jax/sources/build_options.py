@@ -27,12 +27,12 @@ class BuildOptions:
         maps: "stavis" takes the density maps that come with the files, and fails without; "gaze" renders them from
             gaze (`avsd_jax.sources.gaze`); "any" takes those that come with the files where there are any.
         eye: "both" is the mean of two eyes that both fixate (DIEM has both).
-        condition: "own" takes the viewers who heard the video's own sound (`OriginalSounds`, `AudioVisual`), "pooled"
+        condition: "own" takes the viewers who heard the video's own audio (`OriginalSounds`, `AudioVisual`), "pooled"
             all (Coutrot1 and 2).
         placement: of an unscaled video on DIEM's screen: "centre", or "corner" with the screen's origin as its own.
         offset_x: pixels added to gaze, to the right, after placement.
         offset_y: pixels added to gaze, downwards, after placement.
-        silent_last_video: "on" gives the last video of every list no sound, as STAViS's loader did by mistake.
+        silent_last_video: "on" gives the last video of every list no audio, as STAViS's loader did by mistake.
     """
 
     maps: str = "any"

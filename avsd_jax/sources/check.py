@@ -1,7 +1,7 @@
 """A look at a set's files before they are built: what is there, what is missing, and what would stop a build.
 
 Reads only. A build begins with the same look and refuses what it finds (`Report.refuse`), so that a check passes where
-a build does. Pictures are decoded on demand only, but for density maps, at an eighth of the size, to find empty ones.
+a build does. Images are decoded on demand only, but for density maps, at an eighth of the size, to find empty ones.
 """
 
 import collections
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from avsd_jax.common.wording import some
 from avsd_jax.common.worker_processes import end_with_parent, one_thread_each
 from avsd_jax.errors import InputError
 from avsd_jax.sources import fold_lists, label_files, layouts
@@ -97,16 +98,16 @@ class Report:
         yield f"  frames: {frames}{expected}"
         yield f"  sizes: {_tally(f'{i.size[0]}x{i.size[1]}' for i in found if i.size)}"
         sounds = (f"{i.sample_rate} Hz, {i.channels} channel(s)" for i in found if i.sample_rate)
-        yield f"  sound: {_tally(sounds)}"
+        yield f"  audio: {_tally(sounds)}"
         empty = {video: inspection.empty_maps for video, inspection in self.videos.items() if inspection.empty_maps}
         if self.watched:
-            yield f"  empty maps: {sum(map(len, empty.values()))}" + _some(
+            yield f"  empty maps: {sum(map(len, empty.values()))}" + _in_brackets(
                 f"{video} {', '.join(map(str, frames[:_SHOWN]))}{', ...' if len(frames) > _SHOWN else ''}"
                 for video, frames in empty.items()
             )
         dropped = sum(inspection.dropped_points for inspection in found)
         if dropped:
-            yield f"  gaze outside of the picture: {dropped} points"
+            yield f"  gaze outside of the image: {dropped} points"
         labelled = [inspection.labelled for inspection in found if inspection.labelled]
         yield f"  labels: {len(labelled)} videos, {sum(labelled)} frames"
         for note in (*self.notes, *_shared_notes(self._built_or_not())):
@@ -114,7 +115,11 @@ class Report:
         for video, why in self.left_out().items() if skip_missing else ():
             yield f"  left out: {video}: {why}"
         for problem, videos in self.stops(skip_missing).items():
-            yield f"  problem: {videos[0]}: {problem}" if len(videos) == 1 else f"  problem: {problem}{_some(videos)}"
+            yield (
+                f"  problem: {videos[0]}: {problem}"
+                if len(videos) == 1
+                else f"  problem: {problem}{_in_brackets(videos)}"
+            )
 
     def _built_or_not(self) -> Iterator[tuple[str, Inspection]]:
         """Videos; what is wrong with one that is in no list is a note."""
@@ -212,7 +217,7 @@ def _stray_labels(manual_dir: str | Path, dataset: str, listed: Iterable[str]) -
     except InputError:  # a problem, which each video has
         return
     if stray:
-        yield f"labels of videos that are in no list: not used{_some(stray)}"
+        yield f"labels of videos that are in no list: not used{_in_brackets(stray)}"
 
 
 def _shared_notes(found: Iterable[tuple[str, Inspection]]) -> Iterator[str]:
@@ -222,7 +227,7 @@ def _shared_notes(found: Iterable[tuple[str, Inspection]]) -> Iterator[str]:
         for note in inspection.notes:
             videos[note].append(video)
     for note, names in videos.items():
-        yield f"{note}{_some(names)}"
+        yield f"{note}{_in_brackets(names)}"
 
 
 def _tally(values: Iterable[str]) -> str:
@@ -230,8 +235,7 @@ def _tally(values: Iterable[str]) -> str:
     return ", ".join(f"{value} in {count}" for value, count in counts) or "none"
 
 
-def _some(sentences: Iterable[str]) -> str:
-    """Some of them, in brackets."""
-    sentences = list(sentences)
-    rest = f"; and {len(sentences) - _SHOWN} more" if len(sentences) > _SHOWN else ""
-    return f" ({'; '.join(sentences[:_SHOWN])}{rest})" if sentences else ""
+def _in_brackets(sentences: Iterable[str]) -> str:
+    """Returns some of them in brackets; nothing where there is none."""
+    shown = some(sentences, _SHOWN)
+    return f" ({shown})" if shown else ""

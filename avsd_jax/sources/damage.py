@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from absl import logging
 
+from avsd_jax.common.wording import some
 from avsd_jax.errors import InputError
 
 # Share of a video's images that may be damaged: more is refused, fewer are named.
@@ -62,16 +63,13 @@ class Tally:
     def end(self) -> None:
         """Says how many are damaged, and which."""
         if self._damaged:
-            names = [path.name for path in self._damaged[:_SHOWN]]
-            rest = f" and {len(self._damaged) - _SHOWN} more" if len(self._damaged) > _SHOWN else ""
             logging.warning(
-                "%s: %d of %d %s are damaged inside and stored as they are: %s%s",
+                "%s: %d of %d %s are damaged inside and stored as they are: %s",
                 self._damaged[0].parent,
                 len(self._damaged),
                 self._total,
                 self._kind,
-                ", ".join(names),
-                rest,
+                some((path.name for path in self._damaged), _SHOWN, ", "),
             )
 
 
@@ -100,7 +98,7 @@ def concealed(data: bytes, path: Path) -> str | None:
     """
     image, said = _decoded(data)
     if image is None:
-        raise InputError(f"{path} is not a picture, or a damaged one: restore the file")
+        raise InputError(f"{path} is not an image, or a damaged one: restore the file")
     if said:
         return said
     # FFmpeg does not know all forms of JPEG: what it refuses in any case says nothing.

@@ -194,7 +194,7 @@ def _read_gasp(path: Path, text: str, dataset: str) -> list[ListedVideo]:
     for row in filter(None, rows):
         where = f"{path}, line {rows.line_num}"
         if len(row) != len(_GASP_COLUMNS):
-            raise InputError(f"{where}: {len(row)} columns instead of {len(_GASP_COLUMNS)}: mend the line")
+            raise InputError(f"{where}: {len(row)} columns instead of {len(_GASP_COLUMNS)}: fix the line")
         if _GASP_SETS.get(re.sub("[^a-z0-9]", "", row[3].lower())) == dataset:
             videos.append(_listed(where, dataset, row[0], None, row[1]))
     return videos
@@ -206,7 +206,7 @@ def _listed(where: str, dataset: str, name: str, num_frames: int | None, rate: s
     except ValueError:
         fps = math.nan
     if not 0 < fps < math.inf:
-        raise InputError(f"{where}: {rate!r} is not a number of frames per second: mend the line")
+        raise InputError(f"{where}: {rate!r} is not a number of frames per second: fix the line")
     plausible.checked(fps, "frames per second", where)
     plausible.checked(1 if num_frames is None else num_frames, "frames", where)
     return ListedVideo(dataset_names.video_id(dataset, safe_paths.checked_name(name, where)), num_frames, fps)
@@ -226,7 +226,7 @@ def _merge(lists: Mapping[str, Sequence[ListedVideo]], files: Mapping[str, Path]
             if videos.setdefault(video.video, video) != video:
                 raise InputError(
                     f"{origin[video.video]} and {files[split]} disagree about the frames or rate of {video.video}: "
-                    "mend the wrong one"
+                    "fix the wrong one"
                 )
             origin.setdefault(video.video, files[split])
     return videos

@@ -1,4 +1,4 @@
-"""Numbered pictures in a folder, such as `img_00001.jpg`: found without holes, and checked.
+"""Numbered images in a folder, such as `img_00001.jpg`: found without holes, and checked.
 
 A JPEG file goes into a record as it is. That it is whole is seen from its first and last bytes, and its size from its
 header; what lies between is decoded at an eighth of the size as it goes by (`avsd_jax.sources.damage`).
@@ -82,7 +82,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def frame_size(path: Path) -> tuple[int, int]:
-    """Size (height, width) of the JPEG file that `jpeg` makes of a picture.
+    """Size (height, width) of the JPEG file that `jpeg` makes of an image.
 
     Raises:
         InputError: as `jpeg`.
@@ -92,7 +92,7 @@ def frame_size(path: Path) -> tuple[int, int]:
 
 
 def jpegs(paths: tuple[Path, ...], size: tuple[int, int]) -> Iterator[bytes]:
-    """Yields pictures as JPEG files, unchanged where they are JPEG.
+    """Yields images as JPEG files, unchanged where they are JPEG.
 
     Args:
         paths: the pictures.
@@ -117,7 +117,7 @@ def jpegs(paths: tuple[Path, ...], size: tuple[int, int]) -> Iterator[bytes]:
 
 
 def jpeg(path: Path) -> bytes:
-    """A picture as a JPEG file, unchanged where it is one.
+    """An image as a JPEG file, unchanged where it is one.
 
     Raises:
         InputError: it cannot be read, or is damaged.
@@ -132,7 +132,7 @@ def jpeg(path: Path) -> bytes:
 
 
 def _decoded(data: bytes, path: Path, flags: int) -> UInt8[np.ndarray, "..."]:
-    """The picture, after a look at the size that its header states: no memory is asked for what cannot be true."""
+    """The image, after a look at the size that its header states: no memory is asked for what cannot be true."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -149,7 +149,7 @@ def _decoded(data: bytes, path: Path, flags: int) -> UInt8[np.ndarray, "..."]:
     except cv2.error:  # a header that asks for more than OpenCV gives
         image = None
     if image is None:
-        raise InputError(f"{path} is not a picture, or a damaged one: restore the file")
+        raise InputError(f"{path} is not an image, or a damaged one: restore the file")
     return image
 
 
@@ -169,7 +169,7 @@ def _jpeg_size(data: bytes, path: Path) -> tuple[int, int]:
 
 
 def grey(path: Path, tally: damage.Tally | None = None) -> UInt8[np.ndarray, "h w"]:
-    """A picture as 8-bit grey, with Pillow's weights where it has colours, which is logged.
+    """An image as 8-bit grey, with Pillow's weights where it has colours, which is logged.
 
     Args:
         path: the file.
@@ -197,7 +197,7 @@ def grey(path: Path, tally: damage.Tally | None = None) -> UInt8[np.ndarray, "h 
 
 
 def is_empty(path: Path) -> bool:
-    """Whether a grey picture is zero everywhere.
+    """Whether a grey image is zero everywhere.
 
     Raises:
         InputError: it cannot be read, or is damaged.

@@ -1,4 +1,4 @@
-"""A cheap look at numbered pictures: their sizes and whether they are whole; what lies between only decoding tells."""
+"""A cheap look at numbered images: their sizes and whether they are whole; what lies between only decoding tells."""
 
 import io
 import struct
@@ -14,14 +14,14 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def size(path: Path) -> tuple[int, int]:
-    """Size (height, width) of a picture; of a JPEG file the header and the end are looked at, of PNG all checksums.
+    """Size (height, width) of an image; of a JPEG file the header and the end are looked at, of PNG all checksums.
 
     Raises:
-        InputError: it cannot be read, is a link, empty, cut short or no picture, or has an implausible size.
+        InputError: it cannot be read, is a link, empty, cut short or no image, or has an implausible size.
     """
     data = image_files.read_bytes(path)
     if not data:
-        raise InputError(f"{path} is empty: it is not a picture; restore the file")
+        raise InputError(f"{path} is empty: it is not an image; restore the file")
     if not data.startswith(_PNG):
         return image_files.frame_size(path)
     try:
@@ -34,11 +34,11 @@ def size(path: Path) -> tuple[int, int]:
     except Image.DecompressionBombError as error:
         raise InputError(f"{path} has a header that cannot be true ({error}): restore the file") from error
     except (OSError, SyntaxError, ValueError, struct.error) as error:  # as Pillow raises them on damaged files
-        raise InputError(f"{path} is a damaged picture ({error}): restore the file") from error
+        raise InputError(f"{path} is a damaged image ({error}): restore the file") from error
 
 
 def look(paths: tuple[Path, ...], kind: str, findings: Findings) -> tuple[int, int] | None:
-    """Size (height, width) of a video's pictures: the first good one's, which all must have.
+    """Size (height, width) of a video's images: the first good one's, which all must have.
 
     Args:
         paths: the pictures.
@@ -46,7 +46,7 @@ def look(paths: tuple[Path, ...], kind: str, findings: Findings) -> tuple[int, i
         findings: takes what is wrong with each.
 
     Returns:
-        The size; None if no picture is good.
+        The size; None if no image is good.
     """
     first: list[tuple[int, int]] = []
 

@@ -1,6 +1,6 @@
 """Audio-visual consistency labels on disk: `av_gt_label/<SET>/<video>.csv`.
 
-UTF-8, a header `frame,label`, then one row per frame: frames counted from 1 without holes, the label 1 (the sound is
+UTF-8, a header `frame,label`, then one row per frame: frames counted from 1 without holes, the label 1 (the audio is
 made by what viewers look at) or 0. Labels in other forms are brought into this one by `python -m avsd_jax.avc_labels
 convert`. The folder of a set may carry STAViS's name for it (`Coutrot_db1`) instead of the survey's (`Coutrot1`).
 """
@@ -53,7 +53,7 @@ def read(path: Path) -> Int8[np.ndarray, " n"]:
     labels = np.empty(len(lines), np.int8)
     for frame, line in enumerate(lines, 1):
         if line not in (f"{frame},0", f"{frame},1"):
-            raise InputError(f"{path}, line {frame + 1}: {line!r} is not `{frame},0` or `{frame},1`: mend the line")
+            raise InputError(f"{path}, line {frame + 1}: {line!r} is not `{frame},0` or `{frame},1`: fix the line")
         labels[frame - 1] = line[-1] == "1"
     return labels
 

@@ -87,7 +87,7 @@ def _read_rows(path: Path, columns: int) -> dict[int, list[str]]:
         del rows[1]
     for number, row in rows.items():
         if len(row) != columns or "" in row:
-            raise InputError(f"{path}, line {number}: {lines[number - 1]!r} has not {columns} value(s): mend the line")
+            raise InputError(f"{path}, line {number}: {lines[number - 1]!r} has not {columns} value(s): fix the line")
     if not rows:
         raise InputError(f"{path} has no labels: write one per line")
     return rows
@@ -99,7 +99,7 @@ def _number(path: Path, line: int, text: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise InputError(f"{path}, line {line}: {text!r} is not a number: mend the line")
+        raise InputError(f"{path}, line {line}: {text!r} is not a number: fix the line")
     return value
 
 
@@ -107,7 +107,7 @@ def _label(path: Path, line: int, text: str) -> int:
     """0 or 1, however it is written: NumPy's savetxt makes 1.000000000000000000e+00 of it."""
     value = _number(path, line, text)
     if value not in (0, 1):
-        raise InputError(f"{path}, line {line}: the label {text} is neither 0 nor 1: mend the line")
+        raise InputError(f"{path}, line {line}: the label {text} is neither 0 nor 1: fix the line")
     return int(value)
 
 
@@ -190,5 +190,5 @@ def _checked_array(values: np.ndarray, path: Path) -> Int8[np.ndarray, " n"]:
     values = values.reshape(-1)
     wrong = np.flatnonzero(~np.isin(values, (0, 1)))
     if len(wrong):
-        raise InputError(f"{path}: the label {values[wrong[0]]} of entry {wrong[0] + 1} is neither 0 nor 1: mend it")
+        raise InputError(f"{path}: the label {values[wrong[0]]} of entry {wrong[0] + 1} is neither 0 nor 1: fix it")
     return values.astype(np.int8)

@@ -37,7 +37,7 @@ def checked(value: float | int, quantity: str, where: str | Path) -> float | int
 
 
 def checked_size(size: tuple[int, int], where: str | Path) -> tuple[int, int]:
-    """Returns a picture's (height, width), if it can be true.
+    """Returns an image's (height, width), if it can be true.
 
     Raises:
         InputError: as `checked`.

@@ -3,12 +3,12 @@
   DIEM/<video>/video/<video>.mp4 (.mov), or frames/img_00001.jpg, ... instead
               audio/<video>.wav
               event_data/diem<session>s<subject>[letter].asc_<video>.txt
-  Coutrot1/   coutrot_database1.mat and, from ERB3_Stimuli.zip, clip_1.avi, ... with their sound
+  Coutrot1/   coutrot_database1.mat and, from ERB3_Stimuli.zip, clip_1.avi, ... with their audio
   Coutrot2/   coutrot_database2.mat and, from ERB4_Stimuli.zip, clip_1.avi, ...
   SumMe_ETMD/ video/<video>.mp4 (.avi), audio_mono/<video>.wav, eyetracking/all_videos.mat
 
 The folders may have STAViS's names (`Coutrot_db1`); SumMe's and ETMD's videos may also lie in `SumMe/` and `ETMD/`,
-each with the same folders. A sound file that is not there is replaced by the video file's own sound.
+each with the same folders. An audio file that is not there is replaced by the video file's own sound.
 """
 
 import abc
@@ -48,7 +48,7 @@ class Tree(abc.ABC):
 
     @abc.abstractmethod
     def sound(self, video: str) -> Path | None:
-        """The file for a video's sound, there or not; None if its sound is with its pictures."""
+        """The file for a video's audio, there or not; None if its audio is with its pictures."""
 
     @abc.abstractmethod
     def gaze(self, video: str, plane: tuple[int, int], options: BuildOptions, longest: int) -> points.Gaze:

@@ -2,7 +2,7 @@
 
 A decoder marks a frame that it had to conceal, and says nothing of those that are predicted from it: everything up to
 the next key frame is garbage as well. Decoders of H.264, MPEG-1, -2 and -4 and of image sequences (Motion JPEG) mark
-what they conceal; those of HEVC, VP8, VP9 and AV1 notice little. Zeros in the place of data, as a bad disk leaves them,
+what they conceal; those of HEVC, VP8, VP9 and AV1 notice little. Zeros instead of data, as a bad disk leaves them,
 may be a valid code: H.264 and HEVC forbid three zero bytes in a row, which is looked for.
 """
 

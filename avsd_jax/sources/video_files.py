@@ -21,7 +21,7 @@ def count_packets(path: Path) -> reading.FrameCount:
     with reading.open_media(path) as container:
         stream = container.streams.best("video")
         if stream is None:
-            raise InputError(f"{path} has no video stream: give a file with pictures")
+            raise InputError(f"{path} has no video stream: give a file with images")
         count = 0
         try:
             for packet in container.demux(stream):

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from avsd_jax.common.wording import some
 from avsd_jax.errors import InputError
 
 _CHUNK = 1 << 20
@@ -210,7 +211,7 @@ def _globals(file: BinaryIO) -> set[str]:
 def _refusal(classes: list[str]) -> str:
     """What is said of a file with classes that are not known to be harmless."""
     module = [name for name in classes if name.startswith(("torch.nn.", "torch.fx.", "torchvision.", "timm."))]
-    shown = ", ".join((module or classes)[:3]) + (f" and {len(classes) - 3} more" if len(classes) > 3 else "")
+    shown = some(module or classes, 3, ", ")
     if module:
         return (
             f"holds a whole module ({shown}) and not its weights, which is more than tensors, and opening it could "

@@ -56,7 +56,7 @@ def part_variables(name: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
         wanted = _stored_shape(path, leaf.shape, _is_transposed(key, layout))
         if key not in shapes:
             raise InputError(f"the checkpoint has no {key!r}, which {name} needs: give a checkpoint of {name}")
-        # A 1-D kernel is stored as a picture of one column or of one row.
+        # A 1-D kernel is stored as an image of one column or of one row.
         row = (*wanted[:2], 1, wanted[2]) if len(leaf.shape) == 3 and len(wanted) == 4 else wanted
         if shapes[key] not in (wanted, row):
             fix = "give another checkpoint"

@@ -43,13 +43,13 @@ class Hyperparameters:
 def loss_switches(config: ConfigDict) -> tuple[tuple[str, Any], ...]:
     """What of the loss decides the program: its name, and which weights are not zero, as pairs for `dict`."""
     switches = {name: float(value != 0) for name, value in loss_options(config).items() if name != "loss"}
-    return tuple((switches | {"loss": config.get("loss", "kl"), "rho": 0.5 if config.rho < 1 else 1.0}).items())
+    return tuple((switches | {"loss": config.loss, "rho": 0.5 if config.rho < 1 else 1.0}).items())
 
 
 def hyperparameters_by_step(config: ConfigDict) -> Callable[[int], Hyperparameters]:
     """Builds the function from the number of updates done to the numbers of the next one."""
     schedule = make_schedule(config)
-    side_weight = losses.side_schedule(config.total_steps, config.get("side_epochs", 0))
+    side_weight = losses.side_schedule(config.total_steps, config.side_epochs)
     constant = Hyperparameters(
         seed=np.uint32(config.seed),
         learning_rate=None,

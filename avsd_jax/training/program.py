@@ -20,11 +20,11 @@ class Program(NamedTuple):
     Attributes:
         run: `(state, batch, hyperparameters) -> (state, metrics)`, see `make_train_step`; deletes its state argument.
             What it returns lies on the devices as the executor has it.
-        flops: floating-point operations of a step on all devices together, as XLA counts them; None where it does not.
+        costs: `flops_per_step`, floating-point operations on all devices together, where XLA counts them.
     """
 
     run: Callable[[TrainState, Mapping[str, Any], Hyperparameters], tuple[TrainState, dict[str, Any]]]
-    flops: float | None
+    costs: dict[str, float]
 
 
 def compiled_step(
@@ -66,5 +66,5 @@ def _compiled(
     )
     compiled = executor.jit(step).lower(*jax.tree.unflatten(structure, shapes)).compile()
     costs = compiled.cost_analysis() or {}
-    flops = costs["flops"] * executor.num_devices if "flops" in costs else None
+    flops = {"flops_per_step": costs["flops"] * executor.num_devices} if "flops" in costs else {}
     return Program(compiled, flops)

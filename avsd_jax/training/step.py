@@ -41,8 +41,9 @@ def make_train_step(
 ) -> Step:
     """Builds `step(state, batch, hyperparameters) -> (state, metrics)`: one update on the loss of eq. 3.
 
-    `metrics` holds scalars by name, and under `finite` for the batch, the gradients and each part of the new state
-    whether all of it is finite: norms cannot say so, which overflow earlier.
+    `metrics` holds scalars by name; under `finite` for the gradients and each part of the new state whether all of it
+    is finite (norms cannot say so, which overflow earlier), under `damaged` for each entry of the batch whether it is
+    not.
 
     Args:
         model: takes `(batch, train=True)` and returns the output dictionary.
@@ -97,6 +98,8 @@ def make_train_step(
         parts = {"gradients": grads, "parameters": params, "batch statistics": batch_stats}
         parts |= {"optimizer state": opt_state, "averaged parameters": ema}
         metrics["finite"] = {name: all_finite(tree) for name, tree in parts.items()}
+        damaged = {name: jnp.logical_not(all_finite(entry)).astype(jnp.int32) for name, entry in batch.items()}
+        metrics["damaged"] = sum_over_devices(damaged, axis_name)
         return TrainState(state.step + 1, params, batch_stats, opt_state, ema), metrics
 
     return step

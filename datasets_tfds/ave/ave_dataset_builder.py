@@ -19,13 +19,13 @@ _OWN_SIZE = "size-own"
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class AveConfig(tfds.core.BuilderConfig):
-    """Size (height, width) of the stored frames; None for each film's own."""
+    """Size (height, width) of the stored frames; None for each video's own."""
 
     size: tuple[int, int] | None
 
 
 class Builder(VideoDatasetBuilder):
-    """AVE: ten-second films, each with an event of one of 28 categories that is both heard and seen.
+    """AVE: ten-second videos, each with an event of one of 28 categories that is both heard and seen.
 
     The category is a video's tag. Nobody watched: there are neither density maps nor fixations, so a model is trained
     on tags, or on maps that are made of them (`target_maps`), and cannot be scored here. Labels of consistency are
@@ -45,7 +45,7 @@ class Builder(VideoDatasetBuilder):
         "`python -m avsd_jax.datasets check --dataset=ave --manual_dir=...` says what is found."
     )
     HOMEPAGE = "https://github.com/YapengTian/AVE-ECCV18"
-    LICENSE = "Research use; see the authors' terms. The films are their owners', and not to be passed on."
+    LICENSE = "Research use; see the authors' terms. The videos are their owners', and not to be passed on."
     CITATION = """\
 @inproceedings{tian2018audio,
   title={Audio-visual event localization in unconstrained videos},
@@ -120,5 +120,5 @@ def _config(name: str) -> AveConfig:
     if match is None and name != _OWN_SIZE:
         raise InputError(f"ave has no config {name!r}: write size-WIDTHxHEIGHT, as in size-256x256, or {_OWN_SIZE}")
     size = (int(match[2]), int(match[1])) if match else None
-    words = f"frames of {match[1]}x{match[2]} pixels" if match else "frames of the films' own sizes"
+    words = f"frames of {match[1]}x{match[2]} pixels" if match else "frames of the videos' own sizes"
     return AveConfig(name=name, description=words, size=size)

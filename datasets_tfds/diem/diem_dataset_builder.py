@@ -4,7 +4,7 @@ from datasets_tfds.eye_tracking import EyeTrackingBuilder
 
 
 class Builder(EyeTrackingBuilder):
-    """DIEM: film trailers, television, sport, nature and more, watched by dozens of people each.
+    """DIEM: video trailers, television, sport, nature and more, watched by dozens of people each.
 
     Of the 84 videos the published lists leave out three; there is one split, which stands for all three.
     """

@@ -1,4 +1,4 @@
-"""Every command's door: what a user can mend is one line and an exit status."""
+"""Every command's door: what a user can fix is one line and an exit status."""
 
 import errno
 import subprocess

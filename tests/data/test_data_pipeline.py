@@ -3,21 +3,22 @@ frame."""
 
 import itertools
 from collections.abc import Iterator
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from videos import grey_levels, memory_store, source_video
 
-from avsd_jax.data import schema
+from avsd_jax.batch import ClassifierInputs
+from avsd_jax.data import samplers, schema
 from avsd_jax.data.catalog import open_store
 from avsd_jax.data.clip_spec import ClipSpec
 from avsd_jax.data.pipeline import AUDIO_CONDITIONS, eval_batches, train_batches
-from avsd_jax.data.preprocessing import vinet
+from avsd_jax.data.preprocessing.vinet import MEAN, STD, Preprocessing
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 
-CLOCK = SimpleNamespace(num_frames=2, frame_rate=8.0, frame_size=24, sample_rate=16000, audio_seconds=0.5)
+vinet = Preprocessing()
+CLOCK = ClassifierInputs(num_frames=2, frame_rate=8.0, frame_size=24, sample_rate=16000, audio_seconds=0.5)
 SPEC = ClipSpec(clip_size=8, frame_size=(32, 64), avc=CLOCK)
 
 Batch = dict[str, np.ndarray]
@@ -141,7 +142,7 @@ def test_first_frames_see_and_hear_what_follows_backwards():
     fresh = memory_store([source_video(num_frames=30, size=(32, 32))])
     spec = ClipSpec(clip_size=8, frame_size=(32, 32))
     (batch,) = take(eval_batches(fresh, spec, batch_size=30))
-    levels = np.round((batch["video"][..., 0] * vinet.STD[0] + vinet.MEAN[0]) * 255).astype(np.uint8)
+    levels = np.round((batch["video"][..., 0] * STD[0] + MEAN[0]) * 255).astype(np.uint8)
     assert grey_levels(levels[3]) == [10, 9, 8, 7, 6, 5, 4, 3]
     assert grey_levels(levels[7]) == [0, 1, 2, 3, 4, 5, 6, 7]
     # Frames 7 to 14 forwards, and the same ones backwards for target 7 of a clip that starts there.
@@ -183,7 +184,7 @@ def test_mistakes_are_said_before_any_clip_is_read(store: VideoStore):
     with pytest.raises(InputError, match="batch size 6 does not divide among 4 processes"):
         train_batches(store, SPEC, batch_size=6, seed=0, process_count=4)
     with pytest.raises(InputError, match="unknown sampler 'none': choose one of .*stavis, vinet"):
-        train_batches(store, ClipSpec(8, (32, 64), sampler="none"), batch_size=6, seed=0)
+        samplers.create("none")
     with pytest.raises(InputError, match="unknown audio condition 'loud'"):
         eval_batches(store, SPEC, batch_size=6, audio_condition="loud")
     fast = memory_store([source_video("fast", num_frames=40, sample_rate=48000)])

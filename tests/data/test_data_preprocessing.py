@@ -5,7 +5,6 @@ import functools
 import pathlib
 import zlib
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -16,11 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from videos import memory_store, source_video
 
+from avsd_jax.batch import ClassifierInputs
 from avsd_jax.data import audio, avc_inputs
 from avsd_jax.data import waveform as waveforms
-from avsd_jax.data.preprocessing import vinet
-from avsd_jax.data.samplers import vinet as sampler
+from avsd_jax.data.preprocessing.vinet import Preprocessing, excerpt_bounds, min_max_image
+from avsd_jax.data.samplers.vinet import Sampler
 from avsd_jax.errors import InputError
+
+vinet, sampler = Preprocessing(), Sampler()
 
 
 @pytest.fixture(scope="module")
@@ -72,14 +74,14 @@ def test_sound_windows_are_those_of_the_official_code(cases, arrays, draw, case:
     n, fps, rate, samples = (expected[key] for key in ("n_frames", "fps", "fs", "n_samples"))
     noise = draw("input:wav", (samples,), 0).astype(np.float64)
     waveform = np.clip(np.round(4000 * noise), -32768, 32767).astype(np.int16)
-    starts, ends = vinet.excerpt_bounds(n, float(fps), rate, samples)
+    starts, ends = excerpt_bounds(n, float(fps), rate, samples)
     np.testing.assert_array_equal(starts, arrays[f"audio_{case}_starts"])
     np.testing.assert_array_equal(ends, arrays[f"audio_{case}_ends"])
     for first, window in expected["windows"].items():
         start, stop = vinet.excerpt_span(int(first), int(first) + 31, n, float(fps), rate, samples)
         assert start == window["excerpt_start"] == starts[int(first) + 1]
         assert stop == min(window["excerpt_end_inclusive"] + 1, samples)
-        excerpt = waveforms.to_float(waveform[start:stop]) * np.float32(vinet.WAVEFORM_SCALE)
+        excerpt = waveforms.to_float(waveform[start:stop]) * np.float32(vinet.waveform_scale)
         buffer = vinet.window_audio(excerpt, vinet.audio_samples(32))
         assert crc(buffer) == window["crc32"]
         np.testing.assert_array_equal(vinet.window_audio(excerpt, 70560, reverse=True), buffer[::-1])
@@ -90,15 +92,15 @@ def test_sound_windows_are_those_of_the_official_code(cases, arrays, draw, case:
 def test_predictions_become_the_official_pictures(cases, arrays, draw, case: str, size: tuple[int, int], rule: str):
     source = 1 / (1 + np.exp(-cv2.GaussianBlur(8 * draw("output:smap", (224, 384), 0), (41, 41), 0)))
     np.testing.assert_allclose(vinet.smooth(source, size)[::6, ::6], arrays[f"post_{case}_blurred_stride"], atol=1e-6)
-    picture = vinet.postprocess(source, size, rule)
+    picture = min_max_image(vinet.smooth(source, size), rule)
     assert crc(picture) == cases[f"post_{case}_{rule}"]["crc32"]
     np.testing.assert_array_equal(picture[::6, ::6], arrays[f"post_{case}_{rule}_stride"])
 
 
 def test_a_constant_prediction_is_a_black_picture_and_an_unknown_rule_an_error():
-    assert vinet.postprocess(np.full((8, 8), 0.3, np.float32), (16, 16)).max() <= 1
+    assert vinet.to_image(vinet.smooth(np.full((8, 8), 0.3, np.float32), (16, 16))).max() <= 1
     with pytest.raises(InputError, match="unknown picture rule 'x'"):
-        vinet.postprocess(np.zeros((8, 8), np.float32), (8, 8), "x")
+        min_max_image(np.zeros((8, 8), np.float32), "x")
 
 
 def test_sound_that_does_not_fit_is_refused_and_no_sound_is_silence():
@@ -152,8 +154,8 @@ def test_training_clips_are_uniform_over_starts_and_avoid_empty_targets():
     assert sampler.train_window(rng, 0, 3, 4, 1, lambda frame: True).frames == (0, 0, 1, 2)
 
 
-AVID = SimpleNamespace(num_frames=8, frame_rate=16.0, frame_size=112, sample_rate=24000, audio_seconds=2.0)
-L3NET = SimpleNamespace(num_frames=1, frame_rate=None, frame_size=64, sample_rate=16000, audio_seconds=1.0)
+AVID = ClassifierInputs(num_frames=8, frame_rate=16.0, frame_size=112, sample_rate=24000, audio_seconds=2.0)
+L3NET = ClassifierInputs(num_frames=1, frame_rate=None, frame_size=64, sample_rate=16000, audio_seconds=1.0)
 
 
 def test_the_classifier_sees_and_hears_around_the_target_by_time():
@@ -164,7 +166,7 @@ def test_the_classifier_sees_and_hears_around_the_target_by_time():
     assert avc_inputs.frame_indices(99, 25.0, 100, AVID)[3:] == (98, 99, 99, 99, 99)
     assert avc_inputs.audio_span(25, 25.0, L3NET) == (8000, 24000)
     assert avc_inputs.audio_span(0, 25.0, AVID) == (-24000, 24000)
-    assert avc_inputs.audio_samples(AVID) == 48000
+    assert AVID.audio_samples == 48000
 
 
 @pytest.mark.parametrize(("source", "target"), [(22050, 16000), (22050, 48000), (44100, 16000), (8000, 8000), (100, 7)])

@@ -11,20 +11,24 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from videos import grey_levels, memory_store, source_video
 
+from avsd_jax.common.by_name import name_of
+from avsd_jax.data import preprocessing, samplers
 from avsd_jax.data.clip_spec import ClipSpec
 from avsd_jax.data.pipeline import eval_batches, train_batches
-from avsd_jax.data.preprocessing import stanet, stanet_2021, stanet_cvpr, vinet
-from avsd_jax.data.samplers import centred
+from avsd_jax.data.preprocessing.vinet import MEAN, STD
 from avsd_jax.data.waveform import resample, to_float
 from avsd_jax.media.reading import probe, read_audio
 from avsd_jax.prediction.clip_stream import ClipStream
 
-SPEC = ClipSpec(clip_size=3, frame_size=(32, 32), sampler="centred", preprocessing="stanet")
-SPREAD = dataclasses.replace(SPEC, preprocessing="stanet_cvpr")
+centred = samplers.create("centred")
+stanet, stanet_cvpr, stanet_2021 = map(preprocessing.create, ("stanet", "stanet_cvpr", "stanet_2021"))
+
+SPEC = ClipSpec(clip_size=3, frame_size=(32, 32), sampler=centred, preprocessing=stanet)
+SPREAD = dataclasses.replace(SPEC, preprocessing=stanet_cvpr)
 
 
 def _levels(video: np.ndarray) -> list[int]:
-    return grey_levels(np.round((video[..., 0] * vinet.STD[0] + vinet.MEAN[0]) * 255).astype(np.uint8))
+    return grey_levels(np.round((video[..., 0] * STD[0] + MEAN[0]) * 255).astype(np.uint8))
 
 
 def test_frames_around_the_target_and_repeated_at_the_ends():
@@ -83,12 +87,12 @@ def test_a_short_video_is_heard_with_silence_after_it():
     np.testing.assert_array_equal(stanet.window_audio(np.ones(3), 5, reverse=True), [0, 0, 1, 1, 1])
 
 
-@pytest.mark.parametrize("rules", [stanet, stanet_cvpr])
+@pytest.mark.parametrize("rules", [stanet, stanet_cvpr], ids=name_of)
 def test_a_files_clips_are_those_of_evaluation(tmp_path, rules):
     """At sixty frames a second the half second begins long before the first frame that is kept."""
     path = write_video(tmp_path / "video.mp4", regular(80, 60), size=(32, 48))
-    info, name = probe(path), rules.__name__.rsplit(".", 1)[1]
-    spec = dataclasses.replace(SPEC, preprocessing=name)
+    info = probe(path)
+    spec = dataclasses.replace(SPEC, preprocessing=rules)
     sound = np.pad(read_audio(path, 16000)[0], 16000)
     clips = list(ClipStream(info, spec))
     assert [clip.index for clip in clips] == list(range(80))
@@ -111,12 +115,12 @@ def test_maps_are_written_as_the_released_scripts_do():
     prediction = np.random.default_rng(0).random((40, 50)).astype(np.float32) * np.float32(0.5)
     blurred = gaussian_filter(np.floor(prediction.astype(np.float64) * 255) / 255, 7)
     expected = (blurred / blurred.max() * 255).astype(np.uint8)
-    np.testing.assert_array_equal(stanet_cvpr.to_picture(stanet_cvpr.smooth(prediction, (40, 50))), expected)
+    np.testing.assert_array_equal(stanet_cvpr.to_image(stanet_cvpr.smooth(prediction, (40, 50))), expected)
     assert stanet_cvpr.smooth(prediction, (60, 80)).shape == (60, 80)
-    stretched = stanet_2021.to_picture(stanet_2021.smooth(prediction, (40, 50)))
+    stretched = stanet_2021.to_image(stanet_2021.smooth(prediction, (40, 50)))
     np.testing.assert_array_equal(stretched, np.rint(255 * prediction / (prediction.max() + 1e-8)))
     for rules in (stanet, stanet_cvpr, stanet_2021):
-        black = rules.to_picture(rules.smooth(np.zeros((40, 50), np.float32), (20, 30)))
+        black = rules.to_image(rules.smooth(np.zeros((40, 50), np.float32), (20, 30)))
         assert (black.shape, black.dtype) == ((20, 30), np.uint8)
     frame = np.random.default_rng(1).integers(0, 256, (40, 50, 3), np.uint8)
     lanczos = np.asarray(Image.fromarray(frame).resize((30, 20), Image.Resampling.LANCZOS))

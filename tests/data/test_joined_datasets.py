@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 import stavis_files
-from test_configs import CONFIGS, load
+from config_files import CONFIGS, load
 from tiny_run import HELPERS, add_extra_models, tiny_config
 from videos import memory_store, source_video
 

@@ -5,7 +5,6 @@ import itertools
 import pathlib
 import re
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -16,21 +15,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from videos import memory_store, source_video
 
-from avsd_jax.data import dataset_names, schema
+from avsd_jax.batch import ClassifierInputs
+from avsd_jax.data import dataset_names, preprocessing, samplers, schema
 from avsd_jax.data.clip_spec import ClipSpec
 from avsd_jax.data.pipeline import eval_batches, train_batches
-from avsd_jax.data.preprocessing import stavis
-from avsd_jax.data.samplers import stavis as sampler
+from avsd_jax.data.preprocessing.stavis import Preprocessing
+from avsd_jax.data.preprocessing.vinet import excerpt_bounds
+from avsd_jax.data.samplers.stavis import TARGETS, Sampler
+from avsd_jax.data.samplers.stavis import test_window as window_of_test
 from avsd_jax.data.store import VideoStore
 from avsd_jax.data.window import Window
 from avsd_jax.errors import InputError
 from avsd_jax.sources import fold_lists
 
 SIZE = (112, 112)
-SPEC = ClipSpec(16, SIZE, sampler="stavis", preprocessing="stavis")
+sampler, stavis = Sampler(), Preprocessing()
+SPEC = ClipSpec(16, SIZE, sampler=sampler, preprocessing=stavis)
 # Name, frames, frames per second, samples per second, samples that are missing at the end.
 VIDEOS = [("A", 40, 25.0, 22050, 0), ("B", 23, 29.9997, 16000, 300), ("C", 18, 25.0, 22050, 0)]
-SMALL = ClipSpec(16, (32, 48), sampler="stavis", preprocessing="stavis", flip=True)
+SMALL = ClipSpec(16, (32, 48), sampler=sampler, preprocessing=stavis, flip=True)
 
 # ----------------------------------------------------------------------------------------------------------
 # The official loader
@@ -88,12 +91,12 @@ def store(shared: pathlib.Path) -> VideoStore:
 
 def official_items() -> dict[str, tuple[int, Window]]:
     """Video and clip of every item of the official loader, by its name."""
-    items = {}
+    items, centre = {}, Sampler(targets="centre")
     for video, (_, n, *_) in enumerate(VIDEOS):
-        (target,) = sampler.eval_targets(n, 16, 1, targets="centre")
-        items[f"val{video}"] = video, sampler.eval_window(target, n, 16, 1, targets="centre")
+        (target,) = centre.eval_targets(n, 16, 1)
+        items[f"val{video}"] = video, centre.eval_window(target, n, 16, 1)
         first = sum(length - 1 for _, length, *_ in VIDEOS[:video])
-        items |= {f"test{first + start}": (video, sampler.test_window(start, n, 16)) for start in range(n - 1)}
+        items |= {f"test{first + start}": (video, window_of_test(start, n, 16)) for start in range(n - 1)}
     return items
 
 
@@ -130,7 +133,7 @@ def test_windows_are_those_of_the_official_loader(cases) -> None:
 @pytest.mark.parametrize("video", range(3))
 def test_bounds_of_the_sound_are_those_of_the_official_loader(arrays, video: int) -> None:
     name, n, fps, rate, missing = VIDEOS[video]
-    starts, ends = stavis.excerpt_bounds(n, fps, rate, int(round(n / fps * rate)) - missing)
+    starts, ends = excerpt_bounds(n, fps, rate, int(round(n / fps * rate)) - missing)
     np.testing.assert_array_equal(starts, arrays[f"starts:{name}"])
     np.testing.assert_array_equal(ends, arrays[f"ends:{name}"])
 
@@ -146,14 +149,13 @@ def assert_recorded(
 ) -> None:
     video, window = ITEMS[name]
     index = store.videos[video]
-    frames = np.stack(
-        [stavis.resize_frame(f, SIZE, first_filter=first_filter) for f in store.frames(video, window.frames)]
-    )
+    stavis = Preprocessing(first_filter)
+    frames = np.stack([stavis.resize_frame(f, SIZE) for f in store.frames(video, window.frames)])
     clip = np.moveaxis(stavis.normalise(frames), -1, 0)
     np.testing.assert_array_equal(
         clip[:, [0, 8, 15], ::4, ::4], arrays[f"{name}:{first_filter}:clip[:,[0,8,15],::4,::4]"]
     )
-    density = stavis.resize_density(store.density(video, window.target), SIZE, first_filter=first_filter)
+    density = stavis.resize_density(store.density(video, window.target), SIZE)
     levels = arrays[f"{name}:{first_filter}:salmap[:,::2,::2]"][0]
     np.testing.assert_array_equal(density[::2, ::2], levels / np.float32(255))
     fixations = stavis.fixation_map(store.fixations(video, window.target), (90, 160), SIZE)
@@ -177,10 +179,8 @@ def test_the_pipeline_gives_the_official_validation_batch(store, arrays) -> None
     spec = ClipSpec(
         16,
         SIZE,
-        sampler="stavis",
-        preprocessing="stavis",
-        sampler_options={"targets": "centre"},
-        preprocessing_options={"first_filter": "nearest"},
+        sampler=Sampler(targets="centre"),
+        preprocessing=Preprocessing(first_filter="nearest"),
     )
     (batch,) = list(eval_batches(store, spec, batch_size=3))
     assert batch["frame_index"].tolist() == [ITEMS[f"val{i}"][1].target for i in range(3)]
@@ -241,13 +241,14 @@ def test_training_clips_lie_in_their_window(num_frames: int, clip_size: int, see
         assert set(window.frames) == set(range(start, stop))
 
 
-@given(num_frames=LENGTHS, clip_size=CLIP_SIZES, stride=st.integers(1, 9), targets=st.sampled_from(sampler.TARGETS))
+@given(num_frames=LENGTHS, clip_size=CLIP_SIZES, stride=st.integers(1, 9), targets=st.sampled_from(TARGETS))
 def test_evaluation_reaches_every_target_once(num_frames: int, clip_size: int, stride: int, targets: str) -> None:
-    frames = list(sampler.eval_targets(num_frames, clip_size, 1, targets=targets))
+    sampler = Sampler(targets)
+    frames = list(sampler.eval_targets(num_frames, clip_size, 1))
     assert frames == sorted(set(frames))
-    assert list(sampler.eval_targets(num_frames, clip_size, stride, targets=targets)) == frames[::stride]
+    assert list(sampler.eval_targets(num_frames, clip_size, stride)) == frames[::stride]
     for target in frames:
-        window = sampler.eval_window(target, num_frames, clip_size, 1, targets=targets)
+        window = sampler.eval_window(target, num_frames, clip_size, 1)
         assert window.target == target
         assert_legal(window, num_frames, clip_size)
         if targets == "ninth":
@@ -256,13 +257,13 @@ def test_evaluation_reaches_every_target_once(num_frames: int, clip_size: int, s
             assert_median_target(window)
 
 
-@given(num_frames=LENGTHS, target=st.integers(0, 399), targets=st.sampled_from(sampler.TARGETS))
+@given(num_frames=LENGTHS, target=st.integers(0, 399), targets=st.sampled_from(TARGETS))
 def test_every_frame_of_every_video_can_be_predicted(num_frames: int, target: int, targets: str) -> None:
-    target = min(target, num_frames - 1)
-    window = sampler.eval_window(target, num_frames, 16, 1, targets=targets)
+    sampler, target = Sampler(targets), min(target, num_frames - 1)
+    window = sampler.eval_window(target, num_frames, 16, 1)
     assert window.target == target
     assert_legal(window, num_frames, 16)
-    if target not in sampler.eval_targets(num_frames, 16, 1, targets=targets) or targets == "ninth":
+    if target not in sampler.eval_targets(num_frames, 16, 1) or targets == "ninth":
         assert window.frames[0] == max(0, target - 8)
     # A stream of frames holds no others.
     assert all(abs(frame - target) < 16 for frame in window.frames)
@@ -287,22 +288,21 @@ def test_what_the_rule_does_not_allow_is_said_before_any_clip_is_read() -> None:
     for changes, message in [
         ({"frame_step": 2}, "takes consecutive frames: use frame_step=1, not 2"),
         ({"clip_size": 90}, "cuts clips from 90 frames: use a clip_size below that"),
-        ({"sampler_options": {"targets": "last"}}, "unknown targets 'last'.*: choose one of ninth, median, centre"),
-        ({"sampler_options": {"target": "ninth"}}, "sampler 'stavis' has no option 'target': choose among targets"),
-        (
-            {"sampler": "vinet", "sampler_options": {"targets": "ninth"}},
-            "sampler 'vinet' has no option 'targets'.*none",
-        ),
-        ({"preprocessing_options": {"filter": "x"}}, "preprocessing 'stavis' has no option 'filter': .* first_filter"),
     ]:
         spec = dataclasses.replace(SPEC, **changes)
         with pytest.raises(InputError, match=message):
             train_batches(store, spec, batch_size=1, seed=0)
+    for create, name, options, message in [
+        (samplers.create, "stavis", {"targets": "last"}, "unknown targets 'last'.*: choose one of ninth, median, cen"),
+        (samplers.create, "stavis", {"target": "ninth"}, "sampler 'stavis' has no option 'target': choose among targ"),
+        (samplers.create, "vinet", {"targets": "ninth"}, "sampler 'vinet' has no option 'targets'.*none"),
+        (preprocessing.create, "stavis", {"filter": "x"}, "'stavis' has no option 'filter': .* first_filter"),
+        (preprocessing.create, "stavis", {"first_filter": "box"}, "unknown first_filter 'box': .* bicubic, nearest"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            create(name, **options)
     with pytest.raises(InputError, match="no video from which sampler 'stavis' draws a clip"):
         train_batches(memory_store([source_video(num_frames=1)]), SPEC, batch_size=1, seed=0)
-    wrong = dataclasses.replace(SPEC, preprocessing_options={"first_filter": "box"})
-    with pytest.raises(InputError, match="unknown first_filter 'box': choose one of bicubic, nearest"):
-        next(train_batches(store, wrong, batch_size=1, seed=0, num_threads=0))
 
 
 # ----------------------------------------------------------------------------------------------------------
@@ -353,7 +353,7 @@ def test_an_epoch_holds_every_window_and_can_be_resumed_at_any_step(long_store: 
 
 
 def test_half_of_the_training_clips_are_mirrored_with_their_maps(long_store: VideoStore) -> None:
-    clock = SimpleNamespace(num_frames=1, frame_rate=None, frame_size=24, sample_rate=16000, audio_seconds=0.5)
+    clock = ClassifierInputs(num_frames=1, frame_rate=None, frame_size=24, sample_rate=16000, audio_seconds=0.5)
     mirrored = dataclasses.replace(SMALL, avc=clock)
     plain = dataclasses.replace(mirrored, flip=False)
     flips = []
@@ -377,7 +377,7 @@ def test_options_do_not_share_resized_frames() -> None:
     store = memory_store([dataclasses.replace(source_video(num_frames=17, size=(90, 160)), frames=frames)])
 
     def shown(options: dict[str, str]) -> np.ndarray:
-        spec = dataclasses.replace(SMALL, preprocessing_options=options)
+        spec = dataclasses.replace(SMALL, preprocessing=Preprocessing(**options))
         return next(eval_batches(store, spec, batch_size=2, num_threads=0))["video"]
 
     bicubic = shown({"first_filter": "bicubic"})

@@ -1,4 +1,4 @@
-"""Bounds beside a model's scores: chance, the centre of the picture, one human against the others."""
+"""Bounds beside a model's scores: chance, the centre of the image, one human against the others."""
 
 import dataclasses
 import json

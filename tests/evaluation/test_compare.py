@@ -172,7 +172,7 @@ def test_the_command_compares_two_folders(tmp_path: Path, capsys: pytest.Capture
     assert compare.verdict(entry | {"better": "b"}, 2) == "**B**"
     eight = entry | {"videos": {"a": 4, "b": 3, "even": 1}}
     assert [compare.verdict(eight, metrics) for metrics in (6, 7)] == ["within the noise", "8 videos: too few"]
-    assert "### Consistent (AVC = 1)" in page
+    assert "### Consistent frames" in page
     assert "too narrow" in page
 
 

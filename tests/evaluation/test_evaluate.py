@@ -31,7 +31,7 @@ from avsd_jax.scoring import protocols
 from avsd_jax.scoring.scorer import Scorer
 
 ROOT = Path(__file__).parents[2]
-README = ROOT / "README.md"
+DOCUMENTATION = ROOT / "docs/evaluation.md"
 TINY = "sounding_shapes/tiny"
 SIZE = (64, 96)
 
@@ -75,10 +75,10 @@ def numbers(record: dict[str, Any]) -> dict[str, Any]:
     return {key: record[key] for key in ("scores", "frame_scores", "intervals", "nan", "counts", "videos")}
 
 
-def test_the_readme_command_scores_a_folder_of_pngs(
+def test_the_documented_command_scores_a_folder_of_pngs(
     maps: Path, tiny_data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    section = README.read_text().split("## Scoring your own model")[1].split("\n## ")[0]
+    section = DOCUMENTATION.read_text().split("## Scoring your own model")[1].split("\n## ")[0]
     command = re.search(r"^\.venv/bin/python -m avsd_jax\.evaluate (.*)$", section, re.M)[1]
     folder = tmp_path / "my_maps"
     shutil.copytree(maps, folder)
@@ -106,7 +106,7 @@ def test_record(scored: tuple[Path, dict[str, Any]], maps: Path, store: VideoSto
     assert re.fullmatch("[0-9a-f]{64}", digest)
     assert record["ground_truth"]["videos"].keys() == record["videos"].keys()
     assert record["predictions"] == [
-        {"folder": str(maps), "split": "test", "layout": "numbered", "encoding": "pictures as they are"}
+        {"folder": str(maps), "split": "test", "layout": "numbered", "encoding": "images as they are"}
         | {"first_frame": 0, "unused": []}
     ]
     assert record["protocol"] == protocols.NATIVE.as_record()
@@ -132,7 +132,7 @@ def test_record(scored: tuple[Path, dict[str, Any]], maps: Path, store: VideoSto
         low, high = record["intervals"]["scores"]["all"][metric]
         assert low <= record["scores"]["all"][metric] <= high
     page = (out / "scores.md").read_text()
-    for word in ("all frames", "consistent (AVC = 1)", "s-AUC ↑", "KL ↓", f"| {record['scores']['all']['CC']:.3f} ["):
+    for word in ("All frames", "Consistent frames", "s-AUC ↑", "KL ↓", f"| {record['scores']['all']['CC']:.3f} ["):
         assert word in page
     assert "Table IV" not in page
 
@@ -407,7 +407,7 @@ def test_a_damaged_picture_is_named(
     shutil.copytree(maps, root)
     broken = root / store.videos[1].id / "000020.png"
     broken.write_bytes(broken.read_bytes()[:-300])
-    with pytest.raises(InputError, match=re.escape(f"{broken} is damaged or no picture")):
+    with pytest.raises(InputError, match=re.escape(f"{broken} is damaged or no image")):
         run(root, tiny_data_dir, tmp_path / "out", workers=workers)
     assert not list((tmp_path / "out").glob("scores.*"))
     assert not list((tmp_path / "out").rglob(f"{store.videos[1].id}*"))

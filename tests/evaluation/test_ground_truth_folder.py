@@ -66,7 +66,7 @@ def points(store: VideoStore, video: int, first: int = 0, viewers: bool = False)
 
 
 def write(store: VideoStore, root: Path, first: int = 0, planes: Callable = plane) -> Path:
-    """By kind, with maps as pictures and fixations as CSV."""
+    """By kind, with maps as images and fixations as CSV."""
     for video, known in enumerate(store.videos):
         for frame in range(known.num_frames):
             save(root / "maps" / known.id / f"{frame + first:04d}.png", planes(store, video, frame))
@@ -171,7 +171,7 @@ def test_what_is_odd_is_told(made: VideoStore, tmp_path: Path) -> None:
         "1 density maps that are zero in frames with fixations: the two contradict each other: a, frames 2",
         "5 density maps of frames without fixations (made of several frames, or are fixations missing?): a, frames 3; "
         "b, frames 1-2, 4-5",
-        "2 fixations outside the picture are ignored: 2 of video b",
+        "2 fixations outside the image are ignored: 2 of video b",
         "1 fixations before the start or past the end of the video are ignored: 1 of video b",
     ):
         assert words in said, words

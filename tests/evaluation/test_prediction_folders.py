@@ -82,7 +82,7 @@ def test_mixed_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"'two' has files of several kinds \(img_<number>, pred_sal_<number>\)"):
         prediction_folders.find(tmp_path, "any", LENGTHS)
     picture(tmp_path / "one/000000.jpg")
-    with pytest.raises(InputError, match=r"two pictures of frame 0: 000000.jpg and 000000.png"):
+    with pytest.raises(InputError, match=r"two images of frame 0: 000000.jpg and 000000.png"):
         prediction_folders.find(tmp_path, "any", LENGTHS)
 
 
@@ -158,14 +158,14 @@ def test_folders_of_other_forms_say_what_is_there_and_what_to_do(tmp_path: Path)
     assert "one holds 000000.tif; --other_forms=read" in nothing(tmp_path / "c")
     assert list(prediction_folders.find(tmp_path / "c", "any", LENGTHS, other_forms=True).videos) == ["one"]
     picture(tmp_path / "d/one/0000_sal.png")
-    assert "names of pictures must end in the frame's number" in nothing(tmp_path / "d")
+    assert "names of images must end in the frame's number" in nothing(tmp_path / "d")
     picture(tmp_path / "e/run/one/000000.png")
     assert f"give --predictions={tmp_path / 'e/run'}" in nothing(tmp_path / "e")
     assert f"the folder of one video: give --predictions={tmp_path / 'e/run'}" in nothing(tmp_path / "e/run/one")
     picture(tmp_path / "f/noe/000000.png")
     assert "is 'noe' meant for 'one'?" in nothing(tmp_path / "f")
     picture(tmp_path / "g/one.png")
-    assert "one picture holds one map" in nothing(tmp_path / "g")
+    assert "one image holds one map" in nothing(tmp_path / "g")
     (tmp_path / "h/__MACOSX").mkdir(parents=True)
     assert "it has nothing" in nothing(tmp_path / "h")
 
@@ -200,7 +200,7 @@ def test_damaged_pictures_are_named(tmp_path: Path, kind: str, keep: float) -> N
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40)).astype(np.uint8)).save(path)
     data = path.read_bytes()
     path.write_bytes(data[: int(keep if keep > 1 else keep * len(data))])
-    with pytest.raises(InputError, match=f"map.{kind} is damaged or no picture"):
+    with pytest.raises(InputError, match=f"map.{kind} is damaged or no image"):
         prediction_folders.read_picture(path)
 
 

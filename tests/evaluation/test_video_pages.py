@@ -87,7 +87,7 @@ def scored(store: VideoStore, tiny_data_dir: Path, tmp_path_factory: pytest.Temp
 
 
 def check_alone(page: Page) -> None:
-    """Nothing is loaded from outside the file, and pictures are described."""
+    """Nothing is loaded from outside the file, and images are described."""
     text = re.sub(r"data:image/jpeg;base64,[\w+/=]+", "", page.source)
     assert not re.search(r"https?:|//\w|url\(|@import", text)
     assert all(image["src"].startswith("data:image/jpeg;base64,") and image["alt"] for image in page.all("img"))

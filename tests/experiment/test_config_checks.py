@@ -19,7 +19,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from avsd_jax.common.by_name import available, load_module
-from avsd_jax.config.fields import FIELDS, ROW_FIELDS, SCAM_FIELDS, SCHEDULES, completed
+from avsd_jax.config.base import completed
+from avsd_jax.config.fields import FIELDS, ROW_FIELDS, SCAM_FIELDS, SCHEDULES
 from avsd_jax.errors import InputError
 from avsd_jax.experiment import checks, dry_run
 from avsd_jax.experiment.comparison import derive, plan

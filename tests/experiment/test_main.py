@@ -9,12 +9,13 @@ import subprocess
 import sys
 
 import pytest
+from held_folder import HOLD
 from ml_collections import ConfigDict
-from test_run_folder import HOLD
 from tiny_run import add_extra_models, tiny_config
 
 from avsd_jax import main
 from avsd_jax.errors import InputError
+from avsd_jax.experiment import command_line, run
 from avsd_jax.runs.run_folder import LOCK_FILE
 from avsd_jax.training import loop
 
@@ -50,7 +51,7 @@ def test_one_command_trains_scores_and_reports(tmp_path: pathlib.Path, tiny_data
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--config=configs/avinet.py:large"], "unknown variant 'large'.*paper, demo"),
+        (["--config=configs/avinet.py:large"], "unknown variant 'large'.*paper, star, oracle, demo"),
         (
             ["--config=configs/avinet.py:demo", "--config.totl_steps=3"],
             "no field 'totl_steps': did you mean 'total_steps'",
@@ -79,20 +80,20 @@ def test_a_run_that_was_stopped_ends_with_75(capsys: pytest.CaptureFixture) -> N
         raise loop.Preempted("stopped after step 3 as asked; the same command continues from there")
 
     try:
-        assert main.stoppable(stopped) == 75
-        assert main.stoppable(lambda: signal.raise_signal(signal.SIGTERM)) == 75
+        assert command_line.stoppable(stopped) == 75
+        assert command_line.stoppable(lambda: signal.raise_signal(signal.SIGTERM)) == 75
     finally:
         for number, handler in zip((signal.SIGTERM, signal.SIGINT), handlers, strict=True):
             signal.signal(number, handler)
     assert "stopped after step 3 as asked" in capsys.readouterr().err
-    assert main.stoppable(lambda: None) == 0
+    assert command_line.stoppable(lambda: None) == 0
 
 
 def test_a_second_run_in_a_folder_is_refused_and_scoring_is_not(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(main, "scoring_store", lambda config: None)
-    monkeypatch.setattr(main, "_train_and_score", lambda config, workdir, rows, mode: {"mode": mode})
+    monkeypatch.setattr(run, "scoring_store", lambda config: None)
+    monkeypatch.setattr(run, "_train_and_score", lambda config, workdir, rows, mode: {"mode": mode})
     add_extra_models()
     config = tiny_config("data")
     with subprocess.Popen(

@@ -137,7 +137,7 @@ def test_markdown_tells_the_comparison(folder: Path) -> None:
 
 
 def test_terminal_table() -> None:
-    rows = [report._plain_row(row) for row in make_rows()]
+    rows = [report.plain_row(row) for row in make_rows()]
     lines = report.table({"rows": rows}).splitlines()
     assert " ".join(lines[0].split()) == "All frames (9) NSS ↑ CC ↑ SIM ↑ KL ↓ AUC-J ↑ s-AUC ↑"
     assert lines[1].split() == ["V", "0.200", "0.300", "0.400", "0.500", "0.600", "0.700"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.recorded import drawn_input, load, rule, scaled, state_dict, stavis_state_dict
+from avsd_jax.testing.parity import drawn_input, load, rule, scaled, state_dict, stavis_state_dict
 
 __all__ = [
     "assert_tap",
@@ -42,3 +42,9 @@ def assert_tap(recorded: dict[str, np.ndarray], name: str, x: np.ndarray, tolera
     np.testing.assert_allclose(x[0][np.ix_(*index)], recorded[f"tap:{name}:slice"], rtol=0, atol=limit)
     means = x.mean(axis=(0, *range(2, x.ndim)), dtype=np.float64)
     np.testing.assert_allclose(means, recorded[f"tap:{name}:channel_mean"], rtol=0, atol=limit)
+
+
+def stavis_inputs(shared, seed: int, batch: int = 2, size=(112, 112)) -> dict[str, np.ndarray]:
+    video = drawn_input(shared, "video", (batch, 3, 16, *size), seed)
+    audio = drawn_input(shared, "audio", (batch, 1, 1, 35280), seed)
+    return {"video": video.transpose(0, 2, 3, 4, 1), "audio": audio[:, 0, 0]}

@@ -82,17 +82,16 @@ def train_avinet(
 def main(workdir: str, data_dir: str, *changes: str) -> int:
     """Trains as the arguments say; the status is the command's."""
     add_extra_models()
-    from avsd_jax import main
-    from avsd_jax.common import cli
+    from avsd_jax.experiment import command_line
     from avsd_jax.training import loop
 
     def command() -> None:
         if "JAX_NUM_PROCESSES" in os.environ:
-            main.join_processes()
+            command_line.join_processes()
         given = dict(argument.split("=", 1) for argument in changes)
         loop.train(tiny_config(data_dir, **{k: ast.literal_eval(v) for k, v in given.items()}), workdir)
 
-    status = cli.run(lambda: main.stoppable(command), statuses={loop.NonFiniteLossError: main.NON_FINITE})
+    status = command_line.run(command)
     assert "tensorflow" not in sys.modules, "training imported TensorFlow"
     return status
 

@@ -41,7 +41,7 @@ def read_all(root: Path, **options: object) -> tuple[dict[int, np.ndarray], Coun
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Pictures
+# Images
 # ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -128,7 +128,7 @@ def test_pictures_that_say_more_than_one_map_are_refused(tmp_path: Path) -> None
     images[0].save(tmp_path / "moving.png", save_all=True, append_images=images[1:])
     images[0].save(tmp_path / "pages.tif", save_all=True, append_images=images[1:])
     for name in ("moving.png", "pages.tif"):
-        with pytest.raises(InputError, match=f"{name} holds 2 pictures: write one file per frame"):
+        with pytest.raises(InputError, match=f"{name} holds 2 images: write one file per frame"):
             read_picture(tmp_path / name)
     Image.merge("LA", images).save(tmp_path / "alpha.png")
     with pytest.raises(InputError, match=r"alpha.png has transparency that varies"):
@@ -141,7 +141,7 @@ def test_pictures_that_say_more_than_one_map_are_refused(tmp_path: Path) -> None
     notes: Counter[str] = Counter()
     images[0].convert("1").save(tmp_path / "bits.png")
     assert set(np.unique(read_picture(tmp_path / "bits.png", notes=notes))) == {0, 255}
-    assert notes == {"pictures of 1 bit": 1}
+    assert notes == {"images of 1 bit": 1}
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -38,8 +38,8 @@ def said(path: pathlib.Path, seconds: float) -> list[str]:
         (0.48, 0.48, None),
         (0.48, 0.56, None),  # a list may have two frames more
         (1.0, 1.04, None),
-        (59.2, 60.0, "sound of 59.2 s for 60.0 s of pictures: the rest is silent"),
-        (61.0, 60.0, "sound of 61.0 s for 60.0 s of pictures: it goes on after the last frame"),
+        (59.2, 60.0, "audio of 59.2 s for 60.0 s of images: the rest is silent"),
+        (61.0, 60.0, "audio of 61.0 s for 60.0 s of images: it continues after the last frame"),
         (0.24, 0.48, "refused"),
         (4.8, 0.48, "refused"),
         (6.0, 60.0, "refused"),
@@ -65,10 +65,10 @@ def test_the_length_is_held_against_the_videos(tmp_path, audio, video, verdict):
         (SAMPLE_RATE, 0, "a.wav cannot be read"),
         (SAMPLE_RATE, RATE // 2, "a.wav has 2.00 s of audio \\(11025 Hz\\) for 1.00 s of video"),
         (SAMPLE_RATE, 2 * RATE, "a.wav has 0.50 s of audio \\(44100 Hz\\) for 1.00 s of video"),
-        (CHANNELS, 0, "a.wav has no sound track"),
+        (CHANNELS, 0, "a.wav has no audio track"),
         (CHANNELS, 100, "a.wav says 100 channels"),
-        (CHANNELS, 65_535, "a.wav has no sound track|a.wav says 65535 channels"),  # by FFmpeg's version
-        (BITS, 0, "a.wav has no sound track"),
+        (CHANNELS, 65_535, "a.wav has no audio track|a.wav says 65535 channels"),  # by FFmpeg's version
+        (BITS, 0, "a.wav has no audio track"),
         (BITS, 64, "a.wav has 0.25 s of audio"),
         (DATA_LENGTH, 4410, "a.wav has 0.10 s of audio"),
         (DATA_LENGTH, 10 * 2 * RATE, None),  # all of the audio is there: the header alone is wrong
@@ -115,7 +115,7 @@ def test_samples_that_are_not_finite_are_silence_up_to_a_hundredth(tmp_path, kin
 
 def test_a_track_of_the_video_file_may_end_early(tmp_path):
     path = write_video(tmp_path / "a.mp4", regular(60), size=(32, 32), sound_seconds=1.2)
-    assert said(path, 2.0) == ["sound of 44100 Hz: brought down to 22050", "sound of 2 channels: mixed down"] + [
-        "sound of 1.2 s for 2.0 s of pictures: the rest is silent"
+    assert said(path, 2.0) == ["audio of 44100 Hz: brought down to 22050", "audio of 2 channels: mixed down"] + [
+        "audio of 1.2 s for 2.0 s of images: the rest is silent"
     ]
     assert "a.mp4 has 1.2" in said(path, 9.0)[0]

@@ -1,4 +1,4 @@
-"""Wrong stamps, jumping clocks, mirrored pictures, odd channels, broken samples: all is seen and heard as it should."""
+"""Wrong stamps, jumping clocks, mirrored images, odd channels, broken samples: all is seen and heard as it should."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ def seen_and_heard(path: Path) -> tuple[list[float], np.ndarray]:
 
 
 def overlay_of(path: Path, to: Path) -> Path:
-    """Writes the frames of a video with its sound; returns `to`."""
+    """Writes the frames of a video with its audio; returns `to`."""
     info = survey(path).info
     with VideoWriter(to, info, info.width, info.height) as writer:
         for frame in read_frames(path):
@@ -160,7 +160,7 @@ def test_samples_that_are_not_finite_are_silent(tmp_path: Path):
     samples[0, 30_000:30_040], samples[1, 30_030:30_050] = np.nan, -np.inf
     path = write_video(tmp_path / "nan.mkv", regular(60), sound="pcm_f32le", samples=samples)
     found = survey(path)
-    assert found.remarks == ("50 samples of the sound are not finite: they are silent",)
+    assert found.remarks == ("50 samples of the audio are not finite: they are silent",)
     for each in (path, overlay_of(path, tmp_path / "overlay.mp4")):
         sound, rate = read_audio(each, 44_100)
         assert np.isfinite(sound).all()
@@ -180,7 +180,7 @@ def test_channels_in_an_order_of_the_files_own_are_read(tmp_path: Path):
     many = write_video(tmp_path / "many.mkv", regular(60), layout="7.1", samples=sound, rate=48_000, sound="flac")
     script = f"""
 import sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1] / "helpers")]!r}
 from pathlib import Path
 from test_awkward_media import clicks, overlay_of, probe, read_audio
 for path, channels in ({str(unused)!r}, 4), ({str(swapped)!r}, 2), ({str(many)!r}, 8):
@@ -197,7 +197,7 @@ def test_a_sound_track_without_packets_is_none(tmp_path: Path):
     assert probe(path).sound is not None
     found = survey(path)
     assert found.info.sound is None
-    assert found.remarks == ("the sound track is empty: there is no sound",)
+    assert found.remarks == ("the audio track is empty: there is no audio",)
 
 
 def test_the_rate_is_that_of_the_frames(tmp_path: Path):

@@ -1,4 +1,4 @@
-"""Decoding is exact in frames, times and sound; writing keeps the sound and never leaves half a file."""
+"""Decoding is exact in frames, times and audio; writing keeps the audio and never leaves half a file."""
 
 from pathlib import Path
 
@@ -165,7 +165,7 @@ def test_bad_files_are_named_with_the_mend(tmp_path: Path):
     sound, rate = read_audio(tmp_path / "sound.m4a")
     assert rate == 16_000
     assert len(sound) == pytest.approx(4096, abs=AAC_FRAME)
-    with pytest.raises(InputError, match="no sound track"):
+    with pytest.raises(InputError, match="no audio track"):
         read_audio(write_video(tmp_path / "silent.mp4", regular(2), sound=None))
 
 

@@ -1,4 +1,4 @@
-"""Maps that are levels of a picture: quotients, thresholds and ranks are exact, whatever file held them."""
+"""Maps that are levels of an image: quotients, thresholds and ranks are exact, whatever file held them."""
 
 import dataclasses
 from collections.abc import Callable
@@ -41,7 +41,7 @@ def scorers() -> Callable[..., Scorer]:
 
 
 def matlab_s_auc(picture: np.ndarray, scorer: Scorer) -> float:
-    """The expectation of AUC_shuffled over its draws, of a picture read as level / 255, with Octave's 0:0.1:1."""
+    """The expectation of AUC_shuffled over its draws, of an image read as level / 255, with Octave's 0:0.1:1."""
     x = picture / 255
     x = (x - x.min()) / (x.max() - x.min())
     reached = np.sum([x >= i * 0.1 for i in range(11)], axis=0)
@@ -98,7 +98,7 @@ def test_the_same_levels_score_the_same_from_every_file(precision: str, scorers:
         found = score(scorer, values, stored)
         assert found["s-AUC"] == expected["s-AUC"], name
         assert found == pytest.approx(expected, abs=1e-12 if precision == "float64" else 1e-6), name
-    other = score(scorer, (picture / 255) ** 2, False)  # no levels of a picture: scored as it is
+    other = score(scorer, (picture / 255) ** 2, False)  # no levels of an image: scored as it is
     assert other["AUC-J"] == pytest.approx(expected["AUC-J"], abs=1e-6)
     assert other["s-AUC"] != expected["s-AUC"]
 

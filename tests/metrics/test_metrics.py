@@ -223,8 +223,8 @@ def test_points_mark_their_nearest_pixel() -> None:
     assert metrics.fixation_map(np.zeros((2, 0, 2), np.float32), (3, 4)).sum() == 0
 
 
-def test_the_readme_scores_arrays() -> None:
-    section = (Path(__file__).parents[2] / "README.md").read_text().split("## Scoring your own model")[1]
+def test_the_documentation_scores_arrays() -> None:
+    section = (Path(__file__).parents[2] / "docs/evaluation.md").read_text()
     code = section.split("```python\n")[1].split("```")[0].replace("(360, 640)", "(9, 16)")
     rng = np.random.default_rng(0)
     points, mask = rng.uniform(0, 9, (2, 5, 2)).astype(np.float32), np.arange(5) < np.array([[3], [5]])
@@ -255,7 +255,7 @@ def test_every_way_of_counting_is_exact(kind: str, bound: int | None, marked: in
 
 
 wins = jax.jit(ranks.wins_over, static_argnums=3)
-positions = jax.jit(lambda mask: ranks.positions(ranks.packed(mask), 20))
+positions = jax.jit(lambda mask: ranks.positions(ranks.pack_bits(mask), 20))
 
 
 def test_positions_lists_what_is_true() -> None:

@@ -1,4 +1,4 @@
-"""A model that states two flows and nothing else is gated, with every option, as all bi-stream models are."""
+"""A model that states two streams and nothing else is gated, with every option, as all bi-stream models are."""
 
 import re
 
@@ -10,10 +10,10 @@ from drawn import fast_jit, flat_shapes, normal, shapes, variables
 from flax import linen as nn
 
 from avsd_jax import models
+from avsd_jax.batch import ENTRIES, read
 from avsd_jax.common.by_name import available
 from avsd_jax.errors import InputError
 from avsd_jax.models.common.bistream import BiStream
-from avsd_jax.models.common.inputs import SHAPES, read
 
 OPTIONS = {
     "classifier_options": {
@@ -40,7 +40,7 @@ class TwoFlows(BiStream):
 
     channels: int = 4
 
-    def see(self, batch, train):
+    def encode_visual(self, batch, train):
         v = nn.Conv(self.channels, (1, 1, 1), name="look")(read(batch, "video"))
         return {"looked": v}, v
 
@@ -127,13 +127,13 @@ def test_a_fusion_that_changes_the_shape_is_refused_with_the_mend(monkeypatch):
 )
 def test_a_missing_entry_is_named(options, missing):
     batch = {key: value for key, value in BATCH.items() if key != missing}
-    with pytest.raises(InputError, match=f"no '{missing}', .*: add it, of shape {re.escape(SHAPES[missing])}"):
+    with pytest.raises(InputError, match=f"no '{missing}', .*: add it, of shape {re.escape(ENTRIES[missing].shape)}"):
         jax.eval_shape(tiny(**options).apply, DRAWN, batch)
 
 
 @pytest.mark.parametrize("name", available("avsd_jax.models"))
 def test_every_model_says_alike_what_is_missing(name):
-    with pytest.raises(InputError, match=r"^the batch has no '(\w+)', which this model reads: add it, of shape \[B"):
+    with pytest.raises(InputError, match=r"^the batch has no '(\w+)', which this model reads: add it, of shape \[b"):
         shapes(models.create(name), {})
 
 

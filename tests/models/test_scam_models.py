@@ -38,7 +38,7 @@ def _first_channels(x: np.ndarray) -> np.ndarray:
 
 
 def _assert_cams(out: dict[str, np.ndarray], recorded: dict[str, np.ndarray], rule: str) -> None:
-    """The pictures, up to a step of brightness where a value lies on the border between two."""
+    """The images, up to a step of brightness where a value lies on the border between two."""
     for i, tag in enumerate(np.atleast_1d(recorded["class_idx"])):
         ours = cam.RULES[rule](np.asarray(out["class_maps"][i, ..., tag]))
         picture = recorded["out_cam_u8"][i]
@@ -160,7 +160,7 @@ def test_small_ones_take_frames_of_any_size_and_one_bad_batch_is_named(name):
     assert out["tag_scores"].shape == (2, 6)
     assert out["tag_logits"].shape[-1] == 6
     assert all(np.isfinite(value).all() for value in out.values())
-    with pytest.raises(InputError, match=r"video has 2 frames where this classifier looks at \d"):
+    with pytest.raises(InputError, match=r"video has 2 frames where this classifier takes \d"):
         shapes(model, batch | {"video": normal(0, 2, 2, 48, 80, 3)})
     if model.__class__.__dict__.get("hears"):
         with pytest.raises(InputError, match="no 'audio'"):

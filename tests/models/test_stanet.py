@@ -1,4 +1,4 @@
-"""STANet's three releases against the official networks, and the two flows that the gate chooses between."""
+"""STANet's three releases against the official networks, and the two streams that the gate chooses between."""
 
 import functools
 import json
@@ -248,7 +248,7 @@ def test_the_soft_switch_scales_what_the_sound_does(release, fusion):
     added = {name: out[name]["fused"] - out[name]["frames"][:, 1:2] for name in ("always", "silenced", "half")}
     if release == "2022":  # as published, it takes the switch and does not look at it
         np.testing.assert_array_equal(added["silenced"], added["always"])
-    elif release == "2021":  # as published, a silenced sound still makes a mask, the same one everywhere
+    elif release == "2021":  # as published, a silenced audio still makes a mask, the same one everywhere
         mask = out["silenced"]["mask"]
         np.testing.assert_allclose(mask, np.broadcast_to(mask[:, :, :1, :1], mask.shape), atol=1e-6)
         assert np.ptp(out["always"]["mask"][0]) > 1e-4
@@ -265,7 +265,7 @@ def test_the_later_releases_predict_other_frames_too(release):
     assert out["always"]["scale_logits"].shape == (2, 1, scales, 64, 96)
     assert out["all"]["scale_logits"].shape == (2, 3, scales, 64, 96)
     np.testing.assert_array_equal(out["all"]["logits"], out["all"]["scale_logits"][:, 1, -1])
-    # Each frame's own sound went into its mask.
+    # Each frame's own audio went into its mask.
     assert np.abs(out["all"]["audio_features"][:, 0] - out["all"]["audio_features"][:, 1]).max() > 1e-3
     # The branches of vision are the same whichever frames are predicted.
     for name, frame in (("always", 1), ("previous", 0)):
@@ -302,7 +302,7 @@ def test_a_training_step_tells_tags_and_moves_the_statistics():
         ({"reports": "next"}, "unknown reports 'next': choose one of target, previous"),
         ({"all_frames": True}, "predicts the middle frame alone"),
         ({"reports": "previous"}, "predicts the middle frame alone"),
-        ({"clip_size": 5}, "looks at 3 frames and clip_size is 5"),
+        ({"clip_size": 5}, "takes 3 frames and clip_size is 5"),
         ({"depths": (1, 1)}, "last three stages and depths has 2"),
     ],
 )

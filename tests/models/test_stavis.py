@@ -1,4 +1,4 @@
-"""STAViS against the official network, and what the survey's switch makes of its two flows."""
+"""STAViS against the official network, and what the survey's switch makes of its two streams."""
 
 import functools
 
@@ -39,12 +39,6 @@ def _run(name: str, **options):
     return jax.jit(models.create(name, **options).apply)
 
 
-def inputs(shared, seed: int, batch: int = 2, size=(112, 112)) -> dict[str, np.ndarray]:
-    video = golden.drawn_input(shared, "video", (batch, 3, 16, *size), seed)
-    audio = golden.drawn_input(shared, "audio", (batch, 1, 1, 35280), seed)
-    return {"video": video.transpose(0, 2, 3, 4, 1), "audio": audio[:, 0, 0]}
-
-
 def _position(text: str) -> int | slice:
     """What one axis of an index says: "3", ":" or "::4"."""
     return slice(None, None, int(text.strip(":") or 1)) if ":" in text else int(text)
@@ -61,7 +55,7 @@ def _check_taps(recorded, out) -> int:
             continue
         tap = golden.channels_first(TAPS[name](out))
         if name.startswith("soundnet8"):
-            tap = tap[:, :, None]  # a picture of one row
+            tap = tap[:, :, None]  # an image of one row
         if kind == "chmean":
             got = tap.mean(tuple(range(2, tap.ndim)))
         else:
@@ -75,7 +69,9 @@ def _check_taps(recorded, out) -> int:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_equals_the_official_audiovisual_network(shared, seed):
     recorded = golden.load(shared, "stavis/audiovisual", seed)
-    out = _run("stavis")(to_variables("stavis", golden.stavis_state_dict(shared, seed)), inputs(shared, seed))
+    out = _run("stavis")(
+        to_variables("stavis", golden.stavis_state_dict(shared, seed)), golden.stavis_inputs(shared, seed)
+    )
     np.testing.assert_allclose(out["logits"], recorded["logits"][:, 0], rtol=0, atol=2e-5)
     np.testing.assert_allclose(out["saliency"], recorded["saliency"][:, 0], rtol=0, atol=1e-5)
     assert _check_taps(recorded, out) >= 40
@@ -86,7 +82,7 @@ def test_equals_the_official_audiovisual_network(shared, seed):
 def test_equals_the_official_visual_network(shared, seed):
     recorded = golden.load(shared, "stavis/visual", seed)
     out = _run("stavis_visual")(
-        to_variables("stavis_visual", golden.stavis_state_dict(shared, seed)), inputs(shared, seed)
+        to_variables("stavis_visual", golden.stavis_state_dict(shared, seed)), golden.stavis_inputs(shared, seed)
     )
     _check_visual(recorded, out)
     assert _check_taps(recorded, out) >= 30
@@ -96,7 +92,7 @@ def test_equals_the_official_visual_network(shared, seed):
 def test_equals_the_official_visual_network_at_another_size_and_without_its_sound(shared):
     recorded = golden.load(shared, "stavis/visual_90x122", 0)
     drawn = to_variables("stavis", golden.stavis_state_dict(shared, 0))
-    batch = inputs(shared, 0, 1, (90, 122))
+    batch = golden.stavis_inputs(shared, 0, 1, (90, 122))
     del batch["audio"]
     _check_visual(recorded, _run("stavis", gate="never")(drawn, batch))
 
@@ -109,7 +105,7 @@ def _check_visual(recorded, out) -> None:
         np.testing.assert_allclose(out["side_logits"][:, i], side, rtol=0, atol=2e-5 * max(1, np.abs(side).max()))
 
 
-# ---------------------------------------------------------------- the two flows
+# ---------------------------------------------------------------- the two streams
 
 TINY = {"clip_size": 8, "width": 0.1, "lowering": "direct", "fusion_options": {"hidden": 4, "features": 4}}
 CLASSIFIER = {

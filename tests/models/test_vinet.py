@@ -12,7 +12,7 @@ from drawn import fast_jit, normal, shapes, variables
 
 from avsd_jax import losses, models
 from avsd_jax.errors import InputError
-from avsd_jax.nn.s3d import scaled
+from avsd_jax.nn.width import scaled
 from avsd_jax.torch_import import options, to_variables
 
 TAPS = ("stem", "y3", "y2", "y1", "y0", "dec1", "dec2", "dec3")

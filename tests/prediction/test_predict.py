@@ -18,11 +18,12 @@ from PIL import Image
 from tiny_run import add_extra_models
 
 from avsd_jax import predict
-from avsd_jax.batch import ClassifierInputs
+from avsd_jax.batch import ClassifierInputs, zeros
+from avsd_jax.config.base import completed
 from avsd_jax.data import avc_inputs
 from avsd_jax.data.clip_spec import ClipSpec
-from avsd_jax.data.preprocessing import vinet
-from avsd_jax.data.samplers import vinet as sampler
+from avsd_jax.data.preprocessing.vinet import Preprocessing
+from avsd_jax.data.samplers.vinet import Sampler
 from avsd_jax.errors import InputError, StorageError
 from avsd_jax.media.reading import probe, read_audio, read_frames
 from avsd_jax.media.survey import survey
@@ -30,9 +31,10 @@ from avsd_jax.prediction import timeline
 from avsd_jax.prediction.clip_stream import ClipStream
 from avsd_jax.prediction.map_writers import Staging
 from avsd_jax.runs.checkpoint import load_for_inference, save_variables
-from avsd_jax.runs.components import example_batch, model_from_config
+from avsd_jax.runs.components import clip_spec, model_from_config
 
 AAC_FRAME = 1024
+vinet, sampler = Preprocessing(), Sampler()
 L3 = ClassifierInputs(num_frames=1, frame_rate=None, frame_size=32, sample_rate=16_000, audio_seconds=1.0)
 AVID = ClassifierInputs(num_frames=8, frame_rate=16.0, frame_size=32, sample_rate=24_000, audio_seconds=2.0)
 
@@ -58,7 +60,7 @@ def make_config(model_name: str, **model: object) -> ConfigDict:
 
 def save_random(folder: Path, config: ConfigDict) -> Path:
     """A checkpoint of seeded weights."""
-    shapes = drawn.shapes(model_from_config(config), example_batch(config))
+    shapes = drawn.shapes(model_from_config(config), zeros(clip_spec(completed(config))))
     save_variables(folder, config, drawn.variables(shapes))
     return folder
 
@@ -83,7 +85,7 @@ def record_of(out: Path) -> dict:
 
 
 def check_overlay(out: Path, source: Path) -> None:
-    """As many frames at the same times, and the sound as long, as in the source."""
+    """As many frames at the same times, and the audio as long, as in the source."""
     before, after = probe(source), probe(out / f"{source.stem}_overlay.mp4")
     times = [frame.time for frame in read_frames(source)]
     copies = list(read_frames(after.path))
@@ -163,7 +165,7 @@ def test_at_uneven_times_frames_and_sound_are_picked_by_time(tmp_path: Path):
     path = write_video(tmp_path / "screen.mkv", times.tolist(), size=(48, 80))
     info = survey(path).info
     spec = ClipSpec(clip_size=8, frame_size=(32, 64), avc=AVID)
-    shown = [avc_inputs.normalise(avc_inputs.resize_frame(f.image, (32, 32))) for f in read_frames(path)]
+    shown = [vinet.normalise(vinet.resize_frame(f.image, (32, 32))) for f in read_frames(path)]
     sound = np.pad(read_audio(path, AVID.sample_rate)[0], 10 * AVID.sample_rate)
     stream = ClipStream(info, spec)
     for index, inputs in stream:
@@ -173,7 +175,7 @@ def test_at_uneven_times_frames_and_sound_are_picked_by_time(tmp_path: Path):
         start = round((times[index] + 10 - 1) * AVID.sample_rate)
         heard = sound[start : start + 2 * AVID.sample_rate]
         apart = [np.abs(inputs["avc_audio"] - np.roll(heard, by)).max() for by in range(-50, 51)]
-        assert min(apart) == 0, "the sound is within 2 ms of the frame's time"
+        assert min(apart) == 0, "the audio is within 2 ms of the frame's time"
     assert len(stream.notes) == 1, "one remark however many clips are long"
 
 
@@ -182,7 +184,7 @@ def test_sound_longer_than_the_buffer_is_cut_to_its_middle(tmp_path: Path):
     stream = ClipStream(probe(path), ClipSpec(clip_size=8, frame_size=(32, 64)))
     clips = list(stream)
     assert len(clips) == 20
-    assert "it gets the middle of the clip's sound" in stream.notes[0]
+    assert "it gets the middle of the clip's audio" in stream.notes[0]
     assert all(clip.inputs["audio"].shape == (vinet.audio_samples(8),) for clip in clips)
 
 
@@ -237,7 +239,7 @@ def test_every_kind_of_video(predictor: predict.Predictor, tmp_path: Path, name:
         "timeline.png",
     }
     if how.get("sound", "aac") is None:
-        assert record["notes"][0] == "no sound track: the gate is off and vision alone predicts"
+        assert record["notes"][0] == "no audio track: the gate is off and vision alone predicts"
         assert {(row["avc_probability"], row["gate"]) for row in record["frames"]} == {(None, 0)}
     else:
         for row in record["frames"]:
@@ -440,8 +442,27 @@ def test_command_line_runs_the_gated_avinet(tmp_path: Path):
     assert wrong.returncode == 2
     assert wrong.stderr == f"error: {tmp_path / 'missing.mp4'} does not exist: give the path of a video file\n"
     assert not (tmp_path / "none").exists()
-    wrong = command("--stride=0", path)
-    assert (wrong.returncode, wrong.stderr) == (2, "error: flag --stride=0: 0 is not a positive integer\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ["--checkpoint=x", "--out=y", "--stride=0", "a.mp4"],
+            "argument --stride: '0' is not a whole number of 1 or more",
+        ),
+        (["--checkpoint=x", "--out=y", "--maps=jpg", "a.mp4"], "argument --maps: invalid choice: 'jpg'"),
+        (["--checkpoint=x", "--out=y"], "arguments are required: INPUT.mp4"),
+        (["--checkpoint=x", "a.mp4"], "arguments are required: --out"),
+        (["--checkpoint=x", "--out=y", "a.mp4", "b.mp4"], "unrecognized arguments: b.mp4"),
+    ],
+)
+def test_wrong_options_are_named(capsys: pytest.CaptureFixture, arguments: list[str], words: str) -> None:
+    assert predict.main(arguments) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith("error: ")
+    assert words in printed
+    assert printed.endswith(": see python -m avsd_jax.predict --help\n")
 
 
 def test_timeline_is_bounded_and_keeps_the_extremes(tmp_path: Path):

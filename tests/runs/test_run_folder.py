@@ -7,21 +7,12 @@ import sys
 import numpy as np
 import pytest
 from absl import logging
-from tiny_run import tiny_config
+from held_folder import HOLD
+from tiny_run import add_extra_models, tiny_config
 
 from avsd_jax.errors import InputError
 from avsd_jax.runs.checkpoint import Checkpointer, write_config
 from avsd_jax.runs.run_folder import LOCK_FILE, check_can_continue, locked
-
-# Holds a file's lock, as a run does, without the seconds that importing jax takes.
-HOLD = """
-import fcntl, sys, time
-file = open(sys.argv[1], "a+")
-fcntl.flock(file, fcntl.LOCK_EX)
-print("process 7 on host", file=file, flush=True)
-print("held", flush=True)
-time.sleep(60)
-"""
 
 
 def test_a_folder_in_use_names_its_holder_and_a_dead_holder_does_not_count(tmp_path: pathlib.Path) -> None:
@@ -53,6 +44,7 @@ def test_a_run_that_comes_to_nothing_leaves_no_folder(tmp_path: pathlib.Path) ->
 
 
 def run_at_step(folder: pathlib.Path, step: int, **changes: object) -> None:
+    add_extra_models()
     write_config(folder, tiny_config("data", **changes))
     checkpointer = Checkpointer(folder)
     checkpointer.save(step, {"variables": {"params": {"kernel": np.ones(3)}}})

@@ -14,15 +14,16 @@ from media_files import read_stamp, regular, write_video
 from ml_collections import ConfigDict
 
 from avsd_jax import datasets, evaluate, main
+from avsd_jax.batch import step_inputs, zeros
 from avsd_jax.common.parallel import make_mesh
 from avsd_jax.data import catalog, pipeline, schema, target_maps
 from avsd_jax.data.catalog import open_store
 from avsd_jax.errors import InputError
 from avsd_jax.experiment.comparison import derive
-from avsd_jax.runs.components import clip_spec, example_batch
+from avsd_jax.runs.components import clip_spec
 from avsd_jax.runs.stores import training_store
 from avsd_jax.sources import ave
-from avsd_jax.training import loop, score
+from avsd_jax.training import loop
 from avsd_jax.training.metric_writer import read_scalars
 
 CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
@@ -53,7 +54,7 @@ def write_lists(folder: pathlib.Path) -> None:
 
 @pytest.fixture(scope="module")
 def download(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """A `manual_dir` with the folder as unpacked: films of three seconds, of two sizes and rates of sound."""
+    """A `manual_dir` with the folder as unpacked: videos of three seconds, of two sizes and rates of sound."""
     root = tmp_path_factory.mktemp("download")
     folder = root / "AVE_Dataset"
     (folder / "AVE").mkdir(parents=True)
@@ -164,7 +165,7 @@ def silent(path: pathlib.Path) -> None:
         (lambda f: (f / "valSet.txt").unlink(), r"valSet\.txt is missing: unpack AVE_Dataset there"),
         (lambda f: (f / "valSet.txt").write_text(HEADER), r"valSet\.txt lists no video: restore the file"),
         (lambda f: append(f / "testSet.txt", "Goat&x&good&0"), r"testSet\.txt, line 3: 'Goat&x&good&0' is not categ"),
-        (lambda f: append(f / "testSet.txt", "Goat&x&good&0&1.5"), r"testSet\.txt, line 3: .* in whole seconds: mend"),
+        (lambda f: append(f / "testSet.txt", "Goat&x&good&0&1.5"), r"testSet\.txt, line 3: .* in whole seconds: fix"),
         (lambda f: append(f / "testSet.txt", "Goat&x&good&2&2"), r"line 3: the event ends at 2 s and begins at 2 s"),
         (
             lambda f: append(f / "Annotations.txt", "Tuba&x&good&0&1"),
@@ -173,7 +174,7 @@ def silent(path: pathlib.Path) -> None:
         (lambda f: append(f / "testSet.txt", "Goat&../x&good&0&1"), r"testSet\.txt, line 3: '\.\./x' is not a plain"),
         (lambda f: append(f / "testSet.txt", "Goat&x&good&0&1"), r"line 3: Annotations\.txt says nothing of 'x': rest"),
         (lambda f: (f / f"AVE/{BELL}.mp4").unlink(), rf"{BELL}\.mp4 is missing \(.*trainSet\.txt, line 2\): put it"),
-        (lambda f: silent(f / f"AVE/{PAN}.mp4"), rf"{PAN}\.mp4 has no sound track \(.*valSet\.txt, line 2\): put one"),
+        (lambda f: silent(f / f"AVE/{PAN}.mp4"), rf"{PAN}\.mp4 has no audio track \(.*valSet\.txt, line 2\): put one"),
         (lambda f: (f / f"AVE/{PAN}.mp4").unlink() or (f / f"AVE/{PAN}.mp4").write_text("x"), rf"{PAN}\.mp4 cannot be"),
     ],
 )
@@ -216,7 +217,7 @@ def test_check_and_list_know_it(
         "  sizes: 128x96 in 2, 240x180 in 2",
         "  labels: 4 videos, 60 frames",
         "  note: valSet.txt names 1 events, the published list 402",
-        "  note: sound of 2 channels: mixed down (" + "; ".join(sorted(LINES)) + ")",
+        "  note: audio of 2 channels: mixed down (" + "; ".join(sorted(LINES)) + ")",
     ):
         assert line in lines
     assert not any("empty maps" in line for line in lines)
@@ -284,7 +285,7 @@ def test_stanet_is_given_maps_of_it(built: pathlib.Path, tmp_path: pathlib.Path)
     batch = next(pipeline.train_batches(training_store(config), clip_spec(config), batch_size=2, seed=0))
     assert sorted(batch["frame_index"]) == [2, 7]
     assert batch["density"].max(axis=(1, 2)).tolist() == [1, 1]
-    assert jax.tree.map(np.shape, score.for_model(batch)) == jax.tree.map(np.shape, example_batch(config, 2))
+    assert jax.tree.map(np.shape, step_inputs(batch)) == jax.tree.map(np.shape, zeros(clip_spec(config), 2))
 
 
 def test_what_nobody_watched_is_not_scored_nor_trained_on_as_if_somebody_had(

@@ -44,7 +44,10 @@ def test_list_shows_what_can_be_built_and_what_is(tiny_data_dir: pathlib.Path, c
 
 @pytest.mark.parametrize(
     ("option", "message"),
-    [("--workers=0", "workers=0: give 1 or more"), ("--data_dir=FILE", "cannot be made .*: give another folder")],
+    [
+        ("--workers=0", "--workers: '0' is not a whole number .*--help"),
+        ("--data_dir=FILE", "cannot be made .*: give another folder"),
+    ],
 )
 def test_options_that_cannot_be_are_refused(option: str, message: str, tmp_path, capsys: pytest.CaptureFixture):
     (tmp_path / "file").write_text("")

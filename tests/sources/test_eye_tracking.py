@@ -224,15 +224,15 @@ def test_check_reports_and_changes_nothing(small: pathlib.Path, capsys: pytest.C
         "summe: layout stavis; 3 videos, of which 3 are listed and 3 complete",
         "  frames: 36 (36 in the lists)",
         "  sizes: 64x48 in 3",
-        "  sound: 22050 Hz, 1 channel(s) in 3",
+        "  audio: 22050 Hz, 1 channel(s) in 3",
         "  empty maps: 0",
         "  labels: 0 videos, 0 frames",
         "etmd: layout stavis; 4 videos, of which 3 are listed and 3 complete",
         "  frames: 35 (36 in the lists)",
-        "  sound: 22050 Hz, 1 channel(s) in 2, 48000 Hz, 2 channel(s) in 1",
+        "  audio: 22050 Hz, 1 channel(s) in 2, 48000 Hz, 2 channel(s) in 1",
         "  empty maps: 2 (CHI_1_color 2, 9)",
         "  labels: 1 videos, 12 frames",
-        "  note: sound of 48000 Hz: brought down to 22050 (CHI_1_color)",
+        "  note: audio of 48000 Hz: brought down to 22050 (CHI_1_color)",
         "  note: in no fold list: left out (extra)",
     ):
         assert line in out.splitlines()

@@ -26,7 +26,7 @@ def events(tmp_path: pathlib.Path) -> pathlib.Path:
         (2, 281, 193, FIXATION, 300, 200, BLINK),
         (3, 0, 0, ERROR, 0, 0, ERROR),
         (4, 640, 480, SACCADE, 640, 480, FIXATION),
-        (5, 200, 480, FIXATION, 240, 480, FIXATION),  # left of the picture
+        (5, 200, 480, FIXATION, 240, 480, FIXATION),  # left of the image
     ]
     # Of the others some frames are not recorded; the last position is the outer corner of the first pixel.
     third = [(2, NAN, NAN, FIXATION, 500, 500, FIXATION), (5, 279.5, 191.5, FIXATION, 279.5, 191.5, FIXATION)]
@@ -75,7 +75,7 @@ def test_gaze_on_the_wrong_place_of_the_screen_is_told_by_its_median(tmp_path):
         assert diem.read(files, (height, width)).misplaced() is None
         said = diem.read(files, (height, width), placement="corner").misplaced()
         assert bool(said) == misplaced
-        assert said is None or "(640, 440) is far from the middle of the 720x576 picture" in said
+        assert said is None or "(640, 440) is far from the middle of the 720x576 image" in said
     assert diem.native_size("clip7") is None
 
 
@@ -166,7 +166,7 @@ def test_the_second_coutrot_set_has_its_own_names_and_may_lack_the_size(tmp_path
 
 
 def test_shares_of_the_picture_become_pixels(tmp_path):
-    # A share of 0.5 is the middle of the picture, 319.5; 0 and 1 are outer edges.
+    # A share of 0.5 is the middle of the image, 319.5; 0 and 1 are outer edges.
     first, second = [(0.5, 0.5), (0, 0.25), (1, 0.5), (NAN, NAN)], [(0.25, 0.75), (0, 0), (-0.1, 0.5), (0.5, NAN)]
     path = write_ntua(tmp_path, {"CHI_1_color": array(first, second, rows=3)})
     gaze = ntua.read(path, "CHI_1_color", (480, 640))

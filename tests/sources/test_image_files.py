@@ -28,7 +28,7 @@ def jpeg(seed: int = 0, *options: int) -> bytes:
 
 
 def overwritten(data: bytes, share: float, length: int, seed: int = 1) -> bytes:
-    """`length` random bytes in the place of those from `share` of the data on; beginning and end stay."""
+    """`length` random bytes instead of those from `share` of the data on; beginning and end stay."""
     at = int(share * len(data))
     noise = np.random.default_rng(seed).integers(0, 256, length, np.uint8).tobytes()
     return data[:at] + noise + data[at + length :]
@@ -56,13 +56,13 @@ def test_damage_between_a_jpegs_beginning_and_end_is_found(options, capfd):
     good = jpeg(0, *options)
     assert damage.concealed(good, path) is None
     for share in (0.3, 0.5, 0.7):
-        with pytest.raises(InputError, match=r"img.jpg is (damaged inside|not a picture)"):
+        with pytest.raises(InputError, match=r"img.jpg is (damaged inside|not an image)"):
             damage.Tally(1, "frames").look(path, overwritten(good, share, 200))
     assert damage.concealed(good[:-300] + good[-2:], path)  # cut short, with an end
     assert damage.concealed(good[:-2] + bytes(50) + good[-2:], path)
     assert damage.concealed(cv2.imencode(".png", np.zeros(SIZE, np.uint8))[1].tobytes(), path) is None
     for other in (b"", b"words", good[:200]):
-        with pytest.raises(InputError, match=r"img.jpg is not a picture, or a damaged one: restore the file"):
+        with pytest.raises(InputError, match=r"img.jpg is not an image, or a damaged one: restore the file"):
             damage.concealed(other, path)
     with pytest.raises(InputError, match=r"img.jpg cannot be read \(No such file or directory\)"):
         damage.check_image(path)
@@ -139,7 +139,7 @@ def packets(path: pathlib.Path) -> list[av.Packet]:
 
 
 def damage_packet(path: pathlib.Path, number: int, fill: str = "noise") -> None:
-    """Other bytes in the place of two thirds of a packet."""
+    """Other bytes instead of two thirds of a packet."""
     packet = packets(path)[number]
     data = bytearray(path.read_bytes())
     first, length = packet.pos + packet.size // 3, packet.size - packet.size // 3

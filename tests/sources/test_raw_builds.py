@@ -14,7 +14,7 @@ from avsd_jax.data.catalog import open_store
 from avsd_jax.errors import InputError
 from avsd_jax.sources import label_files
 
-# Middle of the picture in which gaze is given: the plane of maps.
+# Middle of the image in which gaze is given: the plane of maps.
 MIDDLES = {"diem": None, "coutrot1": (360, 288), "coutrot2": (360, 288), "summe": (31.5, 23.5), "etmd": (31.5, 23.5)}
 
 

@@ -66,7 +66,7 @@ def test_diem_becomes_a_video_of_the_schema(tmp_path, logged):
     assert source.videos() == (VIDEO,)
     video = source.read(VIDEO, ListedVideo(VIDEO, 12, 29.9997))
     assert logged == []
-    list(schema.encode(video))  # consistent, and as many pictures as it says
+    list(schema.encode(video))  # consistent, and as many images as it says
     video = source.read(VIDEO, ListedVideo(VIDEO, 12, 29.9997))
     assert (video.num_frames, video.fps, video.height, video.width) == (12, 29.9997, 576, 720)
     assert numbers(video) == list(range(12))
@@ -110,7 +110,7 @@ def test_sound_of_the_video_file_where_there_is_no_other(tmp_path):
     assert video.sample_rate == 22_050
     np.testing.assert_allclose(clicks(to_float(video.audio), 22_050), [0], atol=2e-3)
     write_video(folder / f"video/{VIDEO}.mp4", regular(12), size=(576, 720), sound=None)
-    with pytest.raises(MissingFile, match=rf"audio/{VIDEO}.wav is missing: put the video's sound there"):
+    with pytest.raises(MissingFile, match=rf"audio/{VIDEO}.wav is missing: put the video's audio there"):
         reader(tmp_path, "diem").read(VIDEO, None)
 
 
@@ -145,7 +145,7 @@ def test_options_reach_the_reader(tmp_path, logged):
     assert logged == []
     assert first_point(placement="corner") == [640, 480]
     assert logged == [
-        f"diem, {VIDEO}: the median of gaze (640, 480) is far from the middle of the 720x576 picture: check placement "
+        f"diem, {VIDEO}: the median of gaze (640, 480) is far from the middle of the 720x576 image: check placement "
         "and offset"
     ]
 

@@ -93,7 +93,7 @@ def test_a_video_has_the_promised_arrays() -> None:
 
 def test_a_video_is_a_pure_function_of_seed_split_and_index() -> None:
     code = "from test_sounding_shapes_generator import checksum as c; print(c('train', 1), c('train', 0))"
-    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    path = os.pathsep.join([str(ROOT), str(pathlib.Path(__file__).parent)])
     environment = os.environ | {"PYTHONPATH": path, "PYTHONHASHSEED": "7"}
     other = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
     here = [checksum("train", 0), checksum("train", 1)]

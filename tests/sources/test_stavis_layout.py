@@ -132,11 +132,11 @@ def test_gaze_maps_are_rendered_from_the_binary_ones(root: pathlib.Path):
 
 DAMAGES = [
     ("frames", "img_00004.jpg", None, MissingFile, r"lacks img_00004 \(but has img_00005.jpg\): restore it"),
-    ("maps", "eyeMap_00012.jpg", b"", InputError, r"eyeMap_00012.jpg is not a picture"),
+    ("maps", "eyeMap_00012.jpg", b"", InputError, r"eyeMap_00012.jpg is not an image"),
     ("maps", "eyeMap_00001.jpg", None, MissingFile, r"lacks eyeMap_00001"),
     ("fixations", "fixMap_00007.mat", None, MissingFile, r"lacks fixMap_00007"),
     ("fixations", "fixMap_00002.mat", b"MATLAB 5.0 MAT-file" + bytes(150), InputError, r"fixMap_00002.mat is "),
-    ("sound", f"{VIDEO}.wav", None, MissingFile, rf"{VIDEO}.wav is missing: put the video's sound there"),
+    ("sound", f"{VIDEO}.wav", None, MissingFile, rf"{VIDEO}.wav is missing: put the video's audio there"),
     ("sound", f"{VIDEO}.wav", b"not a wav at all", InputError, rf"{VIDEO}.wav"),
     ("frames", "img_00002.jpg", b"\xff\xd8\xff\xd9", InputError, r"img_00002.jpg has a damaged header"),
 ]

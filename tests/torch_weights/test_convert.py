@@ -33,7 +33,7 @@ def _save(path, content):
 
 
 def _run(*arguments: str) -> int:
-    return convert.main(["convert", *map(str, arguments)])
+    return convert.main([*map(str, arguments)])
 
 
 @pytest.fixture
@@ -178,9 +178,9 @@ def test_without_pytorch_the_extra_is_named(tmp_path, monkeypatch):
     ("arguments", "message"),
     [
         (["--model=vgg", "--checkpoint=x.pt", "--out=y"], "--model"),
-        (["--model=vinet", "--checkpoint=x.pt"], "--out is missing"),
+        (["--model=vinet", "--checkpoint=x.pt"], "required: --out"),
         (["--model=vinet", "--checkpoint=x.pt", "--out=y", "--colour=red"], "colour"),
-        (["--model=vinet", "--checkpoint=x.pt", "--out=y", "z"], "'z' is no option"),
+        (["--model=vinet", "--checkpoint=x.pt", "--out=y", "z"], "unrecognized arguments: z"),
     ],
 )
 def test_wrong_flags_are_named(capsys, arguments, message):

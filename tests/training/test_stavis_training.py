@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 from flax import traverse_util
-from test_stavis import inputs
+from golden import stavis_inputs
 
 from avsd_jax import models, torch_import
 from avsd_jax.runs.optimizer import make_optimizer
@@ -39,7 +39,7 @@ def batch_of(shared) -> dict[str, np.ndarray]:
     draw = lambda name: golden.rule(shared).array(f"loss:{name}", (2, 1, 112, 112), 0)[:, 0]  # noqa: E731
     density = np.clip(np.floor(60 * np.abs(draw("gt").astype(np.float64))), 0, 255)
     fixations = (draw("fix") > 2.5).astype(np.float32)
-    return inputs(shared, 0) | {"density": (density / 255).astype(np.float32), "fixations": fixations}
+    return stavis_inputs(shared, 0) | {"density": (density / 255).astype(np.float32), "fixations": fixations}
 
 
 @pytest.mark.slow

@@ -1,1 +1,14 @@
-"""From decoded frames and waveforms to network inputs."""
+"""From decoded frames and waveforms to network inputs: `avsd_jax.data.preprocessing.<name>.Preprocessing`."""
+
+from typing import Any
+
+from avsd_jax.common.by_name import build
+
+
+def create(name: str, /, **options: Any) -> Any:
+    """Builds `avsd_jax.data.preprocessing.<name>.Preprocessing(**options)`.
+
+    Raises:
+        InputError: no module of that name, no such option (the message lists those there are), or a wrong value.
+    """
+    return build(__name__, name, "preprocessing", "Preprocessing", options)

@@ -1,73 +1,63 @@
-"""STANet's preparation: ViNet's pictures, maps by PIL, and half a second of sound at 16 kHz.
+"""STANet's preprocessing: ViNet's frames, maps by PIL, and half a second of audio at 16 kHz.
 
-The half second is centred on its frame's time, and a prediction is smoothed and stretched as ViNet's. What the released
-scripts do instead is in `stanet_cvpr` and `stanet_2021`.
+The half second is centred on its frame's time, and a prediction is smoothed and normalised as ViNet's. What the
+released scripts do instead is in `stanet_cvpr` and `stanet_2021`.
 """
+
+import dataclasses
 
 import numpy as np
 from jaxtyping import Float32, Num
 from PIL import Image
 
-from avsd_jax.data.preprocessing.vinet import fixation_map, normalise, resize_frame, smooth, to_picture
+from avsd_jax.data.preprocessing import vinet
 
-# What the networks hear is resampled to this rate, in Hz, before anything is cut out.
-SAMPLE_RATE = 16000
-# Waveforms stay in [-1, 1].
-WAVEFORM_SCALE = 1.0
 _SECONDS = 0.5
 
-__all__ = [
-    "SAMPLE_RATE",
-    "WAVEFORM_SCALE",
-    "audio_samples",
-    "excerpt_span",
-    "fixation_map",
-    "normalise",
-    "resize_density",
-    "resize_frame",
-    "smooth",
-    "to_picture",
-    "window_audio",
-]
 
+@dataclasses.dataclass(frozen=True)
+class Preprocessing(vinet.Preprocessing):
+    """STANet's, as its authors describe it."""
 
-def resize_density(density: Num[np.ndarray, "h w"], size: tuple[int, int]) -> Float32[np.ndarray, "height width"]:
-    """Resizes a density map to `(height, width)` by PIL's antialiased bilinear filter.
+    sample_rate = 16000
+    waveform_scale = 1.0
 
-    Values are divided by 255 where any of them exceeds 1; the map is not made to sum to one.
-    """
-    peak = density.max()
-    unit = Image.fromarray(density.astype(np.float32) / np.float32(255 if peak > 1 else 1))
-    return np.array(unit.resize((size[1], size[0]), Image.Resampling.BILINEAR), np.float32)
+    def resize_density(
+        self, density: Num[np.ndarray, "h w"], size: tuple[int, int]
+    ) -> Float32[np.ndarray, "height width"]:
+        """Resizes a density map to `(height, width)` by PIL's antialiased bilinear filter.
 
+        Values are divided by 255 where any of them exceeds 1; the map is not made to sum to one.
+        """
+        peak = density.max()
+        unit = Image.fromarray(density.astype(np.float32) / np.float32(255 if peak > 1 else 1))
+        return np.array(unit.resize((size[1], size[0]), Image.Resampling.BILINEAR), np.float32)
 
-def audio_samples(clip_size: int) -> int:
-    """Length of the sound, whatever the clip's: half a second."""
-    del clip_size
-    return round(_SECONDS * SAMPLE_RATE)
+    def audio_samples(self, clip_size: int) -> int:
+        """Length of the audio, whatever the clip's: half a second."""
+        return round(_SECONDS * self.sample_rate)
 
+    def excerpt_span(
+        self, first: int, last: int, num_frames: int, fps: float, sample_rate: int, num_samples: int
+    ) -> tuple[int, int]:
+        """Samples `(start, stop)`, stop exclusive, of the half second around the middle of frames `first` to `last`.
 
-def excerpt_span(
-    first: int, last: int, num_frames: int, fps: float, sample_rate: int, num_samples: int
-) -> tuple[int, int]:
-    """Samples `(start, stop)`, stop exclusive, of the half second around the middle of frames `first` to `last`.
+        It may begin before and end after the waveform, where there is silence.
+        """
+        length = round(_SECONDS * sample_rate)
+        start = round((first + last) / 2 / fps * sample_rate) - length // 2
+        return start, start + length
 
-    It may begin before and end after the waveform, where there is silence.
-    """
-    del num_frames, num_samples
-    length = round(_SECONDS * sample_rate)
-    start = round((first + last) / 2 / fps * sample_rate) - length // 2
-    return start, start + length
+    def window_audio(
+        self, excerpt: Num[np.ndarray, " s"], length: int, reverse: bool = False
+    ) -> Float32[np.ndarray, " length"]:
+        """The audio in the first samples of `length`, zeros after it; a longer one is cut.
 
-
-def window_audio(excerpt: Num[np.ndarray, " s"], length: int, reverse: bool = False) -> Float32[np.ndarray, " length"]:
-    """The sound in the first samples of `length`, zeros after it; a longer one is cut.
-
-    Args:
-        excerpt: samples in [-1, 1].
-        length: samples of the buffer.
-        reverse: flip the whole buffer.
-    """
-    out = np.zeros(length, np.float32)
-    out[: len(excerpt)] = excerpt[:length]
-    return out[::-1] if reverse else out
+        Args:
+            excerpt: samples in [-1, 1].
+            length: samples of the buffer.
+            reverse: flip the whole buffer.
+        """
+        out = np.zeros(length, np.float32)
+        out[: len(excerpt)] = excerpt[:length]
+        return out[::-1] if reverse else out

@@ -4,7 +4,7 @@ Training cuts a video into windows of 90 frames, which begin `90 - clip_size` ap
 epoch. The target is the median of the clip's frame numbers, counted from 1, with halves rounded to the even number
 (Python's `round`): of 16 frames the eighth or the ninth. Testing starts a clip at every frame and calls its
 prediction the ninth frame's, so that a model is tested on targets half of which it was not trained for. Clips that
-reach past the end of the video begin anew with their own first frame; their sound ends with the frame that happens to
+reach past the end of the video begin anew with their own first frame; their audio ends with the frame that happens to
 be last.
 """
 
@@ -15,102 +15,100 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from avsd_jax.data.samplers import vinet
 from avsd_jax.data.window import Window
 from avsd_jax.errors import InputError
 
 WINDOW_FRAMES = 90
 TARGETS = ("ninth", "median", "centre")
-"""Which frames an evaluation predicts, and from which clips; see `eval_targets`."""
+"""Which frames an evaluation predicts, and from which clips; see `Sampler`."""
 
 
-def train_items(num_frames: int, clip_size: int) -> int:
-    """Windows of a video, one for each clip of an epoch; none for a single frame, which the official code skips.
+@dataclasses.dataclass(frozen=True)
+class Sampler(vinet.Sampler):
+    """STAViS's.
 
-    Raises:
-        InputError: a clip is longer than a window.
+    Attributes:
+        targets: which frames an evaluation predicts: "ninth", all from the ninth frame on (in general from
+            `clip_size // 2`, counted from 0), as STAViS numbers its predictions; "median", those that are the training
+            target of some clip of the test; "centre", the training targets of the clips in the middle of each training
+            window, which is STAViS's validation.
     """
-    return len(range(0, num_frames - 1, _step(clip_size)))
 
+    targets: str = "ninth"
 
-def train_window(
-    rng: np.random.Generator,
-    item: int,
-    num_frames: int,
-    clip_size: int,
-    frame_step: int,
-    is_empty: Callable[[int], bool],
-) -> Window:
-    """Draws a clip from a window, uniformly among all but the last that fit: the official bounds.
+    def __post_init__(self):
+        if self.targets not in TARGETS:
+            raise InputError(
+                f"unknown targets {self.targets!r} of sampler 'stavis': choose one of {', '.join(TARGETS)}"
+            )
 
-    Args:
-        rng: source of the draw.
-        item: number of the window, below `train_items`.
-        num_frames: frames of the video, at least 2.
-        clip_size: frames of a clip.
-        frame_step: 1.
-        is_empty: not asked: targets without gaze are not drawn anew.
+    def train_items(self, num_frames: int, clip_size: int) -> int:
+        """Windows of a video, one for each clip of an epoch; none for a single frame, which the official code skips.
 
-    Raises:
-        InputError: another frame step.
-    """
-    del is_empty
-    _check(frame_step)
-    window = _train_frames(item, num_frames, clip_size)
-    begin = int(rng.integers(max(1, len(window) - clip_size)))
-    return _clip(window[begin:], clip_size)
+        Raises:
+            InputError: a clip is longer than a window.
+        """
+        return len(range(0, num_frames - 1, _step(clip_size)))
 
+    def train_window(
+        self,
+        rng: np.random.Generator,
+        item: int,
+        num_frames: int,
+        clip_size: int,
+        frame_step: int,
+        is_empty: Callable[[int], bool],
+    ) -> Window:
+        """Draws a clip from a window, uniformly among all but the last that fit: the official bounds.
 
-def eval_targets(num_frames: int, clip_size: int, stride: int, *, targets: str = "ninth") -> Sequence[int]:
-    """Frames to predict.
+        Args:
+            rng: source of the draw.
+            item: number of the window, below `train_items`.
+            num_frames: frames of the video, at least 2.
+            clip_size: frames of a clip.
+            frame_step: 1.
+            is_empty: not asked: targets without gaze are not drawn anew.
 
-    Args:
-        num_frames: frames of the video.
-        clip_size: frames of a clip.
-        stride: take every `stride`-th of them.
-        targets: "ninth", all from the ninth frame on (in general from `clip_size // 2`, counted from 0), as STAViS
-            numbers its predictions; "median", those that are the training target of some clip of the test; "centre",
-            the training targets of the clips in the middle of each training window, which is STAViS's validation.
+        Raises:
+            InputError: another frame step.
+        """
+        _check(frame_step)
+        window = _train_frames(item, num_frames, clip_size)
+        begin = int(rng.integers(max(1, len(window) - clip_size)))
+        return _clip(window[begin:], clip_size)
 
-    Raises:
-        InputError: an unknown choice of targets.
-    """
-    if _known(targets) == "ninth":
-        return range(clip_size // 2, num_frames, stride)
-    if targets == "median":
-        clips = (test_window(start, num_frames, clip_size) for start in range(num_frames - 1))
-    else:
-        clips = _centre_clips(num_frames, clip_size)
-    return sorted({clip.target for clip in clips})[::stride]
+    def eval_targets(self, num_frames: int, clip_size: int, stride: int) -> Sequence[int]:
+        """Frames to predict, every `stride`-th of those that `targets` means."""
+        if self.targets == "ninth":
+            return range(clip_size // 2, num_frames, stride)
+        if self.targets == "median":
+            clips = (test_window(start, num_frames, clip_size) for start in range(num_frames - 1))
+        else:
+            clips = _centre_clips(self.train_items(num_frames, clip_size), num_frames, clip_size)
+        return sorted({clip.target for clip in clips})[::stride]
 
+    def eval_window(self, target: int, num_frames: int, clip_size: int, frame_step: int) -> Window:
+        """The clip from which frame `target` is predicted.
 
-def eval_window(target: int, num_frames: int, clip_size: int, frame_step: int, *, targets: str = "ninth") -> Window:
-    """The clip from which frame `target` is predicted.
+        There is one for each frame of any video: a frame that `eval_targets` leaves out gets the clip of which it is
+        the ninth, and one of the first eight the first clip. Arguments as in ViNet's.
 
-    There is one for each frame of any video: a frame that `eval_targets` leaves out gets the clip of which it is the
-    ninth, and one of the first eight the first clip.
-
-    Args:
-        target: frame to predict, from 0.
-        num_frames: frames of the video, at least 1.
-        clip_size: frames of a clip.
-        frame_step: 1.
-        targets: as for `eval_targets`.
-
-    Raises:
-        InputError: an unknown choice of targets, or another frame step.
-    """
-    _check(frame_step)
-    clips: Iterable[Window] = ()
-    if _known(targets) == "median":
-        starts = range(max(0, target - clip_size), min(target + 1, num_frames - 1))
-        clips = (test_window(start, num_frames, clip_size) for start in starts)
-    elif targets == "centre":
-        clips = _centre_clips(num_frames, clip_size)
-    for clip in clips:
-        if clip.target == target:
-            return clip
-    ninth = test_window(max(0, target - clip_size // 2), num_frames, clip_size)
-    return dataclasses.replace(ninth, target=target)
+        Raises:
+            InputError: another frame step.
+        """
+        _check(frame_step)
+        clips: Iterable[Window] = ()
+        if self.targets == "median":
+            starts = range(max(0, target - clip_size), min(target + 1, num_frames - 1))
+            clips = (test_window(start, num_frames, clip_size) for start in starts)
+        elif self.targets == "centre":
+            clips = _centre_clips(self.train_items(num_frames, clip_size), num_frames, clip_size)
+        for clip in clips:
+            if clip.target == target:
+                return clip
+        ninth = test_window(max(0, target - clip_size // 2), num_frames, clip_size)
+        return dataclasses.replace(ninth, target=target)
 
 
 def test_window(start: int, num_frames: int, clip_size: int) -> Window:
@@ -126,9 +124,9 @@ def test_window(start: int, num_frames: int, clip_size: int) -> Window:
     return _clip(range(start, num_frames), clip_size)
 
 
-def _centre_clips(num_frames: int, clip_size: int) -> Iterable[Window]:
+def _centre_clips(items: int, num_frames: int, clip_size: int) -> Iterable[Window]:
     """The clip in the middle of each training window."""
-    for item in range(train_items(num_frames, clip_size)):
+    for item in range(items):
         window = _train_frames(item, num_frames, clip_size)
         yield _clip(window[max(0, len(window) // 2 - clip_size // 2) :], clip_size)
 
@@ -154,9 +152,3 @@ def _step(clip_size: int) -> int:
 def _check(frame_step: int) -> None:
     if frame_step != 1:
         raise InputError(f"sampler 'stavis' takes consecutive frames: use frame_step=1, not {frame_step}")
-
-
-def _known(targets: str) -> str:
-    if targets not in TARGETS:
-        raise InputError(f"unknown targets {targets!r} of sampler 'stavis': choose one of {', '.join(TARGETS)}")
-    return targets

@@ -4,7 +4,8 @@ A clip of `clip_size` frames takes every `frame_step`-th frame (`alternate` in t
 published runs), so it reaches over a span of (clip_size - 1) * frame_step frames before its target.
 """
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -14,68 +15,73 @@ from avsd_jax.data.window import Window
 _MAX_DRAWS = 100
 
 
-def train_items(num_frames: int, clip_size: int) -> int:
-    """Clips per video and epoch: one."""
-    del num_frames, clip_size
-    return 1
+@dataclasses.dataclass(frozen=True)
+class Sampler:
+    """ViNet's, and the base of the others: they override what they do differently, and add options as fields."""
+
+    def train_items(self, num_frames: int, clip_size: int) -> int:
+        """Clips per video and epoch: one."""
+        return 1
+
+    def train_window(
+        self,
+        rng: np.random.Generator,
+        item: int,
+        num_frames: int,
+        clip_size: int,
+        frame_step: int,
+        is_empty: Callable[[int], bool],
+    ) -> Window:
+        """Draws a training clip: a uniform start among all clips that fit.
+
+        It is drawn anew while the target's map is empty. A video shorter than a clip gives its last frame as the
+        target, with the first frame repeated in front.
+
+        Args:
+            rng: source of the draw.
+            item: which of the video's `train_items` clips; there is one.
+            num_frames: frames of the video, at least 1.
+            clip_size: frames of a clip.
+            frame_step: distance between a clip's frames.
+            is_empty: whether a frame's density map is zero everywhere.
+        """
+        span = (clip_size - 1) * frame_step
+        first, choices = min(span, num_frames - 1), max(1, num_frames - span)
+        return _forward(draw_target(rng, first, choices, is_empty), clip_size, frame_step)
+
+    def eval_targets(self, num_frames: int, clip_size: int, stride: int) -> Sequence[int]:
+        """Frames to predict: every `stride`-th, whatever the clip's length."""
+        return range(0, num_frames, stride)
+
+    def eval_window(self, target: int, num_frames: int, clip_size: int, frame_step: int) -> Window:
+        """The clip from which frame `target` is predicted; there is one for each frame of a video of any length.
+
+        From frame `span` on, the clip ends with the target. Before, it starts with the target and is shown in
+        reversed order of time, its audio too. Where the video is too short for that (official rule for short
+        videos: frames from `num_frames - 1 - span` on), the clip ends with the target and the first frame is
+        repeated in front.
+
+        Args:
+            target: frame to predict, from 0.
+            num_frames: frames of the video, at least 1.
+            clip_size: frames of a clip.
+            frame_step: distance between a clip's frames.
+        """
+        span = (clip_size - 1) * frame_step
+        if target < min(span, num_frames - 1 - span):
+            frames = tuple(range(target + span, target - 1, -frame_step))
+            return Window(frames, target, audio_first=target, audio_last=target + span, reverse_audio=True)
+        return _forward(target, clip_size, frame_step)
 
 
-def train_window(
-    rng: np.random.Generator,
-    item: int,
-    num_frames: int,
-    clip_size: int,
-    frame_step: int,
-    is_empty: Callable[[int], bool],
-) -> Window:
-    """Draws a training clip: a uniform start among all clips that fit.
-
-    It is drawn anew while the target's map is empty. A video shorter than a clip gives its last frame as the
-    target, with the first frame repeated in front.
-
-    Args:
-        rng: source of the draw.
-        item: which of the video's `train_items` clips; there is one.
-        num_frames: frames of the video, at least 1.
-        clip_size: frames of a clip.
-        frame_step: distance between a clip's frames.
-        is_empty: whether a frame's density map is zero everywhere.
-    """
-    del item
-    span = (clip_size - 1) * frame_step
-    target = num_frames - 1
+def draw_target(rng: np.random.Generator, first: int, choices: int, is_empty: Callable[[int], bool]) -> int:
+    """Draws a frame, uniformly among `choices` from `first` on, anew while its map is empty."""
+    target = first
     for _ in range(_MAX_DRAWS):
-        target = min(span, num_frames - 1) + int(rng.integers(max(1, num_frames - span)))
+        target = first + int(rng.integers(choices))
         if not is_empty(target):
             break
-    return _forward(target, clip_size, frame_step)
-
-
-def eval_targets(num_frames: int, clip_size: int, stride: int) -> range:
-    """Frames to predict: every `stride`-th, whatever the clip's length."""
-    del clip_size
-    return range(0, num_frames, stride)
-
-
-def eval_window(target: int, num_frames: int, clip_size: int, frame_step: int) -> Window:
-    """The clip from which frame `target` is predicted; there is one for each frame of a video of any length.
-
-    From frame `span` on, the clip ends with the target. Before, it starts with the target and is shown in
-    reversed order of time, its sound too. Where the video is too short for that (official rule for short
-    videos: frames from `num_frames - 1 - span` on), the clip ends with the target and the first frame is
-    repeated in front.
-
-    Args:
-        target: frame to predict, from 0.
-        num_frames: frames of the video, at least 1.
-        clip_size: frames of a clip.
-        frame_step: distance between a clip's frames.
-    """
-    span = (clip_size - 1) * frame_step
-    if target < min(span, num_frames - 1 - span):
-        frames = tuple(range(target + span, target - 1, -frame_step))
-        return Window(frames, target, audio_first=target, audio_last=target + span, reverse_audio=True)
-    return _forward(target, clip_size, frame_step)
+    return target
 
 
 def _forward(target: int, clip_size: int, frame_step: int) -> Window:

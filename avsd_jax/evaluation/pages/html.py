@@ -15,8 +15,8 @@ from jaxtyping import Float, Int
 
 from avsd_jax.evaluation.earlier_scores import PAGES_MARK
 from avsd_jax.evaluation.score_files import arrow, number
+from avsd_jax.metrics import LOWER_IS_BETTER
 from avsd_jax.scoring import figures
-from avsd_jax.scoring.paired import DESCENDING
 
 LABELS = {1: "consistent", 0: "inconsistent", -1: "unlabelled"}
 # The browser itself refuses whatever is not in the file.
@@ -163,7 +163,7 @@ def _data(video: Video, models: Sequence[str]) -> str:
         "length": video.length,
         "frames": video.frames.tolist(),
         "labels": video.labels[video.frames].tolist(),
-        "descending": [m for m in video.scores if m in DESCENDING],
+        "descending": [m for m in video.scores if m in LOWER_IS_BETTER],
         "scores": [
             {m: [round(x, 6) if math.isfinite(x) else None for x in by[i].tolist()] for m, by in video.scores.items()}
             for i in range(len(models))
@@ -225,7 +225,7 @@ def _rects(labels: Int[np.ndarray, " n"], left: int, right: int, top: int, heigh
 
 
 def _band(video: Video, width: int, height: int) -> str:
-    """The AVC labels of a video, as a picture of their own."""
+    """The AVC labels of a video, as an image of their own."""
     words = escape(_label_words(video.labels))
     rects = _rects(video.labels, 0, width, 0, height)
     return f'<svg style="width: {width}px" viewBox="0 0 {width} {height}" role="img" aria-label="{words}">{rects}</svg>'

@@ -29,8 +29,8 @@ from avsd_jax.evaluation import earlier_scores, prediction_folders
 from avsd_jax.evaluation.pages.html import Card, Video, index_page, video_page
 from avsd_jax.evaluation.prediction_folders import PredictionFolder, VideoMaps
 from avsd_jax.evaluation.score_files import Evaluation
+from avsd_jax.metrics import LOWER_IS_BETTER
 from avsd_jax.scoring import figures
-from avsd_jax.scoring.paired import DESCENDING
 
 WORST, EVEN = 24, 24
 """Most frames that a page shows: the worst, and others at even distances."""
@@ -135,7 +135,7 @@ def shown_frames(scores: Float[np.ndarray, "models f"], metric: str) -> list[int
 
     The worst of the models' scores decides. Frames without a score come last.
     """
-    signed = np.where(np.isnan(scores), np.inf, -scores if metric in DESCENDING else scores).min(axis=0)
+    signed = np.where(np.isnan(scores), np.inf, -scores if metric in LOWER_IS_BETTER else scores).min(axis=0)
     order = np.argsort(signed, kind="stable")
     even = np.linspace(0, len(order) - 1, min(EVEN, len(order))).round().astype(int)
     chosen = {*order[:WORST].tolist(), *even.tolist()}
@@ -204,7 +204,7 @@ def _write_all(folder: Path, models: Sequence[Model], stores: Mapping[str, Video
             cards = [_card(store, number, int(frames[place]), maps) for place in shown]
             write_text(folder / video.file, video_page(video, cards, names, about, _chosen(video, shown, metrics[0])))
             pages.append(video)
-    sign = -1 if metrics[0] in DESCENDING else 1
+    sign = -1 if metrics[0] in LOWER_IS_BETTER else 1
     pages.sort(key=lambda page: min((sign * x for x in page.means(metrics[0]) if x is not None), default=math.inf))
     absent = sorted({video for model in models for video in model.evaluation.record["missing"]["videos"]})
     write_text(folder / _INDEX, index_page(pages, names, metrics, about, absent))
@@ -260,6 +260,6 @@ def _card(store: VideoStore, number: int, frame: int, maps: Sequence[Mapping[int
 
 
 def _jpeg(picture: UInt8[np.ndarray, "h w 3"]) -> str:
-    """A picture as a data URI."""
+    """An image as a data URI."""
     _, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()

@@ -1,9 +1,11 @@
-"""Choice of a classifier by its module's name: `avsd_jax.models.classifiers.<name>.Classifier`."""
+"""Selection of a classifier by the name of its module: `avsd_jax.models.classifiers.<name>.Classifier`."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from flax import linen as nn
 
+from avsd_jax.batch import ClassifierInputs
 from avsd_jax.common.by_name import build
 
 
@@ -11,6 +13,15 @@ def create(name: str, /, **options: Any) -> nn.Module:
     """Builds `avsd_jax.models.classifiers.<name>.Classifier(**options)`.
 
     Raises:
-        InputError: no module of that name, or no such option; the message lists those there are.
+        InputError: there is no module or option of that name; the message lists the existing ones.
     """
     return build(__name__, name, "classifier", "Classifier", options)
+
+
+def inputs(name: str, options: Mapping[str, Any]) -> ClassifierInputs:
+    """Returns what a classifier reads around the moment it classifies.
+
+    Raises:
+        InputError: there is no module or option of that name; the message lists the existing ones.
+    """
+    return create(name, parent=None, **options).inputs

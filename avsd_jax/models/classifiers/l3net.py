@@ -1,4 +1,4 @@
-"""L3-Net (Arandjelovic & Zisserman, "Look, listen and learn", ICCV 2017): does this sound go with this frame?
+"""L3-Net (Arandjelovic & Zisserman, "Look, listen and learn", ICCV 2017): does this audio go with this frame?
 
 Layers and names follow the public PyTorch port (kyuyeonpooh/objects-that-sound, BSD-3), so that its weights
 load. There class 0 means "corresponds"; here class 1 does, as in the survey, and the import swaps the two.
@@ -12,21 +12,21 @@ from avsd_jax.batch import ClassifierInputs
 from avsd_jax.errors import InputError
 from avsd_jax.nn.norm import BatchNorm
 from avsd_jax.nn.pool import max_pool
-from avsd_jax.nn.s3d import scaled
 from avsd_jax.nn.spectrogram import power_density
+from avsd_jax.nn.width import scaled
 
-# The port takes spectrograms of 16-bit sample values and divides decibels by this constant.
+# The port computes spectrograms of 16-bit sample values and divides decibels by this constant.
 _FULL_SCALE = 32768.0
 _FLOOR = 1e-7
 _DECIBELS = 26.68
 
 
 class Tower(nn.Module):
-    """Four blocks of two 3x3 convolutions, halved by max-pooling in between; a global max-pool at the end.
+    """Four blocks of two 3x3 convolutions with max-pooling between them, and a global max-pool.
 
     Attributes:
         stride: of the first convolution.
-        width: multiplies the channel counts (see `avsd_jax.nn.s3d.scaled`).
+        width: multiplies the channel counts (see `avsd_jax.nn.width.scaled`).
         axis_name: the pmap axis over which BatchNorm statistics are averaged.
     """
 
@@ -36,7 +36,7 @@ class Tower(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], train: bool) -> dict[str, Float[Array, "b ..."]]:
-        """The map after each block, block1 ... block4 [B, H', W', C], and the embedding [B, C]."""
+        """Returns the map after each block, block1 ... block4 [B, H', W', C], and the embedding [B, C]."""
         maps = {}
         for block, channels in enumerate((64, 128, 256, 512), start=1):
             for layer in (1, 2):
@@ -58,7 +58,7 @@ class Tower(nn.Module):
 
 
 class Classifier(nn.Module):
-    """L3-Net; the public port's network and front end with the default options.
+    """L3-Net; with the default options the network and front end of the public port.
 
     Attributes:
         stride: of the first convolutions: 2 as in the port (and "Objects that Sound"), 1 as in the L3-Net
@@ -83,12 +83,12 @@ class Classifier(nn.Module):
 
     @property
     def inputs(self) -> ClassifierInputs:
-        """One frame and the sound around it."""
+        """One frame and the audio around it."""
         return ClassifierInputs(1, None, self.frame_size, self.sample_rate, self.audio_seconds)
 
     @nn.nowrap
     def front_end(self, waveform: Float[Array, "b s"]) -> Float[Array, "b f n"]:
-        """Log spectrogram of the waveform, frequency first; 257 x 199 for a second at the default options.
+        """Returns the log spectrogram of the waveform, frequency first; 257 x 199 per second at the default options.
 
         Args:
             waveform: [B, S] in [-1, 1] at `sample_rate`. Computed in float32, returned in the waveform's
@@ -105,7 +105,7 @@ class Classifier(nn.Module):
     def __call__(
         self, frames: Float[Array, "b n h w 3"], audio: Float[Array, "b f m"], train: bool = False
     ) -> Float[Array, "b 2"]:
-        """Logits of inconsistent (class 0) and consistent (class 1).
+        """Returns the logits of inconsistent (class 0) and consistent (class 1).
 
         Args:
             frames: [B, 1, H, W, 3], ImageNet-normalised RGB.
@@ -116,7 +116,7 @@ class Classifier(nn.Module):
             InputError: more than one frame.
         """
         if frames.shape[1] != 1:
-            raise InputError(f"l3net looks at one frame and got {frames.shape[1]}: give avc_frames [B, 1, H, W, 3]")
+            raise InputError(f"l3net takes one frame and got {frames.shape[1]}: give avc_frames [B, 1, H, W, 3]")
         image = Tower(self.stride, self.width, self.axis_name, name="icn")(frames[:, 0], train)
         sound = Tower(self.stride, self.width, self.axis_name, name="acn")(audio[..., None], train)
         x = jnp.concatenate([image["embedding"], sound["embedding"]], axis=-1)

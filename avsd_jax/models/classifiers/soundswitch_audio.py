@@ -1,6 +1,6 @@
-"""STANet's first SoundSwitch (CVPR release): is there a sound, by the sound alone, that belongs to a thing in view?
+"""STANet's first SoundSwitch (CVPR release): from the audio alone, does the sound belong to something visible?
 
-Trained by its authors on mined labels: whether VGGSound's name for the sound agrees with the video's category.
+Its authors trained it on mined labels: whether VGGSound's class of the audio matches the category of the video.
 """
 
 import jax.numpy as jnp
@@ -9,8 +9,8 @@ from jaxtyping import Array, Float
 
 from avsd_jax.batch import ClassifierInputs
 from avsd_jax.nn.resnet import ResNet18
-from avsd_jax.nn.s3d import scaled
 from avsd_jax.nn.spectrogram import normalised_log_power
+from avsd_jax.nn.width import scaled
 
 
 class Classifier(nn.Module):
@@ -21,7 +21,7 @@ class Classifier(nn.Module):
     Attributes:
         width: multiplies the channel counts.
         sample_rate: of the waveform, Hz.
-        audio_seconds: length of the waveform; the dense layers fit this one length.
+        audio_seconds: length of the waveform; the dense layers only fit this length.
         axis_name: the pmap axis over which BatchNorm statistics are averaged.
     """
 
@@ -32,22 +32,22 @@ class Classifier(nn.Module):
 
     @property
     def inputs(self) -> ClassifierInputs:
-        """The sound; the one frame that every classifier is given is not looked at, and so is small."""
+        """The audio; the one frame that every classifier is given is not looked at, and so is small."""
         return ClassifierInputs(1, None, 8, self.sample_rate, self.audio_seconds)
 
     @nn.nowrap
     def front_end(self, waveform: Float[Array, "b s"]) -> Float[Array, "b f n"]:
-        """STANet's spectrogram, 257 x 48 for half a second; see `avsd_jax.nn.spectrogram.normalised_log_power`."""
+        """Returns STANet's spectrogram, 257 x 48 for half a second; see `spectrogram.normalised_log_power`."""
         return normalised_log_power(waveform, self.sample_rate)
 
     @nn.compact
     def __call__(
         self, frames: Float[Array, "b n h w 3"], audio: Float[Array, "b f m"], train: bool = False
     ) -> Float[Array, "b 2"]:
-        """Logits of inconsistent (class 0) and consistent (class 1), neither below zero as published.
+        """Returns the logits of inconsistent (class 0) and consistent (class 1), neither below zero, as published.
 
         Args:
-            frames: not looked at.
+            frames: unused.
             audio: [B, F, N], a spectrogram from `front_end`.
             train: use and update batch statistics.
         """

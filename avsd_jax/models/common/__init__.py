@@ -1,1 +1,1 @@
-"""What models share; a configuration can name none of it."""
+"""Base classes and parts that models share; a configuration cannot select them."""

@@ -1,15 +1,15 @@
-"""What every bi-stream model has: a visual flow V, an audio-visual flow AV and the survey's switch between them.
+"""The base of bi-stream models: a visual stream V, an audio-visual stream AV and the survey's gate between them.
 
-    video ──> see ──┬──────────────────────────> V  ─┐
-                    └─> fuse <── audio ────────> AV ─┤ c ? AV : V ──> decode ──> map      gate_at=input
-                                                     │
-    avc_frames, avc_audio ──> classifier ──> c ──────┘
+    video ──> encode_visual ──┬─────────────────> V  ─┐
+                              └─> fuse <─ audio ─> AV ─┤ c ? AV : V ──> decode ──> map      gate_at=input
+                                                       │
+    avc_frames, avc_audio ──> classifier ──> c ────────┘
 
-    with gate_at=output both are decoded, and c chooses between the two maps (eq. 2 to the letter).
+    with gate_at=output both are decoded, and c selects one of the two maps (eq. 2 to the letter).
 
-A model states its two flows by three methods, and is otherwise gated like all others. The choice is hard and made
-clip by clip, so both places give the same maps at inference; they differ in what is computed, and in training in what
-the decoder sees of clips that are not chosen.
+A model defines its two streams by three methods; the gate is shared by all. The selection is hard and made for each
+clip, so both positions of the gate give the same maps at inference; they differ in cost, and in training in whether the
+decoder sees the stream that is not selected.
 """
 
 from collections.abc import Mapping
@@ -21,9 +21,10 @@ from flax.core import FrozenDict
 from jaxtyping import Array, Bool, Float
 from ml_collections import ConfigDict
 
+from avsd_jax.batch import ClassifierInputs, read
 from avsd_jax.errors import InputError
 from avsd_jax.models import classifiers, fusions
-from avsd_jax.models.common.inputs import read
+from avsd_jax.models.common.network import Network
 from avsd_jax.nn.gate import AVCGate, select
 
 GATE_AT = ("input", "output")
@@ -31,21 +32,21 @@ GATE_AT = ("input", "output")
 Features = dict[str, Float[Array, "b ..."]]
 
 
-class BiStream(nn.Module):
-    """The base of gated models; a subclass writes `see`, `fuse` and `decode`, and sets its published fusion.
+class BiStream(Network):
+    """The base of gated models; a subclass defines `encode_visual`, `fuse` and `decode`, and its published fusion.
 
     Attributes:
         fusion: module of `avsd_jax.models.fusions`.
         fusion_options: its options.
         gate: what opens the gate: "always", "never", "labels" or "classifier"; see `avsd_jax.nn.gate.AVCGate`.
-        gate_at: where it sits: "input" chooses what enters the decoder (the survey's text), "output" chooses
-            between the maps of two decodings with the same weights (eq. 2 to the letter).
+        gate_at: its position: "input" selects the input of the decoder (the survey's text), "output" selects one of
+            the maps of two decodings with the same weights (eq. 2 to the letter).
         train_gate: what opens a "classifier" gate in training, "predicted" or "labels".
         classifier: module of `avsd_jax.models.classifiers`; used only with gate="classifier".
         classifier_options: its options.
         axis_name: the pmap axis over which BatchNorm statistics are averaged.
 
-    The parameters of both flows exist whatever the gate, so that one checkpoint serves all of them.
+    The parameters of both streams exist whatever the gate, so that one checkpoint serves all of them.
     """
 
     fusion: str = "concat"
@@ -56,20 +57,27 @@ class BiStream(nn.Module):
     classifier: str = "l3net"
     classifier_options: Mapping[str, Any] | ConfigDict = FrozenDict()
     axis_name: str | None = None
-    hears = True
+    uses_audio = True
 
-    def see(self, batch: Mapping[str, Array], train: bool) -> tuple[Features, Float[Array, "b ..."]]:
-        """What both flows share, by name, and V: what the decoder takes where vision is alone."""
+    @property
+    def classifier_inputs(self) -> ClassifierInputs | None:
+        """What the gate's classifier reads; None unless gate="classifier"."""
+        if self.gate != "classifier":
+            return None
+        return classifiers.inputs(self.classifier, self.classifier_options)
+
+    def encode_visual(self, batch: Mapping[str, Array], train: bool) -> tuple[Features, Float[Array, "b ..."]]:
+        """Returns the features that both streams share, by name, and V, the decoder's input without fusion."""
         raise NotImplementedError
 
     def fuse(
         self, v: Float[Array, "b ..."], features: Features, batch: Mapping[str, Array], train: bool
     ) -> dict[str, Float[Array, "b ..."]]:
-        """The AV flow's features by name; `fused`, shaped like V, is what the decoder takes instead of V."""
+        """Returns the AV stream's features by name; `fused`, shaped like V, replaces V as the decoder's input."""
         raise NotImplementedError
 
     def decode(self, feature: Float[Array, "b ..."], features: Features, train: bool) -> Features:
-        """saliency and logits [B, H, W], and what else is worth a name, from V or its fused substitute."""
+        """Returns saliency and logits [B, H, W], and further features by name, from V or `fused`."""
         raise NotImplementedError
 
     @nn.compact
@@ -77,13 +85,13 @@ class BiStream(nn.Module):
         """Predicts a map for each clip.
 
         Args:
-            batch: what `see` reads; audio [B, L], not read by gate="never"; for gate="classifier" also avc_frames
-                [B, N, h, w, 3] and avc_audio [B, S] in [-1, 1]; avc_label [B] int (1, 0, -1 unlabelled) where the
-                gate reads labels. Other keys are ignored.
+            batch: what `encode_visual` reads; audio [B, L], not read by gate="never"; for gate="classifier" also
+                avc_frames [B, N, h, w, 3] and avc_audio [B, S] in [-1, 1]; avc_label [B] int (1, 0, -1 unlabelled)
+                where the gate reads labels. Other keys are ignored.
             train: use and update batch statistics, apply dropout.
 
         Returns:
-            saliency [B, H, W] in [0, 1], logits [B, H, W], gate [B] bool (True: the fused flow is used) and the
+            saliency [B, H, W] in [0, 1], logits [B, H, W], gate [B] bool (True: the fused stream is used) and the
             model's features by name; unless gate="never" also what `fuse` gives, `fused` among it; with
             gate="classifier" avc_logits [B, 2] (class 1 = consistent); with gate_at="output" saliency_v and, unless
             gate="never", saliency_av [B, H, W].
@@ -94,7 +102,7 @@ class BiStream(nn.Module):
         switch = AVCGate(self.gate, self.train_gate)
         if self.gate_at not in GATE_AT:
             raise InputError(f"unknown gate_at {self.gate_at!r}: choose one of {', '.join(GATE_AT)}")
-        out, v = self.see(batch, train)
+        out, v = self.encode_visual(batch, train)
         logits = None
         if self.gate == "classifier":
             out["avc_logits"] = logits = self._classify(batch, train)
@@ -114,11 +122,11 @@ class BiStream(nn.Module):
         return out | _choose(gate, fused, plain)
 
     def make_fusion(self) -> nn.Module:
-        """The fusion that the options name, as the submodule `fusion`; to be called by `fuse`."""
+        """Creates the fusion that the options name, as the submodule `fusion`; for use in `fuse`."""
         return fusions.create(self.fusion, parent=None, **self.fusion_options).copy(name="fusion")
 
     def _classify(self, batch: Mapping[str, Array], train: bool) -> Float[Array, "b 2"]:
-        """The classifier's logits."""
+        """Returns the classifier's logits."""
         options = {"axis_name": self.axis_name} | dict(self.classifier_options)
         classifier = classifiers.create(self.classifier, parent=None, **options).copy(name="classifier")
         spectrogram = classifier.front_end(read(batch, "avc_audio"))
@@ -133,6 +141,6 @@ class BiStream(nn.Module):
 
 
 def _choose(gate: Bool[Array, " b"], fused: Features, visual: Features) -> Features:
-    """Eq. 2 on all that the decoder gives; the two maps themselves too."""
+    """Applies eq. 2 to all outputs of the decoder; returns the two maps, too."""
     chosen = jax.tree.map(lambda av, v: select(gate, av, v), fused, visual)
     return chosen | {"saliency_av": fused["saliency"], "saliency_v": visual["saliency"]}

@@ -1,11 +1,11 @@
-"""The three published heads of STANet: what lies between its two backbones and its maps.
+"""The three published heads of STANet, between its two backbones and its maps.
 
-All read the last three stages of ResNeXt, `low`, `middle` and `deep`, and the same vector of sound, and state what
-`avsd_jax.models.stanet` needs: a feature of the frames that are predicted (`see`, V), what their own audio-visual
-fusion makes of it (`fuse`, AV), and a decoder that takes the one or the other (`decode`). Submodule names follow the
-published keys; those of the later two releases lack the prefix `extra_`.
+All read the last three stages of ResNeXt, `low`, `middle` and `deep`, and the same audio vector, and provide what
+`avsd_jax.models.stanet` needs: a feature of the predicted frames (`encode_visual`, V), their own audio-visual fusion
+(`fuse`, AV), and a decoder for either (`decode`). Submodule names follow the published keys; those of the later two
+releases lack the prefix `extra_`.
 
-A clip's three frames are in order of time, and K of them are predicted: the middle one, or others on request.
+The three frames of a clip are in temporal order, and K of them are predicted: the middle one, or others on request.
 """
 
 from collections.abc import Sequence
@@ -22,13 +22,13 @@ from avsd_jax.nn.conv3d import Conv3D
 from avsd_jax.nn.conv_gru import ConvGRU
 from avsd_jax.nn.frame_mix import FrameMix
 from avsd_jax.nn.resize import resize_bilinear
-from avsd_jax.nn.s3d import scaled
 from avsd_jax.nn.self_gate import SelfGate
+from avsd_jax.nn.width import scaled
 
 TARGET = 1
 
 Features = dict[str, Float[Array, "b ..."]]
-# Kernel and stride of the transposed convolutions that spread a vector of sound over 12 x 12 places.
+# Kernel and stride of the transposed convolutions that expand an audio vector to 12 x 12 locations.
 _SPREAD = ((4, 2), (4, 2), (3, 1))
 
 
@@ -41,7 +41,7 @@ def _flat(x: Float[Array, "b k *rest"]) -> Float[Array, " b_k *rest"]:
 
 
 def _framed(x: Float[Array, " b_k *rest"], v: Float[Array, "b k h w _"]) -> Float[Array, "b k *rest"]:
-    """Clips and predicted frames as two axes again, as V has them."""
+    """Restores clips and predicted frames as two axes, as V has them."""
     return x.reshape(*v.shape[:2], *x.shape[1:])
 
 
@@ -50,24 +50,24 @@ def _join(*parts: Float[Array, "b h w _"]) -> Float[Array, "b h w c"]:
 
 
 def _fitted(x: Float[Array, "b h w c"], like: Float[Array, "_ h2 w2 _"]) -> Float[Array, "b h2 w2 c"]:
-    """Resized to the grid of another feature."""
+    """Resizes a feature to the grid of another."""
     return x if x.shape[1:3] == like.shape[1:3] else resize_bilinear(x, like.shape[1:3])
 
 
 def _frames_to_maps(
     logits: Sequence[Float[Array, "bk _ _ 1"]], like: Float[Array, "b h2 w2 3"]
 ) -> Float[Array, "b ..."]:
-    """Logits of each scale at the frames' size, [B, K, scales, H, W]."""
+    """Resizes the logits of each scale to the frames' size, [B, K, scales, H, W]."""
     maps = [_fitted(x, like)[..., 0].astype(jnp.float32) for x in logits]
     stacked = jnp.stack(maps, axis=1)
     return stacked.reshape(like.shape[0], -1, *stacked.shape[1:])
 
 
 class HeadCVPR(nn.Module):
-    """The CVPR network (`att_Net`): 32 channels, one map, of the middle frame.
+    """The CVPR network (`att_Net`): 32 channels, one map of the middle frame.
 
     Attributes:
-        width: multiplies the channel counts (see `avsd_jax.nn.s3d.scaled`).
+        width: multiplies the channel counts (see `avsd_jax.nn.width.scaled`).
         predicted: the frames whose maps are predicted; (1,) here.
         temporal_relu: ReLU after the temporal branch, as in the published training file; the published test file, with
             the same weights, has none.
@@ -78,7 +78,7 @@ class HeadCVPR(nn.Module):
     temporal_relu: bool = True
 
     def setup(self) -> None:
-        """Layers by their published names."""
+        """Creates the layers with their published names."""
         if self.predicted != (TARGET,):
             raise InputError("release='cvpr' predicts the middle frame alone: leave all_frames and reports as they are")
         c = scaled(32, self.width)
@@ -89,8 +89,8 @@ class HeadCVPR(nn.Module):
         self.AVTFuse = _conv(c)
         self.refineV33, self.refineV22, self.predictF = _conv(c, 3), _conv(c, 3), _conv(1)
 
-    def see(self, taps: Features) -> tuple[Features, Float[Array, "b k h w c"]]:
-        """The temporal branch; V is the middle frame's reduced feature."""
+    def encode_visual(self, taps: Features) -> tuple[Features, Float[Array, "b k h w c"]]:
+        """Computes the temporal branch; V is the middle frame's reduced feature."""
         frames = self.downv4(taps["deep"])
         v = frames[:, TARGET]
         logits = self.refineST(frames)[:, 0]
@@ -101,7 +101,7 @@ class HeadCVPR(nn.Module):
     def fuse(
         self, v: Float[Array, "b k h w c"], features: Features, audio: Float[Array, "b k d"], switch: Any
     ) -> Features:
-        """Spatial alignment: the sound, spread over the grid, and the frame make a mask that raises the frame."""
+        """Applies spatial alignment: the expanded audio and the frame give a mask that amplifies the frame."""
         x, spread = v[:, 0], audio[:, :, None]
         for layer in (self.Aup1, self.Aup2, self.Aup3):
             spread = layer(spread)
@@ -113,7 +113,7 @@ class HeadCVPR(nn.Module):
         return {name: value[:, None] for name, value in found.items()}
 
     def decode(self, feature: Float[Array, "b k h w c"], features: Features) -> Features:
-        """Scale logits [B, 1, 1, H, W]."""
+        """Returns scale logits [B, 1, 1, H, W]."""
         x = features["frames"][:, TARGET]
         y = joined = self.AVTFuse(_join(features["st"], nn.relu(feature[:, 0]), x))
         for name, down, refine in (("middle", self.downv3, self.refineV33), ("low", self.downv2, self.refineV22)):
@@ -135,7 +135,7 @@ class Head2021(nn.Module):
     predicted: tuple[int, ...] = (TARGET,)
 
     def setup(self) -> None:
-        """Layers by their published names."""
+        """Creates the layers with their published names."""
         c, wide = scaled(28, self.width), scaled(2048, self.width)
         self.video_d0, self.video_d1, self.video_d2 = _conv(c), _conv(c), _conv(c)
         self.self_gate = SelfGate()
@@ -150,8 +150,8 @@ class Head2021(nn.Module):
     # The frames whose features are mixed for each of the three, in the order of the official lists.
     _orders = ((1, 0, 2), (0, 1, 2), (1, 2, 0))
 
-    def see(self, taps: Features) -> tuple[Features, Float[Array, "b k h w c"]]:
-        """Gates of self-attention and of time; V is the reduced feature."""
+    def encode_visual(self, taps: Features) -> tuple[Features, Float[Array, "b k h w c"]]:
+        """Computes the gates of self-attention and of time; V is the reduced feature."""
         frames, picked = self.video_d2(taps["deep"]), list(self.predicted)
         v = frames[:, picked]
         gate = self.self_gate(_flat(v))
@@ -163,12 +163,12 @@ class Head2021(nn.Module):
     def fuse(
         self, v: Float[Array, "b k h w c"], features: Features, audio: Float[Array, "b k d"], switch: Any
     ) -> Features:
-        """A mask of the sound alone; the target frame is multiplied by it, the others have it added."""
+        """Computes a mask from the audio alone; it multiplies the target frame and is added to the others."""
         reduced = self.audio_d(_flat(audio))
         spread = reduced[:, None, None]
         for layer in self.Aup:
             spread = layer(spread)
-        # The published switch silences the spread sound, whose mask is then the same everywhere, not zero.
+        # The published switch scales the expanded audio; closed, the mask is the same everywhere, but not zero.
         heard = spread if switch is None else spread * switch.reshape(-1, 1, 1, 1)
         mask = nn.sigmoid(self.convs[1](self.convs[0](heard)))
         mask = _framed(_fitted(mask, _flat(v)), v)
@@ -177,7 +177,7 @@ class Head2021(nn.Module):
         return {"audio_reduced": _framed(reduced, v), "spread": _framed(spread, v), "mask": mask, "fused": fused}
 
     def decode(self, feature: Float[Array, "b k h w c"], features: Features) -> Features:
-        """Scale logits [B, K, 3, H, W], coarse to fine."""
+        """Returns scale logits [B, K, 3, H, W], coarse to fine."""
         picked = list(self.predicted)
         x, gate, st = _flat(features["frames"][:, picked]), _flat(features["self_gate"]), _flat(features["st_gate"])
         c0 = self.video_d0(_flat(features["low"][:, picked]))
@@ -202,7 +202,7 @@ class Head2022(nn.Module):
     predicted: tuple[int, ...] = (TARGET,)
 
     def setup(self) -> None:
-        """Layers by their published names."""
+        """Creates the layers with their published names."""
         c, shared = scaled(32, self.width), scaled(128, self.width)
         self.convs, self.convsd1, self.convsd0 = _conv(c), _conv(c), _conv(c)
         self.self_gate = SelfGate("gates")
@@ -214,11 +214,11 @@ class Head2022(nn.Module):
         self.refine1_0, self.refine0_0 = _conv(c, 3), _conv(c, 3)
         self.out1, self.out0 = _conv(1), _conv(1)
 
-    # As in `Head2021`; the lists of this release are others.
+    # As in `Head2021`, with the lists of this release.
     _orders = ((1, 0, 2), (2, 1, 0), (0, 2, 1))
 
-    def see(self, taps: Features) -> tuple[Features, Float[Array, "b k h w c"]]:
-        """Gates of self-attention and of time; V is the reduced feature."""
+    def encode_visual(self, taps: Features) -> tuple[Features, Float[Array, "b k h w c"]]:
+        """Computes the gates of self-attention and of time; V is the reduced feature."""
         frames, picked = self.convs(taps["deep"]), list(self.predicted)
         v = frames[:, picked]
         gate = self.self_gate(_flat(v))
@@ -232,7 +232,7 @@ class Head2022(nn.Module):
     def fuse(
         self, v: Float[Array, "b k h w c"], features: Features, audio: Float[Array, "b k d"], switch: Any
     ) -> Features:
-        """A mask from each audio channel's attention to the visual channels; this release ignores the switch."""
+        """Computes a mask from attention of audio to visual channels; this release ignores the switch."""
         deep = _flat(features["deep"][:, list(self.predicted)])
         heard, seen = self.lineara(_flat(audio)), self.linearv(jnp.mean(deep, axis=(1, 2)))
         attention = nn.softmax(heard[:, :, None] * seen[:, None])
@@ -242,7 +242,7 @@ class Head2022(nn.Module):
         return reduced | {"mask": mask, "fused": v + v * mask}
 
     def decode(self, feature: Float[Array, "b k h w c"], features: Features) -> Features:
-        """Scale logits [B, K, 2, H, W], coarse to fine."""
+        """Returns scale logits [B, K, 2, H, W], coarse to fine."""
         picked = list(self.predicted)
         x, gate, st = _flat(features["frames"][:, picked]), _flat(features["self_gate"]), _flat(features["st_logits"])
         s0 = self.convsd0(_flat(features["low"][:, picked]))
@@ -259,7 +259,7 @@ class Head2022(nn.Module):
 
 
 def _by_scale(logits: Sequence[Float[Array, "bk _ _ 1"]], feature: Float[Array, "b k h w c"]) -> Features:
-    """Logits of each scale at its own size, scale0 being the coarsest: [B, K, h', w', 1]."""
+    """Returns the logits of each scale at its own size, scale0 being the coarsest: [B, K, h', w', 1]."""
     return {f"scale{i}": _framed(x, feature) for i, x in enumerate(logits)}
 
 

@@ -1,4 +1,4 @@
-"""Choice of a fusion by its module's name: `avsd_jax.models.fusions.<name>.Fusion`."""
+"""Selection of a fusion by the name of its module: `avsd_jax.models.fusions.<name>.Fusion`."""
 
 from typing import Any
 
@@ -11,6 +11,6 @@ def create(name: str, /, **options: Any) -> nn.Module:
     """Builds `avsd_jax.models.fusions.<name>.Fusion(**options)`.
 
     Raises:
-        InputError: no module of that name, or no such option; the message lists those there are.
+        InputError: there is no module or option of that name; the message lists the existing ones.
     """
     return build(__name__, name, "fusion", "Fusion", options)

@@ -1,7 +1,7 @@
 """Bilinear fusion (the survey's fig. 11c), exactly AViNet's (Jain et al., IROS 2021).
 
-Every pair of an audio step and a pooled visual position, multiplied, gives one input of a learned map onto
-the grid; the map is shared by all channels. It *replaces* the visual feature and has no activation.
+The products of all pairs of an audio step and a pooled visual position are mapped to the grid by a learned linear map
+that all channels share. The result *replaces* the visual feature and has no activation.
 """
 
 import jax
@@ -13,9 +13,9 @@ from avsd_jax.errors import InputError
 
 
 def pool_positions(visual: Float[Array, "b t h w c"]) -> Float[Array, "b i c"]:
-    """Largest value over time of every second column; position i = row * columns + column.
+    """Returns the maximum over time of every second column; position i = row * columns + column.
 
-    AViNet's max-pool of kernel (4, 1, 1) and stride (2, 1, 2) on its four time steps, for any number of
+    This is AViNet's max-pool of kernel (4, 1, 1) and stride (2, 1, 2) on its four time steps, for any number of
     steps.
     """
     pooled = jnp.max(visual, axis=1)[:, :, ::2]
@@ -28,24 +28,24 @@ def bilinear_map(
     kernel: Float[Array, "k i j"],
     bias: Float[Array, " k"],
 ) -> Float[Array, "b k c"]:
-    """out[b, k, c] = sum_ij visual[b, i, c] kernel[k, i, j] audio[b, j, c] + bias[k]."""
+    """Returns out[b, k, c] = sum_ij visual[b, i, c] kernel[k, i, j] audio[b, j, c] + bias[k]."""
     pairs = visual[:, :, None] * audio[:, None]
     pairs = pairs.reshape(pairs.shape[0], -1, pairs.shape[-1])
     return jnp.einsum("kp,bpc->bkc", kernel.reshape(kernel.shape[0], -1), pairs) + bias[:, None]
 
 
 def _uniform(key: jax.Array, shape: tuple[int, ...], positions: int) -> jax.Array:
-    """PyTorch's initial values of a bilinear layer."""
+    """Initialises a bilinear layer as PyTorch does."""
     bound = positions**-0.5
     return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
 
 
 class Bilinear(nn.Module):
-    """The learned part: `kernel` (positions out, positions in, audio steps) and `bias` (positions out)."""
+    """The learned map: `kernel` (positions out, positions in, audio steps) and `bias` (positions out)."""
 
     @nn.compact
     def __call__(self, visual: Float[Array, "b t h w c"], audio: Float[Array, "b n c2"]) -> Float[Array, "b t h w c"]:
-        """The fused feature in the shape of the visual one; raises InputError as `Fusion` does."""
+        """Returns the fused feature in the shape of the visual one; raises InputError as `Fusion` does."""
         if audio.shape[-1] != visual.shape[-1]:
             raise InputError(
                 f"the bilinear fusion pairs channels one to one, and the audio has {audio.shape[-1]} "
@@ -68,7 +68,7 @@ class Bilinear(nn.Module):
 
 
 class Fusion(nn.Module):
-    """AViNet's fusion; its weights fit one video size, clip length and audio length."""
+    """AViNet's fusion; its weights only fit one video size, clip length and audio length."""
 
     @nn.compact
     def __call__(
@@ -79,9 +79,9 @@ class Fusion(nn.Module):
         Args:
             visual: [B, T, H, W, C], the encoder's deepest tap.
             audio: [B, N, C], as many channels as `visual`.
-            train: not read.
+            train: unused.
 
         Raises:
-            InputError: the channels differ, or the sizes are not those the weights were made for.
+            InputError: the channels differ, or the sizes do not match the weights.
         """
         return Bilinear(name="bilinear")(visual, audio)

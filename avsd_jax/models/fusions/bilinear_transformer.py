@@ -14,7 +14,7 @@ from avsd_jax.nn.transformer import Transformer
 
 
 class Fusion(nn.Module):
-    """Bilinear fusion, then a transformer over channels; fits one video size, clip length and audio length.
+    """Bilinear fusion, then a transformer over channels; only fits one video size, clip length and audio length.
 
     Attributes:
         channels: number of tokens.

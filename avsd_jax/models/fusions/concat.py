@@ -1,4 +1,4 @@
-"""Plain concatenation (the survey's fig. 11a): the audio vector, tiled over the grid, joined on channels."""
+"""Concatenation (the survey's fig. 11a) of the visual feature and the audio vector, tiled over the grid."""
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -10,9 +10,8 @@ from avsd_jax.nn.conv3d import Conv3D
 class Fusion(nn.Module):
     """ReLU(1x1x1 convolution of [visual, tiled audio]) with the channels of the visual feature.
 
-    The audio steps are averaged into one vector. The ReLU is where the two meet: without it the convolution
-    and the decoder's first one would be one linear map, in which the sound only adds the same constant
-    everywhere.
+    The audio steps are averaged to one vector. The ReLU makes the two interact: without it, this convolution and the
+    decoder's first one would be a single linear map, in which the audio only adds the same constant everywhere.
     """
 
     @nn.compact
@@ -24,7 +23,7 @@ class Fusion(nn.Module):
         Args:
             visual: [B, T, H, W, C].
             audio: [B, N, C'], any number of steps and channels.
-            train: not read.
+            train: unused.
         """
         vector = jnp.mean(audio, axis=1)[:, None, None, None]
         tiled = jnp.broadcast_to(vector, (*visual.shape[:-1], vector.shape[-1]))

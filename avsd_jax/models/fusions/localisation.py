@@ -1,7 +1,7 @@
-"""STAViS's localisation of the sound (Tsiami et al., CVPR 2020): a bilinear map of what each place shows and the sound.
+"""STAViS's sound source localisation (Tsiami et al., CVPR 2020): a bilinear map of each location and the audio.
 
-The survey counts it to the bilinear fusions (fig. 11c). Unlike AViNet's, it works on channels, place by place, so its
-weights fit any size and length.
+The survey counts it among the bilinear fusions (fig. 11c). Unlike AViNet's, it works on channels, for each location by
+itself, so its weights fit any size and length.
 """
 
 import math
@@ -19,9 +19,9 @@ def bilinear_places(
     weight: Float[Array, "k i j"],
     bias: Float[Array, " k"],
 ) -> Float[Array, "b p k"]:
-    """out[b, p, k] = sum_ij visual[b, p, i] weight[k, i, j] audio[b, j] + bias[k].
+    """Returns out[b, p, k] = sum_ij visual[b, p, i] weight[k, i, j] audio[b, j] + bias[k].
 
-    The sum over the sound comes first, once for all places: a hundredth of the work.
+    The sum over the audio comes first, once for all locations: a hundredth of the work.
     """
     heard = jnp.einsum("kij,bj->bik", weight, audio)
     return visual @ heard + bias
@@ -38,7 +38,7 @@ class Bilinear(nn.Module):
 
     @nn.compact
     def __call__(self, visual: Float[Array, "b p i"], audio: Float[Array, "b j"]) -> Float[Array, "b p k"]:
-        """One audio vector, all places."""
+        """Pairs one audio vector with all locations."""
         shape = (self.features, visual.shape[-1], audio.shape[-1])
         weight = self.param("weight", nn.initializers.normal(math.sqrt(2 / (shape[0] * shape[2]))), shape)
         bias = self.param("bias", nn.initializers.zeros, shape[:1])
@@ -46,11 +46,11 @@ class Bilinear(nn.Module):
 
 
 class Fusion(nn.Module):
-    """Both features reduced to `hidden` channels and multiplied pair by pair; no activation after it.
+    """Both features reduced to `hidden` channels, then a bilinear map without activation.
 
     Attributes:
-        hidden: channels of either reduced feature.
-        features: output channels; 0 stands for the visual feature's, which a decoder in its place needs.
+        hidden: channels of each reduced feature.
+        features: output channels; 0 keeps those of the visual feature, which a decoder in its place needs.
     """
 
     hidden: int = 128
@@ -65,7 +65,7 @@ class Fusion(nn.Module):
         Args:
             visual: [B, T, H, W, C].
             audio: [B, N, C'], any number of steps, which are averaged, and channels.
-            train: not read.
+            train: unused.
 
         Returns:
             [B, T, H, W, features].

@@ -1,9 +1,8 @@
-"""Spatial alignment (the survey's fig. 11b): sound as auxiliary information that highlights locations.
+"""Spatial alignment (the survey's fig. 11b): audio highlights locations.
 
 The survey describes the family in words only: the audio feature, a vector with as many entries as the visual
 feature has channels, is "de-convolved or copied to correlate to each spatial location", the agreement of the
-two highlights regions, and a residual connection may keep vision in charge. The options below are those
-choices.
+two highlights regions, and a residual connection may preserve the visual feature. The options below are these choices.
 """
 
 import jax.numpy as jnp
@@ -18,21 +17,21 @@ _EPSILON = 1e-6
 
 
 def cosine(x: Float[Array, "b t h w c"], y: Float[Array, "b t h w c"]) -> Float[Array, "b t h w 1"]:
-    """Cosine of the angle between two vectors at each location, 0 where one of them is zero."""
+    """Returns the cosine of the angle between two vectors at each location, 0 where one of them is zero."""
     square = jnp.sum(x * x, -1, keepdims=True) * jnp.sum(y * y, -1, keepdims=True)
     return jnp.sum(x * y, -1, keepdims=True) / jnp.sqrt(square + _EPSILON)
 
 
 class Fusion(nn.Module):
-    """Visual feature highlighted where it agrees with the sound.
+    """Visual feature highlighted where it agrees with the audio.
 
     Attributes:
         align: how the audio vector reaches each location. "copy": the same vector everywhere. "deconv": a
             transposed convolution from the one audio position to the whole grid, separable (a dense layer
             over channels, then one weight for each channel and location): its weights fit one grid, and it
             starts as a copy.
-        combine: "multiply": product channel by channel, from which the decoder draws the correlation it
-            needs. "correlate": the cosine of audio and visual vector at each location, scaled and squashed to
+        combine: "multiply": product channel by channel, from which the decoder can compute a correlation.
+            "correlate": the cosine of audio and visual vector at each location, scaled and squashed to
             a weight in [0, 1] for all channels.
         residual: add the visual feature to the result.
     """
@@ -50,7 +49,7 @@ class Fusion(nn.Module):
         Args:
             visual: [B, T, H, W, C].
             audio: [B, N, C'], any number of steps and channels.
-            train: not read.
+            train: unused.
 
         Raises:
             InputError: an unknown `align` or `combine`.

@@ -10,10 +10,10 @@ from avsd_jax.nn.transformer import Transformer
 
 
 class Fusion(nn.Module):
-    """Transformer over all positions and audio steps; its positional code fits one grid and audio length.
+    """Transformer over all positions and audio steps; its positional encoding only fits one grid and audio length.
 
-    Each modality is reduced to half the channels; after the transformer every position is joined with the
-    mean of the audio tokens, which makes up the visual feature's channels again.
+    Each modality is reduced to half the channels; after the transformer every position is concatenated with the
+    mean of the audio tokens, which restores the channels of the visual feature.
 
     Attributes:
         num_layers, num_heads: of the transformer.

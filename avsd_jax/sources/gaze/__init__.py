@@ -1,1 +1,1 @@
-"""Gaze as the owners of the eye-tracking sets hand it out, read into one form: `points.Gaze`."""
+"""Gaze as the owners of the eye-tracking datasets hand it out, read into one form: `points.Gaze`."""

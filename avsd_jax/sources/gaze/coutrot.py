@@ -31,7 +31,7 @@ def clips(path: Path, dataset: str, condition: str = "own") -> dict[str, dict[st
     Args:
         path: the set's MATLAB file.
         dataset: "coutrot1" or "coutrot2".
-        condition: "own" for the viewers who heard the video's own sound, "pooled" for all: also those who heard
+        condition: "own" for the viewers who heard the video's own audio, "pooled" for all: also those who heard
             another one, or none.
 
     Raises:

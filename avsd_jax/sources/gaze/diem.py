@@ -52,7 +52,7 @@ def viewer_files(folder: Path, video: str | None = None) -> dict[str, Path]:
 
     Raises:
         NoGaze: the folder has none.
-        InputError: it has a link in the place of one; a stem is there twice; or a file's name names another video.
+        InputError: it has a link instead of one; a stem is there twice; or a file's name names another video.
     """
     found: dict[str, Path] = {}
     for name in safe_paths.file_names(folder):
@@ -116,7 +116,7 @@ def _check_length(path: Path, frames: float, longest: int | None) -> None:
     plausible.checked(frames, "frames", path)
     if longest is not None and frames > longest:
         raise InputError(
-            f"{path} goes on to frame {frames:.0f}, when a recording of this video has at most {longest} frames: put "
+            f"{path} continues to frame {frames:.0f}, when a recording of this video has at most {longest} frames: put "
             "the owner's file there, or complete the video"
         )
 

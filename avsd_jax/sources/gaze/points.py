@@ -36,7 +36,7 @@ class Dropped:
     outside: int
 
     def __str__(self) -> str:
-        return f"{self.missing} missing, {self.flagged} blinks, saccades or errors, {self.outside} outside the picture"
+        return f"{self.missing} missing, {self.flagged} blinks, saccades or errors, {self.outside} outside the image"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +48,8 @@ class Gaze:
             y downwards in pixels of the plane, pixel centres at whole numbers.
         viewers: what the owner calls each viewer, such as the stem of a file; they are numbered by their place here.
         num_frames: frames that the recording covers.
-        plane: (height, width) of the picture that `rows` refer to, pixels.
-        median: (x, y) of all positions, also of those outside the picture; NaN if there is none.
+        plane: (height, width) of the image that `rows` refer to, pixels.
+        median: (x, y) of all positions, also of those outside the image; NaN if there is none.
         dropped: what is not in `rows`.
     """
 
@@ -67,9 +67,9 @@ class Gaze:
         )
 
     def misplaced(self) -> str | None:
-        """A sentence if the gaze does not lie around the middle of the picture, which a wrong offset explains.
+        """A sentence if the gaze does not lie around the middle of the image, which a wrong offset explains.
 
-        The median is asked and not the share inside the picture: in a wide video a shift stays inside.
+        The median is asked and not the share inside the image: in a wide video a shift stays inside.
         """
         height, width = self.plane
         x, y = self.median
@@ -77,7 +77,7 @@ class Gaze:
         # False for NaN: no gaze is not misplaced.
         if max(abs(off_x), abs(off_y)) > _MEDIAN_TOLERANCE:
             return (
-                f"the median of gaze ({x:.0f}, {y:.0f}) is far from the middle of the {width}x{height} picture: check "
+                f"the median of gaze ({x:.0f}, {y:.0f}) is far from the middle of the {width}x{height} image: check "
                 "placement and offset"
             )
         return None

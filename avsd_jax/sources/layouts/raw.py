@@ -1,8 +1,8 @@
-"""The archives of the sets' owners, as unpacked (`avsd_jax.sources.raw_trees`): video files, sound, and gaze per
+"""The archives of the sets' owners, as unpacked (`avsd_jax.sources.raw_trees`): video files, audio, and gaze per
 viewer.
 
 Frames become JPEG files, and density maps are rendered from gaze, both frame by frame. Gaze and maps have the size in
-which the video was shown. Sound of more than 22,050 samples per second is brought down to that.
+which the video was shown. Audio of more than 22,050 samples per second is brought down to that.
 """
 
 import itertools
@@ -159,7 +159,7 @@ class Reader(Source):
             raise MissingFile(str(error)) from error
 
     def _sound(self, video: str, pictures: Path) -> Path:
-        """The video's sound file, or the video file where it has the sound."""
+        """The video's audio file, or the video file where it has the sound."""
         path = self._tree.sound(video)
         if path is None or path.is_file():
             return path or pictures
@@ -167,7 +167,7 @@ class Reader(Source):
             with reading.open_media(pictures) as container:
                 if reading.sound_stream(container) is not None:
                     return pictures
-        raise MissingFile(f"{path} is missing: put the video's sound there")
+        raise MissingFile(f"{path} is missing: put the video's audio there")
 
 
 def _notes(gaze: points.Gaze, pictures: _Pictures, listed: ListedVideo | None) -> list[str]:

@@ -89,7 +89,7 @@ class Reader(Source):
         )
 
     def inspect(self, video: str, listed: ListedVideo | None) -> Inspection:
-        """As documented there; all files are opened, and of the pictures the headers read."""
+        """As documented there; all files are opened, and of the images the headers read."""
         findings = Findings()
         files: dict[str, tuple[Path, ...]] = {}
         for kind, number in self._kinds(video).items():
@@ -169,13 +169,13 @@ class Reader(Source):
         return self._video_folder("annotations", video)
 
     def _sound(self, video: str) -> Path:
-        """The video's sound, in a folder of its own or, as some copies have it, beside the others."""
+        """The video's audio, in a folder of its own or, as some copies have it, beside the others."""
         names = dataset_names.spellings(self.dataset, video)
         own, shared = self._video_folder("sound", video), self._set_folder("sound")
         candidates = [safe_paths.below(folder, f"{name}.wav") for folder in (own, shared) for name in names]
         path = next((path for path in candidates if path.is_file()), None)
         if path is None:
-            raise MissingFile(f"{candidates[0]} is missing: put the video's sound there")
+            raise MissingFile(f"{candidates[0]} is missing: put the video's audio there")
         return path
 
 

@@ -6,15 +6,17 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array
 
+from avsd_jax.models.common.network import Network
 from avsd_jax.nn.gate import AVCGate, select
 
 
-class Model(nn.Module):
+class Model(Network):
     """One convolution on the clip's mean frame, one dense layer on the sound, gated by a linear classifier."""
 
     clip_size: int = 8
     gate: str = "always"
     axis_name: str | None = None
+    uses_audio = True
 
     @nn.compact
     def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:

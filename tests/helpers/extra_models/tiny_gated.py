@@ -8,10 +8,13 @@ from flax import linen as nn
 from flax.core import FrozenDict
 from jaxtyping import Array
 
+from avsd_jax.batch import ClassifierInputs
+from avsd_jax.models import classifiers
+from avsd_jax.models.common.network import Network
 from avsd_jax.nn.gate import AVCGate, select
 
 
-class Model(nn.Module):
+class Model(Network):
     """One convolution on the clip's frames, one dense layer on the sound, gated by a linear classifier."""
 
     clip_size: int = 8
@@ -19,6 +22,12 @@ class Model(nn.Module):
     classifier: str = "l3net"
     classifier_options: Mapping[str, Any] = FrozenDict()
     axis_name: str | None = None
+    uses_audio = True
+
+    @property
+    def classifier_inputs(self) -> ClassifierInputs | None:
+        """What the classifier reads, if there is one."""
+        return classifiers.inputs(self.classifier, self.classifier_options) if self.gate == "classifier" else None
 
     @nn.compact
     def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:

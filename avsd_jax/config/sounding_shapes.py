@@ -1,0 +1,69 @@
+"""What demos on the embedded benchmark of sounding shapes have in common: a run of minutes on two cores."""
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+TAGS = ("disc", "square", "triangle", "star", "ring", "cross")
+
+
+def use_sounding_shapes(config: ConfigDict) -> None:
+    """Sets the dataset and the fields that follow from it: its splits, its tags and a short training from scratch."""
+    config.dataset = "sounding_shapes"
+    config.build_data = True
+    config.train_split, config.test_split = "train", "test"
+    if "split" in config:  # it has no folds
+        del config.split
+    config.target_maps = ""
+    config.tags = TAGS
+    config.model.num_tags = len(TAGS)
+    config.samples_per_video = 4
+    config.batch_size = 16
+    config.optimizer = "adam"
+    config.optimizer_options = ConfigDict()
+    config.learning_rate = 2e-3
+    config.rates = ()
+    config.clip_norm = 1.0
+    config.log_every = 20
+    config.eval_stride = 5
+    config.eval_batch_size = 32
+
+
+def compare_gates(config: ConfigDict, visual: dict[str, Any], audio: str, audio_part: str, effort: float) -> None:
+    """Sets what the demos of the gated models share, and their rows.
+
+    Three stages prepare a visual flow (`base`), an audio encoder (`voice`) and a classifier (`ears`). From them start a
+    visual-only (V), an AVC-unaware (AV) and a gated (AV*) model, which train equally long; AV# is AV* gated by labels.
+
+    Args:
+        config: the model's configuration.
+        visual: what a row changes to have the model without audio.
+        audio: model that is the audio encoder.
+        audio_part: submodule that it starts.
+        effort: steps of the classifier's stage, as a factor on those of the models.
+    """
+    config.run_name = "demo"
+    use_sounding_shapes(config)
+    config.model.train_gate = "labels"
+    config.model.classifier_options = ConfigDict({"width": 0.25, "frame_size": 64, "sample_rate": 16000})
+    config.frame_size = (64, 96)
+    config.loss = "kl"
+    config.bce_weight = config.cc_weight = config.nss_weight = 0.0
+    config.tag_weight = 1.0
+    config.schedule = "cosine"
+    config.warmup_steps = 20
+    classifier = {"model_name": "avc", "batch_size": 32, "learning_rate": 1e-3, "effort": effort}
+    gated = {"init": "base", "init_parts": {audio_part: "voice"}}
+    starred = {"init": "base", "init_parts": {audio_part: "voice", "classifier": "ears"}}
+    config.rows = ("base", "voice", "ears", "v", "av", "av_star", "av_oracle")
+    config.row_changes = ConfigDict(
+        {
+            "base": {"label": "", **visual},
+            "voice": {"label": "", "model_name": audio, "batch_size": 64},
+            "ears": {"label": "", **classifier},
+            "v": {"label": "V", "init": "base", **visual},
+            "av": {"label": "AV", **gated, "model": {"gate": "always"}},
+            "av_star": {"label": "AV*", **starred, "model": {"gate": "classifier"}},
+            "av_oracle": {"label": "AV#", "weights": "av_star", "model": {"gate": "labels"}},
+        }
+    )

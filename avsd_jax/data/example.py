@@ -1,0 +1,47 @@
+"""An example: a clip's entries of a batch, made in one way for stored videos and for video files."""
+
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float32
+
+from avsd_jax.data.clip_spec import ClipSpec
+from avsd_jax.data.window import Window
+
+Example = dict[str, np.ndarray]
+
+
+@runtime_checkable
+class ClipSource(Protocol):
+    """A clip of a video, as a specification reads it. Frames are resized and normalised, waveforms in [-1, 1]."""
+
+    def frames(self, numbers: tuple[int, ...]) -> Float32[np.ndarray, "t h w 3"]:
+        """The model's frames of these numbers."""
+
+    def audio(self, window: Window) -> Float32[np.ndarray, " s"]:
+        """The audio of a clip at the preprocessing's rate; no longer than the model's buffer."""
+
+    def classifier_frames(self, target: int) -> Float32[np.ndarray, "n a a 3"]:
+        """The classifier's frames around frame `target`."""
+
+    def classifier_audio(self, target: int) -> Float32[np.ndarray, " r"]:
+        """The classifier's audio around frame `target`."""
+
+
+def make_example(spec: ClipSpec, window: Window, source: ClipSource, avc_label: int | np.integer) -> Example:
+    """What a model reads of a clip: the entries of `avsd_jax.batch.ENTRIES` whose reader is "model".
+
+    Args:
+        spec: what the model reads.
+        window: the clip.
+        source: where its frames and audio come from.
+        avc_label: 1 consistent, 0 inconsistent, -1 unlabelled.
+    """
+    example = {"video": source.frames(window.frames), "avc_label": np.int32(avc_label)}
+    if spec.audio:
+        scaled = source.audio(window) * np.float32(spec.preprocessing.waveform_scale)
+        example["audio"] = spec.preprocessing.window_audio(scaled, spec.audio_samples, window.reverse_audio)
+    if spec.avc is not None:
+        example["avc_frames"] = source.classifier_frames(window.target)
+        example["avc_audio"] = source.classifier_audio(window.target)
+    return example

@@ -1,0 +1,109 @@
+"""What the commands share that run a configuration: `--config`, `--workdir`, and the exit status of what stopped."""
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jax
+
+from avsd_jax.common import cli, logs
+from avsd_jax.config import command_line
+from avsd_jax.errors import InputError
+from avsd_jax.training import loop
+from avsd_jax.training.preemption import PREEMPTED, Preempted, leave_on_signals, sigterm_raises
+
+NON_FINITE = 3  # exit status after a loss that is not finite
+
+
+def parser(prog: str, description: str | None, config: str | None = None, workdir: str | None = None) -> cli.Parser:
+    """Returns a parser of the options that all such commands have.
+
+    Args:
+        prog: how the command is called.
+        description: what `--help` says of it.
+        config: default configuration; without one it must be given.
+        workdir: default folder; without one it must be given.
+    """
+    made = cli.Parser(prog, description, epilog="Any field of the configuration is set as --config.FIELD=VALUE.")
+    made.add_argument(
+        "--config",
+        required=config is None,
+        default=config,
+        metavar="FILE[:VARIANT]",
+        help="configuration file, such as configs/avinet.py:demo" + (f" (default: {config})" if config else ""),
+    )
+    made.add_argument(
+        "--workdir",
+        required=workdir is None,
+        default=workdir,
+        help="folder of the run: checkpoints, logs, report" + (f" (default: {workdir})" if workdir else ""),
+    )
+    made.add_argument("--verbose", action="store_true", help=f"print all that goes into WORKDIR/{logs.FILE}")
+    return made
+
+
+def parse(options: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parses a command line; `config` becomes the configuration with its fields set, `workdir` a path.
+
+    Raises:
+        InputError: an option is unknown, missing or has a wrong value, or the configuration cannot be loaded.
+    """
+    args, fields = options.parse_known_args(argv)
+    args.config = command_line.load(args.config, fields)
+    args.workdir = Path(args.workdir)
+    return args
+
+
+def keep_programs(workdir: Path) -> None:
+    """Keeps compiled programs in `workdir`, where the next run, and the next row of a comparison, finds its own."""
+    jax.config.update("jax_compilation_cache_dir", str(workdir.absolute() / "compiled"))
+    # On a full disk there is no cache; what matters says so itself.
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
+
+
+def run(command: Callable[[], None]) -> int:
+    """Runs a command that trains and returns its exit status: as `cli.run`, and 3 where a loss is not finite.
+
+    A run that was asked to stop and has saved its state ends with status 75, so that `main && next` does not go on.
+    """
+    return cli.run(lambda: stoppable(command), statuses={loop.NonFiniteLossError: NON_FINITE})
+
+
+def stoppable(command: Callable[[], None]) -> int:
+    """Runs a command that trains; returns 0, or 75 where it was asked to stop and has saved what there was to save."""
+    try:
+        with sigterm_raises():
+            command()
+    except Preempted as stop:
+        leave_on_signals(PREEMPTED)
+        print(stop, file=sys.stderr)
+        return PREEMPTED
+    return 0
+
+
+def join_processes() -> None:
+    """Joins the other processes of the job.
+
+    jax finds them by itself on TPU pods and under Slurm or Open MPI; elsewhere JAX_COORDINATOR_ADDRESS,
+    JAX_NUM_PROCESSES and JAX_PROCESS_ID say who they are (`launch/local.py` sets them).
+
+    Raises:
+        InputError: there is nothing to find them by.
+    """
+    # Its own handler of SIGTERM knows neither Ctrl-C nor a second request; see `preemption`.
+    jax.config.update("jax_enable_preemption_service", False)
+    try:
+        if "JAX_NUM_PROCESSES" in os.environ:
+            jax.distributed.initialize(
+                num_processes=int(os.environ["JAX_NUM_PROCESSES"]),
+                process_id=int(os.environ["JAX_PROCESS_ID"]),
+            )
+        else:
+            jax.distributed.initialize()
+    except (KeyError, ValueError) as error:
+        raise InputError(
+            "--distributed found no cluster: start through Slurm, on a TPU pod, or with launch/local.py"
+        ) from error

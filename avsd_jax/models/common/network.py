@@ -1,0 +1,28 @@
+"""The base of the models that a configuration may name: what they say of themselves to data, training, prediction."""
+
+from flax import linen as nn
+
+from avsd_jax.batch import ClassifierInputs
+
+
+class Network(nn.Module):
+    """A model of a configuration; a subclass overrides what is different for it, as an option or an attribute.
+
+    Attributes:
+        uses_audio: whether it reads `audio`.
+        clip_size: frames of a clip; a consistency classifier alone has its own clip, and takes one frame of this one.
+        num_tags: number of tags that it classifies; 0 for none.
+        gate: what opens its gate, see `avsd_jax.nn.gate.AVCGate`; "never" without a gate.
+        train_gate: the same in training.
+    """
+
+    uses_audio = False
+    clip_size = 1
+    num_tags = 0
+    gate = "never"
+    train_gate = "predicted"
+
+    @property
+    def classifier_inputs(self) -> ClassifierInputs | None:
+        """What its consistency classifier reads; None if it runs none."""
+        return None
