@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from avsd_jax.batch import step_inputs
 from avsd_jax.common.parallel import check_batch_size, make_executor, make_mesh
+from avsd_jax.config.fields import check_fields
 from avsd_jax.data import pipeline
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
@@ -93,6 +94,7 @@ def train(
     """
     workdir = Path(workdir)
     mesh = make_mesh() if mesh is None else mesh
+    check_fields(config, ("evaluate_every", "evaluate_videos", "evaluate_stride", "best_metric", "profile_steps"))
     check_batch_size(config.batch_size, mesh)
     executor = make_executor(config.executor, mesh)
     model, optimizer = model_from_config(config, executor.axis_name), make_optimizer(config)
