@@ -1,1 +1,1 @@
-"""Folders of maps scored against ground truth, and such evaluations compared."""
+"""Evaluation of folders of maps against ground truth, and comparison of evaluations."""

@@ -1,13 +1,13 @@
-"""What a score lies between: chance and the centre of the image below, one human against the others above.
+"""Reference scores: chance and the centre of the image as lower bounds, one human against the others above.
 
-All three are scored on the frames that the model was scored on, by its protocol, and averaged as its scores are.
+All three are scored on the same frames as the model, by the same protocol, and averaged in the same way.
 
   chance     a map that does not depend on the video. NSS, CC and the AUCs: the exact expectation of a map of
              independent random values without ties: 0, 0, 1/2, and for AUC-Judd 1/2 + 1/2 / (n + 1) with n fixated
              pixels, because MIT's curve rises over each fixation. SIM, KL, EMD, information gain: a uniform map.
   centre     a Gaussian at the centre whose standard deviation is a quarter of each side (`extra_metrics.centre_map`).
-  one human  leave one out: a viewer's fixations as a density, scored against the fixations of the others and a density
-             made of them; the mean over viewers. Only where the dataset keeps viewers apart.
+  one human  leave one out: the fixations of a viewer as a density map, scored against the fixations of the others and
+             their density map; the mean over viewers. Only if the dataset distinguishes viewers.
 """
 
 import functools
@@ -41,15 +41,15 @@ Scores = dict[str, list[float | None]]
 
 
 def of_video(scorer: Scorer, video: int, frames: Sequence[int]) -> dict[str, Scores | None]:
-    """Returns the bounds of a video's frames: by bound and metric a value per frame, None where there is none.
+    """Computes the bounds of a video's frames: by bound and metric a value per frame, None if there is none.
 
     Args:
         scorer: of the store and protocol.
         video: its number.
-        frames: which frames.
+        frames: their numbers.
 
     Returns:
-        As said; the entry of "one human" is None where the dataset does not tell two viewers apart.
+        The scores; the entry of "one human" is None if the dataset does not distinguish two viewers.
     """
     found = {
         "chance": _chance(scorer, video, frames),
@@ -72,14 +72,14 @@ def summary(
     """Returns the bounds of an evaluation.
 
     Args:
-        rows: of all frames, as `score_files.write` takes them; those scored count.
-        results: by split and video, what `of_video` returned, under `bounds`, and `frames`.
-        names: the protocol's metrics.
-        summarise: makes the averages of rows.
+        rows: of all frames, as `score_files.write` takes them; the scored ones count.
+        results: by split and video, the result of `of_video` under `bounds`, and `frames`.
+        names: the metrics of the protocol.
+        summarise: computes the averages of rows.
 
     Returns:
         By bound `how`; and `scores` and `frame_scores` (as of the model, with `intervals`) and `frames`, how many have
-        the bound; or `missing`, why there is none.
+        the bound; or `missing`, the reason why there is none.
     """
     scored = [row for row in rows if row["status"] == "scored"]
     places = {key: {frame: i for i, frame in enumerate(result["frames"])} for key, result in results.items()}
@@ -89,7 +89,7 @@ def summary(
         lacking = sorted({video for (_, video), r in results.items() if r["frames"] and r["bounds"][bound] is None})
         if lacking:
             found[bound]["missing"] = (
-                f"the dataset does not keep two or more viewers apart in {len(lacking)} of "
+                f"the dataset does not distinguish two or more viewers in {len(lacking)} of "
                 f"{len({video for _, video in results})} videos, such as {lacking[0]}"
             )
             continue
@@ -119,7 +119,7 @@ def _chance(scorer: Scorer, video: int, frames: Sequence[int]) -> list[dict[str,
 
 
 def chance(metric: str, fixated: Bool[np.ndarray, "h w"], truth: UInt8[np.ndarray, "h w"]) -> float:
-    """Returns the score that a map without knowledge has; see the module.
+    """Returns the score of an uninformative map; see the module.
 
     Args:
         metric: one of `protocols.ALL_METRICS`.
@@ -161,7 +161,7 @@ def _centre(scorer: Scorer, video: int, frames: Sequence[int]) -> list[dict[str,
 
 
 def _one_human(scorer: Scorer, video: int, frames: Sequence[int]) -> list[dict[str, float]] | None:
-    """The mean over the viewers who looked at a frame together with somebody else; None: viewers are not known."""
+    """Computes the mean over the viewers of frames with at least two; None if viewers are not distinguished."""
     if scorer.store.videos[video].num_viewers < 2:
         return None
     found: dict[int, list[dict[str, float]]] = {frame: [] for frame in frames}
@@ -177,11 +177,11 @@ def _one_human(scorer: Scorer, video: int, frames: Sequence[int]) -> list[dict[s
 
 
 class _Others(VideoStore):
-    """The videos of a store as all viewers but one saw them.
+    """The videos of a store without one of the viewers.
 
     Args:
-        store: it keeps viewers apart.
-        viewer: the one who is left out.
+        store: it distinguishes viewers.
+        viewer: the viewer to leave out.
     """
 
     def __init__(self, store: VideoStore, viewer: int):
@@ -190,20 +190,20 @@ class _Others(VideoStore):
         self.derived = ByteCache(_CACHE_BYTES)
 
     def viewer_rows(self, video: int, index: int) -> Float32[np.ndarray, "n 3"]:
-        """As the store's, without the viewer."""
+        """Returns the store's without the viewer's."""
         rows = self._store.viewer_rows(video, index)
         return rows[rows[:, 0] != self._viewer]
 
     def fixations(self, video: int, index: int) -> Float32[np.ndarray, "n 2"]:
-        """As the store's, without the viewer."""
+        """Returns the store's without the viewer's."""
         return self.viewer_rows(video, index)[:, 1:]
 
     def density(self, video: int, index: int) -> UInt8[np.ndarray, "h w"]:
-        """A density made of the others' fixations."""
+        """Returns a density map of the other viewers' fixations."""
         return self._density(video, self.fixations(video, index))
 
     def maps(self, video: int, frames: Sequence[int]) -> Iterator[Predicted]:
-        """Yields the viewer's own density of each frame at which the viewer and somebody else looked."""
+        """Yields the viewer's own density map of each frame with fixations of this viewer and another one."""
         for frame in frames:
             rows = self._store.viewer_rows(video, frame)
             own = rows[:, 0] == self._viewer

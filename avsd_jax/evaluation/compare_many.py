@@ -1,4 +1,4 @@
-"""A table of many models on the same frames, with a test for every pair: Markdown, CSV and LaTeX."""
+"""Tables of many models on the same frames, with a test for every pair, in Markdown, CSV and LaTeX."""
 
 import csv
 import io
@@ -23,17 +23,17 @@ _PAIR = ("difference", "p", "p_holm", "better", "frames")
 def compare_many(
     evaluations: Sequence[Evaluation], names: Sequence[str], *, common_frames: bool = False
 ) -> dict[str, Any]:
-    """Scores of several evaluations on the same frames, and the paired differences of every two of them.
+    """Compares several evaluations on the same frames, with the paired differences of every two of them.
 
     Args:
         evaluations: at least two, as `score_files.load` reads them.
-        names: of the models, each once.
-        common_frames: restrict all to the frames that all scored; else they must have scored the same.
+        names: of the models, all different.
+        common_frames: restrict all to the frames that all scored; otherwise they must have scored the same.
 
     Returns:
         `models` (name -> folder), `dataset`, `protocol`, `frames`, `left_out` (by name), `test`, and for each average
         that the protocol reports ("video", "frame") `groups[group]`: `videos`, `scores[metric][name]`, `best[metric]`
-        (the names, of several that are equal all), and `pairs`, each with `a`, `b` and `metrics[metric]`: `difference`
+        (the names, all if several are equal), and `pairs`, each with `a`, `b` and `metrics[metric]`: `difference`
         a - b, `interval`, `p`, `p_holm` corrected for all pairs and metrics of the group, `better` ("a", "b", None),
         `frames`, `videos`.
 
@@ -86,7 +86,7 @@ def _best(scores: Mapping[str, float | None], metric: str) -> list[str]:
 
 
 def _tested(pairs: Mapping[tuple[str, str], Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The pairs of a group, with p-values corrected for all of them."""
+    """Returns the pairs of a group, with p-values corrected for all of them."""
     raw = {(pair, m): entry["p"] for pair, by in pairs.items() for m, entry in by.items() if entry["p"] is not None}
     together = dict(zip(raw, significance.holm({str(i): p for i, p in enumerate(raw.values())}).values(), strict=True))
     tested = []
@@ -108,7 +108,7 @@ def _tested(pairs: Mapping[tuple[str, str], Mapping[str, Any]]) -> list[dict[str
 
 
 def write(folder: Path, record: Mapping[str, Any]) -> None:
-    """Writes `compare.md`, `.csv`, `.tex`, `.json` and `compare_pairs.csv`, each whole or not at all.
+    """Writes `compare.md`, `.csv`, `.tex`, `.json` and `compare_pairs.csv`, each atomically.
 
     Raises:
         InputError: the folder cannot be written to.
@@ -121,7 +121,7 @@ def write(folder: Path, record: Mapping[str, Any]) -> None:
 
 
 def markdown(record: Mapping[str, Any]) -> str:
-    """The tables as Markdown, best in bold, each with its pairs below."""
+    """Formats the tables as Markdown, best in bold, each with its pairs below."""
     sections = [
         f"# {len(record['models'])} models: {_title(record)}\n",
         "\n".join(f"- {name}: `{folder}`" for name, folder in record["models"].items()) + "\n",
@@ -145,7 +145,7 @@ def markdown(record: Mapping[str, Any]) -> str:
 
 
 def latex(record: Mapping[str, Any]) -> str:
-    """The tables in LaTeX, for the package booktabs; best in bold."""
+    """Formats the tables in LaTeX, for the package booktabs; best in bold."""
     parts = ["% needs \\usepackage{booktabs}"]
     for average, group, found in _tables(record):
         arrows = [arrow(m, r"$\downarrow$", r"$\uparrow$") for m in found["scores"]]
@@ -172,7 +172,7 @@ def latex(record: Mapping[str, Any]) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text in which no character means something to LaTeX."""
+    """Escapes the special characters of LaTeX."""
     special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     return "".join(special.get(c, "\\" + c if c in "&%$#_{}" else c) for c in text)
 

@@ -1,4 +1,4 @@
-"""Scores of an earlier run in the folder that a new one writes to: never overwritten by others, never taken for new."""
+"""Protection of the scores of an earlier run in the output folder: not overwritten by others, not mistaken for new."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from avsd_jax.errors import InputError, storage_error
 _FILES = ("scores.json", "scores.csv", "scores.md")
 _PAGES = "pages"
 PAGES_MARK = '<meta name="generator" content="avsd_jax.video_pages">'
-"""What tells an index of pages from a file of the user's own."""
+"""Distinguishes an index of pages from a file of the user."""
 _ASIDE = "earlier"
 
 
@@ -23,10 +23,10 @@ def check_same(
     protocol: str,
     ground_truth: str | Path | None = None,
 ) -> None:
-    """Sees to it that a folder holds no scores, or those of an earlier run of the same evaluation.
+    """Checks that a folder holds no scores, or those of an earlier run of the same evaluation.
 
     Raises:
-        InputError: it holds scores of another dataset, other splits, other predictions or by another protocol.
+        InputError: it holds scores of a different dataset, splits, predictions or protocol.
     """
     found = out / _FILES[0]
     try:
@@ -39,16 +39,16 @@ def check_same(
             "ground truth": record["dataset"].get("options", {}).get("folder", "") if ground_truth else "",
         }
     except (OSError, ValueError, KeyError, TypeError):
-        return  # nothing, or nothing that anybody could miss
+        return  # nothing, or nothing of value
     given = list(dict.fromkeys(os.path.realpath(folder) for folder in predictions))
-    # Predictions may lie one folder deeper, in one named like the dataset.
+    # Predictions may be one folder deeper, in one named like the dataset.
     deeper = [os.path.dirname(folder) for folder in there["predictions"]]
     same = {
         "dataset": there["dataset"] == dataset,
         "splits": there["splits"] == list(splits),
         "predictions": given in (there["predictions"], deeper),
         "protocol": _base(there["protocol"]) == _base(protocol),
-        # Two folders of one name are two datasets.
+        # Two folders of the same name are different datasets.
         "ground truth": not ground_truth or os.path.realpath(there["ground truth"]) == os.path.realpath(ground_truth),
     }
     for what, agrees in same.items():
@@ -60,7 +60,7 @@ def check_same(
 
 
 def _base(protocol: str) -> str:
-    """A protocol's name without what was said about frames that have no score: the same evaluation, counted again."""
+    """Returns a protocol's name without its rule for frames without a score, which does not change the evaluation."""
     return ", ".join(part for part in protocol.split(", ") if not part.startswith("undefined="))
 
 
@@ -71,7 +71,7 @@ def are_pages(folder: Path) -> bool:
 
 
 def set_aside(out: Path) -> None:
-    """Moves the earlier scores to a folder of their own: if this run fails, they do not pass for its result."""
+    """Moves the earlier scores to a separate folder, so that they are not taken for the result of a failed run."""
     present = [out / name for name in _FILES if (out / name).exists()]
     if present and are_pages(out / _PAGES):
         present.append(out / _PAGES)
@@ -80,7 +80,7 @@ def set_aside(out: Path) -> None:
     try:
         (out / _ASIDE).mkdir(exist_ok=True)
         if out / _PAGES in present and (out / _ASIDE / _PAGES).exists():
-            shutil.rmtree(out / _ASIDE / _PAGES)  # a folder replaces no other
+            shutil.rmtree(out / _ASIDE / _PAGES)  # a folder cannot replace another
         for path in present:
             os.replace(path, out / _ASIDE / path.name)
     except OSError as error:
@@ -90,5 +90,5 @@ def set_aside(out: Path) -> None:
 
 
 def forget(out: Path) -> None:
-    """Removes what was set aside: the new scores are there."""
+    """Removes the scores that were set aside, once the new ones are written."""
     shutil.rmtree(out / _ASIDE, ignore_errors=True)

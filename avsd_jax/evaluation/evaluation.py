@@ -1,4 +1,4 @@
-"""Scores folders of maps against the ground truth of a dataset or a folder."""
+"""Evaluation of folders of maps against the ground truth of a dataset or a folder."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -58,37 +58,38 @@ def evaluate(
 
     Args:
         predictions: a folder per split, or one for all.
-        dataset: `name` or `name/config`, in any case, prepared in `data_dir`; None with `ground_truth`.
-        splits: names of splits. Their videos are pooled, or their means averaged, as the protocol says.
+        dataset: `name` or `name/config`, in any case, built in `data_dir`; None with `ground_truth`.
+        splits: names of splits. Their videos are pooled, or their means averaged, depending on the protocol.
         ground_truth: a folder of ground truth instead of a dataset, see `ground_truth_folder`.
-        ground_truth_first_frame: 0 or 1, what that folder's numbers of frames count from; None: read off them.
-        data_dir: folder of prepared datasets.
+        ground_truth_first_frame: 0 or 1, the number of the first frame in that folder; None: inferred.
+        data_dir: folder of built datasets.
         protocol: how to score, or the name of one of `protocols.PROTOCOLS`.
-        out: folder to write to; made if missing. Finished videos in it are not scored again, unless something that
-            decides their scores has changed. Scores of something else in it are refused, not overwritten.
-        workers: processes; 1 scores in this one.
+        out: folder to write to; created if missing. Finished videos in it are not scored again, unless something that
+            affects their scores has changed. Scores of another evaluation in it are refused, not overwritten.
+        workers: number of processes; 1 scores in this one.
         precision: "float64" or "float32".
-        first_frame: 0 or 1, what the numbers of maps count from; None: read off them.
-        colour_maps: "refuse", "luminance" or "colormap:NAME", what is done to maps in colour.
+        first_frame: 0 or 1, the number of the first frame in the predictions; None: inferred.
+        colour_maps: "refuse", "luminance" or "colormap:NAME", how maps in colour are read.
         other_forms: read `.npy`, `.mat`, videos and `.tif` as well.
-        undefined: "omit", "worst" or "error", what becomes of frames without a score because of their map; None: the
-            protocol's own rule.
-        metrics: other metrics than the protocol's, see `extra_metrics.with_metrics`.
-        pool: other negatives of the s-AUC than the protocol's, see `Protocol.pool`.
+        undefined: "omit", "worst" or "error", how frames without a score because of their map are treated; None: the
+            rule of the protocol.
+        metrics: metrics instead of the protocol's, see `extra_metrics.with_metrics`.
+        pool: negatives of the s-AUC instead of the protocol's, see `Protocol.pool`.
         with_bounds: score chance, the centre and one human on the same frames.
         pages: also write a page per video, see `video_pages`.
         progress: show a bar on stderr.
 
     Returns:
-        What `scores.json` holds: `dataset` (with the build's digest and options), `ground_truth` (digests by video of
-        what the predictions were scored against), `predictions` (folder, split, layout, encoding, ...), `protocol`,
+        The content of `scores.json`: `dataset` (with the digest and options of the build), `ground_truth` (digests by
+        video), `predictions` (folder, split, layout, encoding, ...), `protocol`,
         `precision`, `join`, `coverage` (frames scored, missing, unscored, beyond), `missing` (videos, frames by video),
-        `undefined` (frames by metric that have no score because of their map), `maps` (how they were read, remarks),
-        what `evaluators.summary.summarise` says, `versions` and `seconds`; and if asked `bounds`, see `bounds.summary`.
+        `undefined` (frames by metric that have no score because of their map), `maps` (how they were read, notes),
+        the entries of `scoring.summary.summarise`, `versions` and `seconds`; and on request `bounds`, see
+        `bounds.summary`.
 
     Raises:
-        InputError: data or predictions are missing, damaged or not to be told apart; nobody watched the videos; an
-            argument is none of its choices; or `out` cannot be written to.
+        InputError: data or predictions are missing, damaged or ambiguous; the videos have no eye-tracking data; an
+            argument is not one of its choices; or `out` cannot be written to.
     """
     started = time.monotonic()
     given = evaluation_inputs.sources(dataset, splits, data_dir, ground_truth, ground_truth_first_frame)
@@ -111,7 +112,7 @@ def evaluate(
         for part in parts
         for video, job in _jobs(part, stamp, protocol, precision, out, with_bounds)
     }
-    make_folder(out)  # fails here, before the long work
+    make_folder(out)  # fails here, before the scoring
     done = scoring_jobs.run(list(jobs.values()), workers, progress)
     results = {key: done[job.target] for key, job in jobs.items()}
     several = len(parts) > 1
@@ -143,7 +144,7 @@ def evaluate(
         )
     score_files.write(out, record, rows)
     if pages:
-        from avsd_jax.evaluation.pages import video_pages  # draws, which scoring does not
+        from avsd_jax.evaluation.pages import video_pages  # imports drawing libraries
 
         name = "+".join(dict.fromkeys(Path(folder).absolute().name for folder in predictions))
         model = video_pages.Model(name, score_files.load(out), {part.name: part.found for part in parts})
@@ -155,12 +156,12 @@ def evaluate(
 def _jobs(
     part: Split, stamp: str, protocol: Protocol, precision: str, out: Path, with_bounds: bool
 ) -> Iterator[tuple[str, Job]]:
-    """A job per video that has predictions."""
+    """Builds a job for each video that has predictions."""
     for number, video in enumerate(part.store.videos):
         if video.id not in part.found.videos:
             continue
         maps = part.found.videos[video.id]
-        # The protocol's fields that decide averages only are in it too: cheaper to score again than to reason.
+        # Fields of the protocol that only affect averages are included, too: scoring again is cheap enough.
         deciding = [
             code(),
             stamp,

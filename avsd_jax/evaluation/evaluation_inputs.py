@@ -1,4 +1,4 @@
-"""What an evaluation reads: the videos with their ground truth, and the predictions found for them."""
+"""Inputs of an evaluation: the videos with their ground truth, and the predictions found for them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ from avsd_jax.evaluation.prediction_folders import PredictionFolder
 
 @dataclass(frozen=True)
 class Source:
-    """Where a split's ground truth is; small enough to be sent to worker processes.
+    """Location of a split's ground truth; small enough to be sent to worker processes.
 
     Attributes:
-        dataset: a built dataset's name, or what a folder is called.
+        dataset: name of a built dataset, or of a folder in results.
         split: name of the split.
         data_dir: folder of built datasets.
-        folder: a folder of ground truth; None: the dataset is a built one.
-        first_frame: what that folder's numbers count from; None: read off them.
+        folder: a folder of ground truth; None for a built dataset.
+        first_frame: the number of the first frame in that folder; None: inferred.
     """
 
     dataset: str
@@ -34,7 +34,7 @@ class Source:
     first_frame: int | None = None
 
     def open(self) -> VideoStore:
-        """Returns the videos.
+        """Opens the videos.
 
         Raises:
             InputError: as `VideoStore.open` and `FolderTruth`.
@@ -61,14 +61,14 @@ def sources(
     ground_truth: str | Path | None = None,
     first_frame: int | None = None,
 ) -> list[Source]:
-    """Returns where the ground truth of each split is.
+    """Returns the location of the ground truth of each split.
 
     Args:
         dataset: a built dataset, in any case; None with a folder.
-        splits: its splits; of a folder, "all" or nothing in particular.
+        splits: its splits; for a folder, "all" or the default.
         data_dir: folder of built datasets.
-        ground_truth: a folder of ground truth in its place.
-        first_frame: what the folder's numbers count from; None: read off them.
+        ground_truth: a folder of ground truth instead.
+        first_frame: the number of the first frame in the folder; None: inferred.
 
     Raises:
         InputError: neither or both of dataset and folder are given, or several datasets, or a split twice.
@@ -81,14 +81,14 @@ def sources(
         name = ground_truth_folder.name_of(ground_truth)
         return [Source(name, ground_truth_folder.SPLIT, str(data_dir), str(ground_truth), first_frame)]
     if first_frame is not None:
-        raise InputError(f"{ground_truth_folder.FLAG} is of --ground_truth: leave it out")
+        raise InputError(f"{ground_truth_folder.FLAG} belongs to --ground_truth: leave it out")
     if len(set(splits)) < len(splits) or not splits:
         raise InputError(f"splits {', '.join(splits) or '(none)'}: give each once")
     return [Source(dataset_name(dataset or ""), split, str(data_dir)) for split in splits]
 
 
 def dataset_name(dataset: str) -> str:
-    """Returns a dataset's own spelling, where only the case differs.
+    """Returns the spelling of a dataset's name if only the case differs.
 
     Raises:
         InputError: several are named.
@@ -96,8 +96,8 @@ def dataset_name(dataset: str) -> str:
     members = dataset_names.members(dataset)
     if len(members) > 1:
         raise InputError(
-            f"{dataset!r} names {len(members)} datasets: score one a call, {', '.join(members[:-1])} or {members[-1]}, "
-            "each with predictions of its own"
+            f"{dataset!r} names {len(members)} datasets: score one per call, {', '.join(members[:-1])} or "
+            f"{members[-1]}, each with its own predictions"
         )
     name, slash, config = members[0].partition("/")
     known = {each.lower(): each for each in catalog.names()}
@@ -105,7 +105,7 @@ def dataset_name(dataset: str) -> str:
 
 
 def open_splits(predictions: Sequence[str | Path], given: Sequence[Source], reading: Mapping[str, Any]) -> list[Split]:
-    """Returns the splits with their predictions.
+    """Opens the splits and finds their predictions.
 
     Args:
         predictions: a folder per split, or one for all.
@@ -131,11 +131,11 @@ def open_splits(predictions: Sequence[str | Path], given: Sequence[Source], read
 
 
 def dataset_record(parts: Sequence[Split]) -> tuple[dict[str, Any], list[Any], list[str]]:
-    """Returns what tells one ground truth from another.
+    """Describes the ground truth.
 
     Returns:
-        The record: `name`, `version`, `splits`, `digest`, `options`; the state of the files, for whoever finds scores
-        of an earlier run; and what to tell of a folder of ground truth, in sentences.
+        The record: `name`, `version`, `splits`, `digest`, `options`; the state of the files, to validate scores of an
+        earlier run; and notes on a folder of ground truth, as sentences.
 
     Raises:
         InputError: the ground truth is damaged.

@@ -1,4 +1,4 @@
-"""From the results by video to rows by frame, and what an evaluation's record says of them."""
+"""Conversion of the results by video to rows by frame, and their summary for the record."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -32,19 +32,19 @@ def rows(
 
 
 def ground_truth(results: Mapping[tuple[str, str], Mapping[str, Any]], several: bool) -> dict[str, Any]:
-    """Returns digests of what was scored against: of each video with predictions, and of all of them together."""
+    """Returns digests of the ground truth: of each video with predictions, and of all of them together."""
     videos = {f"{split}/{video}" if several else video: r["ground_truth"] for (split, video), r in results.items()}
     return {"digest": digest(videos), "videos": videos}
 
 
 def coverage(rows: Sequence[Mapping[str, Any]], results: Mapping[Any, Mapping[str, Any]]) -> dict[str, int]:
-    """Returns how many frames were scored, lack a map, are not scored by the protocol, or are past the end."""
+    """Counts the frames that were scored, lack a map, are not scored by the protocol, or are past the end."""
     counts = {status: sum(row["status"] == status for row in rows) for status in ("scored", "missing", "unscored")}
     return counts | {"beyond": sum(result["beyond"] for result in results.values())}
 
 
 def missing(rows: Sequence[Mapping[str, Any]], several: bool) -> dict[str, Any]:
-    """Returns videos without any scored frame, and the missing frames of the others as ranges."""
+    """Returns the videos without any scored frame, and the missing frames of the others as ranges."""
     by_video: dict[str, dict[str, list[int]]] = {}
     for row in rows:
         name = f"{row['split']}/{row['video']}" if several else row["video"]

@@ -1,8 +1,9 @@
-"""What the numbers of maps count from: 0 or 1, read off the numbers themselves, stated, and never guessed in silence.
+"""Inference of whether frame numbers start at 0 or 1, from the numbers themselves; the result is always reported.
 
-A map that is scored one frame off looks almost as good, so nobody notices. A number 0 shows that frames are counted
-from 0; a number equal to the video's number of frames, where there is no 0, that they are counted from 1. All videos
-of a folder must agree, the names of some models have a usage of their own, and `--first_frame` always wins.
+A map that is scored one frame off looks almost as good, so the error would go unnoticed. A number 0 shows that frames
+are counted from 0; a number equal to the video's number of frames, without a 0, that they are counted from 1. All
+videos of a folder must agree, the file names of some models have a convention, and `--first_frame` always takes
+precedence.
 """
 
 from collections.abc import Collection, Mapping
@@ -13,11 +14,11 @@ from avsd_jax.errors import InputError
 
 @dataclass(frozen=True)
 class Counting:
-    """What frame numbers count from.
+    """The number of the first frame.
 
     Attributes:
         first: the number of a video's first frame, 0 or 1.
-        reason: how that is known, in words.
+        reason: how it was determined, in words.
     """
 
     first: int
@@ -32,18 +33,18 @@ def counting(
     told: int | None = None,
     flag: str = "--first_frame",
 ) -> Counting:
-    """Returns what the numbers of a folder count from.
+    """Infers the number of the first frame in a folder.
 
     Args:
         where: the folder, for messages.
         numbers: video id -> numbers of its maps.
         num_frames: video id -> number of its frames.
-        usage: what names of this kind usually count from; None: nothing is known.
-        told: what the user says.
-        flag: the option by which the user says so.
+        usage: the convention of file names of this kind; None: unknown.
+        told: the number given by the user, or None.
+        flag: the option by which the user gives it.
 
     Raises:
-        InputError: videos contradict each other, or nothing tells; the message names the option.
+        InputError: videos contradict each other, or the numbers are ambiguous; the message names the option.
     """
     if told is not None:
         return Counting(told, f"{flag}={told} says so")
@@ -55,7 +56,7 @@ def counting(
         why = f"has number {num_frames[other]} and no 0" if last else "begins with number 1"
         raise InputError(
             f"{where}: video {zero[0]!r} counts frames from 0 (it has number 0) and {other!r} seems to count from 1 "
-            f"(it {why}): number them alike, or say {flag}=0 or {flag}=1 for all"
+            f"(it {why}): number them alike, or give {flag}=0 or {flag}=1 for all"
         )
     if zero:
         return Counting(0, f"video {zero[0]!r} has number 0")
@@ -66,6 +67,6 @@ def counting(
         raise InputError(
             f"{where}: do the files' numbers count frames from 0 or from 1? No video has a number 0, nor one equal to "
             f"its number of frames ({video!r} has numbers {min(found)} to {max(found)} of {num_frames[video]} frames): "
-            f"say {flag}=0 or {flag}=1"
+            f"give {flag}=0 or {flag}=1"
         )
-    return Counting(usage, "as names of this kind do; no number says otherwise")
+    return Counting(usage, "as usual for names of this kind; no number contradicts it")

@@ -1,13 +1,13 @@
-"""Ground truth in a folder of one's own, for `python -m avsd_jax.evaluate --ground_truth=FOLDER`.
+"""Ground truth from a user's folder, for `python -m avsd_jax.evaluate --ground_truth=FOLDER`.
 
-By kind, or by video (`fixation` instead of `fixations` is known too):
+By type, or by video (`fixation` is accepted for `fixations`):
 
     FOLDER/maps/<video>/000000.png      FOLDER/fixations/<video>/000000.png   or FOLDER/fixations/<video>.csv, .mat
     FOLDER/<video>/maps/000000.png      FOLDER/<video>/fixations/000000.png   or FOLDER/<video>/fixations.csv, .mat
 
-Density maps are images by number or a volume (`avsd_jax.evaluation.prediction_folders`);
-`avsd_jax.map_files.fixation_files` says what fixations are. Every frame of a video has a density map; their number is
-the video's number of frames.
+Density maps are numbered images or a volume (`avsd_jax.evaluation.prediction_folders`);
+`avsd_jax.map_files.fixation_files` describes the fixations. Every frame of a video has a density map; their number is
+the number of frames of the video.
 """
 
 import hashlib
@@ -34,12 +34,12 @@ SPLIT = "all"
 FLAG = "--ground_truth_first_frame"
 _MAPS, _FIXATIONS = "maps", ("fixations", "fixation")
 _CACHE_BYTES = 256 << 20
-# Maps may be cut off some deviations from a fixation, and pixels there be rounded to 0: a few are nothing to tell.
+# Maps may be truncated at some deviations from a fixation, and pixels there rounded to 0: a few are not reported.
 _TOLD_SHARE = 0.1
 
 
 def name_of(folder: str | Path) -> str:
-    """Returns what results call a folder instead of a dataset's name; no dataset is called so."""
+    """Returns the name of a folder in results; no dataset has such a name."""
     return f"ground_truth={Path(folder).absolute().name}"
 
 
@@ -48,15 +48,15 @@ class FolderTruth(VideoStore):
 
     Args:
         folder: see the module.
-        first_frame: 0 or 1, what numbers of frames count from; None: read off them.
+        first_frame: 0 or 1, the number of the first frame; None: inferred.
 
     Attributes:
-        maps: where the density maps are.
-        counted: what the frames' numbers count from, by "maps" and "fixations".
-        notes: what was seen while opening, in sentences.
+        maps: the density maps.
+        counted: the number of the first frame, by "maps" and "fixations".
+        notes: observations while opening, as sentences.
 
     Raises:
-        InputError: something is missing, damaged, or contradicts something else; the message names it.
+        InputError: something is missing, damaged or contradictory; the message names it.
     """
 
     has_frames = False
@@ -83,11 +83,11 @@ class FolderTruth(VideoStore):
         self.conversions: Counter[str] = Counter()
 
     def density(self, video: int, index: int) -> UInt8[np.ndarray, "h w"]:
-        """The density map of a frame at 8 bits: as stored, or with its peak at 255 where it is of another kind.
+        """Returns the density map of a frame at 8 bits: as stored, or scaled to a peak of 255 if it has other values.
 
         Raises:
             IndexError: the video has no such frame.
-            InputError: the map is damaged, of another size than the video's first, negative or not finite.
+            InputError: the map is damaged, of a different size than the video's first, negative or not finite.
         """
         known = self.videos[video]
         if not 0 <= index < known.num_frames:
@@ -100,11 +100,11 @@ class FolderTruth(VideoStore):
         return self._checked(video, index, values)
 
     def fixations(self, video: int, index: int) -> Float32[np.ndarray, "n 2"]:
-        """Points (x, y) that somebody fixates in a frame; see `VideoStore.fixations`."""
+        """Returns the fixations (x, y) of a frame; see `VideoStore.fixations`."""
         return self.viewer_rows(video, index)[:, 1:]
 
     def viewer_rows(self, video: int, index: int) -> Float32[np.ndarray, "n 3"]:
-        """(viewer or -1, x, y) of a frame; see `VideoStore.viewer_rows`."""
+        """Returns (viewer or -1, x, y) of a frame; see `VideoStore.viewer_rows`."""
         rows = self._rows[video]
         if rows is not None:
             low, high = np.searchsorted(rows[:, 0], [index, index + 1])
@@ -115,17 +115,17 @@ class FolderTruth(VideoStore):
         return np.insert(points, 0, -1, axis=1)
 
     def frames(self, video: int, indices: Any) -> list[UInt8[np.ndarray, "h w 3"]]:
-        """Refused: there are none."""
+        """Raises InputError: there are none."""
         raise InputError(f"{self.name} has no frames, only density maps and fixations: build a dataset for more")
 
     def audio(self, video: int, start: int, stop: int) -> np.ndarray:
-        """Refused: there is none."""
+        """Raises InputError: there is none."""
         raise InputError(f"{self.name} has no audio, only density maps and fixations: build a dataset for more")
 
     def _inside(
         self, video: str, found: fixation_files.Fixations, plane: tuple[int, int], length: int
     ) -> np.ndarray | None:
-        """A table's fixations with frames from 0, without those beside the image or past the video; these are
+        """Returns a table's fixations with frames from 0, without those outside the image or the video, which are
         counted."""
         if found.rows is None:
             return None
@@ -140,7 +140,7 @@ class FolderTruth(VideoStore):
         return rows[keep]
 
     def _volume(self, video: int) -> list[bytes]:
-        """The maps of a video in a volume, as PNG files; those of the last two videos are kept."""
+        """Returns the maps of a video in a volume, as PNG files; those of the last two videos are cached."""
         if video not in self._volumes:
             planes: dict[int, bytes] = {}
             for frame, values, _ in prediction_folders.read(self.maps.videos[self.videos[video].id], self.conversions):
@@ -163,7 +163,7 @@ class FolderTruth(VideoStore):
         if values.shape != (known.map_height, known.map_width):
             raise InputError(
                 f"{where} is {values.shape[0]}x{values.shape[1]}, the first one {known.map_height}x{known.map_width}: "
-                "bring all maps of a video to one size"
+                "write all maps of a video in one size"
             )
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise InputError(f"{where} has values that are not finite: write finite densities")
@@ -177,14 +177,14 @@ class FolderTruth(VideoStore):
 
 
 def inspect(store: FolderTruth) -> tuple[str, list[str]]:
-    """Reads all of a folder once: every map and mask is checked before any score is made.
+    """Reads all of a folder once: every map and mask is checked before anything is scored.
 
     Returns:
-        A digest of the content (ids, density maps at 8 bits, fixations with their viewers), and what to tell of it,
-        in sentences.
+        A digest of the content (ids, density maps at 8 bits, fixations with their viewers), and notes on it, as
+        sentences.
 
     Raises:
-        InputError: a file is damaged, maps are not of one size, or nobody fixated anything.
+        InputError: a file is damaged, maps have different sizes, or there are no fixations.
     """
     content = hashlib.sha256()
     kinds: dict[str, dict[str, list[int]]] = {"constant": {}, "empty": {}, "unlooked": {}, "looked": {}}
@@ -207,7 +207,7 @@ def inspect(store: FolderTruth) -> tuple[str, list[str]]:
 
 
 def _kind(density: UInt8[np.ndarray, "h w"], fixations: int) -> str | None:
-    """What is odd about a frame."""
+    """Returns what is unexpected about a frame."""
     if not density.any():
         return "looked" if fixations else "empty"
     if density.min() == density.max():
@@ -244,7 +244,7 @@ def _remarks(
     if apart:
         said.append(
             f"{store.name}: {sum(dark[v] for v in apart)} of {sum(fixated[v] for v in apart)} fixations of video "
-            f"{', '.join(apart[:4])} lie where the density map is 0: are x and y swapped, or frames counted otherwise?"
+            f"{', '.join(apart[:4])} lie where the density map is 0: are x and y swapped, or is the frame count off?"
         )
     return said + [f"{store.name}: {number} {what}" for what, number in store.conversions.items()]
 
@@ -256,7 +256,7 @@ def _remarks(
 
 @dataclass(frozen=True)
 class _Places:
-    """Where a folder's parts are: `base` holds a folder or volume of maps per video."""
+    """Locations of a folder's parts: `base` holds a folder or volume of maps per video."""
 
     folder: Path
     base: Path
@@ -265,7 +265,7 @@ class _Places:
     notes: tuple[str, ...]
 
     def fixations(self, video: str) -> tuple[list[Path], list[Path]]:
-        """Folders of masks and files of tables that a video may have."""
+        """Returns the possible folders of masks and table files of a video."""
         stems = [self.folder / f / video if self.by_kind else self.base / video / f for f in _FIXATIONS]
         return stems, [stem.with_name(stem.name + suffix) for stem in stems for suffix in fixation_files.TABLES]
 
@@ -295,7 +295,7 @@ def _places(folder: Path) -> _Places:
 
 
 def _find_maps(places: _Places, told: int | None) -> tuple[PredictionFolder, dict[str, Counting]]:
-    """The density maps, and what their numbers count from; every video has a map of every frame."""
+    """Finds the density maps, and the number of their first frame; every video has a map of every frame."""
     counts, numbers = prediction_folders.survey(places.base, places.videos)
     lacking = [video for video in places.videos if not counts.get(video)]
     if lacking:
@@ -320,7 +320,7 @@ def _find_maps(places: _Places, told: int | None) -> tuple[PredictionFolder, dic
             first, video = next(iter(starts.items()))
             raise InputError(
                 f"{places.base}: the density maps of video {video!r} are numbered from {first} and not from "
-                f"{counted.first}: leave out {FLAG}, or number them otherwise"
+                f"{counted.first}: leave out {FLAG}, or number them differently"
             )
     found = prediction_folders.find(places.base, "", counts, counted.first if numbers else None, other_forms=True)
     return found, {"maps": counted}
@@ -333,12 +333,12 @@ def _count_fixations(
     maps: Counting,
     told: int | None,
 ) -> Counting:
-    """What the numbers of fixations count from; where they do not tell, as the maps' do."""
+    """Infers the number of the first frame of the fixations; if it is ambiguous, that of the maps."""
     for video, each in found.items():
         if each.masks and (len(each.masks) != lengths[video] or max(each.masks) - min(each.masks) >= lengths[video]):
             raise InputError(
                 f"{each.source} has {len(each.masks)} masks (numbers {min(each.masks)} to {max(each.masks)}) and video "
-                f"{video!r} {lengths[video]} density maps: give every frame both, an empty mask if nobody looked"
+                f"{video!r} {lengths[video]} density maps: give every frame both, an empty mask without fixations"
             )
     numbers = {video: each.numbers for video, each in found.items() if each.numbers and not each.ordered}
     if not numbers:
@@ -362,7 +362,7 @@ def _first_size(maps: VideoMaps) -> tuple[int, int]:
 
 
 def _index(video: str, num_frames: int, size: tuple[int, int], found: fixation_files.Fixations) -> schema.VideoIndex:
-    """What is known of a video; its frames' rate is not, and their size is taken to be the maps'."""
+    """Returns the index of a video; the frame rate is unknown, and the frame size is assumed to be that of the maps."""
     return schema.VideoIndex(
         id=video,
         fps=0.0,

@@ -1,7 +1,7 @@
-"""What a video's predicted maps are like, seen while they are scored: what spoils a mean is refused, the rest counted.
+"""Checks of a video's predicted maps while they are scored: invalid values are refused, other problems counted.
 
-A metric that does not exist for a map is left out of its mean, so that a broken model looks no worse. Maps that are
-constant, negative or of another shape than their video are therefore counted, and named where the scores are printed.
+A map without a value of a metric is omitted from its mean, so that a broken model looks no worse. Maps that are
+constant, negative or of a different shape than their video are therefore counted, and reported with the scores.
 """
 
 import math
@@ -15,17 +15,17 @@ from jaxtyping import Num
 from avsd_jax.errors import InputError
 from avsd_jax.metrics.maps import CONSTANT_FLOAT32, CONSTANT_FLOAT64
 
-# Logarithms of ratios of width to height: below the first two shapes are one, above the second a shape is no square.
+# Logarithms of aspect ratios: below the first, two shapes are the same; above the second, a shape is not square.
 _SAME_SHAPE, _OBLONG = 0.03, 0.1
 _MOST_VIDEOS = 4
 
 
 class MapChecks:
-    """Looks at the maps of one video.
+    """Checks the maps of one video.
 
     Args:
         video: its id.
-        num_frames: how many frames it has.
+        num_frames: its number of frames.
         size: (height, width) of its ground truth.
     """
 
@@ -39,15 +39,15 @@ class MapChecks:
         self._shapes: Counter[tuple[int, int]] = Counter()
 
     def see(self, frame: int, values: Num[np.ndarray, "h w"]) -> bool:
-        """Looks at one map; returns whether its frame is one of the video's.
+        """Checks one map; returns whether its frame is in the video.
 
         Raises:
-            InputError: the frame had a map already, or the map is not finite.
+            InputError: the frame already had a map, or the map is not finite.
         """
         if frame in self._seen:
             raise InputError(f"the predictions of video {self._video!r} have frame {frame} twice: keep one")
         self._seen.add(frame)
-        # A NaN would be dropped from every mean: a broken model must not look better for it.
+        # A NaN would be dropped from every mean: a broken model must not look better because of it.
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise InputError(
                 f"the prediction of video {self._video!r}, frame {frame}, has values that are not finite: write "
@@ -66,8 +66,8 @@ class MapChecks:
         return True
 
     def as_record(self) -> dict[str, Any]:
-        """Returns what was seen, as plain values: `outside`, frames of `constant` and `negative` maps, counts by size
-        of maps that are `upright`, `stretched` to another shape or `turned`, and counts of `conversions`."""
+        """Returns the results as plain values: `outside`, frames of `constant` and `negative` maps, counts by size
+        of maps that are `upright`, `stretched` (of a different shape) or `turned`, and counts of `conversions`."""
         truth = math.log(self._size[1] / self._size[0])
         shapes: dict[str, dict[str, int]] = {"upright": {}, "stretched": {}, "turned": {}}
         for (height, width), number in self._shapes.items():
@@ -87,27 +87,28 @@ class MapChecks:
 def check_upright(seen: Mapping[str, Mapping[str, Any]]) -> None:
     """Refuses maps whose axes are swapped.
 
-    Maps of one size for all videos, as some networks write them, are turned for a video on edge and upright for the
-    others: these are good.
+    Maps of the same size for all videos, as some networks write them, are accepted although they are turned for
+    portrait videos and upright for the others.
 
     Args:
         seen: video -> what `MapChecks.as_record` says.
 
     Raises:
-        InputError: maps have the shape of their video on its side, and no other video has upright ones of that size.
+        InputError: maps have the shape of their video with swapped axes, and no other video has upright ones of that
+            size.
     """
     upright = {size for record in seen.values() for size in record["upright"]}
     for video, record in seen.items():
         for size in record["turned"]:
             if size not in upright:
                 raise InputError(
-                    f"the predictions of video {video!r} are {size} (height x width), the shape of their video on its "
-                    "side: their axes are swapped, write maps [height, width]"
+                    f"the predictions of video {video!r} are {size} (height x width), the shape of their video with "
+                    "swapped axes: write maps [height, width]"
                 )
 
 
 def remarks(seen: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """Returns what to tell about the maps of all videos, in sentences; empty where there is nothing.
+    """Returns notes on the maps of all videos, as sentences.
 
     Args:
         seen: video -> what `MapChecks.as_record` says.
@@ -118,7 +119,7 @@ def remarks(seen: Mapping[str, Mapping[str, Any]]) -> list[str]:
         each = [f"{number} of video {video}" for video, number in list(outside.items())[:_MOST_VIDEOS]]
         said.append(
             f"maps beyond the video's frames (past the end, or before the start) are ignored: {', '.join(each)}"
-            f"{_rest(outside)}; is it another cut of the video, or another --first_frame?"
+            f"{_rest(outside)}; is it a different cut of the video, or a different --first_frame?"
         )
     reasons = {
         "constant": "constant maps, for which most metrics do not exist",
@@ -138,7 +139,7 @@ def remarks(seen: Mapping[str, Mapping[str, Any]]) -> list[str]:
         shapes.update(record["turned"])
         conversions.update(record["conversions"])
     said += [
-        f"{number} maps of {size} (height x width) are stretched to the shape of their video"
+        f"{number} maps of {size} (height x width) are resized to the shape of their video"
         for size, number in shapes.items()
     ]
     said += [f"{number} {what}" for what, number in conversions.items()]
@@ -151,7 +152,7 @@ def remarks(seen: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def where(frames: Mapping[str, Sequence[int]]) -> str:
-    """Returns where frames are, in words, of at most a few videos."""
+    """Lists frames in words, of at most a few videos."""
     parts = [f"{video}, frames {ranges(numbers)}" for video, numbers in list(frames.items())[:_MOST_VIDEOS]]
     return "; ".join(parts) + _rest(frames)
 
@@ -161,7 +162,7 @@ def _rest(by_video: Mapping[str, Any]) -> str:
 
 
 def ranges(numbers: Sequence[int], most: int = 8) -> str:
-    """Returns ascending numbers in words, as in "0-7, 12", of at most `most` runs."""
+    """Formats ascending numbers, as in "0-7, 12", with at most `most` runs."""
     edges = np.flatnonzero(np.diff(numbers) > 1) + 1
     runs = [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in np.split(np.asarray(numbers), edges)]
     return ", ".join(runs[:most]) + (", ..." if len(runs) > most else "")

@@ -1,22 +1,22 @@
-"""Reads anybody's predicted maps: a folder with one folder (or one `.npz`) per video.
+"""Reader of third-party predicted maps: a folder with one folder (or one `.npz`) per video.
 
-Known layouts, found by the files' names:
+Known layouts, recognised by file names:
 
-  stavis    <video>/pred_sal_000009.jpg ...   frames counted from 1; what STAViS and STANet write
-  vinet     <video>/img_00001.jpg ...         frames counted from 1; ViNet keeps the frames' own file names
-  numbered  <video>/000000.png ...            any other image names that end in the frame's number, with the same
-                                              letters before it; `avsd_jax.predict --out=<video>` writes them in maps/
+  stavis    <video>/pred_sal_000009.jpg ...   frames counted from 1; written by STAViS and STANet
+  vinet     <video>/img_00001.jpg ...         frames counted from 1; ViNet keeps the file names of the frames
+  numbered  <video>/000000.png ...            any other image names that end in the frame number, with the same
+                                              prefix; `avsd_jax.predict --out=<video>` writes them in maps/
   npz       <video>.npz or <video>/*.npz      `saliency` [n, h, w], and `frames` [n] counted from 0 (none: 0 to n - 1);
-                                              what `avsd_jax.predict --maps=npz --out=<video>` writes in maps/
+                                              written by `avsd_jax.predict --maps=npz --out=<video>` in maps/
 
-What the numbers count from is read off them (`avsd_jax.evaluation.frame_numbers`), stated, and overruled by
-`--first_frame`. Images are grey, of 8 or 16 bits and of any size, also as three equal channels; those in colour are
+The number of the first frame is inferred (`avsd_jax.evaluation.frame_numbers`) and reported, unless `--first_frame` is
+given. Images are grey, of 8 or 16 bits and of any size, also as three equal channels; those in colour are
 refused, or read as `--colour_maps` says (`avsd_jax.map_files.colour`).
 
 With `--other_forms=read` also
 
   npy, mat  <video>.npy, <video>.mat          a volume [n, h, w] or [h, w, n]; or one map per numbered file
-  video     <video>.mp4, .avi, .mkv ...       a grey video of exactly the video's number of frames
+  video     <video>.mp4, .avi, .mkv ...       a grey video with exactly as many frames as the video
   numbered  <video>/000000.tif ...            also .webp, .pgm, .gif
 """
 
@@ -37,23 +37,23 @@ from avsd_jax.map_files import arrays, colour, contents, images, videos
 from avsd_jax.map_files.images import read_picture as read_picture
 
 _NUMBERED = re.compile(r"^(?P<prefix>.*?)(?P<number>\d+)$")
-# What `frames` in files of many maps counts from: as documented above; in MATLAB's files either is usual.
+# First number of `frames` in files of many maps: as documented above; in MATLAB files both are common.
 _USAGE = {"npz": 0, "mat": None}
 _ONE_BASED = {"pred_sal_": "stavis", "img_": "vinet"}
 VOLUMES = ("npz", "npy", "mat", "video")
-"""Layouts of one file with many maps; of these, all but "video" hold arrays."""
+"""Layouts with many maps per file; all but "video" hold arrays."""
 
 
 @dataclass(frozen=True)
 class VideoMaps:
-    """Where a video's maps are, and how they are to be read.
+    """The files of a video's maps, and how to read them.
 
     Attributes:
         files: frame (from 0) -> a file with one map; empty for volumes.
-        archives: files with many maps each, in the order of their names; empty for single maps.
-        beyond: how many files are numbered before the start or past the end of the video; they are ignored.
-        expected: the video's number of frames and size, where they are known, and what archives' numbers count from.
-        colour: what is done to maps in colour, as `colour.check_rule` takes it.
+        archives: files with many maps each, sorted by name; empty for single maps.
+        beyond: number of files before the start or past the end of the video, which are ignored.
+        expected: the video's number of frames and size, if known, and the first frame number in archives.
+        colour: how maps in colour are read, as `colour.check_rule` takes it.
     """
 
     files: Mapping[int, Path] = field(default_factory=dict)
@@ -63,8 +63,8 @@ class VideoMaps:
     colour: str = colour.REFUSE
 
     def fingerprint(self) -> str:
-        """A digest of the files' frames, names, sizes and times, and of how they are read: it changes when a
-        prediction, or what is made of it, does."""
+        """Returns a digest of frames, names, sizes and times of the files, and of how they are read, which changes when
+        a prediction or its interpretation does."""
         digest = hashlib.sha256(f"{self.expected}\0{self.colour}\0{self.beyond}\0".encode())
         for frame, path in (*self.files.items(), *enumerate(self.archives)):
             stat = path.stat()
@@ -80,9 +80,9 @@ class PredictionFolder:
         root: the folder.
         layout: "stavis", "vinet", "numbered", "npz", "npy", "mat" or "video".
         first_frame: the number of the first frame in file names.
-        videos: video id -> its maps; videos without any are left out.
+        videos: video id -> its maps; videos without any are omitted.
         unused: folders and archives that belong to no video of the split.
-        remarks: what else is to be told of the folder, in sentences.
+        remarks: notes on the folder, as sentences.
     """
 
     root: Path
@@ -94,7 +94,7 @@ class PredictionFolder:
 
     @property
     def holds_arrays(self) -> bool:
-        """Whether maps are arrays, which a protocol's encoding has yet to be applied to."""
+        """Returns whether maps are arrays, to which the encoding of a protocol must still be applied."""
         some = next(iter(self.videos.values()))
         files = (*some.files.values(), *some.archives)
         return self.layout != "video" and any(p.suffix.lower() in contents.ARRAYS for p in files)
@@ -113,18 +113,18 @@ def find(
     """Finds the predictions of a split.
 
     Args:
-        root: folder with a folder or an archive per video; or, as in STAViS' results, with a folder named like the
+        root: folder with a folder or an archive per video; or, as in STAViS's results, with a folder named like the
             dataset that has them.
         dataset: its name.
         num_frames: video id -> number of frames.
-        first_frame: 0 or 1, what the numbers count from; None: found out.
+        first_frame: 0 or 1, the number of the first frame; None: inferred.
         sizes: video id -> (height, width) of its ground truth.
-        colour_maps: what is done to maps in colour, as `colour.check_rule` takes it.
+        colour_maps: how maps in colour are read, as `colour.check_rule` takes it.
         other_forms: read `.npy`, `.mat`, videos and `.tif` as well.
 
     Raises:
-        InputError: there are no predictions, they mix layouts, or cannot be told apart; the message says what was
-            looked for, and what is there.
+        InputError: there are no predictions, or they mix layouts or are ambiguous; the message says what was
+            expected, and what is there.
     """
     root = Path(root)
     colour.check_rule(colour_maps)
@@ -150,10 +150,10 @@ def find(
 
 
 def survey(base: Path, ids: Sequence[str]) -> tuple[dict[str, int], dict[str, set[int]]]:
-    """Returns how many maps each video of a folder has, and the numbers of those that are numbered.
+    """Counts the maps of each video of a folder, and returns the numbers of those that are numbered.
 
     Raises:
-        InputError: a file is damaged, or two maps have one number.
+        InputError: a file is damaged, or two maps have the same number.
     """
     counts: dict[str, int] = {}
     numbers: dict[str, set[int]] = {}
@@ -184,7 +184,7 @@ def read(video: VideoMaps, notes: Counter[str] | None = None) -> Iterator[tuple[
 
     Args:
         video: where the maps are.
-        notes: counts every conversion of a map that is not plain.
+        notes: counts the conversions that are reported.
 
     Raises:
         InputError: a file is damaged, or not one grey channel per frame; the message names it.
@@ -212,7 +212,7 @@ def read(video: VideoMaps, notes: Counter[str] | None = None) -> Iterator[tuple[
 
 @dataclass(frozen=True)
 class _Entry:
-    """What lies in a video's place: volumes {layout: files}, single maps {prefix: {number: file}}, and names of files
+    """The files of a video: volumes {layout: files}, single maps {prefix: {number: file}}, and names of files
     that may hold maps and are not read."""
 
     volumes: dict[str, tuple[Path, ...]]
@@ -221,7 +221,7 @@ class _Entry:
 
 
 def _look(folder: Path, beside: Sequence[Path], other_forms: bool) -> _Entry | None:
-    """The maps of a video, in its folder and in files named like it; None where there are none."""
+    """Finds the maps of a video, in its folder and in files named like it; None if there are none."""
     if (folder / "maps").is_dir():
         folder = folder / "maps"
     inside = (
@@ -287,7 +287,7 @@ def _assemble(
 def _remarks(
     base: Path, layout: str, found: Mapping[str, _Entry], count: Counting, first_frame: int | None
 ) -> list[str]:
-    """What is to be told of how a folder's files are understood."""
+    """Returns notes on the interpretation of a folder's files."""
     remarks = []
     if not count.reason and first_frame is not None:
         remarks.append(f"{base}: maps without numbers are in order from the first frame on, whatever --first_frame")
@@ -330,7 +330,7 @@ def _layout(base: Path, video: str, entry: _Entry) -> str:
 def _count_archives(
     base: Path, layout: str, files: Mapping[str, Sequence[Path]], num_frames: Mapping[str, int], first_frame: int | None
 ) -> Counting:
-    """What `frames` of archives counts from; archives without it are in order, from the first frame on."""
+    """Infers the first number of `frames` in archives; archives without it are in order, from the first frame on."""
     if layout not in _USAGE:
         return Counting(0, "")
     told = {video: [arrays.frame_numbers(path) for path in paths] for video, paths in files.items()}

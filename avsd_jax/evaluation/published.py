@@ -1,6 +1,6 @@
-"""Published scores, to be shown beside one's own: the survey's Tables IV and V.
+"""Published scores for comparison: the survey's Tables IV and V.
 
-The figures lie in `published/*.csv`, whose first lines say where they are from.
+The numbers are in `published/*.csv`, whose first lines state their source.
 """
 
 import csv
@@ -10,7 +10,7 @@ from importlib import resources
 
 DATASETS = ("AVAD", "DIEM", "SumMe", "ETMD", "Coutrot1", "Coutrot2")
 PROTOCOL = "stavis"
-"""The protocol by which the tables were made."""
+"""The protocol of the tables."""
 
 _MARKS = {"none": "", "classifier": "*", "labels": "#"}
 
@@ -23,7 +23,7 @@ class Row:
         method: its name; `*` gated by a classifier of audio-visual consistency, `#` by the labels.
         kind: how it is supervised, or for Table V the classifier's accuracy.
         scores: metric -> value as printed.
-        comparable: False where the printed row cannot be right; `remark` says why.
+        comparable: False if the printed row cannot be right; `remark` says why.
     """
 
     method: str
@@ -34,13 +34,13 @@ class Row:
 
 
 def canonical(dataset: str) -> str | None:
-    """The tables' spelling of a dataset (`name` or `name/config`, any case); None where they do not have it."""
+    """Returns the tables' spelling of a dataset (`name` or `name/config`, any case); None if they do not have it."""
     name = dataset.partition("/")[0].lower()
     return next((known for known in DATASETS if known.lower() == name), None)
 
 
 def table4(dataset: str) -> list[Row]:
-    """Table IV's rows for a dataset, in its order; none for a dataset that it does not have."""
+    """Returns the rows of Table IV for a dataset, in order; none for a dataset that it does not have."""
     rows: dict[str, Row] = {}
     for line in _lines("table4"):
         if line["dataset"] == canonical(dataset):
@@ -51,7 +51,7 @@ def table4(dataset: str) -> list[Row]:
 
 
 def table5(dataset: str) -> list[Row]:
-    """Table V's rows for a dataset: AViNet gated by different classifiers; none for a dataset that it does not have."""
+    """Returns the rows of Table V for a dataset, AViNet gated by different classifiers; none if it does not have it."""
     accuracy = {line["classifier"]: line["value"] for line in _lines("table5") if line["metric"] == "accuracy"}
     rows: dict[str, Row] = {}
     for line in _lines("table5"):
@@ -63,7 +63,7 @@ def table5(dataset: str) -> list[Row]:
 
 
 def source(table: str) -> str:
-    """Where a table ("table4", "table5") is from, in words."""
+    """Returns the source of a table ("table4", "table5"), in words."""
     return " ".join(line.removeprefix("#").strip() for line in _text(table).splitlines() if line.startswith("#"))
 
 

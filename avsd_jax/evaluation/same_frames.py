@@ -1,4 +1,4 @@
-"""Several evaluations resized to the same frames, or a line that says why they cannot be compared."""
+"""Alignment of several evaluations to the same frames, or an error if they cannot be compared."""
 
 from collections.abc import Sequence
 
@@ -10,14 +10,14 @@ from avsd_jax.scoring.summary import Frames
 
 
 def align(evaluations: Sequence[Evaluation], common_frames: bool) -> tuple[list[Frames], int, list[int]]:
-    """Returns the scores of each evaluation on the frames that all of them scored, in one order.
+    """Returns the scores of each evaluation on the frames that all of them scored, in the same order.
 
     Args:
         evaluations: at least two, as `score_files.load` reads them.
-        common_frames: restrict all to the frames that all scored; else they must have scored the same.
+        common_frames: restrict all to the frames that all scored; otherwise they must have scored the same.
 
     Returns:
-        The frames of each, with the same rows; how many there are; and how many each had beside them.
+        The frames of each, with the same rows; their number; and the number of further frames of each.
 
     Raises:
         InputError: protocol, dataset, precision, ground truth, labels or frames differ.
@@ -53,20 +53,20 @@ def align(evaluations: Sequence[Evaluation], common_frames: bool) -> tuple[list[
 
 
 def check_same(a: Evaluation, b: Evaluation) -> None:
-    """Sees to it that two evaluations were made in the same way of the same ground truth.
+    """Checks that two evaluations used the same protocol and the same ground truth.
 
     Raises:
         InputError: protocol, dataset, precision or ground truth differ; the message names the difference.
     """
-    for part, mend in (("protocol", "--protocol"), ("dataset", "--dataset and --split")):
+    for part, fix in (("protocol", "--protocol"), ("dataset", "--dataset and --split")):
         ours, theirs = a.record[part], b.record[part]
-        # Of two builds with the same ground truth the rest, such as the frames, decides no score.
+        # Other differences between builds with the same ground truth, such as in the frames, affect no score.
         ignored = ("digest", "options") if part == "dataset" else ()
         for key in [*ours, *(key for key in theirs if key not in ours)]:
             if key not in ignored and ours.get(key) != theirs.get(key):
                 raise InputError(
                     f"{a.folder} and {b.folder} differ in {part} {key} ({ours.get(key)!r} and {theirs.get(key)!r}): "
-                    f"score both with the same {mend}"
+                    f"score both with the same {fix}"
                 )
     if a.record.get("precision") != b.record.get("precision"):
         raise InputError(
@@ -77,10 +77,10 @@ def check_same(a: Evaluation, b: Evaluation) -> None:
 
 
 def _check_ground_truth(a: Evaluation, b: Evaluation) -> None:
-    """Sees to it that the videos which both scored had the same density maps and fixations.
+    """Checks that the videos which both scored had the same density maps and fixations.
 
     Raises:
-        InputError: they had not, or one of the evaluations does not say.
+        InputError: they had not, or one of the evaluations does not record it.
     """
     ours, theirs = (e.record.get("ground_truth") for e in (a, b))
     if (ours is None) != (theirs is None):
@@ -96,13 +96,13 @@ def _check_ground_truth(a: Evaluation, b: Evaluation) -> None:
         builds = [e.record["dataset"].get("digest", "?")[:12] for e in (a, b)]
         raise InputError(
             f"{a.folder} and {b.folder} differ in ground truth, of {len(differing)} videos, such as {differing[0]!r} "
-            f"(builds {builds[0]} and {builds[1]} of {a.record['dataset']['name']}): score both on one build of the "
-            "dataset"
+            f"(builds {builds[0]} and {builds[1]} of {a.record['dataset']['name']}): score both on the same build of "
+            "the dataset"
         )
 
 
 def _select(evaluation: Evaluation, rows: Sequence[int], videos: Sequence[str]) -> Frames:
-    """The given rows, with videos numbered by their place in `videos`."""
+    """Selects rows, with videos numbered by their position in `videos`."""
     frames, place = evaluation.frames, {video: i for i, video in enumerate(videos)}
     splits = evaluation.record["dataset"]["splits"]
     keys = [evaluation.keys[row] for row in rows]

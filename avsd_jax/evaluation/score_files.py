@@ -1,4 +1,4 @@
-"""The files of an evaluation: `scores.json` (the record), `scores.csv` (every frame), `scores.md` (a page to read)."""
+"""The files of an evaluation: `scores.json` (the record), `scores.csv` (every frame), `scores.md` (the report)."""
 
 import csv
 import io
@@ -18,10 +18,10 @@ from avsd_jax.scoring.markdown import AVERAGE_TITLES, GROUP_TITLES, arrow, brack
 from avsd_jax.scoring.protocols import TABLE_METRICS
 from avsd_jax.scoring.summary import Frames
 
-_NONE_UNDEFINED: Mapping[str, Any] = {"rule": "dropped", "metrics": {}}  # of records made before it was counted
+_NONE_UNDEFINED: Mapping[str, Any] = {"rule": "dropped", "metrics": {}}  # for records of earlier versions
 _KEYS = ("split", "video", "frame", "label", "status")
 _MOST_NAMES = 20
-# Below some ten draws the percentile bootstrap is known to understate the spread.
+# Below about ten samples the percentile bootstrap is known to underestimate the spread.
 _FEW_VIDEOS = 10
 
 
@@ -30,8 +30,8 @@ class Evaluation:
     """An evaluation as read from its folder.
 
     Attributes:
-        folder: where it lies.
-        record: what `scores.json` holds.
+        folder: its location.
+        record: the content of `scores.json`.
         keys: (split, video, frame) of each row of `frames`.
         frames: the scores of the frames that count, in the order of `scores.csv`.
     """
@@ -43,13 +43,13 @@ class Evaluation:
 
 
 def write(folder: Path, record: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> tuple[Path, ...]:
-    """Writes the three files, each whole or not at all, the record last.
+    """Writes the three files, each atomically, the record last.
 
     Args:
-        folder: made if missing.
+        folder: created if missing.
         record: as `avsd_jax.evaluate.evaluate` returns it.
         rows: one per frame of the splits: `split`, `video`, `frame`, `label`, `status` (scored, missing, unscored)
-            and the metrics, None where a frame has no score.
+            and the metrics, None if a frame has no score.
 
     Raises:
         InputError: the folder cannot be written to.
@@ -58,7 +58,7 @@ def write(folder: Path, record: Mapping[str, Any], rows: Sequence[Mapping[str, A
     metrics = record["protocol"]["metrics"]
     writer = csv.DictWriter(text, [*_KEYS, *metrics], lineterminator="\n", restval="")
     writer.writeheader()
-    writer.writerows(rows)  # Python writes floats so that they read back the same, and None as nothing
+    writer.writerows(rows)  # floats are written so that they read back the same, None as an empty cell
     paths = tuple(folder / f"scores.{kind}" for kind in ("csv", "md", "json"))
     write_text(paths[0], text.getvalue())
     write_text(paths[1], markdown(record))
@@ -67,7 +67,7 @@ def write(folder: Path, record: Mapping[str, Any], rows: Sequence[Mapping[str, A
 
 
 def load(folder: str | Path) -> Evaluation:
-    """Reads what `write` wrote.
+    """Reads an evaluation from its folder.
 
     Raises:
         InputError: the folder holds no evaluation, or a damaged one.
@@ -105,7 +105,7 @@ def load(folder: str | Path) -> Evaluation:
 
 
 def markdown(record: Mapping[str, Any]) -> str:
-    """The evaluation as Markdown: scores with intervals, what was left out, published rows where there are some."""
+    """Formats the evaluation as Markdown: scores with intervals, omissions, and published rows if there are any."""
     titles = {"scores": AVERAGE_TITLES["video"], "frame_scores": AVERAGE_TITLES["frame"]}
     sections = [f"# {record['dataset']['name']} {', '.join(record['dataset']['splits'])}: protocol {_name(record)}\n"]
     for key in (key for key in titles if key in record):
@@ -126,8 +126,8 @@ def markdown(record: Mapping[str, Any]) -> str:
 
 
 def few(videos: Iterable[int]) -> str:
-    """A caution where the number of videos, in parts, is small."""
-    return " **So few videos make intervals that are too narrow.**" if sum(videos) < _FEW_VIDEOS else ""
+    """Returns a warning if the number of videos, summed over parts, is small."""
+    return " **With so few videos the intervals are too narrow.**" if sum(videos) < _FEW_VIDEOS else ""
 
 
 def _name(record: Mapping[str, Any]) -> str:
@@ -153,7 +153,7 @@ def _scores(record: Mapping[str, Any], key: str) -> str:
 
 
 def _bounds(record: Mapping[str, Any], key: str) -> str:
-    """The model's scores between what is known without it."""
+    """Formats the model's scores between the bounds."""
     rows: dict[str, tuple[str, Mapping[str, Any]]] = {
         "**scored maps**": (str(record["counts"]["frames"]["all"]), record)
     }
@@ -173,13 +173,13 @@ def _bounds(record: Mapping[str, Any], key: str) -> str:
 
 
 def _published(record: Mapping[str, Any]) -> str:
-    """Table IV's rows for the dataset, ours first; Table V's below."""
+    """Formats the rows of Table IV for the dataset, ours first, and of Table V below."""
     name = record["dataset"]["name"]
     ours = {m: record["scores"]["all"].get(m) for m in TABLE_METRICS} if "scores" in record else {}
     text = f"## Beside the survey's Table IV, {published.canonical(name)}, all frames\n\n"
     if record["protocol"]["name"] != published.PROTOCOL:
         text += (
-            f"**Not like with like:** the published rows were made by protocol `{published.PROTOCOL}`, ours by "
+            f"**Not directly comparable:** the published rows use protocol `{published.PROTOCOL}`, ours "
             f"{_name(record)}. Score with `--protocol={published.PROTOCOL}` to compare.\n\n"
         )
     rows = published.table4(name)

@@ -1,6 +1,6 @@
-"""The work of an evaluation, video by video: in parallel, and never twice.
+"""The jobs of an evaluation, one per video: in parallel, and never repeated.
 
-Every finished video is a file, tied to a digest of all that decides its scores: the code, the dataset's files, the
+Every finished video is a file with a digest of all that affects its scores: the code, the dataset's files, the
 protocol and the predictions. A command that was killed finds its finished videos and continues with the others.
 """
 
@@ -39,17 +39,17 @@ SCORING_MODULES = ("avsd_jax.scoring.scorer", "avsd_jax.evaluation.scoring_jobs"
 
 @dataclass(frozen=True)
 class Job:
-    """One video to score, as a worker process gets it.
+    """One video to score, as sent to a worker process.
 
     Attributes:
-        source: where the ground truth is.
-        stamp: digest of the dataset's files, for whoever rebuilds them while a process holds the store.
+        source: location of the ground truth.
+        stamp: digest of the dataset's files, in case they are rebuilt while a process holds the store.
         video: its number in the store.
         maps: its predictions.
         target: the file to write.
-        fingerprint: digest of all that decides the result.
+        fingerprint: digest of all that affects the result.
         frames: length of the video, for the progress bar.
-        bounds: score chance, the centre and one human beside it.
+        bounds: also score chance, the centre and one human.
     """
 
     source: Source
@@ -65,13 +65,13 @@ class Job:
 
 
 def digest(value: Any) -> str:
-    """SHA-256 of plain values."""
+    """Returns the SHA-256 of plain values."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 @functools.cache
 def code() -> str:
-    """Digest of the code that scores."""
+    """Returns a digest of the scoring code."""
     return code_digest.digest(*SCORING_MODULES)
 
 
@@ -79,18 +79,18 @@ def run(jobs: Sequence[Job], workers: int, progress: bool) -> dict[Path, dict[st
     """Scores videos.
 
     Args:
-        jobs: what to score.
-        workers: processes; 1 works in this one.
+        jobs: the videos.
+        workers: number of processes; 1 works in this one.
         progress: show a bar on stderr.
 
     Returns:
-        The results by their files; see `score_video`. Those that are there already are not computed.
+        The results by their files; see `score_video`. Existing ones are not computed again.
 
     Raises:
         InputError: see `score_video`; or a worker process died.
     """
     for folder in {job.target.parent for job in jobs}:
-        for partial in folder.glob(".*.partial"):  # of a run that was killed while it wrote
+        for partial in folder.glob(".*.partial"):  # left by a run that was killed while writing
             partial.unlink(missing_ok=True)
     done = {job.target: result for job in jobs if (result := _finished(job)) is not None}
     left = sorted((job for job in jobs if job.target not in done), key=lambda job: -job.frames)
@@ -106,7 +106,7 @@ def run(jobs: Sequence[Job], workers: int, progress: bool) -> dict[Path, dict[st
 
 
 def _finished(job: Job) -> dict[str, Any] | None:
-    """A video's result from an earlier run; None where there is none, or one of other inputs."""
+    """Returns a video's result from an earlier run; None if there is none, or one of other inputs."""
     try:
         result = json.loads(job.target.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -115,7 +115,7 @@ def _finished(job: Job) -> dict[str, Any] | None:
 
 
 def _in_processes(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, dict[str, Any]]]:
-    """Results as they come. Processes are spawned: a forked child of a process with threads can hang."""
+    """Yields results as they finish. Processes are spawned: a forked child of a process with threads can hang."""
     context = multiprocessing.get_context("spawn")
     with (
         one_thread_each(),
@@ -126,7 +126,7 @@ def _in_processes(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, dict
             for future in concurrent.futures.as_completed(futures):
                 yield futures[future], future.result()
         except KeyboardInterrupt:
-            for child in multiprocessing.active_children():  # else they would finish their videos first
+            for child in multiprocessing.active_children():  # otherwise they would finish their videos first
                 child.terminate()
             raise
         except BrokenProcessPool as error:
@@ -139,7 +139,7 @@ def _in_processes(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, dict
 
 def _start_worker() -> None:
     end_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent says so, and ends its workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent reports it, and ends its workers
     # A process per core, each with one thread; several processes cannot share an accelerator.
     os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_multi_thread_eigen=false"
     jax.config.update("jax_platforms", "cpu")
@@ -150,10 +150,10 @@ def score_video(job: Job) -> dict[str, Any]:
     """Scores a video and writes its result.
 
     Returns:
-        `fingerprint`; `frames`: numbers of the frames scored; `scores`: metric -> value per frame, None where there is
+        `fingerprint`; `frames`: numbers of the scored frames; `scores`: metric -> value per frame, None if there is
         none; `undefined`: metric -> frames that have no such score because of their map, and not because of their
-        ground truth; `beyond`: predictions past the video's end; `ground_truth`: a
-        digest of it; `maps`: what `MapChecks.as_record` says; and if asked `bounds`: what `bounds.of_video` says.
+        ground truth; `beyond`: predictions past the end of the video; `ground_truth`: a digest of it; `maps`: the
+        result of `MapChecks.as_record`; and on request `bounds`: the result of `bounds.of_video`.
 
     Raises:
         InputError: a prediction is damaged, not grey or not finite, or a frame has two.
@@ -197,6 +197,6 @@ def score_video(job: Job) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=4)
 def _scorer(source: Source, stamp: str, protocol: Protocol, precision: str) -> Scorer:
-    """One per split and process."""
+    """Returns the scorer, one per split and process."""
     del stamp
     return Scorer(source.open(), protocol, precision)

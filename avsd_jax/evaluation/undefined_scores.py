@@ -1,7 +1,7 @@
-"""Frames that have no score because of their map: counted, and left out, counted as worst or refused.
+"""Frames without a score because of their map, which are counted, and omitted, scored as worst or refused.
 
-A constant map has no CC, one with negative values no KL. The published code leaves such frames out of each metric's
-mean, so that a broken model looks no worse; here they are counted beside the scores, and the rule is a choice.
+A constant map has no CC, one with negative values no KL. The published code omits such frames from each metric's
+mean, so that a broken model looks no worse; here they are counted with the scores, and the rule can be chosen.
 """
 
 import dataclasses
@@ -15,10 +15,10 @@ from avsd_jax.scoring.protocols import Protocol
 
 FATES = {
     "dropped": "left out of the means; --undefined=worst counts them, --undefined=error refuses them",
-    "worst": "counted as the worst value that there is",
+    "worst": "counted as the worst value",
     "error": "refused",
 }
-"""What becomes of such frames, by the protocol's `nan`."""
+"""How such frames are treated, by `Protocol.nan`."""
 RULES = {"omit": "dropped", "worst": "worst", "error": "error"}
 """Choices of `--undefined` -> `Protocol.nan`."""
 
@@ -27,7 +27,7 @@ def with_rule(protocol: Protocol, choice: str | None) -> Protocol:
     """Returns a protocol with another rule for frames that have no score because of their map; None: its own.
 
     Raises:
-        InputError: the choice is none of `RULES`.
+        InputError: the choice is not in `RULES`.
     """
     if choice is None:
         return protocol
@@ -40,14 +40,14 @@ def with_rule(protocol: Protocol, choice: str | None) -> Protocol:
 
 
 def worst_score(metric: str, pixels: int) -> float:
-    """Returns the worst that a metric can be, by its definition.
+    """Returns the worst value that a metric can have by its definition.
 
     Args:
         metric: its name.
-        pixels: of the ground truth; NSS is lowest where the one fixated pixel is the only one below all others.
+        pixels: of the ground truth; NSS is lowest if the only fixated pixel is the only one below all others.
 
     Raises:
-        InputError: nothing bounds the metric.
+        InputError: the metric is unbounded.
     """
     bounds = {
         "CC": -1.0,
@@ -55,7 +55,7 @@ def worst_score(metric: str, pixels: int) -> float:
         "AUC-J": 0.0,
         "s-AUC": 0.0,
         "NSS": -(pixels - 1) / pixels**0.5,
-        "KL": -math.log(2.0**-52),  # the density lies where the prediction is zero; epsilon as in MIT's KLdiv
+        "KL": -math.log(2.0**-52),  # the prediction is zero where the density is not; epsilon as in MIT's KLdiv
     }
     if metric not in bounds:
         raise InputError(f"{metric} has no worst value: score it with --undefined=omit or --undefined=error")
@@ -63,12 +63,12 @@ def worst_score(metric: str, pixels: int) -> float:
 
 
 def penalties(undefined: Mapping[str, Sequence[int]], pixels: int, protocol: Protocol) -> dict[int, dict[str, float]]:
-    """Returns what frames without a score count as: frame -> metric -> value; empty where they are left out.
+    """Returns the values of frames without a score: frame -> metric -> value; empty if they are omitted.
 
     Args:
         undefined: metric -> frames of a video that have no such score because of their map.
         pixels: of the video's ground truth.
-        protocol: says what becomes of them.
+        protocol: defines how they are treated.
     """
     found: dict[int, dict[str, float]] = {}
     for metric, frames in undefined.items() if protocol.nan == "worst" else ():
@@ -78,14 +78,14 @@ def penalties(undefined: Mapping[str, Sequence[int]], pixels: int, protocol: Pro
 
 
 def count(seen: Mapping[str, Mapping[str, Any]], protocol: Protocol) -> dict[str, Any]:
-    """Returns the rule and the frames that have no score because of their map: how many by metric, which by video.
+    """Returns the rule and the frames without a score because of their map: counts by metric, frames by video.
 
     Args:
         seen: video -> result of `scoring_jobs.score_video`.
-        protocol: says what becomes of them.
+        protocol: defines how they are treated.
 
     Raises:
-        InputError: there are some, and the protocol takes none.
+        InputError: there are some, and the protocol refuses them.
     """
     metrics = {m: sum(len(result["undefined"][m]) for result in seen.values()) for m in protocol.metrics}
     frames = {video: sorted(set().union(*result["undefined"].values())) for video, result in seen.items()}
@@ -94,7 +94,7 @@ def count(seen: Mapping[str, Mapping[str, Any]], protocol: Protocol) -> dict[str
         video, found = next(iter(frames.items()))
         raise InputError(
             f"{sum(map(len, frames.values()))} predictions have no score in some metric ({in_words(metrics)}), first "
-            f"video {video!r}, frame {found[0]}: write maps that are not constant and not negative, or say "
+            f"video {video!r}, frame {found[0]}: write maps that are not constant and not negative, or give "
             "--undefined=omit or --undefined=worst"
         )
     return {
@@ -105,5 +105,5 @@ def count(seen: Mapping[str, Mapping[str, Any]], protocol: Protocol) -> dict[str
 
 
 def in_words(metrics: Mapping[str, int]) -> str:
-    """The metrics that lack scores, with the number of frames."""
+    """Lists the metrics that lack scores, with the number of frames."""
     return ", ".join(f"{metric} {number}" for metric, number in metrics.items() if number)

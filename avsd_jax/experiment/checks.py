@@ -7,17 +7,16 @@ from avsd_jax.common.by_name import load_module
 from avsd_jax.config.fields import check_fields
 from avsd_jax.errors import InputError
 from avsd_jax.experiment import dry_run
-from avsd_jax.runs.components import clip_spec, model_from_config
-from avsd_jax.runs.optimizer import make_optimizer
+from avsd_jax.runs.components import Components
 
 
-def check(config: ConfigDict) -> None:
-    """Raises what can be said at once of a run of this configuration; `dry_run.trace` finds what is left.
+def validate(config: ConfigDict) -> Components:
+    """Builds what a run of this configuration needs; `dry_run.trace` finds what cannot be said at once.
 
     What depends on data, on devices or on earlier runs is left to those who read them.
 
     Args:
-        config: with all fields, see `config_fields.completed`.
+        config: with all fields, see `avsd_jax.config.base.completed`.
 
     Raises:
         InputError: a field is missing, has a value that means nothing, or names what there is not.
@@ -35,7 +34,6 @@ def check(config: ConfigDict) -> None:
         load_module("avsd_jax.models", config.model_name, "model")
     except InputError as error:
         raise InputError(f"model_name: {error}") from error
-    model_from_config(config)
-    make_optimizer(config)
-    clip_spec(config)
-    dry_run.try_data(config)
+    parts = Components.from_config(config)
+    dry_run.check_data(config, parts.spec)
+    return parts

@@ -12,7 +12,7 @@
 
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from avsd_jax.config.fields import FIELDS, ROW_FIELDS, check_fields, check_row_f
 from avsd_jax.errors import InputError
 from avsd_jax.experiment import checks, dry_run
 from avsd_jax.runs.checkpoint import load_for_inference
+from avsd_jax.runs.components import Components
 from avsd_jax.runs.initial import started_from, starting_folders
 from avsd_jax.runs.stores import training_store
 from avsd_jax.training.loop import training_batches
@@ -40,6 +41,7 @@ class Row:
         config: its whole configuration.
         folder: where it is trained.
         weights: folder whose variables it is scored with; `folder` itself where it trains.
+        parts: what its configuration names; None before it is checked by `plan`.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Row:
     config: ConfigDict
     folder: Path
     weights: Path
+    parts: Components | None = None
 
     @property
     def trains(self) -> bool:
@@ -67,22 +70,22 @@ def plan(config: ConfigDict, workdir: str | Path, mode: str = "train_and_eval") 
 
     Raises:
         InputError: a row says nothing of itself, or refers to one that does not come before it; or its configuration
-            cannot be run, see `checks.check` and `dry_run.trace`.
+            cannot be run, see `checks.validate` and `dry_run.trace`.
     """
-    rows = derive(config, workdir)
-    for row in rows:
-        with _named(row, rows):
-            checks.check(row.config)
+    derived, rows = derive(config, workdir), []
+    for row in derived:
+        with _named(row, derived):
+            rows.append(replace(row, parts=checks.validate(row.config)))
     shapes: dict[str, Any] = {}
     for row in rows:
         with _named(row, rows):
             if row.trains:
-                shapes[str(row.folder)] = dry_run.variables(row.config)
+                shapes[str(row.folder)] = dry_run.variables(row.config, row.parts)
                 if mode != "eval":
-                    dry_run.trace(row.config)
+                    dry_run.trace(row.config, row.parts)
                     _check_start(row, shapes)
             if row.label and mode != "train":
-                dry_run.check_prediction(row.config, None if row.trains else shapes[str(row.weights)])
+                dry_run.check_prediction(row.config, row.parts, None if row.trains else shapes[str(row.weights)])
     return rows
 
 
@@ -123,7 +126,7 @@ def check_machine(rows: Iterable[Row], mode: str = "train_and_eval") -> None:
     for row in rows if mode != "eval" else ():
         if row.trains:
             check_batch_size(row.config.batch_size, make_mesh())
-            training_batches(row.config, training_store(row.config), 0)
+            training_batches(row.config, row.parts.spec, training_store(row.config), 0)
 
 
 def _check_start(row: Row, known: Mapping[str, Any]) -> None:

@@ -13,23 +13,19 @@ from absl import logging
 from ml_collections import ConfigDict
 
 from avsd_jax.batch import batch_shapes
+from avsd_jax.data.clip_spec import ClipSpec
 from avsd_jax.errors import InputError
-from avsd_jax.runs.components import clip_spec, make_forward, model_from_config
-from avsd_jax.runs.optimizer import make_optimizer
+from avsd_jax.runs.components import Components, make_forward
 from avsd_jax.training.hyperparameters import hyperparameters_by_step, loss_switches
 from avsd_jax.training.state import TrainState, create_state
 from avsd_jax.training.step import make_train_step
 
-# What decides which network a configuration makes, and which step; the rest are numbers in it, or are not read by it.
+# What decides the shapes of a network, and of its step; the rest are numbers in it, or are not read by it.
 _NETWORK_FIELDS = ("model_name", "model", "frame_size", "preprocessing", "preprocessing_options", "tags")
-_STEP_FIELDS = (*_NETWORK_FIELDS, "loss", "side_epochs", "optimizer", "optimizer_options", "rates", "schedule")
-_STEP_FIELDS += ("rate_drops", "compute_dtype")
-# Of these numbers a step depends on whether they are zero: any other stands for them all.
-_SWITCHES = ("bce_weight", "cc_weight", "sim_weight", "nss_weight", "tag_weight", "side_tag_weight", "clip_norm")
-_SWITCHES += ("ema_decay",)
-_ANY = {"total_steps": 100, "warmup_steps": 0, "learning_rate": 0.1}
-# Clips have the same shapes however they are drawn.
-_ANY_CLIP = {"sampler": "vinet", "sampler_options": {}, "frame_step": 1, "samples_per_video": 1, "flip": False}
+_STEP_FIELDS = (*_NETWORK_FIELDS, "loss", "optimizer", "optimizer_options", "rates", "compute_dtype")
+# Of these numbers a step depends on whether they are zero, and on whether rho leaves the classifier a loss.
+_SWITCHES = ("bce_weight", "cc_weight", "sim_weight", "nss_weight", "tag_weight", "side_tag_weight", "side_epochs")
+_SWITCHES += ("clip_norm", "ema_decay")
 
 # Length of a video on which a sampler is tried.
 _VIDEO_FRAMES = 200
@@ -51,41 +47,49 @@ class Shapes:
     metrics: dict[str, Any]
 
 
-def trace(config: ConfigDict) -> Shapes:
-    """Shapes of the first training step and of the model's output.
+@dataclasses.dataclass(frozen=True)
+class _Traced:
+    """A configuration and what is built of it; equal to another one that has the same shapes."""
 
-    The same configuration is traced once in a process.
+    record: str
+    config: ConfigDict = dataclasses.field(compare=False)
+    parts: Components = dataclasses.field(compare=False)
+
+
+def trace(config: ConfigDict, parts: Components) -> Shapes:
+    """Returns the shapes of the first training step and of the model's output.
+
+    Configurations of the same shapes are traced once in a process.
 
     Raises:
         InputError: no step can be made of the configuration; the message says why.
     """
-    output, _ = _network(_network_record(config))
-    return Shapes(output, *_step(_step_record(config)))
+    output, _ = _network(_network_of(config, parts))
+    return Shapes(output, *_step(_step_of(config, parts)))
 
 
-def variables(config: ConfigDict) -> dict[str, Any]:
-    """Shapes of the model's variables; raises as `trace` does."""
-    return _network(_network_record(config))[1]
+def variables(config: ConfigDict, parts: Components) -> dict[str, Any]:
+    """Returns the shapes of the model's variables; raises as `trace` does."""
+    return _network(_network_of(config, parts))[1]
 
 
-def check_prediction(config: ConfigDict, trained: Any = None) -> None:
+def check_prediction(config: ConfigDict, parts: Components, trained: Any = None) -> None:
     """Raises InputError where the model predicts no map.
 
     Args:
         config: of the model.
+        parts: what is built of it.
         trained: shapes of the variables of another run, with which it shall; its own by default.
     """
-    output, own = _network(_network_record(config))
+    output, own = _network(_network_of(config, parts))
     if "saliency" in output and trained is None:
         return
     variables = own if trained is None else trained
-    forward, shapes = make_forward(model_from_config(config)), batch_shapes(clip_spec(config))
-    _guarded(config, lambda: jax.eval_shape(forward, variables, shapes))
+    _guarded(config, lambda: jax.eval_shape(make_forward(parts.model), variables, batch_shapes(parts.spec)))
 
 
-def try_data(config: ConfigDict) -> None:
+def check_data(config: ConfigDict, spec: ClipSpec) -> None:
     """Raises InputError where the sampler or the preprocessing does not do what the configuration asks of it."""
-    spec = clip_spec(config)
     sampler, preprocessing = spec.sampler, spec.preprocessing
 
     def draw() -> None:
@@ -102,47 +106,42 @@ def try_data(config: ConfigDict) -> None:
     _guarded(config, draw)
 
 
-def _network_record(config: ConfigDict) -> str:
-    """The network's fields as text, by which what was traced is found again."""
+def _network_of(config: ConfigDict, parts: Components) -> _Traced:
     given = json.loads(config.to_json())
-    return json.dumps({name: given[name] for name in _NETWORK_FIELDS if name in given} | _ANY_CLIP, sort_keys=True)
+    return _Traced(json.dumps({name: given[name] for name in _NETWORK_FIELDS}, sort_keys=True), config, parts)
 
 
-def _step_record(config: ConfigDict) -> str:
-    """The same for a step."""
+def _step_of(config: ConfigDict, parts: Components) -> _Traced:
     given = json.loads(config.to_json())
-    record = {name: given[name] for name in _STEP_FIELDS if name in given} | _ANY | _ANY_CLIP
-    record |= {name: 0.5 if given[name] else 0.0 for name in _SWITCHES}
-    return json.dumps(record | {"rho": 0.5 if given["rho"] < 1 else 1.0}, sort_keys=True)
+    record = {name: given[name] for name in _STEP_FIELDS} | {name: bool(given[name]) for name in _SWITCHES}
+    return _Traced(json.dumps(record | {"classifier_loss": given["rho"] < 1}, sort_keys=True), config, parts)
 
 
 @functools.lru_cache(maxsize=128)
-def _network(record: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Shapes of the model's output and of its variables."""
-    config = ConfigDict(json.loads(record))
-    model = model_from_config(config)
+def _network(traced: _Traced) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns the shapes of the model's output and of its variables."""
+    model, shapes = traced.parts.model, batch_shapes(traced.parts.spec, 2)
     init = functools.partial(model.init_with_output, train=False)
-    return _guarded(config, lambda: jax.eval_shape(init, _keys(), batch_shapes(clip_spec(config), 2)))
+    return _guarded(traced.config, lambda: jax.eval_shape(init, _keys(), shapes))
 
 
 @functools.lru_cache(maxsize=128)
-def _step(record: str) -> tuple[TrainState, TrainState, dict[str, Any]]:
-    """Shapes of the state before and after a step, and of its metrics."""
-    config = ConfigDict(json.loads(record))
-    _, variables = _network(_network_record(config))
-    optimizer = make_optimizer(config)
+def _step(traced: _Traced) -> tuple[TrainState, TrainState, dict[str, Any]]:
+    """Returns the shapes of the state before and after a step, and of its metrics."""
+    config, parts = traced.config, traced.parts
+    _, variables = _network(_network_of(config, parts))
     step = make_train_step(
-        model_from_config(config),
-        optimizer,
-        dict(loss_switches(config)),
+        parts.model,
+        parts.optimizer,
+        dict(loss_switches(parts)),
         compute_dtype=jnp.dtype(config.compute_dtype),
     )
 
-    numbers = hyperparameters_by_step(config)(0)
+    numbers = hyperparameters_by_step(config, parts)(0)
 
     def make() -> tuple[TrainState, TrainState, dict[str, Any]]:
-        before = jax.eval_shape(lambda v: create_state(v, optimizer, bool(config.ema_decay)), dict(variables))
-        return (before, *jax.eval_shape(step, before, batch_shapes(clip_spec(config), 2), numbers))
+        before = jax.eval_shape(lambda v: create_state(v, parts.optimizer, bool(config.ema_decay)), dict(variables))
+        return (before, *jax.eval_shape(step, before, batch_shapes(parts.spec, 2), numbers))
 
     return _guarded(config, make)
 

@@ -64,7 +64,7 @@ def _train_and_score(config: ConfigDict, workdir: Path, rows: Sequence[Row], mod
         for k, row in enumerate(trained, 1):
             logs.stage(f"training {k} of {len(trained)}: {row.label or row.name}")
             started = time.monotonic()
-            loop.train(row.config, row.folder)
+            loop.train(row.config, row.folder, parts=row.parts)
             seconds[row.name] = time.monotonic() - started
     if mode == "train":
         return {}
@@ -80,7 +80,7 @@ def score(row: Row, seconds: dict[str, float]) -> dict[str, Any]:
     """Scores one trained row: `{"label", "conditions", "train_seconds", "eval_seconds"}`."""
     started = time.monotonic()
     _, variables = load_for_inference(row.weights)
-    conditions = evaluate(row.config, variables)
+    conditions = evaluate(row.config, row.parts, variables)
     return {
         "label": row.label,
         "conditions": conditions,

@@ -1,1 +1,1 @@
-"""Files that hold saliency maps: images, arrays and videos, each read as one grey channel per frame or refused."""
+"""Readers of saliency maps from images, arrays and videos, as one grey channel per frame."""

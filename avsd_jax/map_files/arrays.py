@@ -1,8 +1,8 @@
 """Saliency maps as arrays: `.npz`, `.npy` and `.mat`, one volume per video or one map per frame.
 
-A volume is [n, h, w] in NumPy's files and [h, w, n] in MATLAB's. The other order is recognised by the video's number
-of frames and by the shape of its ground truth, and stated; axes of length 1 count for nothing. Whatever is ambiguous
-is refused.
+A volume is [n, h, w] in NumPy files and [h, w, n] in MATLAB files. The other order is recognised by the number of
+frames of the video and by the shape of its ground truth, and reported; axes of length 1 are ignored. Ambiguous arrays
+are refused.
 """
 
 import math
@@ -23,22 +23,22 @@ from avsd_jax.map_files import colour as colours
 from avsd_jax.map_files import mat_files
 
 ARCHIVE, OTHER_SUFFIXES = ".npz", (".npy", ".mat")
-# What is raised at damaged archives by zipfile and zlib, and by NumPy at damaged headers.
+# Exceptions of zipfile and zlib for damaged archives, and of NumPy for damaged headers.
 _OF_ZIP = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError)
 _OF_HEADERS = (ValueError, SyntaxError, tokenize.TokenError)
 
-# How far the shape of maps (width over height) may be from the ground truth's, as a logarithm, to be taken for it.
+# Largest difference of the aspect ratios of maps and ground truth, as a logarithm, that counts as the same shape.
 _SAME_SHAPE = 0.05
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What is known of the video that maps belong to.
+    """Known properties of the video that maps belong to.
 
     Attributes:
-        num_frames: how many frames it has; None: unknown.
+        num_frames: its number of frames; None: unknown.
         size: (height, width) of its ground truth; None: unknown.
-        first: the number of its first frame, where files number their maps by `frames`.
+        first: the number of its first frame, if files number their maps by `frames`.
     """
 
     num_frames: int | None = None
@@ -49,12 +49,12 @@ class Expected:
 def read_volume(
     path: Path, expected: Expected, colour: str, notes: Counter[str]
 ) -> Iterator[tuple[int, Num[np.ndarray, "h w"]]]:
-    """Yields (frame, map) of a file that holds a video's maps: the frames that `frames` says, else 0 to n - 1.
+    """Yields (frame, map) of a file with all maps of a video: the frames in `frames`, else 0 to n - 1.
 
-    A volume in NumPy's own order is streamed from an `.npz`, so that it is never in memory as a whole.
+    A volume in NumPy's order is streamed from an `.npz`, so that it is never completely in memory.
 
     Raises:
-        InputError: the file is damaged, or holds no maps, or nothing tells which axis is time; the message names it.
+        InputError: the file is damaged, or holds no maps, or its time axis is ambiguous; the message names it.
     """
     suffix = path.suffix.lower()
     if suffix == ARCHIVE:
@@ -83,7 +83,7 @@ def read_map(path: Path, colour: str, notes: Counter[str]) -> Num[np.ndarray, "h
 
 
 def frame_numbers(path: Path) -> Int[np.ndarray, " n"] | None:
-    """Returns what `frames` of an `.npz` or a `.mat` says; None where there is none, or no whole numbers.
+    """Returns `frames` of an `.npz` or `.mat` file; None if there is none, or it does not hold whole numbers.
 
     Raises:
         InputError: the file is damaged.
@@ -149,7 +149,7 @@ def _load(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         try:
             values = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, EOFError, *_OF_HEADERS) as error:
-            # NumPy takes a file that it does not know for a pickle, and tells how to run one.
+            # NumPy takes an unknown file for a pickle, and explains how to run one.
             why = "no array" if "pickle" in str(error) else error
             raise InputError(f"{path} is damaged or no .npy of maps ({why}): write it again") from error
         if not isinstance(values, np.ndarray):
@@ -162,7 +162,7 @@ def _load(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def _whole(path: Path, numbers: np.ndarray) -> Int[np.ndarray, " n"]:
-    """Returns MATLAB's numbers, which are floats, as whole ones."""
+    """Converts MATLAB's numbers, which are floats, to whole ones."""
     if numbers.dtype.kind not in "fiu" or (numbers != np.round(numbers)).any():
         raise InputError(f"{path} has `frames` of type {numbers.dtype}: one whole number per map")
     return numbers.astype(np.int64)
@@ -176,7 +176,7 @@ def _frames(archive: zipfile.ZipFile) -> np.ndarray | None:
 
 
 def _key(path: Path, names: Sequence[str]) -> str:
-    """Returns which array holds the maps: `saliency`, or the only one."""
+    """Returns the name of the array that holds the maps: `saliency`, or the only one."""
     if "saliency" not in names and len(names) != 1:
         found = ", ".join(names[:4]) + (f", ... ({len(names)})" if len(names) > 4 else "")
         raise InputError(f"{path} has no array `saliency` (it has {found or 'none'}): name the maps so")
@@ -194,7 +194,7 @@ def _damaged(path: Path, error: BaseException) -> InputError:
 
 @dataclass(frozen=True)
 class Order:
-    """How a volume is laid out, after axes of length 1 are dropped.
+    """The layout of a volume, after axes of length 1 are dropped.
 
     Attributes:
         shape: of the array without them.
@@ -215,12 +215,12 @@ def volume_order(
     Args:
         path: the file, for messages.
         shape: of the array.
-        frames: its `frames`; they must be as many as maps.
-        expected: what is known of the video.
-        convention: "nhw" or "hwn", the order that the file's kind usually has.
+        frames: its `frames`; their number must be that of the maps.
+        expected: known properties of the video.
+        convention: "nhw" or "hwn", the usual order of the kind of file.
 
     Raises:
-        InputError: it is no volume, or nothing tells which axis is time.
+        InputError: it is not a volume, or its time axis is ambiguous.
     """
     full, plain = shape, list(shape)
     while len(plain) > 3 and 1 in plain:
@@ -259,8 +259,8 @@ def _time_first(
     if usual in fitting or (not fitting and lengths[usual] <= (expected.num_frames or 0)):
         return usual
     raise InputError(
-        f"{path} has an array of shape {shape} for {expected.num_frames} frames, and nothing tells which axis is time: "
-        "write [n, h, w], with `frames` in an .npz where n is another number"
+        f"{path} has an array of shape {shape} for {expected.num_frames} frames, and the time axis is ambiguous: "
+        "write [n, h, w], with `frames` in an .npz if n is a different number"
     )
 
 
@@ -279,7 +279,7 @@ def _maps(
     notes: Counter[str],
     convention: str,
 ) -> Iterator[tuple[int, Num[np.ndarray, "h w"]]]:
-    """Yields the maps of an array that is in memory, or mapped."""
+    """Yields the maps of an array in memory or of a memory map."""
     _check_type(path, values.shape, values.dtype)
     order = volume_order(path, values.shape, frames, expected, convention)
     values = np.moveaxis(values.reshape(order.shape), order.time, 0)
@@ -295,7 +295,7 @@ def _maps(
 
 
 def _places(length: int, frames: np.ndarray | None, expected: Expected) -> Sequence[int]:
-    """Returns which frames the maps are of."""
+    """Returns the frame of each map."""
     return range(length) if frames is None else [int(number) - expected.first for number in frames]
 
 
@@ -305,7 +305,7 @@ def _check_type(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
 
 
 def _plain(values: Num[np.ndarray, "h w"], notes: Counter[str]) -> Num[np.ndarray, "h w"]:
-    """Returns a map in the machine's byte order; signed whole numbers, which have no scale of their own, as floats."""
+    """Returns a map in native byte order; signed whole numbers, which have no defined scale, as floats."""
     if values.dtype.kind == "i":
         notes["maps of signed whole numbers, read as floats"] += 1
         return values.astype(np.float64)

@@ -1,6 +1,6 @@
-"""Colour in saliency maps: a grey map in three channels is grey, a heat map is refused or read by an explicit rule.
+"""Colour in saliency maps: grey maps in three channels are accepted, heat maps only with an explicit rule.
 
-The first channel, or the mean, of a heat map says something else than its levels: jet's red falls where the map
+The first channel, or the mean, of a heat map differs from its levels: jet's red decreases where the map
 peaks. `--colour_maps` therefore takes
 
   refuse           the default: a map in colour is an error that names the fix
@@ -19,18 +19,18 @@ from avsd_jax.errors import InputError
 
 REFUSE, LUMINANCE, COLORMAP = "refuse", "luminance", "colormap:"
 
-# The widest gap between the channels of a grey pixel, as a share of the full range: JPEG and video codecs leave noise,
-# and the darkest colours of the usual colour maps are farther apart.
+# The largest difference between the channels of a grey pixel, as a fraction of the full range: JPEG and video codecs
+# leave noise, and the darkest colours of the usual colour maps are farther apart.
 _GREY_GAP = 8 / 255
-# Mean distance to a colour map's colours, in levels of 255, up to which an image is taken to be drawn with it: JPEGs
-# of smooth maps have 1 to 7, of noisy ones up to 11; maps blended half and half with a frame have 37 and more, other
+# Mean distance to a colour map's colours, in levels of 255, up to which an image is assumed to be drawn with it: JPEGs
+# of smooth maps have 1 to 7, of noisy ones up to 11; maps blended equally with a frame have 37 and more, other
 # colour maps 30 and more.
 _DRAWN_WITH = 12.0
 _SAMPLE = 2000
 _MOSTLY = 0.9
-# The two ends of these have the same colour, so that no level can be read back.
+# The two ends of these have the same colour, so that levels cannot be recovered.
 _CYCLIC = ("hsv", "twilight", "twilight_shifted")
-# Pillow's weights of red, green and blue, in 1/65536: equal channels give their own value exactly.
+# Pillow's weights of red, green and blue, in 1/65536: equal channels keep their value exactly.
 _LUMINANCE = (19595, 38470, 7471)
 
 
@@ -41,10 +41,10 @@ def colour_maps() -> tuple[str, ...]:
 
 
 def check_rule(rule: str) -> str:
-    """Returns a value of `--colour_maps`.
+    """Checks and returns a value of `--colour_maps`.
 
     Raises:
-        InputError: it is none of the choices; the message lists them.
+        InputError: it is not one of the choices; the message lists them.
     """
     name = rule.removeprefix(COLORMAP)
     if rule in (REFUSE, LUMINANCE) or (rule.startswith(COLORMAP) and name in colour_maps()):
@@ -62,9 +62,9 @@ def grey(values: Num[np.ndarray, "h w c"], rule: str, where: str, notes: Counter
 
     Args:
         values: grey, grey and alpha, RGB, or RGB and alpha.
-        rule: what is done to colours, as `check_rule` takes it.
+        rule: how colours are read, as `check_rule` takes it.
         where: the file, for messages.
-        notes: counts every conversion that is not plain.
+        notes: counts the conversions that are reported.
 
     Raises:
         InputError: it is in colour and `rule` is "refuse", its colours are not of the named colour map, or its
@@ -93,14 +93,14 @@ def grey(values: Num[np.ndarray, "h w c"], rule: str, where: str, notes: Counter
 def _check_alpha(alpha: Num[np.ndarray, "h w"], where: str, notes: Counter[str]) -> None:
     if alpha.min() != alpha.max():
         raise InputError(
-            f"{where} has transparency that varies: what it shows depends on what lies behind; write it without alpha"
+            f"{where} has transparency that varies: what it shows depends on the background; write it without alpha"
         )
     if alpha.min() != _full(alpha):
         notes["maps with a constant alpha, which is ignored"] += 1
 
 
 def _full(values: Num[np.ndarray, "..."]) -> float:
-    """Returns the greatest value of an integer type; of floats, the greatest magnitude present."""
+    """Returns the maximum of an integer type; for floats, the greatest magnitude present."""
     return float(np.iinfo(values.dtype).max if values.dtype.kind == "u" else np.abs(values).max())
 
 
@@ -128,8 +128,8 @@ def _table(name: str) -> UInt8[np.ndarray, "256 3"]:
 
 
 def _nearest(colours: UInt8[np.ndarray, "n 3"], name: str) -> tuple[UInt8[np.ndarray, " n"], float]:
-    """Returns the level whose colour is nearest to each given one, and the mean distance between the two."""
-    from scipy.spatial import KDTree  # half a second to import, needed for maps in colour alone
+    """Returns the level with the colour nearest to each given one, and the mean distance of the two."""
+    from scipy.spatial import KDTree  # half a second to import, only needed for maps in colour
 
     packed = colours.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
     distinct, place, count = np.unique(packed, return_inverse=True, return_counts=True)
@@ -149,7 +149,7 @@ def _read_back(
 
 
 def _drawn_with(colours: UInt8[np.ndarray, "h w 3"]) -> str:
-    """Returns, in words, what an image in colour seems to be and what to do about it."""
+    """Describes what an image in colour seems to be, and the fix."""
     pixels = colours.reshape(-1, 3)
     sample = pixels[:: max(1, len(pixels) // _SAMPLE)]
     if (np.ptp(sample, axis=-1) <= 255 * _GREY_GAP).mean() > _MOSTLY:

@@ -1,4 +1,4 @@
-"""What lies in a folder of predictions, and in words what it seems to be where it is not understood."""
+"""Contents of a folder of predictions, and descriptions of files that are not recognised."""
 
 import difflib
 import unicodedata
@@ -21,7 +21,7 @@ _READ_THEM = "--other_forms=read reads .npy and .mat arrays, grey videos and .ti
 
 
 def children(folder: Path) -> list[Path]:
-    """The entries of a folder in the order of their names, without what operating systems leave behind."""
+    """Returns the sorted entries of a folder, without files that operating systems leave behind."""
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
@@ -30,7 +30,7 @@ def children(folder: Path) -> list[Path]:
 
 
 def files_by_name(base: Path) -> dict[str, list[Path]]:
-    """Files of a folder that may hold a video's maps, by their names without the ending."""
+    """Returns the files of a folder that may hold a video's maps, by their names without suffix."""
     found: dict[str, list[Path]] = {}
     for path in children(base):
         if path.suffix.lower() in MAPS and path.is_file():
@@ -39,12 +39,12 @@ def files_by_name(base: Path) -> dict[str, list[Path]]:
 
 
 def composed(name: str) -> str:
-    """A name with its accents as one character each: some file systems take them apart."""
+    """Returns a name with composed accents (NFC): some file systems decompose them."""
     return unicodedata.normalize("NFC", name)
 
 
 def unused(base: Path, known: Mapping[str, int]) -> tuple[str, ...]:
-    """Folders, and files that may hold a video's maps, which belong to no video."""
+    """Returns folders, and files that may hold maps, which belong to no video."""
     names = {composed(video) for video in known}
     return tuple(
         p.name
@@ -54,12 +54,12 @@ def unused(base: Path, known: Mapping[str, int]) -> tuple[str, ...]:
 
 
 def unknown(base: Path, names: Sequence[str], lacking: Sequence[str]) -> str:
-    """In words that folders or files belong to no video.
+    """Reports folders or files that belong to no video.
 
     Args:
         base: the folder.
-        names: what they are called.
-        lacking: ids of videos without maps; those most like the names are suggested.
+        names: of the folders or files.
+        lacking: ids of videos without maps; the most similar ones are suggested.
     """
     near = {name: difflib.get_close_matches(Path(name).stem, lacking, 1) for name in names}
     told = sorted(names, key=lambda name: not near[name])  # those with a suggestion first
@@ -68,13 +68,13 @@ def unknown(base: Path, names: Sequence[str], lacking: Sequence[str]) -> str:
 
 
 def no_predictions(root: Path, dataset: str, wanted: Sequence[str], unread: tuple[str, ...]) -> InputError:
-    """The error where no video has predictions: what was looked for, what is there, and the likely fix.
+    """Returns the error that no video has predictions: what was expected, what is there, and the likely fix.
 
     Args:
         root: the folder.
-        dataset: what its maps should be of.
+        dataset: that the maps should belong to.
         wanted: ids of videos.
-        unread: endings that are read only where other forms are asked for.
+        unread: suffixes that are only read with --other_forms=read.
     """
     entries = children(root)
     names = [path.name for path in entries]
@@ -102,7 +102,7 @@ def no_predictions(root: Path, dataset: str, wanted: Sequence[str], unread: tupl
 
 
 def _fixes_inside(folder: Path, unread: tuple[str, ...]) -> list[str]:
-    """What to do about the files in a video's folder, none of which is understood."""
+    """Suggests fixes for a video's folder in which no file is recognised."""
     held = children(folder)
     fixes = []
     for deeper in (p for p in held if p.is_dir()):
@@ -117,5 +117,5 @@ def _fixes_inside(folder: Path, unread: tuple[str, ...]) -> list[str]:
 
 
 def some(names: Sequence[str], most: int = 4) -> str:
-    """The first names, and how many there are."""
+    """Lists the first names, and the number of all."""
     return ", ".join(names[:most]) + (f", ... ({len(names)})" if len(names) > most else "")

@@ -1,10 +1,10 @@
-"""Reads the fixations of one video: masks by frame, or a table of points.
+"""Reader of the fixations of one video: masks by frame, or a table of points.
 
     000000.png, 000001.png ...   a mask per frame (`.png`, `.bmp` or `.mat`), every nonzero pixel is fixated
-    NAME.csv                     columns `frame,x,y` and perhaps `viewer`, a fixation per line
+    NAME.csv                     columns `frame,x,y` and optionally `viewer`, a fixation per line
     NAME.mat                     `fixations` [n, 3] or [n, 4] with the same columns, or masks [h, w, n]
 
-x and y are in pixels of the density maps, counted from 0 at the centre of the pixel at the top left.
+x and y are in pixels of the density maps, from 0 at the centre of the top left pixel.
 """
 
 import csv
@@ -39,7 +39,7 @@ class Fixations:
         rows: (number of the frame, viewer or -1, x, y) of a table; None for masks.
         plane: (height, width) of masks in one volume; None: unknown.
         ordered: frames without numbers, in order: a volume of masks.
-        viewers: how many viewers a table names; 0: none.
+        viewers: number of viewers that a table names; 0: none.
     """
 
     source: Path
@@ -51,7 +51,7 @@ class Fixations:
 
     @property
     def numbers(self) -> set[int]:
-        """The frames' numbers as the files have them."""
+        """Returns the frame numbers in the files."""
         return set(self.masks) if self.rows is None else set(self.rows[:, 0].astype(int).tolist())
 
 
@@ -60,11 +60,11 @@ def find(video: str, folders: Sequence[Path], tables: Sequence[Path]) -> Fixatio
 
     Args:
         video: its id, for messages.
-        folders: where masks may lie.
-        tables: what files with all fixations may be called.
+        folders: possible folders of masks.
+        tables: possible files with all fixations.
 
     Raises:
-        InputError: there are none, or several kinds of them, or a file is damaged.
+        InputError: there are none, or of several kinds, or a file is damaged.
     """
     found = [path for path in tables if path.is_file()]
     masks = {folder: _masks(folder) for folder in folders if folder.is_dir()}
@@ -86,14 +86,14 @@ def points(found: Fixations, number: int, plane: tuple[int, int]) -> Float32[np.
     """Returns the points (x, y) of a frame's mask.
 
     Raises:
-        InputError: the mask is damaged, not binary, or of another size than the density map.
+        InputError: the mask is damaged, not binary, or of a different size than the density map.
     """
     path = found.masks[number]
     values = _mask_of_mat(path) if path.suffix.lower() == ".mat" else read_picture(path)
     if values.shape != plane:
         raise InputError(
             f"{path} is {values.shape[0]}x{values.shape[1]} and the video's density maps {plane[0]}x{plane[1]} (height "
-            "x width): fixations of another size would lie elsewhere, bring both to one size"
+            "x width): fixations of a different size would be misplaced, write both in one size"
         )
     return fixation_maps.points(values, path)
 
@@ -168,7 +168,7 @@ def _read_mat(path: Path) -> Fixations:
 
 
 def _checked(path: Path, rows: np.ndarray) -> Float32[np.ndarray, "f 4"]:
-    """Rows in the order of their frames."""
+    """Returns rows in the order of their frames."""
     bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
     if len(bad):
         raise InputError(f"{path} has {len(bad)} fixations that are not finite, first the {bad[0] + 1}.: remove them")
@@ -184,8 +184,8 @@ def _checked(path: Path, rows: np.ndarray) -> Float32[np.ndarray, "f 4"]:
 def outside(
     rows: Float32[np.ndarray, "f 4"], plane: tuple[int, int], num_frames: int
 ) -> tuple[np.ndarray, Counter[str]]:
-    """Returns which fixations lie in the video (x and y in the image, frame from 0 in its length), and counts of
-    those beside the `picture` and past its `frames`."""
+    """Returns which fixations are in the video (x and y in the image, frame from 0 in its length), and counts of those
+    outside the `picture` and its `frames`."""
     _, _, x, y = rows.T
     height, width = plane
     in_time = (rows[:, 0] >= 0) & (rows[:, 0] < num_frames)

@@ -1,4 +1,4 @@
-"""MATLAB files: their variables, and structs taken apart without squeezing.
+"""Reader of MATLAB files: variables, and the fields of structs without squeezing.
 
 Nothing is squeezed, because scipy's `simplify_cells` turns the array [2, n, 1] of a single viewer into [2, n].
 """
@@ -20,21 +20,21 @@ from avsd_jax.errors import InputError
 # All gaze on SumMe and ETMD together is 0.03 GB in less than 10 million numbers.
 _MOST_BYTES = 1 << 30
 _MOST_ELEMENTS = 100_000_000
-# Of the format (MAT-File Level 5): bytes before the first element, where its byte order stands, and kinds of elements.
+# Of the format (MAT-File Level 5): bytes before the first element, position of the byte order, and kinds of elements.
 _HEADER_BYTES, _BYTE_ORDER = 128, slice(126, 128)
 _MATRIX, _COMPRESSED = 14, 15
-# Where in a matrix the sizes of its axes begin, behind three tags and the flags.
+# Position in a matrix of the sizes of its axes, after three tags and the flags.
 _AXES = 32
 _MOST_AXES = 8
 
 
 def load(path: Path) -> dict[str, np.ndarray]:
-    """The variables of a MATLAB file (before version 7.3), by name.
+    """Reads the variables of a MATLAB file (before version 7.3), by name.
 
     Raises:
         InputError: it cannot be read, is damaged, is of version 7.3, or states a size that is not plausible.
     """
-    import scipy.io  # takes half a second, which no command pays that reads no such file
+    import scipy.io  # takes half a second, only needed for such files
 
     try:
         content = path.read_bytes()
@@ -43,12 +43,12 @@ def load(path: Path) -> dict[str, np.ndarray]:
     _check_sizes(content, path)
     try:
         with warnings.catch_warnings():
-            # Such as "duplicate variable name": one would hide the other.
+            # Such as "duplicate variable name": one would replace the other.
             warnings.simplefilter("error", scipy.io.matlab.MatReadWarning)
             variables = scipy.io.loadmat(io.BytesIO(content), spmatrix=False)
     except NotImplementedError as error:
         raise InputError(f"{path} is a MATLAB 7.3 file: save it with -v7") from error
-    # scipy has no one exception for damaged files; these were seen on truncated and garbled ones.
+    # scipy has no single exception for damaged files; these were observed for truncated and corrupted ones.
     except (
         ValueError,
         TypeError,
@@ -67,17 +67,17 @@ def load(path: Path) -> dict[str, np.ndarray]:
 
 
 def _check_sizes(content: bytes, path: Path) -> None:
-    """Refuses variables that state more than any dataset has, before scipy asks for the memory."""
+    """Refuses variables with a stated size larger than any dataset's, before scipy allocates the memory."""
     order = {b"IM": "<", b"MI": ">"}.get(content[_BYTE_ORDER])
     at = _HEADER_BYTES
-    # Level 4, which has no such header, is read from what there is.
+    # Level 4 has no such header.
     while order and at + 8 <= len(content):
         kind, length = struct.unpack_from(f"{order}II", content, at)
         start = content[at : at + _AXES + 4 * _MOST_AXES]
         if kind == _COMPRESSED:
             try:
                 start = zlib.decompressobj().decompress(content[at + 8 : at + 8 + length], _AXES + 4 * _MOST_AXES)
-            except zlib.error:  # which scipy reports
+            except zlib.error:  # scipy reports it
                 return
         at += 8 + length
         if len(start) < _AXES:
@@ -94,7 +94,7 @@ def _check_sizes(content: bytes, path: Path) -> None:
 
 
 def _full(value: Any, where: str) -> np.ndarray:
-    """A variable as an array, also where MATLAB saved it as a sparse matrix."""
+    """Returns a variable as an array, also if MATLAB saved it as a sparse matrix."""
     from scipy import sparse
 
     if not sparse.issparse(value):
@@ -105,7 +105,7 @@ def _full(value: Any, where: str) -> np.ndarray:
 
 
 def load_cached(path: Path) -> dict[str, np.ndarray]:
-    """As `load`; the last file read stays in memory while it is not changed: one file holds the gaze of a whole set.
+    """Reads a file as `load` does; the last one stays in memory until it changes, as it may hold a dataset's gaze.
 
     Raises:
         InputError: as `load`.
@@ -123,14 +123,14 @@ def _load_state(path: Path, *_: int) -> dict[str, np.ndarray]:
 
 
 def fields(value: np.ndarray, where: str) -> Mapping[str, np.ndarray]:
-    """The fields of a 1x1 struct, by name.
+    """Returns the fields of a 1x1 struct, by name.
 
     Args:
-        value: as `load` gives it.
-        where: file and place, for the message.
+        value: as `load` returns it.
+        where: file and variable, for the message.
 
     Raises:
-        InputError: it is no struct, or not a single one.
+        InputError: it is not a single struct.
     """
     names = value.dtype.names
     if names is None or value.size != 1:
@@ -140,7 +140,7 @@ def fields(value: np.ndarray, where: str) -> Mapping[str, np.ndarray]:
 
 
 def described(value: np.ndarray) -> str:
-    """What a variable is, in MATLAB's words, such as "a cell array of 1x3" or "numbers of 48x64x2"."""
+    """Describes a variable in MATLAB's terms, such as "a cell array of 1x3" or "numbers of 48x64x2"."""
     shape = "x".join(map(str, value.shape))
     if value.dtype.names:
         return f"a struct of {shape} with fields {', '.join(value.dtype.names)}"

@@ -1,4 +1,4 @@
-"""Saliency maps as a grey video: frame k is the map of the video's frame k."""
+"""Reader of saliency maps from a grey video: frame k is the map of the video's frame k."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -20,13 +20,13 @@ def read_video(
 
     Args:
         path: the file.
-        num_frames: how many frames the video has whose maps these are; None: unknown.
-        colour: what is done to maps in colour, as `colour.check_rule` takes it.
-        notes: counts every conversion that is not plain.
+        num_frames: number of frames of the video that the maps belong to; None: unknown.
+        colour: how maps in colour are read, as `colour.check_rule` takes it.
+        notes: counts the conversions that are reported.
 
     Raises:
-        InputError: it is damaged, in colour, or does not have exactly `num_frames` frames: a frame that a writer
-            dropped or doubled would move all later ones.
+        InputError: it is damaged, in colour, or does not have exactly `num_frames` frames: a dropped or duplicated
+            frame would shift all later ones.
     """
     from avsd_jax.media.reading import read_frames  # PyAV takes a while to import, and few folders hold videos
 
@@ -38,6 +38,6 @@ def read_video(
     if num_frames not in (None, count):
         raise InputError(
             f"{path} has {count} frames, and its video {num_frames}: write exactly one map per frame, or numbered "
-            "pictures"
+            "images"
         )
     notes["maps decoded from a video, whose codec may have changed their levels"] += count

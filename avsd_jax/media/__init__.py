@@ -1,1 +1,1 @@
-"""Video and audio files: reading them in time order, and writing videos."""
+"""Sequential reading of video and audio files, and writing of videos."""

@@ -1,4 +1,4 @@
-"""Audio of media files as one waveform on the frames' clock.
+"""Audio of media files as one waveform, aligned with the time stamps of the frames.
 
 The samples are placed by their time stamps: a running comparison with the samples written so far inserts silence or
 drops samples wherever the two differ by more than `TOLERANCE_SECONDS`, so that they never drift apart.
@@ -17,24 +17,24 @@ from jaxtyping import Float, Float32
 from avsd_jax.errors import InputError
 from avsd_jax.media.container import FrameReader, open_media, sound_stream, video_stream
 
-# Stamps are rounded, to milliseconds in many files: smaller differences are not followed.
+# Time stamps are rounded, to milliseconds in many files: smaller differences are ignored.
 TOLERANCE_SECONDS = 0.015
-# For this long the stamps after a block must differ as its own does: shorter than that they are jitter.
+# The time stamps after a block must differ in the same way for this long: shorter differences are jitter.
 _LASTING_SECONDS = 0.2
 _LASTING_BLOCKS = 64
 _FLOATS = ("flt", "fltp", "dbl", "dblp")
-# PyAV 18 reads beyond a planar frame's memory from this number of channels on: such frames are packed first.
+# From this number of channels on, PyAV 18 reads beyond the memory of a planar frame: such frames are packed first.
 _TOO_MANY_PLANES = 8
 
 
 class Block(NamedTuple):
-    """A decoded piece of sound.
+    """A decoded block of audio.
 
     Attributes:
         frame: its finite samples.
-        time: seconds on the frames' clock where it is heard.
-        begins: whether it does not continue the block before: other samples per second, channels or format, or
-            another place.
+        time: its start in seconds on the frames' clock.
+        begins: whether it does not continue the previous block: different sample rate, channels or format, or
+            a gap.
     """
 
     frame: av.AudioFrame
@@ -47,12 +47,12 @@ def _seconds(frame: av.AudioFrame) -> float:
 
 
 class Blocks:
-    """The decoded audio of a file, block by block, each at its place on the frames' clock.
+    """The decoded audio of a file, block by block, each with its time on the frames' clock.
 
     Attributes:
         samples: number of samples so far.
-        replaced: how many of them were not finite; they are silence.
-        unstamped: number of blocks without a stamp of their own, or with that of the block before or an earlier one.
+        replaced: how many of them were not finite and are silenced.
+        unstamped: number of blocks without a time stamp, or with one that does not increase.
         runs: number of blocks that began a run.
 
     Args:
@@ -91,7 +91,7 @@ class Blocks:
 
     @staticmethod
     def _read_ahead(frames: Iterator[av.AudioFrame], ahead: deque[av.AudioFrame]) -> None:
-        """Reads until a block, and enough after it to see whether a difference lasts, are there."""
+        """Reads a block, and enough after it to decide whether a difference lasts."""
         seconds = sum(map(_seconds, itertools.islice(ahead, 1, None)))
         while len(ahead) < 2 or (seconds < _LASTING_SECONDS and len(ahead) < _LASTING_BLOCKS):
             frame = next(frames, None)
@@ -105,7 +105,7 @@ class Blocks:
         return None if frame.time is None else frame.time - self._origin
 
     def _place(self, frame: av.AudioFrame, stamp: float, ahead: Iterable[av.AudioFrame], expected: float) -> float:
-        """Where a block goes that is expected at `expected`: a difference counts as far as it lasts."""
+        """Returns the time of a block that is expected at `expected`: a difference counts if it lasts."""
         apart, after = stamp - expected, expected + _seconds(frame)
         if abs(apart) <= TOLERANCE_SECONDS:
             return expected
@@ -117,12 +117,12 @@ class Blocks:
         return expected + apart if abs(apart) > TOLERANCE_SECONDS else expected
 
     def _finite(self, frame: av.AudioFrame) -> av.AudioFrame:
-        """The frame; samples that are not finite are silent, and those beyond [-1, 1] are cut as players cut them."""
+        """Silences the samples that are not finite, and clips those beyond [-1, 1], as players do."""
         if frame.format.name not in _FLOATS:
             return frame
         frame = _packed(frame)
         values = frame.to_ndarray()
-        if np.abs(values).max() <= 1:  # false where there is a NaN
+        if np.abs(values).max() <= 1:  # false if there is a NaN
             return frame
         wrong = ~np.isfinite(values)
         channels = wrong if frame.format.is_planar else wrong.reshape(-1, frame.layout.nb_channels).T
@@ -132,7 +132,7 @@ class Blocks:
 
 
 def _packed(frame: av.AudioFrame) -> av.AudioFrame:
-    """The frame with its channels side by side, where NumPy cannot have them one by one."""
+    """Returns the frame with interleaved channels if NumPy cannot read them as planes."""
     if not frame.format.is_planar or frame.layout.nb_channels < _TOO_MANY_PLANES:
         return frame
     (packed,) = av.AudioResampler(format=frame.format.packed.name).resample(frame)
@@ -140,16 +140,16 @@ def _packed(frame: av.AudioFrame) -> av.AudioFrame:
 
 
 def _like(frame: av.AudioFrame, values: np.ndarray, form: str, layout: str) -> av.AudioFrame:
-    """A frame of other samples at the same rate."""
+    """Builds a frame of other samples at the same rate."""
     out = av.AudioFrame.from_ndarray(np.ascontiguousarray(values), format=form, layout=layout)
     out.sample_rate, out.time_base, out.pts = frame.sample_rate, frame.time_base, frame.pts
     return out
 
 
 class _Resampler:
-    """Brings one run of audio to a rate and, where asked, to a layout.
+    """Resamples one run of audio to a rate and, on request, a channel layout.
 
-    Channels of no known place (FFmpeg's "4 channels") cannot be mixed to a layout by their places: their mean is.
+    Channels of unknown position (FFmpeg's "4 channels") cannot be mixed to a layout by position: their mean is used.
     """
 
     def __init__(self, rate: int, layout: str | None):
@@ -173,14 +173,14 @@ class _Resampler:
             yield from self._through(None)
 
     def _through(self, frame: av.AudioFrame | None) -> Iterator[Float32[np.ndarray, "channels s"]]:
-        # A resampler that has nothing to change hands the None that ends a run back.
+        # A resampler that changes nothing returns the None that ends a run.
         for piece in self._resampler.resample(frame):
             if piece is not None and piece.samples:
                 yield np.clip(_samples(piece), -1, 1)
 
 
 def _samples(frame: av.AudioFrame) -> Float32[np.ndarray, "channels s"]:
-    """The samples of a frame in FFmpeg's format "flt"."""
+    """Returns the samples of a frame in FFmpeg's format "flt"."""
     return frame.to_ndarray().reshape(-1, frame.layout.nb_channels).T
 
 
@@ -192,10 +192,10 @@ class _Piece(NamedTuple):
 
 
 def _pieces(path: str | Path, rate: int, layout: str | None, origin: float | None) -> Iterator[_Piece]:
-    """Yields resampled audio that starts at sample 0 or later, in order and without overlaps; holes are left out.
+    """Yields resampled audio that starts at sample 0 or later, in order and without overlaps; gaps are left out.
 
     Raises:
-        InputError: the file is missing or damaged, or has no audio track that can be resized to `rate`.
+        InputError: the file is missing or damaged, or has no audio track that can be resampled to `rate`.
     """
     with open_media(path) as container:
         stream = sound_stream(container)
@@ -214,7 +214,7 @@ def _pieces(path: str | Path, rate: int, layout: str | None, origin: float | Non
             if isinstance(error, InputError):
                 raise
             raise InputError(
-                f"the audio of {path} cannot be resized to {rate} samples per second ({error}): export it again"
+                f"the audio of {path} cannot be resampled to {rate} samples per second ({error}): export it again"
             ) from error
 
 
@@ -222,7 +222,7 @@ def _resampled(blocks: Blocks, rate: int, layout: str | None) -> Iterator[_Piece
     resampler, position = _Resampler(rate, layout), 0
     for block in itertools.chain(blocks, (None,)):
         if block is None or block.begins:
-            # The run of audio that ends here is let out of the resampler before another one starts.
+            # The resampler is flushed at the end of a run before the next one starts.
             for samples in resampler.flush():
                 yield _Piece(position, samples)
                 position += samples.shape[1]
@@ -236,12 +236,12 @@ def _resampled(blocks: Blocks, rate: int, layout: str | None) -> Iterator[_Piece
 
 
 def no_frame(path: str | Path) -> InputError:
-    """The error of a file that has nothing to see."""
+    """Returns the error for a file without video frames."""
     return InputError(f"{path} holds no video frame that can be decoded: check that it is whole, or export it again")
 
 
 def no_sound(path: str | Path) -> InputError:
-    """The error of a file that has nothing to hear."""
+    """Returns the error for a file without audio."""
     return InputError(f"{path} has no audio track: give a file with audio")
 
 
@@ -252,10 +252,10 @@ def read_sound(
 
     Args:
         path: the file.
-        rate: samples per second wanted.
-        layout: channel layout wanted; None for the file's own.
-        origin: time on the container's clock, in seconds, of the first sample yielded. Audio before it is
-            dropped; where the track starts later, or has holes, there is silence. None: the track's start.
+        rate: requested samples per second.
+        layout: requested channel layout; None for the file's own.
+        origin: time on the container's clock, in seconds, of the first sample. Audio before it is
+            dropped; if the track starts later, or has gaps, there is silence. None: the track's start.
 
     Yields:
         float32 samples in [-1, 1], at most a second at a time.
@@ -278,7 +278,7 @@ def read_audio(path: str | Path, rate: int | None = None) -> tuple[Float32[np.nd
 
     Args:
         path: a video or audio file.
-        rate: samples per second wanted; None for the file's own.
+        rate: requested samples per second; None for the file's own.
 
     Returns:
         `(waveform [s] in [-1, 1], rate)`.
@@ -298,7 +298,7 @@ def read_audio(path: str | Path, rate: int | None = None) -> tuple[Float32[np.nd
 
 
 def start_time(path: str | Path) -> float:
-    """The first frame's time on the container's clock, in seconds: zero of all other times.
+    """Returns the first frame's time on the container's clock, in seconds: zero of all other times.
 
     Raises:
         InputError: the file is missing or damaged, or has no video stream that can be decoded.
@@ -314,7 +314,7 @@ class SoundWindow:
     """The audio of a file, as the mean of its channels, in a window that only moves forward.
 
     Sample s is the one at s / rate seconds after the first video frame. Only the samples that may still be
-    asked for are held: the caller says by `forget` which ones may go. Holes take no memory.
+    requested are held: the caller releases the others by `forget`. Gaps take no memory.
     """
 
     def __init__(self, path: str | Path, rate: int, origin: float):
@@ -327,11 +327,11 @@ class SoundWindow:
 
     @property
     def held(self) -> int:
-        """Number of samples in memory."""
+        """Returns the number of samples in memory."""
         return sum(len(samples) for _, samples in self._pieces)
 
     def reach(self, stop: int) -> int:
-        """Decodes up to sample `stop`; returns it, or the number of samples where the audio is shorter."""
+        """Decodes up to sample `stop`; returns it, or the number of samples if the audio is shorter."""
         while self._stop < stop and not self._ended:
             piece = next(self._source, None)
             if piece is None:
@@ -342,10 +342,10 @@ class SoundWindow:
         return min(stop, self._stop) if self._ended else stop
 
     def excerpt(self, start: int, stop: int) -> Float[np.ndarray, " s"]:
-        """Samples `start` to `stop` (exclusive), zero where there is no sound.
+        """Returns the samples `start` to `stop` (exclusive), zero where there is no audio.
 
         Raises:
-            ValueError: the excerpt begins in what was forgotten.
+            ValueError: the excerpt begins before the samples that are held.
         """
         if max(start, 0) < self._first:
             raise ValueError(f"sample {start} was forgotten: the window starts at {self._first}")
@@ -358,7 +358,7 @@ class SoundWindow:
         return out
 
     def forget(self, before: int) -> None:
-        """Lets the samples before number `before` go."""
+        """Releases the samples before number `before`."""
         while self._pieces and self._pieces[0][0] + len(self._pieces[0][1]) <= before:
             position, samples = self._pieces.popleft()
             self._first = position + len(samples)

@@ -1,8 +1,8 @@
-"""One continuous clock for the packets of a file, whatever jumps its time stamps make.
+"""A continuous clock for the packets of a file whose time stamps may have discontinuities.
 
-Joined files (`cat a.ts b.ts`), paused recordings and broken recorders leave stamps that start again, fall or leap by
-hours. As FFmpeg's command does for streams, such a jump is taken out of the stamps of video and audio alike, so that
-their distance stays as it is within each part.
+Concatenated files (`cat a.ts b.ts`), paused recordings and faulty recorders leave time stamps that restart, decrease or
+jump by hours. As in FFmpeg's command for streams, such a jump is removed from the time stamps of video and audio alike,
+so that they stay synchronised within each part.
 """
 
 import contextlib
@@ -12,32 +12,32 @@ from collections.abc import Iterator, Sequence
 
 import av
 
-# A gap in the stamps of streams whose clock may start again (MPEG), as in FFmpeg's -dts_delta_threshold.
+# A gap in the time stamps of streams whose clock may restart (MPEG), as in FFmpeg's -dts_delta_threshold.
 HOLE_SECONDS_OF_STREAMS = 10.0
-# A gap in the stamps of files (mp4, mkv): there it may be a still image or a pause. Longer ones are closed.
+# A gap in the time stamps of files (mp4, mkv), where it may be a still image or a pause. Longer ones are closed.
 HOLE_SECONDS = 300.0
-# Stamps that fall by less are out of order or rounded: what decodes them copes.
+# Time stamps that decrease by less are out of order or rounded, which decoders tolerate.
 _FALL_SECONDS = 0.1
-# Video or audio alone may fall by this much, and its stamps are followed: a recorder set its clock right.
+# If video or audio alone decreases by at most this, its time stamps are followed: a recorder corrected its clock.
 _ONE_SIDED_SECONDS = 1.0
-# Of two joined parts the second may begin this much before the end of a stream of the first.
+# The second of two concatenated parts may begin this much before the end of a stream of the first.
 _OVERLAP_SECONDS = 10.0
-# A leap that may be one of few wrong stamps: the packets after it tell.
+# A jump that may be one of a few wrong time stamps, depending on the packets after it.
 _LEAP_SECONDS = 1.0
 _WRONG_STAMPS = 4
-# Packets read ahead to tell a jump from a single wrong stamp.
+# Packets read ahead to distinguish a jump from a single wrong time stamp.
 _LOOK_AHEAD = 200
 
 
 class _Epoch:
-    """A stretch of a file with one offset, in seconds, from its stamps to the continuous clock."""
+    """A part of a file with one offset, in seconds, from its time stamps to the continuous clock."""
 
     def __init__(self, offset: float):
         self.offset = offset
 
 
 class _Track:
-    """Where a stream is on the continuous clock: its last packet, and the one expected next, in seconds."""
+    """Position of a stream on the continuous clock: its last packet, and the next expected one, in seconds."""
 
     def __init__(self, epoch: _Epoch):
         self.epoch = epoch
@@ -47,7 +47,7 @@ class _Track:
         self._step = 0.0
 
     def advance(self, time: float, duration: float) -> None:
-        """Takes a packet at `time` that lasts `duration`, 0 where that is unknown."""
+        """Advances by a packet at `time` of `duration`, 0 if unknown."""
         if self.last is not None and 0 < time - self.last < 1:
             self._step = time - self.last
         self.first = time if self.first is None else self.first
@@ -55,16 +55,16 @@ class _Track:
 
 
 class Clock:
-    """Yields the packets of some streams with their stamps on the continuous clock.
+    """Yields the packets of some streams with time stamps on the continuous clock.
 
     Attributes:
-        jumps: number of jumps that were taken out.
-        first_jump: time of the first on the continuous clock and what the stamps jump by, in seconds, or None.
+        jumps: number of removed jumps.
+        first_jump: time of the first on the continuous clock and its size, in seconds, or None.
 
     Args:
         container: the file.
         streams: the video and the audio stream that are read, or one of them. Every reader of a file must name the
-            same ones, so that all see the same clock.
+            same ones, so that all use the same clock.
     """
 
     def __init__(self, container: av.container.InputContainer, streams: Sequence[av.stream.Stream]):
@@ -78,7 +78,7 @@ class Clock:
         self._tracks = {stream.index: _Track(epoch) for stream in streams}
 
     def packets(self) -> Iterator[av.Packet]:
-        """Yields all packets with data, in the file's order; where a file breaks off, those before."""
+        """Yields all packets with data, in file order; of a truncated file, those before its end."""
         while (packet := self._ahead.popleft() if self._ahead else self._read()) is not None:
             self._set_stamps(packet)
             yield packet
@@ -90,10 +90,10 @@ class Clock:
 
     def _set_stamps(self, packet: av.Packet) -> None:
         if None not in (packet.pts, packet.dts) and abs(packet.pts - packet.dts) * packet.time_base > self._limit:
-            packet.pts = None  # reordered over a jump: it is shown on the other side, after the frame before it
+            packet.pts = None  # reordered across a jump: displayed after the preceding frame
         time = _time(packet)
         track = self._tracks[packet.stream_index]
-        # A last frame before a hole lasts as long as the hole in files that store durations.
+        # In files that store durations, the last frame before a gap is as long as the gap.
         duration = _duration(packet)
         duration = duration if duration <= self._limit else 0.0
         if time is None:
@@ -124,7 +124,7 @@ class Clock:
         return next((each for each in self._tracks.values() if each is not track and each.last is not None), None)
 
     def _start(self, track: _Track, time: float) -> None:
-        """Places a stream's first packet, beside the other stream where their clocks have nothing in common."""
+        """Places a stream's first packet, next to the other stream if their clocks are unrelated."""
         other = self._other(track)
         if other is None:
             return
@@ -139,24 +139,24 @@ class Clock:
         track.epoch = _Epoch(offset)
 
     def _jump(self, packet: av.Packet, track: _Track, time: float) -> None:
-        """Finds the epoch of a packet that does not go on where its stream was."""
+        """Finds the epoch of a packet that does not continue its stream."""
         other = self._other(track)
         now = time + track.epoch.offset
         if other is not None and other.epoch is not track.epoch:
-            # The other stream jumped before. Where this one's new part begins before its old one ends, both wait.
+            # The other stream jumped before. If this one's new part begins before its old one ends, both wait.
             short = track.expected - (time + other.epoch.offset)
             if -self._limit <= short <= _OVERLAP_SECONDS:
                 track.epoch = other.epoch
                 track.epoch.offset += max(0.0, short)
                 return
         if other is not None and now > track.last and abs(other.expected - now) <= self._limit:
-            return  # the other stream fills the hole
+            return  # the other stream fills the gap
         if other is not None and 0 < track.last - now <= _ONE_SIDED_SECONDS and self._goes_on(packet, other):
             return
         self._begin(track, track.expected - time, track.expected)
 
     def _is_wrong(self, packet: av.Packet, track: _Track, time: float) -> bool:
-        """Whether a packet's stamp is wrong: one of the stream's next continues where the stream was before it."""
+        """Returns whether a packet's time stamp is wrong: a following packet continues the stream before it."""
         step = _duration(packet)
         for count, following in enumerate(itertools.islice(self._following(packet.stream_index), _WRONG_STAMPS), 1):
             after = _time(following)
@@ -167,14 +167,14 @@ class Clock:
         return False
 
     def _goes_on(self, packet: av.Packet, other: _Track) -> bool:
-        """Whether the next packets of the other stream do not jump as this one does."""
+        """Returns whether the next packets of the other stream continue without this jump."""
         index = next(index for index, track in self._tracks.items() if track is other)
         times = [_time(each) for each in self._following(index)]
         stamps = [other.last, *(time + other.epoch.offset for time in times if time is not None)]
         return len(stamps) > 1 and all(b >= a - _FALL_SECONDS for a, b in itertools.pairwise(stamps))
 
     def _following(self, index: int) -> Iterator[av.Packet]:
-        """Yields the packets of a stream that come next, a bounded number."""
+        """Yields the next packets of a stream, a bounded number."""
         for position in range(_LOOK_AHEAD):
             if position == len(self._ahead):
                 packet = self._read()

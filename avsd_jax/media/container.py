@@ -1,4 +1,4 @@
-"""Opening of media files by PyAV: which streams are read, and their frames on one continuous clock."""
+"""Opening of media files by PyAV: selection of streams, and frames on one continuous clock."""
 
 import re
 import time
@@ -12,15 +12,15 @@ import av.logging
 from avsd_jax.errors import InputError
 from avsd_jax.media.clock import Clock
 
-# Titles in an unknown encoding must not keep a video from being read; PyAV 19 takes care of that by itself.
+# Titles in an unknown encoding must not prevent reading a video; PyAV 19 handles this by itself.
 _LENIENT = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
-# FFmpeg's description of channels in an order of the file's own.
+# FFmpeg's description of channels in a custom order.
 _OWN_ORDER = re.compile(r"(?m)^ +Stream #0:(\d+).*: Audio: .* (\d+) channels \(")
 
 
 @dataclass(frozen=True)
 class SoundInfo:
-    """The audio track that is read: codec name, samples per second, number of channels."""
+    """Properties of the audio track: codec name, samples per second, number of channels."""
 
     codec: str
     sample_rate: int
@@ -31,7 +31,7 @@ def open_media(path: str | Path) -> av.container.InputContainer:
     """Opens a media file.
 
     Raises:
-        InputError: there is no such file, or it is not one that FFmpeg reads.
+        InputError: there is no such file, or FFmpeg cannot read it.
     """
     path = Path(path)
     if path.is_dir():
@@ -42,24 +42,24 @@ def open_media(path: str | Path) -> av.container.InputContainer:
         # "file:" keeps a colon in a name from being read as a protocol.
         container = av.open(f"file:{path}", **_LENIENT)
     except (av.error.FFmpegError, OSError) as error:
-        kind, form = ("sound", "wav") if path.suffix.lower() == ".wav" else ("a video", "mp4")
+        kind, form = ("audio", "wav") if path.suffix.lower() == ".wav" else ("a video", "mp4")
         raise InputError(
             f"{path} cannot be read as {kind} ({error.strerror or error}): "
             f"check that it is whole, or export it again, for example as {form}"
         ) from error
     if container.streams.audio:
-        _own_orders(container)  # now, while no thread of its decoders runs
+        _own_orders(container)  # now, while no decoder thread runs
     return container
 
 
 def _best_video(container: av.container.InputContainer) -> av.VideoStream | None:
-    """The video stream that FFmpeg takes for the best; a cover image is one by its type only."""
+    """Returns the video stream that FFmpeg prefers, excluding cover images."""
     best = container.streams.best("video")
     return None if best is None or best.disposition & av.stream.Disposition.attached_pic else best
 
 
 def video_stream(container: av.container.InputContainer, path: str | Path) -> av.VideoStream:
-    """The video stream that is read.
+    """Returns the video stream to read.
 
     Raises:
         InputError: there is none, or FFmpeg does not know its codec.
@@ -74,33 +74,33 @@ def video_stream(container: av.container.InputContainer, path: str | Path) -> av
 
 
 def sound_stream(container: av.container.InputContainer) -> av.AudioStream | None:
-    """The audio track that belongs to the video stream, or None."""
+    """Returns the audio track that belongs to the video stream, or None."""
     best = container.streams.best("audio", related=container.streams.best("video"))
     return None if best is None or best.codec_context is None or not best.codec_context.sample_rate else best
 
 
 def own_order(container: av.container.InputContainer, stream: av.AudioStream) -> int | None:
-    """Number of channels of a stream that names them in an order of its own; None where the order is a usual one.
+    """Returns the number of channels of a stream with a custom channel order; None for a standard order.
 
-    PyAV 18 must not be asked for such a layout: it frees what it shares with FFmpeg, and the interpreter aborts. So
-    FFmpeg's description of the file is read instead.
+    Reading such a layout by PyAV 18 frees memory that it shares with FFmpeg, and the interpreter aborts. So
+    FFmpeg's description of the file is parsed instead.
     """
     return _own_orders(container).get(stream.index)
 
 
-# Of the files described last, by name and state on the disk.
+# Of the most recent files, by name and state on disk.
 _orders: dict[tuple[int | str, ...], dict[int, int]] = {}
 _MOST_ORDERS = 64
-# Longer than a thread waits for the interpreter's lock once it is free.
+# Longer than a thread waits for the interpreter lock once it is free.
 _LET_THREADS_LOG_SECONDS = 0.01
 
 
 def _own_orders(container: av.container.InputContainer) -> dict[int, int]:
-    """Numbers of channels by index of the streams that name them in an order of their own.
+    """Returns the numbers of channels of the streams with a custom channel order, by index.
 
-    PyAV hands FFmpeg's description over by its log. While that is on, a decoding thread that logs waits for the
-    interpreter's lock, and whoever closes its decoder holds the lock and waits for the thread: so a file is described
-    once, when it has been opened, and threads of other files may finish their lines before it continues.
+    PyAV exposes FFmpeg's description only by its log. While that is enabled, a decoding thread that logs waits for the
+    interpreter lock, and a thread that closes its decoder holds the lock and waits for the former: so a file is
+    described once, when it is opened, and threads of other files may finish their lines before it continues.
     """
     path = Path(container.name.removeprefix("file:"))
     state = path.stat()
@@ -129,7 +129,7 @@ def sound_info(container: av.container.InputContainer, stream: av.AudioStream) -
 
 
 def _decoder(container: av.container.InputContainer, stream: av.stream.Stream) -> av.codec.context.CodecContext:
-    """The stream's decoder, or one that knows nothing of the order of its channels where that is the file's own."""
+    """Returns the stream's decoder; one without channel order if the file has a custom one."""
     channels = own_order(container, stream) if stream.type == "audio" else None
     if channels is None:
         return stream.codec_context
@@ -143,15 +143,15 @@ def _decoder(container: av.container.InputContainer, stream: av.stream.Stream) -
 class FrameReader:
     """Decodes a stream of a file, in order; its frames' times are on the file's continuous clock.
 
-    A damaged packet costs its own frames only.
+    A damaged packet only loses its own frames.
 
     Attributes:
-        clock: what was done to the file's stamps so far.
+        clock: the corrections of the file's time stamps so far.
         damaged: number of packets so far that could not be decoded.
 
     Args:
         container: the file.
-        stream: what is decoded: the video stream or the audio track that belongs to it.
+        stream: the video stream or the audio track that belongs to it.
     """
 
     def __init__(self, container: av.container.InputContainer, stream: av.stream.Stream):

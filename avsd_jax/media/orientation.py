@@ -1,4 +1,4 @@
-"""The eight orientations in which a file may ask for its images: turned by quarters, mirrored or not."""
+"""The eight display orientations of a file: rotations by multiples of 90 degrees, mirrored or not."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from jaxtyping import UInt8
 
 
 class Orientation(NamedTuple):
-    """What is done to a decoded image, in this order.
+    """Operations on a decoded image, in this order.
 
     Attributes:
         transpose: swap rows and columns.
@@ -30,8 +30,8 @@ class Orientation(NamedTuple):
 def orientation(frame: av.VideoFrame) -> Orientation:
     """Reads a frame's display matrix.
 
-    The matrix [[a, b], [c, d]] puts pixel (x, y) at (a x + c y, b x + d y), y pointing down (ISO/IEC 14496-12,
-    6.2.2). One that turns by other angles than quarters counts as the nearest quarter.
+    The matrix [[a, b], [c, d]] maps pixel (x, y) to (a x + c y, b x + d y), y pointing down (ISO/IEC 14496-12,
+    6.2.2). Other angles are rounded to the nearest multiple of 90 degrees.
     """
     side_data = frame.side_data.get("DISPLAYMATRIX")
     if side_data is None:

@@ -1,4 +1,4 @@
-"""What a prediction looks like: its map laid over the frame, the gate in a corner."""
+"""Drawing of a prediction: its map over the frame, the gate in a corner."""
 
 import functools
 
@@ -15,9 +15,9 @@ _TEXT = (240, 240, 240)
 
 
 def heat(image: UInt8[np.ndarray, "h w 3"], grey: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
-    """Lays an 8-bit map over a frame: the more salient, the more of the colour covers the picture.
+    """Draws an 8-bit map over a frame: the more salient, the more opaque the colour.
 
-    The frame loses half its colour, so that the map's is told from its own.
+    The frame is desaturated by half, so that the colours of the map stand out.
     """
     luminance = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
     muted = (image + luminance) / 2
@@ -38,9 +38,9 @@ def gate_label(
 
     Args:
         image: the frame; not changed.
-        text: what to say; cut at the frame's width.
-        opened: whether the audio was used: it gives the colour.
-        probability: of audio-visual consistency; without one there is no bar.
+        text: the label; truncated at the frame's width.
+        opened: whether the audio was used, which determines the colour.
+        probability: of audio-visual consistency; None for no bar.
     """
     height, width = image.shape[:2]
     size = int(np.clip(height / 24, 9, 40))

@@ -1,8 +1,8 @@
-"""Reading of video files by PyAV: what a file holds, and its frames as they come.
+"""Reading of video files by PyAV: their properties, and a stream of their frames.
 
-Everything is decoded in order (random seeking is inexact in some containers) and nothing keeps more than it
-must, so memory does not grow with the length of a file. Times are seconds after the first video frame. Audio is read
-by `avsd_jax.media.audio`, whose functions are here, too.
+Everything is decoded in order (random seeking is inexact in some containers) in bounded memory, whatever the length of
+the file. Times are seconds after the first video frame. Audio is read by `avsd_jax.media.audio`, whose functions are
+exported here, too.
 """
 
 from array import array
@@ -38,29 +38,29 @@ __all__ = [
 ]
 
 _NOMINAL_FPS = 25.0
-# What a container calls more frames per second is a clock, not a rate.
+# A higher rate in a container is a clock, not a frame rate.
 _MAX_FPS = 1000
-# Stamps are rounded, to milliseconds in many files.
+# Time stamps are rounded, to milliseconds in many files.
 _ROUNDED_SECONDS = 0.0015
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a file holds.
+    """Properties of a video file.
 
     Attributes:
         path: the file.
         codec: the video codec's name.
-        width: pixels, as displayed (in the orientation that the file asks for).
+        width: pixels, as displayed (in the orientation that the file states).
         height: pixels, as displayed.
-        fps: frames per second, the mean where they come at uneven times.
-        duration: seconds, as the container states them; None where it does not.
-        num_frames: number of frames, as the container counts them, else of packets with data; None if unknown.
+        fps: frames per second, the mean if the frame rate is variable.
+        duration: seconds, as the container states; None if it does not.
+        num_frames: number of frames in the container's header, else of packets with data; None if unknown.
         pixel_aspect: width of a displayed pixel over its height.
         start: the first frame's time on the container's clock, in seconds: zero of all other times.
         audio: the audio track, or None.
-        sound_as_stored: whether the audio can be copied packet by packet: its stamps and samples are in order. None
-            where nobody looked (`avsd_jax.media.survey` does).
+        sound_as_stored: whether the audio can be copied packet by packet: its time stamps and samples are valid. None
+            if not checked (`avsd_jax.media.survey` does).
     """
 
     path: Path
@@ -89,17 +89,17 @@ def _stated_fps(stream: av.VideoStream) -> float | None:
 
 
 class Packets(NamedTuple):
-    """What the packets of a file say: the times of its frames in seconds, sorted, and the clock at the end."""
+    """Information from the packets of a file: the sorted times of its frames in seconds, and the final clock."""
 
     frames: int
     times: Float64[np.ndarray, " n"]
     clock: Clock
 
     def fps(self, stated: float | None) -> float:
-        """Frames per second: of nine tenths of the frames where these come regularly, else the mean.
+        """Returns the frames per second: of nine tenths of the frames if these are regular, else the mean.
 
-        A pause or a joint in a file of a constant rate does not count, then, nor does what the container calls the
-        rate, unless it is right up to the rounding of the stamps.
+        So a pause or a discontinuity in a file of constant rate has no effect, and neither has the rate that the
+        container states, unless it is right up to the rounding of the time stamps.
         """
         steps = np.diff(self.times)
         steps = steps[steps > 0]
@@ -108,7 +108,7 @@ class Packets(NamedTuple):
         usual = np.median(steps)
         regular = steps[np.abs(steps - usual) <= max(0.1 * usual, _ROUNDED_SECONDS)]
         rate = float(1 / (regular if len(regular) >= 0.9 * len(steps) else steps).mean())
-        # Where two fields of an image come as two packets, there are twice as many.
+        # If the two fields of an image are separate packets, there are twice as many.
         agrees = stated and any(abs(k * stated - rate) <= 0.01 * rate for k in (1, 2))
         return stated if agrees else rate
 
@@ -129,8 +129,8 @@ def scan_packets(path: Path) -> Packets:
 def probe(path: str | Path) -> VideoInfo:
     """Describes a video file; decodes its first frame only.
 
-    Of several streams of a kind the one is read that FFmpeg takes for the best (the largest image). Where the
-    container does not count its frames, all packets are read to know their mean rate.
+    Of several streams of a kind, FFmpeg's preferred one is read (the largest image). If the
+    container does not count its frames, all packets are read to determine their mean rate.
 
     Raises:
         InputError: the file is missing or damaged, or has no video stream that can be decoded.
@@ -166,7 +166,7 @@ def probe(path: str | Path) -> VideoInfo:
 
 
 class FrameCount(NamedTuple):
-    """Numbers of frames: as the container states it, None where it does not, and as they can be decoded."""
+    """Numbers of frames: as the container states, None if it does not, and of decodable ones."""
 
     stated: int | None
     decoded: int
@@ -187,10 +187,10 @@ def count_frames(path: str | Path) -> FrameCount:
 
 
 def read_frames(path: str | Path) -> Iterator[Frame]:
-    """Yields the frames of a video in order of display.
+    """Yields the frames of a video in display order.
 
-    A variable frame rate is kept: frames come as they are, with their times, which increase strictly. The
-    orientation that the file asks for is applied; where size or orientation change on the way, the displayed size of
+    A variable frame rate is kept: frames have their own times, which increase strictly. The
+    orientation that the file states is applied; if size or orientation change within the file, the displayed size of
     the first frame is kept.
 
     Raises:
@@ -204,7 +204,7 @@ def read_frames(path: str | Path) -> Iterator[Frame]:
             turned = orientation(frame)
             if previous is None:
                 start, size = frame.time or 0.0, _displayed(frame, turned)
-            # Old containers leave out some times, and a damaged one may turn them round.
+            # Old containers omit some times, and damaged ones may reverse them.
             time = None if frame.time is None else frame.time - start
             if previous is None:
                 time = 0.0
@@ -220,5 +220,5 @@ def read_frames(path: str | Path) -> Iterator[Frame]:
 
 
 def _displayed(frame: av.VideoFrame, turned: Orientation) -> tuple[int, int]:
-    """Width and height of a frame as it is displayed."""
+    """Returns the width and height of a frame as it is displayed."""
     return (frame.height, frame.width) if turned.transpose else (frame.width, frame.height)

@@ -1,4 +1,4 @@
-"""A look at a whole file before work on it begins: what its header does not say, and what was wrong with it."""
+"""Scan of a whole file before it is processed: properties that its header does not state, and corrected problems."""
 
 import dataclasses
 from pathlib import Path
@@ -11,20 +11,20 @@ from avsd_jax.media.reading import VideoInfo, probe, scan_packets
 
 
 class Survey(NamedTuple):
-    """What a file holds, and remarks in words on what was set right while it was read."""
+    """Properties of a file, and notes on problems that were corrected while it was read."""
 
     info: VideoInfo
     remarks: tuple[str, ...]
 
 
 class Listening(NamedTuple):
-    """What the audio of a file is when all of it is decoded.
+    """Properties of the audio of a file after decoding all of it.
 
     Attributes:
         samples: number of samples.
         replaced: samples that are not finite.
         damaged: packets that cannot be decoded.
-        as_stored: whether its packets can be copied: one run of audio whose stamps and samples are all in order.
+        as_stored: whether its packets can be copied: one run of audio with valid time stamps and samples.
     """
 
     samples: int
@@ -34,10 +34,10 @@ class Listening(NamedTuple):
 
 
 def survey(path: str | Path) -> Survey:
-    """Describes a video file as `avsd_jax.media.reading.probe` does, from all its packets and all its sound.
+    """Describes a video file as `avsd_jax.media.reading.probe` does, from all its packets and all its audio.
 
-    The rate is the mean of the frames, whatever the container calls it; an audio track in which nothing can be decoded
-    counts as none. Takes a small part of the time that decoding the video takes.
+    The rate is the mean of the frames, whatever the container states; an audio track in which nothing can be decoded
+    is treated as missing. This takes a small fraction of the time of decoding the video.
 
     Raises:
         InputError: the file is missing or damaged, or has no video stream that can be decoded.
@@ -53,9 +53,9 @@ def survey(path: str | Path) -> Survey:
             info = dataclasses.replace(info, sound=None)
             remarks.append("the audio track is empty: there is no audio")
         elif heard.damaged:
-            remarks.append(f"{heard.damaged} packets of the audio cannot be decoded: they are silent")
+            remarks.append(f"{heard.damaged} packets of the audio cannot be decoded: they are replaced by silence")
         if heard.replaced:
-            remarks.append(f"{heard.replaced} samples of the audio are not finite: they are silent")
+            remarks.append(f"{heard.replaced} samples of the audio are not finite: they are replaced by silence")
     return Survey(info, tuple(remarks))
 
 
@@ -81,4 +81,4 @@ def _clock_remarks(clock: Clock) -> list[str]:
         return []
     at, by = clock.first_jump
     times = "once" if clock.jumps == 1 else f"{clock.jumps} times"
-    return [f"its clock jumps {times}, first by {by:+.1f} s after {at:.1f} s: the parts are joined without the hole"]
+    return [f"its clock jumps {times}, first by {by:+.1f} s after {at:.1f} s: the parts are joined without the gap"]

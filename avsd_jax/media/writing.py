@@ -1,4 +1,4 @@
-"""Writing of an mp4 whose audio is that of another file."""
+"""Writing of an mp4 file with the audio of another file."""
 
 import contextlib
 import os
@@ -16,20 +16,20 @@ from avsd_jax.errors import InputError, storage_error
 from avsd_jax.media.reading import VideoInfo, open_media, read_sound, sound_stream
 from avsd_jax.media.survey import listen
 
-# Audio codecs that mp4 players expect to meet; any other is encoded again as AAC.
+# Audio codecs that mp4 players commonly support; others are encoded again as AAC.
 COPIED_SOUND = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "flac", "opus"})
 _AAC_RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000})
 _TICKS = Fraction(1, 90_000)
-# Packets of audio from before the first frame that are kept: an encoder's run-in, which players skip.
+# Audio packets before the first frame that are kept: an encoder's priming samples, which players skip.
 _RUN_IN_SECONDS = 0.1
-# Rec. 709 in the numbers of the H.264 standard (tables E-3 to E-5).
+# Rec. 709 in the codes of the H.264 standard (tables E-3 to E-5).
 _REC709 = 1
 
 
 def _copied(
     container: av.container.InputContainer, source: av.AudioStream, target: av.AudioStream, origin: float
 ) -> Iterator[tuple[float, av.Packet]]:
-    """The source's own packets, on the clock whose zero is `origin`."""
+    """Yields the source's own packets, on the clock whose zero is `origin`."""
     shift = round(origin / source.time_base)
     for packet in container.demux(source):
         if not packet.size or packet.pts is None:
@@ -46,7 +46,7 @@ def _copied(
 def _transcoded(
     path: Path, target: av.AudioStream, rate: int, layout: str, origin: float
 ) -> Iterator[tuple[float, av.Packet]]:
-    """The source's audio encoded again, on the clock whose zero is `origin`."""
+    """Yields the source's audio encoded again, on the clock whose zero is `origin`."""
     position = 0
     for samples in read_sound(path, rate, layout, origin):
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="fltp", layout=layout)
@@ -59,7 +59,7 @@ def _transcoded(
 
 
 def _can_be_copied(source: VideoInfo) -> bool:
-    """Whether an mp4 takes the source's packets of audio as they are; tried without writing a file."""
+    """Returns whether an mp4 accepts the source's audio packets unchanged; tried without writing a file."""
     if source.sound.codec not in COPIED_SOUND:
         return False
     in_order = listen(source).as_stored if source.sound_as_stored is None else source.sound_as_stored
@@ -76,16 +76,16 @@ def _can_be_copied(source: VideoInfo) -> bool:
 
 
 class VideoWriter:
-    """Writes frames to an mp4 (H.264, yuv420p) together with the audio of the video they were made from.
+    """Writes frames to an mp4 file (H.264, yuv420p) with the audio of their source video.
 
-    Used as a context manager. The file appears under its name only when the block ends well: until then it
-    has a temporary name beside it, and an error removes it. Audio is copied as it is where mp4 takes its codec
-    and its stamps are in order, else decoded, placed by its stamps and encoded as AAC. Odd sizes are padded to
+    It is a context manager. The file gets its name only when the block ends without an error; until then it
+    has a temporary name, and an error removes it. Audio is copied unchanged if mp4 supports its codec
+    and its time stamps are valid, else decoded, placed by its time stamps and encoded as AAC. Odd sizes are padded to
     even ones by repeating the last row or column.
 
     Args:
-        path: the file to write; one that exists is replaced.
-        source: the video whose audio, rate and pixel shape are taken over.
+        path: the file to write; an existing one is replaced.
+        source: the video whose audio, rate and pixel aspect are used.
         width: pixels of the frames.
         height: pixels of the frames.
     """
@@ -97,7 +97,7 @@ class VideoWriter:
         self._last_pts = -1
         self._input = None
         try:
-            # Its name has a length of its own: the target's may be as long as the disk allows.
+            # Its name has a fixed length: the target's may be as long as the disk allows.
             handle, name = tempfile.mkstemp(prefix=".video-", suffix=".partial", dir=self._path.parent)
             os.close(handle)
         except OSError as error:
@@ -141,7 +141,7 @@ class VideoWriter:
         return self
 
     def write(self, image: UInt8[np.ndarray, "h w 3"], time: float) -> None:
-        """Appends a frame shown from `time` seconds after the first one; times must increase."""
+        """Appends a frame displayed from `time` seconds after the first one; times must increase."""
         if image.shape != self._shape:
             raise ValueError(f"frame of shape {image.shape} in a video of {self._shape}")
         padded = np.pad(image, self._pad, mode="edge") if any(map(any, self._pad)) else image
@@ -153,7 +153,7 @@ class VideoWriter:
         self._mux_sound(time)
 
     def _mux_sound(self, until: float) -> None:
-        # In step with the images: the muxer holds what is ahead of the other stream.
+        # In step with the images: the muxer buffers whatever is ahead of the other stream.
         while self._next_sound is not None and self._next_sound[0] <= until:
             self._output.mux(self._next_sound[1])
             self._next_sound = next(self._sound, None)
@@ -179,7 +179,7 @@ class VideoWriter:
             self._input.close()
 
     def _discard(self) -> None:
-        # The file goes anyway: what matters is the error that led here.
+        # The file is removed anyway: only the original error matters.
         with contextlib.suppress(av.error.FFmpegError):
             self._close()
         self._temporary.unlink(missing_ok=True)

@@ -1,1 +1,1 @@
-"""Saliency of one video file."""
+"""Prediction of the saliency of a video file."""

@@ -1,8 +1,8 @@
-"""The clips of a video file, prepared for a model while the file is decoded.
+"""The clips of a video file, preprocessed for a model while the file is decoded.
 
-They are those that evaluation reads of a stored video (`avsd_jax.data.pipeline.eval_batches`): the same sampler,
-preprocessing and builder of examples. But neither the number of frames nor that of samples is known before the file
-ends, and only what the next clip may need is kept.
+They are the same as the clips that evaluation reads of a stored video (`avsd_jax.data.pipeline.eval_batches`), by the
+same sampler, preprocessing and builder of examples. But the numbers of frames and samples are unknown until the file
+ends, and only the data that the next clip may need is kept.
 """
 
 import math
@@ -21,23 +21,23 @@ from avsd_jax.data.preprocessing.vinet import Preprocessing
 from avsd_jax.data.window import Window
 from avsd_jax.media.reading import SoundWindow, VideoInfo, read_frames
 
-# The rate for which the audio buffers are made (ViNet: a tenth of a second a frame), where a preprocessing sets none.
+# The rate of the audio buffers (ViNet: a tenth of a second per frame) if the preprocessing sets none.
 _SAMPLE_RATE = 22_050
-# Stamps are rounded, to milliseconds in many files: a frame this near its place at a constant rate is there.
+# Time stamps are rounded, to milliseconds in many files: a frame this near its time at a constant rate is regular.
 _ROUNDED_SECONDS = 0.002
 
 
 class Clip(NamedTuple):
-    """A model's inputs for frame `index`; arrays without the axis b."""
+    """The inputs of a model for frame `index`; arrays without the axis b."""
 
     index: int
     inputs: dict[str, np.ndarray]
 
 
 class _Prepared(NamedTuple):
-    """A decoded frame at the sizes that the model (and the classifier, or None) sees.
+    """A decoded frame at the input sizes of the model and of the classifier (or None).
 
-    Its position is its time in frames at the video's mean rate: its number where the rate is constant.
+    Its position is its time in frames at the video's mean rate: its number if the rate is constant.
     """
 
     position: int | float
@@ -48,13 +48,13 @@ class _Prepared(NamedTuple):
 class ClipStream:
     """Iterates over the clips of every `stride`-th frame of a video.
 
-    Frames are taken as they come, at the file's own rate. Audio, and the frames that a classifier sees, belong to a
-    frame by its time, which for a constant rate is the rule by its number.
+    Frames are used as they come, at the file's own rate. Audio, and the frames for a classifier, are selected by the
+    time of a frame, which for a constant rate is equivalent to its number.
 
     Args:
         info: the file.
-        spec: what the model reads.
-        stride: distance between the frames predicted.
+        spec: the inputs of the model.
+        stride: distance between the predicted frames.
     """
 
     def __init__(self, info: VideoInfo, spec: ClipSpec, stride: int = 1):
@@ -78,19 +78,19 @@ class ClipStream:
         return SoundWindow(self._info.path, rate, self._info.start) if self._info.sound else None
 
     def note(self, text: str) -> None:
-        """Remarks on the input, once."""
+        """Logs and records a note on the input, once."""
         if text not in self.notes:
             logging.warning("%s: %s", self._info.path.name, text)
             self.notes.append(text)
 
     @property
     def held_frames(self) -> int:
-        """Number of frames in memory."""
+        """Returns the number of frames in memory."""
         return len(self._frames)
 
     @property
     def held_samples(self) -> int:
-        """Number of audio samples in memory."""
+        """Returns the number of audio samples in memory."""
         return sum(sound.held for sound in (self._sound, self._avc_sound) if sound)
 
     def __iter__(self) -> Iterator[Clip]:
@@ -114,7 +114,7 @@ class ClipStream:
             self._forget(target)
 
     def _needs_more(self, target: int) -> bool:
-        """Whether the clip of frame `target` may show frames that are not decoded yet."""
+        """Returns whether the clip of frame `target` may contain frames that are not decoded yet."""
         if self._decoded < target + self._reach + 1:
             return True
         return self._frames[-1].position < self._at(target).position + self._half
@@ -176,7 +176,7 @@ class ClipStream:
         return self._sound.excerpt(start, stop)
 
     def _sound_span(self, window: Window) -> tuple[int, int]:
-        """Samples `(start, stop)` of a clip's audio: by the rule for a constant rate, moved to the frames' times."""
+        """Returns the samples `(start, stop)` of a clip's audio: as at a constant rate, moved to the frames' times."""
         preprocessing, fps, rate = self._spec.preprocessing, self._info.fps, self._sound.rate
         positions = self._at(window.audio_first).position, self._at(window.audio_last).position
         first, last = (round(position) for position in positions)
@@ -184,7 +184,7 @@ class ClipStream:
         frames, available = last + 1, self._sound.reach(math.ceil((positions[1] + 1) / fps * rate) + 1)
         if preprocessing.sample_rate is not None:
             if self._info.num_frames is not None:
-                # Windows of a set length may be spread over the whole file.
+                # Windows of a fixed length may be spread over the whole file.
                 frames, available = self._info.num_frames, round(self._info.num_frames / fps * rate)
             start, stop = preprocessing.excerpt_span(first, last, frames, fps, rate, available)
             return start + (early + late) // 2, stop + (early + late) // 2
@@ -196,7 +196,7 @@ class ClipStream:
         return start, max(start, min(available, stop + late))
 
     def _drop_frames(self, target: int) -> None:
-        """Drops the frames that no clip from frame `target` on shows."""
+        """Drops the frames that no clip from frame `target` on contains."""
         # The classifier of a frame not decoded yet looks no further back than that of the last one that is.
         since = self._at(min(target, self._decoded - 1)).position - self._half
         while len(self._frames) > 1 and self._first < target - self._reach and self._frames[1].position <= since:
@@ -204,7 +204,7 @@ class ClipStream:
             self._first += 1
 
     def _forget(self, target: int) -> None:
-        """Drops what no clip from frame `target` on reads."""
+        """Drops the data that no clip from frame `target` on reads."""
         self._drop_frames(target)
         fps = self._info.fps
         if self._sound is not None:

@@ -1,4 +1,4 @@
-"""Where a prediction's files go: a hidden folder until all are whole, and the ways to write maps."""
+"""Output files of a prediction: a hidden folder until all are complete, and the writers of maps."""
 
 import contextlib
 import json
@@ -23,12 +23,12 @@ FRAMES_PER_FILE = 100
 
 
 _PREFIX = ".predict-"
-# The maps that this program writes: an earlier prediction's are told from other files by their names.
+# The maps that this program writes: those of an earlier prediction are recognised by their names.
 _MAP_NAME = re.compile(r"\d{6,}\.(png|npz)|pred_sal_\d{6,}\.jpg")
 
 
 def overlay_name(folder: Path, stem: str) -> str:
-    """The name of a video's overlay; a stem too long for the disk's file names is cut."""
+    """Returns the name of a video's overlay; a stem that is too long for the disk is truncated."""
     end = "_overlay.mp4"
     try:
         longest = os.pathconf(folder, "PC_NAME_MAX")
@@ -38,14 +38,14 @@ def overlay_name(folder: Path, stem: str) -> str:
 
 
 def check_folder(out: Path, video: str) -> None:
-    """Makes sure that `out` holds no prediction of another video: maps of two would be taken for those of one.
+    """Checks that `out` holds no prediction of another video, because the maps of the two would be mixed up.
 
     Args:
         out: the output folder; need not exist.
         video: name of the video's file.
 
     Raises:
-        InputError: it holds another video's prediction, or maps of which no record says the video.
+        InputError: it holds the prediction of another video, or maps of an unknown video.
     """
     try:
         held = json.loads((out / "timeline.json").read_text())["video"]
@@ -66,20 +66,20 @@ def _earlier_maps(out: Path) -> Iterator[Path]:
 
 
 class Staging:
-    """A hidden folder inside the output folder, whose files are moved there when all are whole.
+    """A hidden folder inside the output folder, whose files are moved there when all are complete.
 
-    Used as a context manager: what was not published by `publish` is removed, and the output folder too where
-    this made it. Hidden folders of processes that were killed are removed at the start: a lock, which the system
-    lets go with the process, tells them from those of live ones.
+    It is a context manager: whatever is not published by `publish` is removed, and so is the output folder if it
+    was created here. Hidden folders of killed processes are removed at the start: a lock, which the system
+    releases with the process, distinguishes them from those of running ones.
 
     Attributes:
-        folder: where to write.
+        folder: the folder to write to.
 
     Args:
-        out: the output folder; made if missing.
+        out: the output folder; created if missing.
 
     Raises:
-        InputError: it cannot be made or written to.
+        InputError: it cannot be created or written to.
         StorageError: the disk is full or read-only.
     """
 
@@ -111,10 +111,10 @@ class Staging:
         Files that no prediction wrote stay.
 
         Raises:
-            InputError: a folder stands where a file is to go, or a file where a folder is.
+            InputError: a folder has the name of a file to write, or the reverse.
         """
         files = sorted(p for p in self.folder.rglob("*") if p.is_file())
-        # The record first: a run that is killed in between can be repeated, for the folder says whose it is.
+        # The record first: a run that is killed in between can be repeated, because the folder names the video.
         files.sort(key=lambda p: p.name != "timeline.json")
         targets = [self._out / p.relative_to(self.folder) for p in files]
         for target in targets:
@@ -127,7 +127,7 @@ class Staging:
         self._made = []
         for stale in set(_earlier_maps(self._out)) - set(targets):
             stale.unlink()
-        with contextlib.suppress(OSError):  # files of the user's are in it, or there is none
+        with contextlib.suppress(OSError):  # it holds files of the user, or does not exist
             (self._out / "maps").rmdir()
         return tuple(sorted(targets))
 
@@ -146,7 +146,7 @@ class Staging:
 
 
 def _lock(folder: Path, flags: int = 0) -> int | None:
-    """Locks a folder for as long as this process lives; None where that cannot be had (Windows, some network disks).
+    """Locks a folder until this process ends; None if locks are unavailable (Windows, some network disks).
 
     Raises:
         BlockingIOError: another process holds it.
@@ -166,7 +166,7 @@ def _lock(folder: Path, flags: int = 0) -> int | None:
 
 
 def _abandoned(folder: Path) -> bool:
-    """Whether no live process owns a hidden folder."""
+    """Returns whether no running process owns a hidden folder."""
     for _ in range(2):
         try:
             handle = _lock(folder)
@@ -191,14 +191,14 @@ class NoMaps:
     def write(
         self, index: int, time: float, saliency: Float[np.ndarray, "h w"], grey: UInt8[np.ndarray, "H W"]
     ) -> None:
-        """Takes a frame's map: the model's, and its 8-bit image at the frame's size."""
+        """Takes the map of a frame: the model's, and its 8-bit image at the frame's size."""
 
     def close(self) -> None:
-        """Writes what is left."""
+        """Writes the remaining maps."""
 
 
 class PngMaps(NoMaps):
-    """A PNG per frame at the frame's size, stretched to 8 bits."""
+    """A PNG per frame at the frame's size, min-max normalised to 8 bits."""
 
     def __init__(self, folder: Path):
         folder.mkdir()
@@ -209,13 +209,13 @@ class PngMaps(NoMaps):
     ) -> None:
         """Writes `%06d.png`."""
         del time, saliency
-        # OpenCV's encoder is ten times faster than PIL's at its default.
+        # OpenCV's encoder is ten times faster than Pillow's at its default.
         _, data = cv2.imencode(".png", grey)
         (self._folder / f"{index:06d}.png").write_bytes(data.tobytes())
 
 
 class NpzMaps(NoMaps):
-    """The model's own maps, `FRAMES_PER_FILE` a file, each named by its first frame."""
+    """The model's own maps, `FRAMES_PER_FILE` per file, each named by its first frame."""
 
     def __init__(self, folder: Path):
         folder.mkdir()
@@ -232,7 +232,7 @@ class NpzMaps(NoMaps):
             self.close()
 
     def close(self) -> None:
-        """Writes the file begun."""
+        """Writes the current file."""
         if self._rows:
             frames, times, maps = zip(*self._rows, strict=True)
             path = self._folder / f"{frames[0]:06d}.npz"
@@ -241,10 +241,10 @@ class NpzMaps(NoMaps):
 
 
 class StavisMaps(NoMaps):
-    """What STAViS's script writes: the model's own map, stretched from 0 to 255 and cut off, as grey JPEG.
+    """Maps as STAViS's script writes them: the model's map, min-max normalised to 0..255 and truncated, as grey JPEG.
 
-    `pred_sal_%06d.jpg`, counted from 1; a constant map, by whose range the script divides, is black. The script writes
-    nothing for the first eight frames, here they are there; the `stavis` protocol does not score them.
+    `pred_sal_%06d.jpg`, counted from 1; a constant map, for which the script divides by zero, is black. Unlike the
+    script, this writes the first eight frames, too; the `stavis` protocol does not score them.
     """
 
     def __init__(self, folder: Path):
@@ -254,7 +254,7 @@ class StavisMaps(NoMaps):
     def write(
         self, index: int, time: float, saliency: Float[np.ndarray, "h w"], grey: UInt8[np.ndarray, "H W"]
     ) -> None:
-        """Writes a frame's file."""
+        """Writes the file of a frame."""
         del time, grey
         low, high = saliency.min(), saliency.max()
         levels = (255 * (saliency - low) / (high - low if high > low else 1)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""A model that is loaded once and predicts any number of videos."""
+"""Prediction of any number of videos by a model that is loaded once."""
 
 import contextlib
 import dataclasses
@@ -20,9 +20,9 @@ from avsd_jax.prediction import timeline
 from avsd_jax.prediction.clip_stream import Clip, ClipStream
 from avsd_jax.prediction.map_writers import MAP_WRITERS, Staging, check_folder, overlay_name
 from avsd_jax.runs.checkpoint import load_for_inference
-from avsd_jax.runs.components import clip_spec, make_forward, model_from_config
+from avsd_jax.runs.components import Inference, make_forward
 
-# The classifier's hard decision: argmax of two logits.
+# The hard decision of the classifier: argmax of two logits.
 THRESHOLD = 0.5
 
 
@@ -30,14 +30,14 @@ _GATED = ("classifier", "labels")
 
 
 class Prediction(NamedTuple):
-    """What the model says of a frame.
+    """The model's prediction for a frame.
 
     Attributes:
         index: the frame.
         saliency: [H, W] in [0, 1] at the model's size.
-        probability: that audio and image are consistent; None where no classifier judged.
+        probability: of audio-visual consistency; None without a classifier.
         opened: whether the fused stream was used.
-        predicted: False where it stands between two predictions.
+        predicted: False if it is interpolated between two predictions.
     """
 
     index: int
@@ -49,7 +49,7 @@ class Prediction(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What a run wrote: the files, the number of frames, and remarks on the input in words."""
+    """Result of a run: the written files, the number of frames, and notes on the input."""
 
     files: tuple[Path, ...]
     num_frames: int
@@ -61,22 +61,22 @@ class Predictor:
 
     Args:
         checkpoint: folder of a training run or of a converted model.
-        batch_size: clips that go through the model together.
+        batch_size: clips per batch.
 
     Raises:
-        InputError: the folder holds no model; and, when it is run, none that predicts maps.
+        InputError: the folder holds no model; on prediction: the model does not predict maps.
     """
 
     def __init__(self, checkpoint: str | Path, batch_size: int = 4):
         self.config, variables = load_for_inference(checkpoint)
         self._checkpoint = Path(checkpoint)
         self._batch_size = batch_size
-        self.spec = clip_spec(self.config)
-        model = model_from_config(self.config)
-        self._gate = getattr(model, "gate", "never")
+        parts = Inference.from_config(self.config)
+        self.spec, model = parts.spec, parts.model
+        self._gate = model.gate
         self._variables = jax.device_put(variables)
         self._forward = make_forward(model)
-        # A gate that has nothing to hear is off.
+        # Without audio the gate is closed.
         mute = model.clone(gate="never") if self._gate in _GATED else model
         self._forward_without_sound = self._forward if mute is model else make_forward(mute)
 
@@ -93,7 +93,7 @@ class Predictor:
             rows = batch + batch[-1:] * (self._batch_size - len(batch))
             inputs = {key: np.stack([clip.inputs[key] for clip in rows]) for key in rows[0].inputs}
             running = [clip.index for clip in batch], forward(self._variables, inputs)
-            # The devices are at work on this batch while the host reads the one before and decodes the next.
+            # The devices compute this batch while the host reads the previous one and decodes the next.
             if waiting is not None:
                 yield from self._unpack(*waiting)
             waiting = running
@@ -121,20 +121,20 @@ class Predictor:
         stride: int = 1,
         progress: bool = True,
     ) -> Result:
-        """Predicts a video and writes overlay, maps and timeline; see the module for what they hold.
+        """Predicts a video and writes overlay, maps and timeline; `avsd_jax.predict` describes them.
 
-        Memory does not grow with the video's length. On an error nothing is left behind in `out`.
+        Memory does not grow with the video's length. On an error nothing is left in `out`.
 
         Args:
             video: any file that FFmpeg reads, of any size, rate and length, with audio or without.
-            out: folder to write to; made if missing.
+            out: folder to write to; created if missing.
             maps: "png", "npz", "stavis" or "none".
-            stride: distance between the frames predicted.
+            stride: distance between the predicted frames.
             progress: show a progress bar on stderr.
 
         Raises:
-            InputError: the video cannot be read, `out` cannot be written to or holds another video's prediction, or
-                an option is unknown.
+            InputError: the video cannot be read, `out` cannot be written to or holds the prediction of another video,
+                or an option is unknown.
             StorageError: the disk is full or read-only.
         """
         if maps not in MAP_WRITERS:
@@ -159,13 +159,13 @@ class Predictor:
         return Result(files, count, tuple(clips.notes))
 
     def _remark(self, info: VideoInfo, clips: ClipStream, stride: int) -> None:
-        """Says what of the input or the options makes the result differ from what one may expect."""
+        """Notes the properties of input and options that affect the result unexpectedly."""
         if info.sound is None and self._gate in _GATED:
-            clips.note("no audio track: the gate is off and vision alone predicts")
+            clips.note("no audio track: the gate is closed and the visual stream alone predicts")
         elif info.sound is None and self._gate == "always":
-            clips.note("no audio track: the model, which has no gate, hears silence")
+            clips.note("no audio track: the model, which has no gate, gets silence")
         elif self._gate == "labels":
-            clips.note("the model's gate follows labels, which a video file does not have: vision alone predicts")
+            clips.note("the gate follows labels, which a video file does not have: the visual stream alone predicts")
         if stride > 1:
             clips.note(f"one frame in {stride} is predicted; the maps between are interpolated")
 
@@ -185,7 +185,7 @@ class Predictor:
             bar.set_description("compiling the model")
             everywhere = at_every_frame(self.predictions(info, clips), stride)
             for frame, prediction in zip(read_frames(info.path), everywhere, strict=False):
-                if count == 0:  # the clock of the remaining time starts when the model does
+                if count == 0:  # the remaining time is estimated from the start of the model
                     bar.set_description(None)
                     bar.reset()
                 grey = preprocessing.to_image(preprocessing.smooth(prediction.saliency, frame.image.shape[:2]))
@@ -203,9 +203,7 @@ class Predictor:
             if count < self.spec.clip_size:
                 clips.note(f"{count} frames are fewer than a clip of {self.spec.clip_size}: the first is repeated")
             if count < 0.9 * (info.num_frames or 0):
-                clips.note(
-                    f"{info.num_frames - count} of {info.num_frames} images cannot be decoded: they are left out"
-                )
+                clips.note(f"{info.num_frames - count} of {info.num_frames} images cannot be decoded: they are skipped")
             record.finish({"num_frames": count, "notes": clips.notes})
         timeline.draw(
             folder / "timeline.png",
@@ -232,31 +230,31 @@ class Predictor:
         }
 
     def _label(self, info: VideoInfo, prediction: Prediction) -> tuple[str, bool, float | None]:
-        """What the corner of a frame says."""
+        """Returns the label in the corner of a frame."""
         used = "audio used" if prediction.opened else "audio ignored"
         if prediction.probability is not None:
             return f"AVC {prediction.probability:.2f}  {used}", prediction.opened, prediction.probability
         if info.sound is None and self._gate != "never":
             return "no audio track", False, None
-        return ("vision only" if self._gate == "never" else used), prediction.opened, None
+        return ("visual only" if self._gate == "never" else used), prediction.opened, None
 
     def _caption(self, info: VideoInfo) -> str:
-        """The line under the curve's title."""
+        """Returns the line below the title of the curve."""
         if info.sound is None:
-            return "The file has no audio track: nothing to judge."
+            return "The file has no audio track: nothing to classify."
         if self._gate != "classifier":
             return "This model has no classifier of audio-visual consistency."
         return (
-            f"Probability that the audio belongs to what is looked at, by {self.config.model.classifier}. "
+            f"Probability that the audio belongs to what is visible, by {self.config.model.classifier}. "
             f"Green: above {THRESHOLD}, the audio is used."
         )
 
 
 def at_every_frame(predictions: Iterator[Prediction], stride: int) -> Iterator[Prediction]:
-    """A prediction for every frame from one for every `stride`-th, without end.
+    """Yields a prediction for every frame from one for every `stride`-th, endlessly.
 
-    The map goes linearly from one prediction to the next; probability and gate are the earlier one's. After
-    the last prediction everything stays.
+    Maps are interpolated linearly; probability and gate are those of the earlier prediction. The last prediction is
+    repeated.
     """
     current = next(predictions)
     following = next(predictions, None)
@@ -273,7 +271,7 @@ def at_every_frame(predictions: Iterator[Prediction], stride: int) -> Iterator[P
 
 
 def _row(time: float, prediction: Prediction) -> dict[str, Any]:
-    """A frame's row of the record."""
+    """Returns a frame's row of the record."""
     probability = prediction.probability
     return {
         "frame": prediction.index,

@@ -1,7 +1,7 @@
-"""The record of a prediction over time: `timeline.json`, frame by frame, and an image of its curve.
+"""The timeline of a prediction: `timeline.json`, frame by frame, and a plot of it.
 
-Both are made while the video streams by: the record is written row by row, the curve is kept in a bounded
-number of bins, so that an hour costs no more memory than a second.
+Both are written while the video is decoded: the record row by row, and the curve in a bounded number of bins, so that
+memory does not grow with the length of the video.
 """
 
 import json
@@ -15,12 +15,12 @@ from PIL import Image, ImageDraw, ImageFont
 MAX_BINS = 2048
 _WIDTH, _HEIGHT = 1200, 340
 _BOX = (70.0, 64.0, 1180.0, 290.0)
-_SCALE = 2  # drawn larger and shrunk: PIL does not smooth its lines
+_SCALE = 2  # drawn larger and reduced: Pillow does not antialias lines
 _INK, _FAINT, _CURVE, _BAND, _OPEN = "#202024", "#c8c8d0", "#1f5fb4", "#b9d0ee", "#d9f2e0"
 
 
 class TimelineWriter:
-    """Writes `timeline.json`: the header's fields, `frames` with one row a line, the footer's fields."""
+    """Writes `timeline.json`: the header's fields, `frames` with one row per line, the footer's fields."""
 
     def __init__(self, path: Path, header: Mapping[str, Any]):
         self._file = path.open("w")
@@ -40,13 +40,13 @@ class TimelineWriter:
         self._file.close()
 
     def close(self) -> None:
-        """Closes the file as it is."""
+        """Closes the file without completing it."""
         self._file.close()
 
 
 @dataclass
 class Bin:
-    """A stretch of frames: its first time, their number, how many used the audio, and their probabilities."""
+    """A range of frames: its first time, their number, how many used the audio, and their probabilities."""
 
     time: float
     count: int = 0
@@ -56,7 +56,7 @@ class Bin:
     high: float = 0.0
 
     def merge(self, other: "Bin") -> None:
-        """Takes the next stretch in."""
+        """Merges the next range."""
         self.count += other.count
         self.opened += other.opened
         self.total += other.total
@@ -64,7 +64,7 @@ class Bin:
 
 
 class Curve:
-    """A probability over time in at most `MAX_BINS` bins, which double in length when they run out."""
+    """A probability over time in at most `MAX_BINS` bins, whose length doubles when they are full."""
 
     def __init__(self) -> None:
         self.bins: list[Bin] = []
@@ -85,7 +85,7 @@ class Curve:
 
 
 def _time_ticks(seconds: float) -> list[float]:
-    """Round times, about eight of them."""
+    """Returns about eight round times."""
     small = [m * 10.0**e for e in (-2, -1, 0) for m in (1, 2, 5)]
     large = [10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0]
     step = next((s for s in small + large if seconds / s <= 9), 7200.0 * (1 + seconds // (9 * 7200)))
@@ -104,7 +104,7 @@ def draw(path: Path, curve: Curve, title: str, remark: str, seconds: float) -> N
 
     Args:
         path: PNG to write.
-        curve: the probabilities; one without frames leaves the axes empty.
+        curve: the probabilities; without frames the axes are empty.
         title: headline.
         remark: line below it, in words.
         seconds: length of the video.
@@ -144,7 +144,7 @@ def draw(path: Path, curve: Curve, title: str, remark: str, seconds: float) -> N
 
 
 class _Pen:
-    """Draws in units of the final picture."""
+    """Draws in units of the final image."""
 
     def __init__(self, canvas: ImageDraw.ImageDraw):
         self._canvas = canvas

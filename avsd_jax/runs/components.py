@@ -1,105 +1,137 @@
-"""From a configuration to the objects it names: model, clip specification, initial variables.
+"""From a configuration to the objects it names, built once and handed down to training, evaluation and prediction."""
 
-Training, evaluation and prediction share these, so that a trained folder's `config.json` is all they need.
-"""
-
+import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
+import optax
 from flax import linen as nn
 from flax.errors import FlaxError
 from ml_collections import ConfigDict
 
-from avsd_jax import models
-from avsd_jax.common.by_name import load_module, name_of
+from avsd_jax import losses, models
+from avsd_jax.common.by_name import name_of
 from avsd_jax.config.fields import check_fields
 from avsd_jax.data import preprocessing, samplers
 from avsd_jax.data.clip_spec import ClipSpec
 from avsd_jax.errors import InputError
-from avsd_jax.models import classifiers
 from avsd_jax.runs.checkpoint import load_for_inference
+from avsd_jax.runs.optimizer import make_optimizer, make_schedule
 
-_CLIP_FIELDS = ("model_name", "model", "frame_size", "frame_step", "sampler", "sampler_options", "preprocessing")
-_CLIP_FIELDS += ("preprocessing_options", "flip", "samples_per_video", "tags")
+_CLIP_FIELDS = ("frame_size", "frame_step", "sampler", "sampler_options", "preprocessing", "preprocessing_options")
+_CLIP_FIELDS += ("flip", "samples_per_video", "tags")
 _LOSS_FIELDS = ("loss", "rho", "bce_weight", "cc_weight", "sim_weight", "nss_weight", "tag_weight", "side_tag_weight")
 
 PREDICTION_KEYS = ("saliency", "gate", "avc_logits")
 
 
+@dataclasses.dataclass(frozen=True)
+class Inference:
+    """What prediction and scoring need, which a run's or a converted model's `config.json` names.
+
+    Attributes:
+        model: the network.
+        spec: the clips that it reads.
+    """
+
+    model: nn.Module
+    spec: ClipSpec
+
+    @classmethod
+    def from_config(cls, config: ConfigDict) -> "Inference":
+        """Builds what a configuration names.
+
+        Raises:
+            InputError: a field is missing or has a value of another type or range, or a name is unknown.
+        """
+        model = model_from_config(config)
+        return cls(model, clip_spec(config, model))
+
+
+@dataclasses.dataclass(frozen=True)
+class Components(Inference):
+    """What training needs beside it.
+
+    Attributes:
+        optimizer: the whole chain of updates.
+        schedule: learning rate by step.
+        losses: keyword arguments of `avsd_jax.losses.terms` and `total`.
+        side_weight: weight of side maps by step (see `avsd_jax.losses.side_schedule`); None if they are not trained.
+    """
+
+    optimizer: optax.GradientTransformation
+    schedule: optax.Schedule
+    losses: Mapping[str, Any]
+    side_weight: Callable[[Any], Any] | None
+
+    @classmethod
+    def from_config(cls, config: ConfigDict) -> "Components":
+        """Builds what a configuration names; raises as the base does."""
+        parts = Inference.from_config(config)
+        return cls(
+            parts.model,
+            parts.spec,
+            optimizer=make_optimizer(config),
+            schedule=make_schedule(config),
+            losses=loss_options(config),
+            side_weight=losses.side_schedule(config.total_steps, config.side_epochs),
+        )
+
+    def over(self, axis_name: str | None) -> "Components":
+        """Returns a copy whose model averages its batch statistics over the devices of a pmap axis."""
+        return dataclasses.replace(self, model=self.model.clone(axis_name=axis_name))
+
+
 def _plain(options: ConfigDict | Mapping[str, Any]) -> dict[str, Any]:
-    """Config sections as plain dictionaries, lists as tuples: what a linen module can hold and hash."""
+    """Returns a section as a plain dictionary, lists as tuples: what a linen module can hold and hash."""
     plain = options.to_dict() if isinstance(options, ConfigDict) else dict(options)
     return {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}
 
 
-def model_from_config(config: ConfigDict, axis_name: str | None = None) -> nn.Module:
+def model_from_config(config: ConfigDict) -> nn.Module:
     """Builds `avsd_jax.models.<config.model_name>.Model(**config.model)`.
 
     Raises:
         InputError: unknown model, an option that the model does not have, or a value of another type or range.
     """
     check_fields(config, ("model_name", "model"))
-    return models.create(config.model_name, **_plain(config.model), axis_name=axis_name)
+    return models.create(config.model_name, **_plain(config.model))
 
 
-def classifier_inputs(config: ConfigDict) -> Any | None:
-    """What the gate's classifier wants to see and hear; None where the model runs no classifier."""
-    if _option(config, "classifier", None) is None or _option(config, "gate", "classifier") != "classifier":
-        return None
-    options = _plain(_option(config, "classifier_options", {}))
-    return classifiers.create(_option(config, "classifier", None), **options).inputs
-
-
-def hears(config: ConfigDict) -> bool:
-    """Whether the configured model listens: it has an audio-visual flow, or says `hears = True` in its class."""
-    model = load_module("avsd_jax.models", config.model_name, "model").Model
-    return "gate" in model.__dataclass_fields__ or getattr(model, "hears", False)
-
-
-def _option(config: ConfigDict, name: str, otherwise: Any) -> Any:
-    """An option of the configured model, its default where the configuration does not give it."""
-    model = load_module("avsd_jax.models", config.model_name, "model").Model
-    return config.model.get(name, getattr(model, name, otherwise))
-
-
-def loss_options(config: ConfigDict) -> dict[str, Any]:
-    """The loss and the weights of its terms."""
-    return {name: config[name] for name in _LOSS_FIELDS}
-
-
-def _tags(config: ConfigDict) -> tuple[str, ...]:
-    """The tags that the configured model learns to tell; none where it has no head for them."""
-    num_tags, tags = _option(config, "num_tags", 0), tuple(config.tags)
-    if num_tags and num_tags != len(tags):
-        raise InputError(f"model.num_tags={num_tags} and config.tags has {len(tags)} words: make them agree")
-    return tags if num_tags else ()
-
-
-def clip_spec(config: ConfigDict) -> ClipSpec:
-    """The clips that the configured model reads.
+def clip_spec(config: ConfigDict, model: nn.Module) -> ClipSpec:
+    """Builds the specification of the clips that a model reads.
 
     Raises:
-        InputError: a field is missing or has a value of another type or range, or a name is unknown.
+        InputError: a field is missing or has a value of another type or range, a name is unknown, or the model
+            classifies another number of tags than the configuration lists.
     """
     lacking = [name for name in _CLIP_FIELDS if name not in config]
     if lacking:
         raise InputError(f"the configuration has no {', '.join(lacking)}: restore the run's config.json")
     check_fields(config, _CLIP_FIELDS)
-    model_from_config(config)  # its options are of the right types
+    if model.num_tags and model.num_tags != len(config.tags):
+        raise InputError(
+            f"model.num_tags={model.num_tags} and config.tags has {len(config.tags)} words: make them agree"
+        )
     return ClipSpec(
-        clip_size=_option(config, "clip_size", 1),  # a classifier alone has a clock of its own
+        clip_size=model.clip_size,
         frame_size=tuple(config.frame_size),
         frame_step=config.frame_step,
         sampler=samplers.create(config.sampler, **_plain(config.sampler_options)),
         preprocessing=preprocessing.create(config.preprocessing, **_plain(config.preprocessing_options)),
         flip=config.flip,
         samples_per_video=config.samples_per_video,
-        avc=classifier_inputs(config),
-        audio=hears(config),
-        tags=_tags(config),
+        avc=model.classifier_inputs,
+        audio=model.uses_audio,
+        tags=tuple(config.tags) if model.num_tags else (),
     )
+
+
+def loss_options(config: ConfigDict) -> dict[str, Any]:
+    """Returns the loss and the weights of its terms."""
+    return {name: config[name] for name in _LOSS_FIELDS}
 
 
 def make_forward(model: nn.Module) -> Callable[..., dict[str, jax.Array]]:

@@ -14,13 +14,13 @@ from ml_collections import ConfigDict
 from avsd_jax.batch import zeros
 from avsd_jax.errors import InputError
 from avsd_jax.runs.checkpoint import load_for_inference
-from avsd_jax.runs.components import clip_spec
+from avsd_jax.runs.components import Inference
 
 # The program that draws hundreds of parameters runs once: optimising it takes a hundred times longer than running it.
 _FAST_COMPILE = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
-def initial_variables(config: ConfigDict, model: nn.Module) -> dict[str, Any]:
+def initial_variables(config: ConfigDict, parts: Inference) -> dict[str, Any]:
     """Variables before the first step: drawn from `config.seed`, then overlaid with what earlier runs learned.
 
     `config.init` is a run of the same model, or of a visual-only one that starts the visual flow, as the published
@@ -33,9 +33,9 @@ def initial_variables(config: ConfigDict, model: nn.Module) -> dict[str, Any]:
     folders = starting_folders(config)
     # Read first: a run that is not there is named before anything is compiled.
     sources = {part: load_for_inference(folder)[1] for part, folder in folders.items()}
-    batch = zeros(clip_spec(config))
+    batch = zeros(parts.spec)
     rngs = {"params": jax.random.key(config.seed), "dropout": jax.random.key(config.seed)}
-    variables = jax.tree.map(np.asarray, dict(_draw(model)(rngs, batch)))
+    variables = jax.tree.map(np.asarray, dict(_draw(parts.model)(rngs, batch)))
     return started_from(variables, sources, folders)
 
 

@@ -32,7 +32,6 @@ from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 from avsd_jax.experiment.comparison import Row, plan
 from avsd_jax.runs import checkpoint
-from avsd_jax.runs.components import clip_spec, model_from_config
 from avsd_jax.scam import cam, fusion
 from avsd_jax.sources.build import build
 from avsd_jax.training import loop
@@ -84,14 +83,14 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
     loop.check_same_run(config, workdir, MAY_CHANGE)
 
     for row in coarse:
-        loop.train(row.config, row.folder, store=store)
+        loop.train(row.config, row.folder, parts=row.parts, store=store)
         # Not earlier: what cannot start must not hold the folder, in which the record is first needed now.
         checkpoint.write_config(workdir, config)
         write_cams(row, store, workdir / "cams" / row.name, config.scam.rule)
     boxes = find_boxes(config, store, workdir, [row.name for row in coarse])
     shown = cropped(store, boxes, config.scam.side)
     for row in fine:
-        loop.train(row.config, row.folder, store=shown)
+        loop.train(row.config, row.folder, parts=row.parts, store=shown)
         write_cams(row, shown, workdir / "cams" / row.name, config.scam.rule)
     return write_maps(config, store, workdir, boxes)
 
@@ -133,7 +132,7 @@ def _judged(row: Row, store: VideoStore, videos: Sequence[int]) -> Iterator[tupl
     """(video, class maps [h, w, K], scores [K]) of each frame in order."""
     if not videos:
         return
-    config, model = row.config, model_from_config(row.config)
+    config, model = row.config, row.parts.model
 
     @jax.jit
     def forward(variables: Any, batch: Any) -> tuple[jax.Array, jax.Array]:
@@ -142,7 +141,7 @@ def _judged(row: Row, store: VideoStore, videos: Sequence[int]) -> Iterator[tupl
 
     placed = jax.device_put(checkpoint.load_for_inference(row.folder)[1])
     batches = pipeline.eval_batches(
-        store, clip_spec(config), batch_size=config.eval_batch_size, stride=config.eval_stride, videos=videos
+        store, row.parts.spec, batch_size=config.eval_batch_size, stride=config.eval_stride, videos=videos
     )
     for batch in batches:
         class_maps, scores = jax.device_get(forward(placed, model_inputs(batch)))

@@ -1,1 +1,1 @@
-"""Maps against ground truth."""
+"""Scores of saliency maps against ground truth."""

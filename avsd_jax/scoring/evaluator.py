@@ -1,7 +1,7 @@
 """Scores of a saliency model: per frame, averaged over videos, split by audio-visual consistency.
 
 Protocol `native` (`avsd_jax.scoring.protocols`): every predicted frame is scored at the size of its ground truth. The
-map is brought there by MATLAB's bicubic resize, blurred if asked, and clipped to the range that it had before (a cubic
+map is resized by MATLAB's bicubic filter, optionally blurred, and clipped to its previous range (a cubic filter
 overshoots, and a negative saliency has no divergence). Densities are the 8-bit maps. The negatives of the shuffled AUC
 are the pixels fixated at other times of the same video.
 """
@@ -32,17 +32,17 @@ _NO_MAP = np.zeros((0, 0), np.float32)
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """A frame to show, with what a model made of it.
+    """A frame to show, with the prediction of a model.
 
     Attributes:
-        video_id, frame: which frame it is.
+        video_id, frame: identify the frame.
         label: 1 consistent, 0 inconsistent, -1 unlabelled.
         image: the frame, RGB.
-        density, fixations: the ground truth, points (x, y) in pixels of the density.
-        prediction: the map as it was scored, at the density's size.
+        density, fixations: the ground truth; points (x, y) in pixels of the density map.
+        prediction: the map as it was scored, at the size of the density map.
         scores: metric -> value.
         gate: whether the audio-visual stream was used; None without a gate.
-        probability: of consistency, says the classifier; None without one.
+        probability: of consistency, from the classifier; None without one.
     """
 
     video_id: str
@@ -64,8 +64,8 @@ class SaliencyEvaluator:
         store: the split, with the ground truth at its own size.
         smooth_sigma: standard deviation, in pixels of the ground truth, of a Gaussian blur of predictions; 0:
             none. ViNet's published numbers use 2.
-        examples: how many frames of each consistency group to return for pictures. They are the middles of
-            the longest stretches of a label in videos spread over the store: no score has a say.
+        examples: how many frames of each consistency group to return for figures. They are the middles of
+            the longest segments of a label in videos spread over the store, chosen independently of the scores.
         shared: whether each process of the job scores batches of its own, and gets the scores of all.
     """
 
@@ -79,17 +79,17 @@ class SaliencyEvaluator:
         """Scores a prediction function.
 
         Args:
-            predict_fn: batch -> `saliency` [B, h, w] at any size, and where the model has them `gate` [B] and
+            predict_fn: batch -> `saliency` [B, h, w] at any size, and if the model has them `gate` [B] and
                 `avc_logits` [B, 2].
             batches: with `video_index`, `frame_index` and `avc_label` [B]; rows whose `mask` is false are
                 skipped.
-            audio_condition: what the batches' audio is, for the record.
+            audio_condition: the kind of audio in the batches, for the record.
 
         Returns:
-            A record of plain values, None where a number does not exist:
-            `protocol`: how the numbers were made; what `summary.summarise` says; `seconds`; and where several
-            datasets are joined `datasets`: what it says of each, without `videos`.
-            The entry `examples` alone is not plain: a list of `Example`, for `avsd_jax.experiment.report`.
+            A record of plain values, None if a number does not exist:
+            `protocol`: how the numbers were computed; the entries of `summary.summarise`; `seconds`; and if several
+            datasets are joined `datasets`: the same entries for each, without `videos`.
+            Only the entry `examples` is not plain: a list of `Example`, for `avsd_jax.experiment.report`.
 
         Raises:
             InputError: there is no frame to score.
@@ -116,7 +116,7 @@ class SaliencyEvaluator:
             InputError: there is no frame to score.
         """
         scored: list[Scored] = []
-        best: dict[int, Scored] = {}  # place among the targets -> row nearest to it
+        best: dict[int, Scored] = {}  # position among the targets -> row nearest to it
         for row, values in self._scorer.stream(_rows(predict_fn, batches)):
             place = self._nearest(row, best)
             if place is not None:
@@ -146,7 +146,7 @@ class SaliencyEvaluator:
     def _of_all_processes(
         self, scored: list[Scored], best: Mapping[int, Scored]
     ) -> tuple[list[Scored], dict[int, Scored]]:
-        """What all processes of the job scored, in the order in which one alone would have."""
+        """Returns what all processes of the job scored, in the order of a single process."""
         parts = gather((scored, best))
         joined = sorted((one for rows, _ in parts for one in rows), key=lambda one: (one[0].video, one[0].frame))
         nearest: dict[int, Scored] = {}
@@ -157,7 +157,7 @@ class SaliencyEvaluator:
         return joined, nearest
 
     def _nearest(self, row: Predicted, best: Mapping[int, Scored]) -> int | None:
-        """The target that this row comes nearer to than any row before it, if there is one."""
+        """Returns the target to which this row is nearer than any row before it, if there is one."""
         for place, (video, frame, label, _) in enumerate(self._targets):
             if row.video != video or row.label != label:
                 continue
@@ -186,21 +186,21 @@ def audit(
     make_batches: Callable[[str], Iterable[Batch]],
     conditions: Sequence[str] = ("real", "silent", "shuffled", "noise"),
 ) -> dict[str, dict[str, Any]]:
-    """Scores a prediction function with true and with false audio: `{condition: record}`.
+    """Scores a prediction function with the real and with false audio: `{condition: record}`.
 
-    A model whose scores do not depend on the condition is deaf.
+    A model whose scores do not depend on the condition ignores its audio input.
 
     Args:
         evaluator: scores one condition.
         predict_fn: as for `SaliencyEvaluator.run`.
-        make_batches: condition -> batches of the same frames with that sound.
-        conditions: what to make.
+        make_batches: condition -> batches of the same frames with that audio.
+        conditions: the conditions to score.
     """
     return {c: evaluator.run(predict_fn, make_batches(c), audio_condition=c) for c in conditions}
 
 
 def _rows(predict_fn: PredictFn, batches: Iterable[Batch]) -> Iterator[Predicted]:
-    """The rows of the predicted batches that are no padding."""
+    """Yields the rows of the predicted batches that are not padding."""
     for batch in batches:
         output = {key: np.asarray(value) for key, value in predict_fn(batch).items()}
         logits, gate = output.get("avc_logits"), output.get("gate")
@@ -217,10 +217,9 @@ def _rows(predict_fn: PredictFn, batches: Iterable[Batch]) -> Iterator[Predicted
 
 
 def _middles(store: VideoStore, per_group: int) -> list[tuple[int, int, int, int]]:
-    """(video, middle frame, label, length) of the longest stretches of a label, in videos spread over the
-    store.
+    """Returns (video, middle frame, label, length) of the longest segments of a label, in videos spread over the store.
 
-    Unlabelled stretches count only where there are no others.
+    Unlabelled segments are only used if there are no others.
     """
     longest: dict[int, list[tuple[int, int, int, int]]] = {}
     for video in range(len(store.videos)):

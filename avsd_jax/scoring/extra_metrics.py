@@ -1,4 +1,4 @@
-"""What `evaluate` computes on request beside the protocols' own metrics, and the choices that go with it."""
+"""Optional metrics and pools of `evaluate`, beside the metrics of the protocols."""
 
 import dataclasses
 import functools
@@ -19,9 +19,9 @@ def with_metrics(protocol: Protocol, names: str | Sequence[str] | None) -> Proto
     """Returns a protocol that computes other metrics.
 
     Args:
-        protocol: whose other choices stay.
-        names: metrics, joined by commas or one by one; `all` stands for all there are, and a list that begins with `+`
-            adds to the protocol's own. None: the protocol as it is.
+        protocol: its other choices stay.
+        names: metrics, separated by commas or as a sequence; `all` selects all, and a list that begins with `+`
+            adds to those of the protocol. None: the protocol unchanged.
 
     Raises:
         InputError: a name is unknown or given twice, or there is none.
@@ -51,7 +51,7 @@ def with_metrics(protocol: Protocol, names: str | Sequence[str] | None) -> Proto
 
 
 def with_pool(protocol: Protocol, pool: str | None) -> Protocol:
-    """Returns a protocol with other negatives of the s-AUC; its name says so, because its scores are others.
+    """Returns a protocol with other negatives of the s-AUC; its name says so, because its scores differ.
 
     Raises:
         InputError: the pool is unknown.
@@ -71,7 +71,7 @@ def extra_scores(
 
     Args:
         names: any metrics.
-        x: the prediction at the size of its truth; NaN throughout where it has no score.
+        x: the prediction at the size of its ground truth; NaN everywhere if it has no score.
         truth: the density map.
         hit: the fixated pixels.
     """
@@ -79,7 +79,7 @@ def extra_scores(
     functions: dict[str, Callable[[], Float[Array, ""]]] = {
         "AUC-B": lambda: metrics.auc_borji(x, hit),
         "IG": lambda: metrics.information_gain(x, hit, centre),
-        # A constant map is a model of its own there: it knows nothing.
+        # For this metric a constant map is a valid model: the uninformative one.
         "IG-pysaliency": lambda: metrics.information_gain(x, hit, centre, convention="pysaliency"),
         "EMD": lambda: jnp.where(is_constant(truth), jnp.nan, metrics.emd(x, truth)),
     }

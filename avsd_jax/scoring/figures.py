@@ -1,4 +1,4 @@
-"""Images of a report: a panel of frames with what models made of them, and training curves."""
+"""Figures of a report: a panel of frames with the maps of models, and training curves."""
 
 import functools
 import math
@@ -23,7 +23,7 @@ _LABELS = {
     0: ("inconsistent", _INCONSISTENT),
     -1: ("unlabelled", _UNLABELLED),
 }
-# Distinct also to colour-blind eyes (Okabe and Ito).
+# Distinguishable with colour blindness (Okabe and Ito).
 _LINES = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (230, 159, 0))
 
 CELL = 240
@@ -33,14 +33,14 @@ _TITLE, _TEXT, _SMALL = 20, 16, 14
 
 
 def panel(rows: Mapping[str, Sequence[Example]]) -> Drawn:
-    """Draws frames line by line: the frame, where people looked, and each model's map with its CC and gate.
+    """Draws frames line by line: the frame, its ground truth, and each model's map with its CC and gate.
 
     Args:
-        rows: name of a model -> its examples. The lines are those of the first; a model that has no example
-            of the same frame leaves its place empty.
+        rows: name of a model -> its examples. The lines are those of the first; if a model has no example
+            of the same frame, its cell is empty.
 
     Returns:
-        RGB picture.
+        An RGB image.
     """
     first = next(iter(rows.values()))
     titles = ["frame", "people", *rows]
@@ -74,10 +74,10 @@ def curves(series: Mapping[str, Sequence[tuple[int, float]]], name: str) -> Draw
 
     Args:
         series: name of a line -> (step, value) points, steps ascending.
-        name: what the values are.
+        name: of the values.
 
     Returns:
-        RGB picture.
+        An RGB image.
     """
     # Drawn at twice the size and halved, which smooths the lines.
     width, height, left, right, top, bottom = 1520, 840, 152, 260, 88, 104
@@ -125,7 +125,7 @@ def fit(image: Picture, height: int) -> Drawn:
 
 
 def laid_over(image: Picture, values: Num[np.ndarray, "hd wd"], height: int) -> Drawn:
-    """A map over its frame, stretched to the whole range of colours; a constant map is as good as none."""
+    """Draws a map over its frame, normalised to the full range of colours; a constant map is drawn as no map."""
     values = np.nan_to_num(values.astype(np.float32))
     low, high = float(values.min()), float(values.max())
     grey = (values - low) * (255 / (high - low) if high > low else 0)
@@ -134,7 +134,7 @@ def laid_over(image: Picture, values: Num[np.ndarray, "hd wd"], height: int) -> 
 
 
 def truth(image: Picture, density: Num[np.ndarray, "hd wd"], fixations: Num[np.ndarray, "n 2"], height: int) -> Drawn:
-    """The density map over its frame, with the points (x, y) in its pixels that it was made from."""
+    """Draws the density map over its frame, with its fixations (x, y) in pixels of the density map."""
     picture = laid_over(image, density, height)
     scale = (CELL / density.shape[1], height / density.shape[0])
     for x, y in (fixations + 0.5) * scale:
@@ -154,19 +154,19 @@ def _caption(draw: ImageDraw.ImageDraw, where: tuple[int, int], example: Example
 
 
 def _verdict(draw: ImageDraw.ImageDraw, where: tuple[int, int], example: Example) -> None:
-    """The score under a map on the left, the gate on the right."""
+    """Writes the score under a map on the left, the gate on the right."""
     x, y = where
     score = example.scores["CC"]
     draw.text((x, y), f"CC {score:.2f}" if math.isfinite(score) else "CC -", _INK, _font(_SMALL))
     if example.gate is None:
         return
     sure = "" if example.probability is None else f" (p = {example.probability:.2f})"
-    text, colour = ("gate open", _CONSISTENT) if example.gate else ("gate shut", _INCONSISTENT)
+    text, colour = ("gate open", _CONSISTENT) if example.gate else ("gate closed", _INCONSISTENT)
     draw.text((x + CELL, y), text + sure, colour, _font(_SMALL), anchor="ra")
 
 
 def _bounds(points: Num[np.ndarray, "n 2"]) -> Num[np.ndarray, "2 2"]:
-    """Lowest and highest step and value; something to draw even where there is nothing."""
+    """Returns the minimum and maximum of steps and values; a valid range even if there are none."""
     if not len(points):
         return np.array([[0.0, 0.0], [1.0, 1.0]])
     low, high = points.min(axis=0), points.max(axis=0)
@@ -174,7 +174,7 @@ def _bounds(points: Num[np.ndarray, "n 2"]) -> Num[np.ndarray, "2 2"]:
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Some five round numbers that enclose an interval."""
+    """Returns about five round numbers that enclose an interval."""
     raw = (high - low) / 4
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= raw * 0.999)

@@ -1,4 +1,4 @@
-"""What people looked at, as the metrics want it: maps of fixated pixels and each frame's shuffle pool."""
+"""Ground truth as the metrics take it: maps of fixated pixels, and the shuffle pool of each frame."""
 
 import hashlib
 
@@ -19,16 +19,16 @@ class GroundTruth:
         self._density_sums: dict[tuple[int, int], bytes] = {}
 
     def density(self, video: int, frame: int) -> UInt8[np.ndarray, "h w"]:
-        """The 8-bit density map."""
+        """Returns the 8-bit density map."""
         density = self.store.density(video, frame)
         if (video, frame) not in self._density_sums:
             self._density_sums[video, frame] = hashlib.sha256(np.ascontiguousarray(density)).digest()
         return density
 
     def digest(self, video: int) -> str:
-        """A digest of all that scores of a video's frames depend on: its density maps and its fixated pixels.
+        """Returns a digest of the ground truth that scores of a video depend on: density maps and fixated pixels.
 
-        Frames whose density was read before are not read again.
+        Density maps that were read before are not read again.
         """
         index = self.store.videos[video]
         content = hashlib.sha256(f"{index.num_frames} {index.map_height} {index.map_width}".encode())
@@ -40,14 +40,14 @@ class GroundTruth:
         return content.hexdigest()[:32]
 
     def fixations(self, video: int, frame: int) -> Bool[np.ndarray, "h w"]:
-        """True at the pixels that somebody fixates in the frame."""
+        """Returns the fixated pixels of the frame."""
         return self._rasterise(video, self.store.fixations(video, frame))
 
     def pool(self, video: int, frame: int, kind: str = "same_video") -> Bool[np.ndarray, "h w"]:
-        """Negatives of the shuffled AUC: pixels fixated in other frames, but not in this one.
+        """Returns the negatives of the shuffled AUC: pixels fixated in other frames, but not in this one.
 
         Args:
-            video, frame: which frame.
+            video, frame: identify the frame.
             kind: as `Protocol.pool`: of the same video, or of all others.
         """
         if (video, kind) not in self._unions:
@@ -57,7 +57,7 @@ class GroundTruth:
         return self._unions[video, kind] & ~self.fixations(video, frame)
 
     def _points(self, video: int, plane: int) -> Float[np.ndarray, "n 2"]:
-        """All fixations of a video, in pixels of another video's plane."""
+        """Returns all fixations of a video, in pixels of another video's plane."""
         count = self.store.videos[video].num_frames
         points = np.concatenate([self.store.fixations(video, i) for i in range(count)])
         if video == plane:
@@ -68,7 +68,7 @@ class GroundTruth:
 
     def _rasterise(self, video: int, points: Float[np.ndarray, "n 2"]) -> Bool[np.ndarray, "h w"]:
         index = self.store.videos[video]
-        # Padded to few lengths, each of which is compiled once.
+        # Padded to a few lengths, each of which is compiled once.
         padded = np.full((1 << max(len(points) - 1, 0).bit_length(), 2), np.nan, np.float32)
         padded[: len(points)] = points
         return np.asarray(fixation_map(padded, (index.map_height, index.map_width)))

@@ -1,4 +1,4 @@
-"""Scores of an audio-visual consistency classifier and of the gate that it steers."""
+"""Scores of an audio-visual consistency classifier and of the gate that it controls."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 GROUPS = {"all": None, "consistent": 1, "inconsistent": 0}
-"""Group names, and the label that a frame of the group has; unlabelled frames (-1) are in `all` only."""
+"""Group name -> label of its frames; unlabelled frames (-1) are in `all` only."""
 
 
 def members(labels: Int[np.ndarray, " n"], group: str) -> Bool[np.ndarray, " n"]:
-    """Which frames belong to a group."""
+    """Returns which frames belong to a group."""
     wanted = GROUPS[group]
     return np.ones(len(labels), bool) if wanted is None else labels == wanted
 
@@ -18,7 +18,7 @@ def members(labels: Int[np.ndarray, " n"], group: str) -> Bool[np.ndarray, " n"]
 def classifier_scores(
     labels: Int[np.ndarray, " n"], margin: Float[np.ndarray, " n"] | None, gate: Bool[np.ndarray, " n"] | None
 ) -> dict[str, Any] | None:
-    """How well the classifier tells consistent from inconsistent frames.
+    """Computes how well the classifier separates consistent from inconsistent frames.
 
     Args:
         labels: 1 consistent, 0 inconsistent, -1 unlabelled; only labelled frames are scored.
@@ -26,9 +26,9 @@ def classifier_scores(
         gate: whether the audio-visual stream was used; None without a gate.
 
     Returns:
-        None without classifier and gate. Else a dictionary of `labelled` (frames), `majority_baseline`
+        None without classifier and gate, otherwise a dictionary of `labelled` (frames), `majority_baseline`
         (accuracy of the more frequent label), `accuracy` (over frames), `balanced_accuracy` (mean over the
-        two labels), `auc`, and `gate_open` (share of frames, by group). A number that does not exist is None.
+        two labels), `auc`, and `gate_open` (fraction of frames, by group). A number that does not exist is None.
     """
     if margin is None and gate is None:
         return None
@@ -54,8 +54,8 @@ def classifier_scores(
 
 
 def rank_auc(score: Float[np.ndarray, " n"], truth: Bool[np.ndarray, " n"]) -> float | None:
-    """P(score of a true one > score of a false one) + P(tie) / 2; None where either kind is missing."""
-    # Imported where it is used: scipy.stats takes a second or more, and only classifiers are ranked.
+    """Returns P(score of a true one > score of a false one) + P(tie) / 2; None if either kind is missing."""
+    # Imported where it is used: scipy.stats takes a second or more, and only classifiers need it.
     from scipy.stats import rankdata
 
     positives, negatives = int(truth.sum()), int((~truth).sum())

@@ -1,7 +1,7 @@
-"""Two evaluations of the same frames: is one better, or is the gap within the noise?
+"""Comparison of two evaluations of the same frames: is the difference significant?
 
-Differences are taken frame by frame, averaged as the protocol averages, and resampled over videos in pairs: what
-makes a video hard for both does not blur the comparison.
+Differences are computed frame by frame, averaged as in the protocol, and resampled over videos in pairs: the difficulty
+of a video for both models does not affect the comparison.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from avsd_jax.scoring.summary import LEVEL, RESAMPLES, SEED, Frames, Table
 
 
 def paired_differences(a: Frames, b: Frames, average: str, by_split: bool) -> dict[str, Any]:
-    """Differences a - b of two evaluations whose rows are the same frames in the same order.
+    """Computes the differences a - b of two evaluations whose rows are the same frames in the same order.
 
     Args:
         a, b: scores of the two; a frame without a score in either counts in neither.
@@ -23,11 +23,11 @@ def paired_differences(a: Frames, b: Frames, average: str, by_split: bool) -> di
         by_split: as for `Table.mean`.
 
     Returns:
-        `method`, `level`, `resamples`, `seed` of the intervals; `test`: how p-values were made; and
+        `method`, `level`, `resamples`, `seed` of the intervals; `test`: how p-values were computed; and
         `groups[group][metric]` with `a`, `b` and `difference` (means over the common frames), `interval` of the
         difference ([low, high], None with fewer than two videos), `p` of the sign-flip test, `p_holm` corrected for the
         group's metrics, `frames` compared, `videos`: how many favour `a`, how many `b`, how many neither (a video of
-        several splits counts once); and `better`: "a" or "b" where `p_holm` is at most 5 %, else None.
+        several splits counts once); and `better`: "a" or "b" if `p_holm` is at most 5 %, else None.
 
     Raises:
         ValueError: the rows are not the same frames.
@@ -55,7 +55,7 @@ def paired_differences(a: Frames, b: Frames, average: str, by_split: bool) -> di
 
 
 def _better(entry: dict[str, Any], metric: str, p: float) -> str | None:
-    """The better of the two; None where the test does not tell."""
+    """Returns the better of the two; None if the difference is not significant."""
     if p > significance.LEVEL:
         return None
     return "a" if (entry["difference"] > 0) != (metric in LOWER_IS_BETTER) else "b"

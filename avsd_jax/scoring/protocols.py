@@ -1,13 +1,13 @@
-"""Evaluation protocols as data: every choice that decides a published saliency score, in one record.
+"""Evaluation protocols as data: every choice that determines a published saliency score, in one record.
 
-A metric's definition fixes a number only together with what is done to the prediction before it and to the
-scores after it. `Protocol` lists those choices; three sets of them have names:
+The definition of a metric determines a number only together with the processing of the prediction before it and of
+the scores after it. `Protocol` lists these choices; three combinations have names:
 
-  stavis  the protocol of STAViS' evaluation code, by which the survey's Table IV was made
+  stavis  the protocol of STAViS's evaluation code, by which the survey's Table IV was computed
   vinet   ViNet's variant of it: no blur in the evaluation (its inference blurs), missing frames count as zero
   native  ours: maps as the model gives them, every frame, averages over videos and over frames
 
-A result says by which protocol it was made, with all choices written out. Another protocol is
+A result states its protocol, with all choices written out. Another protocol is
 `dataclasses.replace(protocols.get("stavis"), name="mine", unscored_start=0)`.
 """
 
@@ -33,41 +33,41 @@ TABLE_METRICS = ("CC", "SIM", "NSS", "AUC-J", "s-AUC")
 
 
 ALL_METRICS = (*METRICS, "AUC-B", "IG", "IG-pysaliency", "EMD")
-"""All that can be asked for: AUC-Borji, the information gain over a centred Gaussian in both conventions, and the earth
-mover's distance beside those that protocols compute by themselves."""
+"""All available metrics: those of the protocols, AUC-Borji, the information gain over a centred Gaussian in both
+conventions, and the earth mover's distance."""
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """The choices that make a score; each is one field, none is hidden in code.
+    """The choices that determine a score; each is a field, none is hidden in code.
 
     Attributes:
-        name: what results call it.
-        metrics: which metrics, in the order of tables.
+        name: of the protocol in results.
+        metrics: the metrics, in the order of tables.
         enlarge: maps given as arrays are resized to the frame's size (OpenCV bilinear) and blurred there (11 x 11,
-            sigma 2) before they are rounded. Maps read from images are taken to have been so treated.
-        rounding: 8-bit rounding of maps given as arrays, after a stretch to 0..255: "none"; "down", as STAViS writes
-            its images; "up", as ViNet does.
+            sigma 2) before they are rounded. Maps read from images are assumed to be processed already.
+        rounding: 8-bit rounding of maps given as arrays, after min-max normalisation to 0..255: "none"; "down", as
+            STAViS writes its images; "up", as ViNet does.
         jpeg_quality: of the JPEG round trip of maps given as arrays; 0: none.
-        stretch: maps are stretched to [0, 1] before anything else is done to them; a constant map has no score.
+        stretch: maps are min-max normalised to [0, 1] before anything else; a constant map has no score.
         blur_sigma: standard deviation, in the prediction's pixels, of a Gaussian blur of 2 ceil(3 sigma) + 1 taps with
             mirrored edges; 0: none.
         kernel: how a map is resized to the size of its ground truth, a key of `KERNELS`.
         smooth_sigma: standard deviation, in the ground truth's pixels, of a blur after that; 0: none.
-        clip: whether the resized map is clipped to the range that it had before (a cubic overshoots).
-        constant: a constant map: "nan", no score at all; "metrics", what each metric says of it.
+        clip: whether the resized map is clipped to its previous range (a cubic filter overshoots).
+        constant: a constant map: "nan", no score at all; "metrics", the value of each metric.
         pool: negatives of the s-AUC, without the pixels fixated in the frame: "same_video", the pixels fixated at any
-            time of the video; "other_videos", those fixated at any time of the split's other videos, whose planes are
-            stretched to this one's.
+            time of the video; "other_videos", those fixated at any time of the split's other videos, rescaled to the
+            size of this one.
         s_auc_bins: 11 for the published binned statistic, None for exact ranks.
-        empty_density: a frame whose density is zero everywhere: "metrics", SIM (and KL) count it as 0, as the MATLAB
-            code does; "nan", it has no score.
+        empty_density: a frame whose density is zero everywhere: "metrics", SIM (and KL) count it as 0, as in the MATLAB
+            code; "nan", it has no score.
         unscored_start: frames at the start of each video that are not scored.
         missing: a frame without prediction: "dropped", or "zero", it counts as 0 in every metric.
-        nan: frames without a score because of their map: "dropped", each metric's mean leaves its own out, as the
-            published code does; "worst", they count as the worst value (`undefined_scores.worst_score`); "error", they
-            are refused. Frames without a score because of their ground truth (nobody looked) are left out always.
-        averages: which means are reported, the first of them first: "video", the mean over a video's frames, then over
+        nan: frames without a score because of their map: "dropped", omitted from the mean of the metric, as in the
+            published code; "worst", they count as the worst value (`undefined_scores.worst_score`); "error", they
+            are refused. Frames without a score because of their ground truth (no fixations) are always omitted.
+        averages: the reported means, in order: "video", the mean over a video's frames, then over
             videos, unweighted; "frame", the mean over all frames.
         mean_of_splits: datasets whose splits are scored by one model each and averaged split by split; elsewhere the
             videos of all splits are pooled.
@@ -101,7 +101,7 @@ class Protocol:
                     raise InputError(f"protocol {field} {item!r}: choose one of {', '.join(map(str, choices))}")
 
     def as_record(self) -> dict[str, Any]:
-        """All choices as plain values, and in words `resize`, `s_auc` and `average`."""
+        """Returns all choices as plain values, and in words `resize`, `s_auc` and `average`."""
         bins = "exact ranks" if self.s_auc_bins is None else f"{self.s_auc_bins} bins"
         clipped = ", clipped to the prediction's range" if self.clip else ""
         plain = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
@@ -114,38 +114,38 @@ class Protocol:
         }
 
     def encoding(self) -> str:
-        """What `encode` does to maps given as arrays, in words."""
+        """Describes in words how `encode` processes maps given as arrays."""
         steps = ["enlarged to the frame's size and blurred"] * self.enlarge
         steps += [f"rounded {self.rounding} to 8 bits"] * (self.rounding != "none")
         steps += [f"a JPEG of quality {self.jpeg_quality}"] * bool(self.jpeg_quality)
         return "arrays, " + (", ".join(steps) or "as they are")
 
     def keeps_ranks(self, size: tuple[int, int], truth: tuple[int, int]) -> bool:
-        """Whether maps of a size (height, width) reach the metrics pixel by pixel, in the same order of values."""
+        """Returns whether maps of a size (height, width) reach the metrics with the same order of pixel values."""
         return size == truth and not self.blur_sigma and not self.smooth_sigma
 
     def joins_by_mean(self, dataset: str) -> bool:
-        """Whether the splits of a dataset (`name` or `name/config`) are averaged rather than pooled."""
+        """Returns whether the splits of a dataset (`name` or `name/config`) are averaged rather than pooled."""
         return dataset.partition("/")[0].lower() in self.mean_of_splits
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# On the host: what a map goes through on its way into an image file
+# On the host: the encoding of a map as an image file
 # ---------------------------------------------------------------------------------------------------------------------
 
 
 def encode(
     prediction: Num[np.ndarray, "h w"], frame_size: tuple[int, int], protocol: Protocol
 ) -> Num[np.ndarray, "H W"]:
-    """A map given as an array, as it would come back from the protocol's image files.
+    """Encodes a map given as an array as the protocol's image files would.
 
     Args:
-        prediction: a model's map, of any scale.
+        prediction: the map of a model, of any scale.
         frame_size: (height, width) of the video's frames.
-        protocol: says what is done.
+        protocol: defines the encoding.
 
     Returns:
-        8-bit levels where the protocol rounds, else the array.
+        8-bit levels if the protocol rounds, else the array.
     """
     if protocol.enlarge:
         prediction = vinet.Preprocessing().smooth(prediction.astype(np.float32), frame_size)
@@ -154,17 +154,17 @@ def encode(
 
 
 def round_down(x: Num[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
-    """`(x - min) * 255 / (max - min)` without its fraction, as STAViS writes maps; a constant map becomes 0."""
-    # A power of two first: no level changes by it, and no scale is too large or too small for float32.
+    """Returns floor((x - min) * 255 / (max - min)), as STAViS writes maps; a constant map becomes 0."""
+    # Scaled by a power of two first, which changes no level, so that any scale fits float32.
     x = np.ldexp(x.astype(np.float64), -np.frexp(np.abs(x).max())[1]).astype(np.float32)
     low, spread = x.min(), x.max() - x.min()
-    if not spread > 0:  # also where the map has a NaN
+    if not spread > 0:  # also if the map has a NaN
         return np.zeros(x.shape, np.uint8)
     return ((x - low) * np.float32(255) / spread).astype(np.uint8)
 
 
 def jpeg_round_trip(levels: UInt8[np.ndarray, "h w"], quality: int) -> UInt8[np.ndarray, "h w"]:
-    """A grey image after it was a JPEG file (Pillow's encoder, which the official code uses)."""
+    """Encodes a grey image as JPEG and decodes it (by Pillow, as the official code does)."""
     file = io.BytesIO()
     Image.fromarray(levels).save(file, "JPEG", quality=quality)
     return np.asarray(Image.open(file))
@@ -203,7 +203,7 @@ _CHOICES: Mapping[str, tuple[Any, ...]] = {
 
 
 def post_process(prediction: Float[Array, "*b h w"], protocol: Protocol) -> Float[Array, "*b h w"]:
-    """The stretch and the blur at the prediction's own size; for inspection, `to_ground_truth` does both itself."""
+    """Normalises and blurs at the prediction's own size; for inspection, as `to_ground_truth` includes both."""
     rows, columns = (_blur_matrix(n, protocol.blur_sigma) for n in prediction.shape[-2:])
     return apply_matrices(min_max(prediction) if protocol.stretch else prediction, rows, columns)
 
@@ -211,21 +211,21 @@ def post_process(prediction: Float[Array, "*b h w"], protocol: Protocol) -> Floa
 def to_ground_truth(
     prediction: Float[Array, "*b h w"], size: tuple[int, int], protocol: Protocol
 ) -> Float[Array, "*b H W"]:
-    """Predictions as the protocol hands them to the metrics; differentiable, to be used under jit.
+    """Converts predictions to the input of the metrics as the protocol defines it; differentiable, for use under jit.
 
-    Blur, resize and blur are linear and separable: together they are one matrix per axis.
+    Blur, resize and blur are linear and separable, so together they are one matrix per axis.
 
     Args:
         prediction: maps of any scale, `[..., h, w]`.
         size: (H, W) of the ground truth.
-        protocol: says what is done.
+        protocol: defines the conversion.
 
     Returns:
-        `[..., H, W]`; NaN throughout where the prediction is constant and the protocol gives that no score.
+        `[..., H, W]`; NaN everywhere if the prediction is constant and the protocol gives that no score.
     """
     x = min_max(prediction) if protocol.stretch else prediction
     native = x
-    if x.shape[-2:] != size or protocol.blur_sigma or protocol.smooth_sigma:  # else both matrices are one
+    if x.shape[-2:] != size or protocol.blur_sigma or protocol.smooth_sigma:  # else both matrices are the identity
         rows, columns = (_matrix(old, new, protocol) for old, new in zip(x.shape[-2:], size, strict=True))
         native = apply_matrices(x, rows, columns)
     if protocol.clip and native is not x:
@@ -245,7 +245,7 @@ def _blur_matrix(size: int, sigma: float) -> Float[np.ndarray, "size size"]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The named ones
+# Named protocols
 # ---------------------------------------------------------------------------------------------------------------------
 
 STAVIS = Protocol("stavis", rounding="down", jpeg_quality=75, stretch=True, blur_sigma=2.0, unscored_start=8)
@@ -255,10 +255,10 @@ PROTOCOLS = {protocol.name: protocol for protocol in (NATIVE, STAVIS, VINET)}
 
 
 def get(name: str) -> Protocol:
-    """The protocol of that name.
+    """Returns the protocol of that name.
 
     Raises:
-        InputError: there is none; the message lists those there are.
+        InputError: there is none; the message lists the existing ones.
     """
     if name not in PROTOCOLS:
         raise InputError(f"unknown protocol {name!r}: choose one of {', '.join(PROTOCOLS)}")

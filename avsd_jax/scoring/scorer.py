@@ -1,7 +1,7 @@
-"""From predicted maps to scores per frame: the one place where maps meet their ground truth.
+"""Scores per frame of predicted maps: the only place where maps are compared with their ground truth.
 
-Training's evaluator and the command line both stream their maps through a `Scorer`; it holds a chunk of them at a
-time, so that memory does not grow with a video's length.
+The evaluator of training and the command line both stream their maps through a `Scorer`, which holds a chunk of them
+at a time, so that memory does not grow with the length of a video.
 """
 
 import functools
@@ -22,20 +22,20 @@ from avsd_jax.scoring.extra_metrics import extra_scores
 from avsd_jax.scoring.ground_truth import GroundTruth
 from avsd_jax.scoring.protocols import NATIVE, Protocol, encode, to_ground_truth
 
-# Pixels of ground truth scored by one call: enough to hide the call, little enough to hold at 1080p.
+# Pixels of ground truth scored by one call: enough to amortise the call, few enough for memory at 1080p.
 _CHUNK_PIXELS = 1 << 23
 _CHUNK_MAPS = 32
 
 
 @dataclass(frozen=True, eq=False)
 class Predicted:
-    """A frame's map on its way to a score, with what else is known of the frame.
+    """The map of a frame to be scored, with metadata of the frame.
 
     Attributes:
-        video, frame: which frame of the store it is.
-        values: the map at any size; whole numbers are levels of an image and stand for value / greatest value.
+        video, frame: identify the frame in the store.
+        values: the map at any size; whole numbers are levels of an image and represent value / greatest value.
         label: 1 consistent, 0 inconsistent, -1 unlabelled.
-        stored: the map was read from an image file, and so has been through the protocol's encoding.
+        stored: the map was read from an image file, and is therefore encoded already.
         gate: whether the audio-visual stream was used; None without a gate.
         margin: the classifier's logit of "consistent" minus that of "inconsistent"; None without one.
     """
@@ -54,8 +54,8 @@ class Scorer:
 
     Args:
         store: the split, with the ground truth at its own size.
-        protocol: what is done to maps, and which metrics.
-        precision: "float32" or "float64", of everything computed; the second does not exist on some accelerators.
+        protocol: the processing of maps, and the metrics.
+        precision: "float32" or "float64", of all computations; some accelerators do not support the latter.
     """
 
     def __init__(self, store: VideoStore, protocol: Protocol = NATIVE, precision: str = "float32"):
@@ -67,11 +67,11 @@ class Scorer:
 
     @property
     def truth(self) -> GroundTruth:
-        """The ground truth that maps are scored against."""
+        """Returns the ground truth that maps are scored against."""
         return self._truth
 
     def stream(self, maps: Iterable[Predicted]) -> Iterator[tuple[Predicted, dict[str, float]]]:
-        """Scores maps as they come; yields each with {metric: value}, in their order, NaN where there is none."""
+        """Scores a stream of maps; yields each with {metric: value}, in order, NaN if there is none."""
         chunk: list[Predicted] = []
         for row in map(self._encoded, maps):
             if chunk and (len(chunk) == self._chunk_size(chunk[0]) or self._kind(row) != self._kind(chunk[0])):
@@ -82,11 +82,11 @@ class Scorer:
             yield from zip(chunk, self._score(chunk), strict=True)
 
     def truth_digest(self, video: int) -> str:
-        """A digest of the ground truth of a video; see `GroundTruth.digest`."""
+        """Returns a digest of the ground truth of a video; see `GroundTruth.digest`."""
         return self._truth.digest(video)
 
     def possible(self, video: int, frames: Sequence[int]) -> dict[int, frozenset[str]]:
-        """Returns which metrics exist at each frame for a map that is not degenerate: its ground truth allows them.
+        """Returns the metrics that the ground truth of each frame allows, for a map that is not degenerate.
 
         A metric that is undefined but possible is so because of the prediction.
         """
@@ -97,13 +97,13 @@ class Scorer:
         return {row.frame: frozenset(m for m, value in values.items() if not np.isnan(value)) for row, values in rows}
 
     def scored_map(self, row: Predicted) -> Float[np.ndarray, "H W"]:
-        """The map as the metrics see it, at the size of its ground truth."""
+        """Returns the map as the metrics read it, at the size of its ground truth."""
         with jax.enable_x64(self._double or jax.config.jax_enable_x64):
             values = _as_unit(jnp.asarray(self._encoded(row).values), self._double)
             return np.asarray(to_ground_truth(values, self._size(row), self.protocol))
 
     def _encoded(self, row: Predicted) -> Predicted:
-        """The map as it comes back from the protocol's image files; of a type that the metrics take."""
+        """Encodes the map as the protocol's image files do, and converts it to a type that the metrics take."""
         values = row.values
         if not row.stored:
             index = self.store.videos[row.video]
@@ -120,7 +120,7 @@ class Scorer:
         return index.map_height, index.map_width
 
     def _kind(self, row: Predicted) -> tuple:
-        """What the maps of a chunk share: one program serves them all."""
+        """Returns the properties that the maps of a chunk share, so that they use one compiled program."""
         return row.values.shape, row.values.dtype, self._size(row)
 
     def _chunk_size(self, row: Predicted) -> int:
@@ -128,7 +128,7 @@ class Scorer:
         return max(1, min(_CHUNK_MAPS, _CHUNK_PIXELS // (height * width)))
 
     def _score(self, chunk: Sequence[Predicted]) -> list[dict[str, float]]:
-        """All metrics of a chunk; padded to full length so that one program serves every chunk."""
+        """Computes all metrics of a chunk, padded to full length so that every chunk uses one compiled program."""
         length = self._chunk_size(chunk[0])
 
         def stack(maps: Iterable[np.ndarray]) -> np.ndarray:
@@ -153,16 +153,16 @@ class Scorer:
 
 
 def as_levels(values: Num[np.ndarray, "h w"]) -> Num[np.ndarray, "h w"]:
-    """The levels of an image that was stored as other numbers; a map that is no image stays as it is.
+    """Returns the levels of an image that was stored as other numbers; a map that is not an image is unchanged.
 
-    An image of 8 bits is known by its values, all of which are k or, correctly rounded, k / 255 (of 16 bits:
-    k / 65535), so that its scores do not hang on the kind of file.
+    An image of 8 bits is recognised by its values, all of which are k or, correctly rounded, k / 255 (of 16 bits:
+    k / 65535), so that its scores do not depend on the kind of file.
     """
     if values.dtype in (np.uint8, np.uint16) or values.dtype.kind not in "iuf" or not values.size:
         return values
     scales = ((1, np.uint8), (255, np.uint8), (65535, np.uint16))
     for scale, dtype in scales if values.dtype.kind == "f" else scales[:1]:
-        # A few values first: they tell nearly every other map.
+        # A few values first: they exclude nearly every other map.
         if _are_levels(values.ravel()[:64], scale, dtype) and _are_levels(values, scale, dtype):
             return np.rint(values * np.float64(scale)).astype(dtype)
     return values
@@ -171,7 +171,7 @@ def as_levels(values: Num[np.ndarray, "h w"]) -> Num[np.ndarray, "h w"]:
 def _are_levels(values: Num[np.ndarray, "..."], scale: int, dtype: type) -> bool:
     highest = np.iinfo(dtype).max / scale
     low, high = values.min(), values.max()
-    # A map of one value is no image; a NaN is no level.
+    # A map of one value is not taken for an image; NaN is not a level.
     if not (low >= 0 and high <= highest) or (values.ndim > 1 and low == high):
         return False
     levels = np.rint(values * np.float64(scale))
@@ -181,10 +181,10 @@ def _are_levels(values: Num[np.ndarray, "..."], scale: int, dtype: type) -> bool
 
 
 def _as_unit(values: Num[Array, "*b h w"], double: bool) -> Float[Array, "*b h w"]:
-    """Levels of an image as numbers in [0, 1]; numbers as they are.
+    """Converts the levels of an image to numbers in [0, 1]; other numbers are unchanged.
 
-    The quotients are looked up: XLA multiplies by the reciprocal of a constant, which is wrong in the last place at 24
-    of 256 levels and moves levels over the thresholds of the s-AUC.
+    The quotients are looked up: XLA multiplies by the reciprocal of a constant, which is wrong in the last digit for 24
+    of 256 levels and moves levels across the thresholds of the s-AUC.
     """
     dtype = np.float64 if double else np.float32
     if jnp.issubdtype(values.dtype, jnp.integer):
@@ -194,7 +194,7 @@ def _as_unit(values: Num[Array, "*b h w"], double: bool) -> Float[Array, "*b h w
 
 @functools.cache
 def _quotients(highest: int, dtype: type) -> Float[np.ndarray, " levels"]:
-    """Each level over the highest, correctly rounded."""
+    """Returns each level divided by the highest, correctly rounded."""
     return np.arange(highest + 1, dtype=dtype) / dtype(highest)
 
 
@@ -209,7 +209,7 @@ def score_maps(
     double: bool,
     max_fixations: int,
 ) -> dict[str, Float[Array, " b"]]:
-    """All metrics of a batch of maps, each resized to its truth and scored while it is in the cache."""
+    """Computes all metrics of a batch of maps, each resized to its ground truth and scored while it is in the cache."""
     of_one = functools.partial(_score_map, protocol=protocol, double=double, max_fixations=max_fixations)
     return over_maps(of_one, values, density, fixations, pool)
 
@@ -226,7 +226,7 @@ def _score_map(
 ) -> dict[str, Float[Array, ""]]:
     native = to_ground_truth(_as_unit(values, double), density.shape, protocol)
     keeps_ranks = protocol.keeps_ranks(values.shape, density.shape)
-    # Levels and float32 are ranked faster than float64. A stretch, which rounds, may join two float32 values.
+    # Levels and float32 are ranked faster than float64. Normalisation rounds, and may make two float32 values equal.
     ranked = is_levels(values) or (values.dtype == jnp.float32 and double and not protocol.stretch)
     levels = values if ranked and keeps_ranks else None
     names = [name for name in protocol.metrics if name in metrics.METRICS]

@@ -1,9 +1,9 @@
-"""Tests of paired differences: how often would a gap as large as this come up if neither model were better?
+"""Tests of paired differences: how likely is a difference as large as this if neither model is better?
 
-The draws are videos; frames of one video are no independent draws. If two models are equally good, the sign of each
-video's difference is as good as a coin's, so the exact test counts the signs under which the gap would be at least as
-large (Fisher's randomisation test for pairs). With n videos its smallest p-value is 2^(1 - n): five videos cannot carry
-a verdict at 5 %, and where several metrics are tested together it takes a few more.
+The samples are videos; frames of one video are not independent. If two models are equally good, the sign of each
+video's difference is random, so the exact test counts the sign patterns under which the difference would be at least as
+large (Fisher's randomisation test for pairs). With n videos its smallest p-value is 2^(1 - n): five videos cannot be
+significant at 5 %, and testing several metrics together requires a few more.
 """
 
 import functools
@@ -13,14 +13,14 @@ import numpy as np
 from jaxtyping import Float
 
 LEVEL = 0.05
-"""The accepted rate of false verdicts."""
+"""The significance level."""
 
 EXACT_VIDEOS = 20
-"""Up to so many videos all signs are counted; beyond, `DRAWS` of them are drawn."""
+"""Up to this many videos all sign patterns are enumerated; beyond, `DRAWS` of them are drawn."""
 
 DRAWS = 100_000
 SEED = 0
-# Sums that differ by less than this share are equal: the same numbers add up differently in another order.
+# Sums whose relative difference is smaller are equal: the order of summation changes the rounding.
 _TIE = 1e-9
 
 
@@ -28,11 +28,11 @@ def sign_flip_p(parts: Float[np.ndarray, " v"]) -> float:
     """Returns the two-sided p-value of a sum, against flips of the sign of each of its parts.
 
     Args:
-        parts: what each video adds to the difference; a part that is zero decides nothing.
+        parts: the contribution of each video to the difference; zeros have no effect.
 
     Returns:
-        The share of sign patterns whose sum is at least as far from zero as the sum of `parts`: of all patterns, or of
-        those drawn and the one seen. 1 where every part is zero, or there is none.
+        The fraction of sign patterns whose sum is at least as far from zero as the sum of `parts`: of all patterns, or
+        of those drawn and the observed one. 1 if every part is zero, or there is none.
     """
     parts = parts[parts != 0]
     if not len(parts):
@@ -52,12 +52,12 @@ def _signs(videos: int) -> Float[np.ndarray, "draws videos"]:
 
 
 def smallest_p(videos: int) -> float:
-    """Returns the smallest p-value that so many videos can give."""
+    """Returns the smallest possible p-value for a number of videos."""
     return 1.0 if videos < 1 else max(2.0 ** (1 - videos), 1 / (1 + DRAWS) if videos > EXACT_VIDEOS else 0.0)
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Returns p-values that hold for all tests together (Holm 1979): no verdict is false with more than `LEVEL`."""
+    """Returns p-values corrected for all tests together (Holm 1979): the family-wise error rate is `LEVEL`."""
     adjusted: dict[str, float] = {}
     so_far = 0.0
     for i, (name, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):

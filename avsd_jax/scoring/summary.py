@@ -1,7 +1,7 @@
-"""From scores per frame to a record: averages by group, what was left out, and how sure the numbers are.
+"""Summary of scores per frame: averages by group, omissions, and confidence intervals.
 
-The videos of a test set are few and differ widely, so every mean comes with a confidence interval: the percentile
-bootstrap over videos (frames of a video are no independent draws). It is deterministic: seed and number of draws are
+The videos of a test set are few and differ widely, so every mean has a confidence interval: the percentile
+bootstrap over videos (frames of a video are not independent). It is deterministic: seed and number of draws are
 in the record.
 """
 
@@ -25,11 +25,11 @@ class Frames:
     """One entry per scored frame.
 
     Attributes:
-        part: which of the joined splits it belongs to; all 0 where there is one.
+        part: number of the split that it belongs to; all 0 if there is one.
         video: number of its video; the same video in two splits has the same number.
-        frame: which frame of the video it is, from 0.
+        frame: number of the frame in the video, from 0.
         label: 1 consistent, 0 inconsistent, -1 unlabelled.
-        scores: metric -> values, NaN where a frame has no such score.
+        scores: metric -> values, NaN if a frame has no such score.
         gate: whether the audio-visual stream was used; None without a gate.
         margin: the classifier's logit of "consistent" minus that of "inconsistent"; None without one.
     """
@@ -43,7 +43,7 @@ class Frames:
     margin: Float[np.ndarray, " n"] | None = None
 
     def __getitem__(self, rows: Bool[np.ndarray, " n"]) -> "Frames":
-        """The frames for which `rows` is true."""
+        """Returns the frames for which `rows` is true."""
         scores = {metric: values[rows] for metric, values in self.scores.items()}
         columns = {name: getattr(self, name) for name in ("part", "video", "frame", "label", "gate", "margin")}
         return Frames(scores=scores, **{name: None if x is None else x[rows] for name, x in columns.items()})
@@ -51,11 +51,11 @@ class Frames:
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Sums of one metric by split and video, from which every average is made.
+    """Sums of one metric by split and video, from which every average is computed.
 
     Attributes:
-        sums: sum of the known scores.
-        counts: how many are known.
+        sums: sum of the existing scores.
+        counts: their number.
     """
 
     sums: Float[np.ndarray, "p v"]
@@ -63,7 +63,7 @@ class Table:
 
     @classmethod
     def of(cls, frames: Frames, values: Float[np.ndarray, " n"], rows: Bool[np.ndarray, " n"]) -> "Table":
-        """The table of `values` over the given rows."""
+        """Builds the table of `values` over the given rows."""
         shape = (int(frames.part.max(initial=0)) + 1, int(frames.video.max(initial=0)) + 1)
         known = rows & ~np.isnan(values)
         where = frames.part[known] * shape[1] + frames.video[known]
@@ -72,15 +72,15 @@ class Table:
         return cls(sums.reshape(shape), np.bincount(where, minlength=size).reshape(shape))
 
     def video_means(self) -> Float[np.ndarray, "p v"]:
-        """Mean over the frames of each video; NaN where there is none."""
+        """Returns the mean over the frames of each video; NaN if there is none."""
         return np.divide(self.sums, self.counts, out=np.full(self.sums.shape, np.nan), where=self.counts > 0)
 
     def videos(self) -> Bool[np.ndarray, " v"]:
-        """Which videos have the score in any split."""
+        """Returns which videos have the score in any split."""
         return (self.counts > 0).any(axis=0)
 
     def parts(self, average: str, by_split: bool) -> Float[np.ndarray, " v"]:
-        """What each video adds to `mean`: the parts add up to it. A video of several splits is one."""
+        """Returns the contribution of each video to `mean`, which is their sum. A video of several splits is one."""
         present = self.counts > 0
         values, sizes = (np.nan_to_num(self.video_means()), present) if average == "video" else (self.sums, self.counts)
         size = sizes.sum(axis=1, keepdims=True).astype(float)
@@ -92,11 +92,11 @@ class Table:
     def mean(
         self, average: str, by_split: bool, weights: Float[np.ndarray, "b v"] | None = None
     ) -> Float[np.ndarray, " b"]:
-        """The mean over the dataset, for each row of weights of the videos (none: all count once).
+        """Computes the mean over the dataset, for each row of video weights (none: all count once).
 
         Args:
             average: "video", each video counts once; "frame", each frame does.
-            by_split: average the splits' means; else the splits are one pool.
+            by_split: average the means of the splits; otherwise the splits are pooled.
             weights: how often each video counts.
         """
         if weights is None:
@@ -111,10 +111,10 @@ class Table:
         return np.divide(means.sum(axis=1), splits, out=np.full(len(splits), np.nan), where=splits > 0)
 
     def interval(self, average: str, by_split: bool, seed: int = SEED) -> list[float] | None:
-        """The 95 % interval of `mean`: percentiles over draws of as many videos, with replacement.
+        """Computes the 95 % interval of `mean`: percentiles over draws of as many videos, with replacement.
 
-        None where fewer than two videos have the score. Every table draws from a generator of its own, so that no
-        interval depends on which others are asked for.
+        It is None if fewer than two videos have the score. Every table has its own random generator, so that no
+        interval depends on which others are computed.
         """
         present = np.flatnonzero(self.videos())
         if len(present) < 2:
@@ -136,21 +136,21 @@ def summarise(
     splits: Sequence[str] = ("",),
     by_split: bool = False,
 ) -> dict[str, Any]:
-    """Averages of per-frame scores by group, as plain values; None where a number does not exist.
+    """Averages per-frame scores by group, as plain values; None if a number does not exist.
 
     Args:
-        frames: what was scored.
+        frames: the scored frames.
         videos: ids by the numbers in `frames.video`.
-        protocol: says which averages are reported.
+        protocol: defines the reported averages.
         splits: names by the numbers in `frames.part`; with several, a video's key is `split/id`.
-        by_split: whether the splits' means are averaged, rather than their videos pooled.
+        by_split: whether the means of the splits are averaged, rather than their videos pooled.
 
     Returns:
-        `counts`: videos (each once, however many splits have it) and frames by group, and unlabelled frames (they are
+        `counts`: videos (each once, in however many splits it is) and frames by group, and unlabelled frames (they are
         in the group `all` only);
         `scores[group][metric]`: mean over videos of the mean over a video's frames;
-        `frame_scores[group][metric]`: mean over all frames; each of the two where the protocol reports it;
-        `intervals`: how they were made, and for `scores` and `frame_scores` [low, high];
+        `frame_scores[group][metric]`: mean over all frames; each of the two if the protocol reports it;
+        `intervals`: how they were computed, and for `scores` and `frame_scores` [low, high];
         `nan[group][metric]`: frames without that score;
         `avc`: see `avc.classifier_scores`; `videos`: id -> group -> metric.
     """
@@ -191,7 +191,7 @@ def _videos(
     groups: Mapping[str, np.ndarray],
     tables: Mapping[str, Mapping[str, Table]],
 ) -> dict[str, dict[str, dict[str, float | None]]]:
-    """Means over the frames of each video, for the groups of which it has frames."""
+    """Computes means over the frames of each video, for the groups of which it has frames."""
     result = {}
     means = _each(tables, Table.video_means)
     for part, video in np.unique(np.stack([frames.part, frames.video], axis=1), axis=0):

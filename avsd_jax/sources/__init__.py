@@ -1,1 +1,1 @@
-"""Reading the owners' files, from which a dataset is built."""
+"""Readers of the owners' files, from which datasets are built."""

@@ -1,7 +1,7 @@
-"""Audio that comes with a set: one waveform per video, mono, at a rate that a model's buffer holds.
+"""Audio of a dataset: one waveform per video, mono, at a rate that fits the buffers of models.
 
-A length that is not the video's means wrong data or a wrong rate in the header, and every later sample would be heard
-at a wrong time. Real audio files differ from their videos by frames at the end, so that there is a tolerance.
+A length that differs from the video's means wrong data or a wrong rate in the header, and every later sample would be
+at a wrong time. Real audio files differ from their videos by some frames at the end, so there is a tolerance.
 """
 
 import dataclasses
@@ -20,31 +20,31 @@ from avsd_jax.media import reading
 from avsd_jax.sources import plausible
 from avsd_jax.sources.base import MissingFile
 
-# ViNet's and STAViS's buffers are made for it; a file of 48 kHz would not fit, and was never among theirs.
+# The rate for which ViNet's and STAViS's buffers are made; their data has no files of 48 kHz, which would not fit.
 MAX_RATE = 22_050
 
 
-# How far an audio file's length may be from its video's: a share of the video's, and seconds. A track that is in the
-# video file has the container's clock, and may end early.
+# Largest difference between the lengths of an audio file and its video: a fraction of the video's, and seconds. A track
+# in the video file has the container's clock, and may end early.
 LENGTH_TOLERANCE = 0.2
 OWN_TRACK_TOLERANCE = 0.5
 LENGTH_SLACK = 0.1
-# Seconds from which a difference is named: a frame or two, or an encoder's last block, is in every real file.
+# Seconds from which a difference is reported: a frame or two, or the last block of an encoder, is normal.
 NAMED_DIFFERENCE = 0.25
-# Share of samples that may be NaN or infinite (they become silence), or far beyond full scale.
+# Fraction of samples that may be NaN or infinite (they become silence), or far beyond full scale.
 VALUE_TOLERANCE = 0.01
-# Float samples are in [-1, 1]; an encoder overshoots by little.
+# Float samples are in [-1, 1]; encoders overshoot slightly.
 _FULL_SCALE = 2.0
 
 
 @dataclass(frozen=True)
 class Sound:
-    """What an audio file says of itself.
+    """Properties of an audio file.
 
     Attributes:
         sample_rate: samples per second.
         channels: number of channels.
-        seconds: length of what is there; None if unknown.
+        seconds: actual length; None if unknown.
         path: the file.
         own_track: whether it is a track of a video file.
         not_finite: number of samples that are NaN or infinite.
@@ -59,13 +59,13 @@ class Sound:
 
 
 def read(path: Path, seconds: float | None = None) -> tuple[Int16[np.ndarray, " s"], int]:
-    """The audio of a file: the mean of its channels, brought down to `MAX_RATE` where its rate is higher.
+    """Reads the audio of a file: the mean of its channels, downsampled to `MAX_RATE` if its rate is higher.
 
-    16-bit mono of a rate that fits comes out with the same numbers. Samples that are not finite become silence.
+    16-bit mono at a lower rate is unchanged. Samples that are not finite become silence.
 
     Args:
-        path: an audio file, or a video file with sound.
-        seconds: duration of the video's frames, against which the length is held; None if unknown.
+        path: an audio file, or a video file with audio.
+        seconds: duration of the video's frames, to check the length; None if unknown.
 
     Returns:
         `(samples, rate)`.
@@ -80,18 +80,18 @@ def read(path: Path, seconds: float | None = None) -> tuple[Int16[np.ndarray, " 
     samples, rate = reading.read_audio(path)
     if not len(samples):
         raise _no_samples(path)
-    # What cannot be decoded is missing from what the packets promised.
+    # Undecodable packets make it shorter than the packets state.
     _check_length(dataclasses.replace(sound, seconds=len(samples) / rate), seconds)
-    # Before it is resampled: the filter spreads NaN.
+    # Before resampling, whose filter spreads NaN.
     samples = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
     if rate > MAX_RATE:
-        logging.info("%s: %d samples per second brought down to %d", path, rate, MAX_RATE)
+        logging.info("%s: %d samples per second downsampled to %d", path, rate, MAX_RATE)
         samples, rate = waveform.resample(samples, rate, MAX_RATE), MAX_RATE
     return waveform.to_int16(samples), rate
 
 
 def probe(path: Path) -> Sound:
-    """Looks at a file without decoding it; float samples, which can hold anything, are looked at.
+    """Inspects a file without decoding it, except for float samples, which may have any value.
 
     Raises:
         MissingFile: there is no such file.
@@ -127,9 +127,9 @@ def _no_samples(path: Path) -> InputError:
 
 
 def _length(container: av.container.InputContainer, stream: av.AudioStream, own_track: bool) -> float | None:
-    """Seconds of audio that the packets hold; of a video file's track, from the file's start to the track's end.
+    """Returns the seconds of audio in the packets; for a video file's track, from the file's start to the track's end.
 
-    The header's own word would do where nothing is wrong. 0 where there is no packet; None where they do not tell.
+    For an intact file the header would do. 0 if there is no packet; None if unknown.
     """
     length, end, packets = 0, None, 0
     try:
@@ -139,7 +139,7 @@ def _length(container: av.container.InputContainer, stream: av.AudioStream, own_
                 length += packet.duration or 0
                 if packet.pts is not None:
                     end = max(end or 0, packet.pts + (packet.duration or 0))
-    except av.error.FFmpegError:  # the file breaks off: what came before it is there
+    except av.error.FFmpegError:  # the file is truncated: use what came before
         pass
     if not packets:
         return 0.0
@@ -149,7 +149,7 @@ def _length(container: av.container.InputContainer, stream: av.AudioStream, own_
 
 
 def _check_values(path: Path) -> int:
-    """Number of float samples that are not finite."""
+    """Counts the float samples that are not finite."""
     total = not_finite = too_large = 0
     try:
         with reading.open_media(path) as container:
@@ -183,11 +183,11 @@ def _check_length(sound: Sound, seconds: float | None) -> None:
 
 
 def _unusual(sound: Sound, seconds: float | None) -> list[str]:
-    """What a user should know of a file that is not refused, as sentences."""
+    """Returns notes on a file that is not refused, as sentences."""
     _check_length(sound, seconds)
     said = []
     if sound.not_finite:
-        said.append(f"{sound.not_finite} audio samples are NaN or infinite: silent there")
+        said.append(f"{sound.not_finite} audio samples are NaN or infinite: replaced by silence")
     if seconds and sound.seconds is not None and abs(sound.seconds - seconds) > NAMED_DIFFERENCE:
         then = "the rest is silent" if sound.seconds < seconds else "it continues after the last frame"
         said.append(f"audio of {sound.seconds:.1f} s for {seconds:.1f} s of images: {then}")
@@ -195,18 +195,18 @@ def _unusual(sound: Sound, seconds: float | None) -> list[str]:
 
 
 def notes(sound: Sound, seconds: float | None) -> list[str]:
-    """What is unusual about a video's audio, as sentences.
+    """Returns what is unusual about a video's audio, as sentences.
 
     Args:
         audio: what `probe` returned.
         seconds: duration of the images; None if unknown.
 
     Raises:
-        InputError: the length is not the video's, by more than the tolerance.
+        InputError: the length differs from the video's by more than the tolerance.
     """
     said = []
     if sound.sample_rate > MAX_RATE:
-        said.append(f"audio of {sound.sample_rate} Hz: brought down to {MAX_RATE}")
+        said.append(f"audio of {sound.sample_rate} Hz: downsampled to {MAX_RATE}")
     if sound.channels > 1:
         said.append(f"audio of {sound.channels} channels: mixed down")
     return said + _unusual(sound, seconds)

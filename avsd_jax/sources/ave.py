@@ -1,14 +1,14 @@
-"""AVE as its public download has it: videos, and lists of the events in them that are both heard and seen.
+"""AVE's public download: videos, and lists of the audio-visual events in them.
 
   Annotations.txt                         lines `category&video&quality&start&end`, one per event, below a header
   trainSet.txt, valSet.txt, testSet.txt   the same five fields; with or without the header
   AVE/<video>.mp4
 
-below `manual_dir`, or below `AVE_Dataset/` in it. Times are whole seconds; in [start, end) the event is both heard and
-seen. This is written from the public description of the set, and tested on files made in that form.
+below `manual_dir`, or below `AVE_Dataset/` in it. Times are whole seconds; in [start, end) the event is both audible
+and visible. This is written from the public description of the dataset, and tested on synthetic files in that format.
 
-A category goes by what stands before its first comma. Of an event Annotations.txt is the record; the other lists say
-which of its videos are in which split. A video with several events has the tags of all.
+The name of a category ends at its first comma. Annotations.txt is authoritative for events; the other lists assign its
+videos to splits. A video with several events has the tags of all.
 """
 
 import itertools
@@ -74,7 +74,7 @@ _FORM = "category&video&quality&start&end"
 
 @dataclass(frozen=True)
 class Event:
-    """What is both heard and seen from second `start` until second `end`, and its category."""
+    """An event that is both audible and visible from second `start` until second `end`, and its category."""
 
     category: str
     start: int
@@ -87,8 +87,8 @@ class Listed:
 
     Attributes:
         video: its name.
-        events: all that Annotations.txt says of it, in the order of its lines.
-        where: the list and line that name it, for messages.
+        events: its events in Annotations.txt, in order.
+        where: the list and line that contain it, for messages.
     """
 
     video: str
@@ -97,19 +97,19 @@ class Listed:
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """Its events' categories, each once."""
+        """Returns the categories of its events, each once."""
         return tuple(dict.fromkeys(event.category for event in self.events))
 
 
 @dataclass(frozen=True)
 class Lists:
-    """What the lists say.
+    """The content of the lists.
 
     Attributes:
-        splits: `train`, `val` and `test`, videos in the order of the list, each once; `all`: every listed video, in
-            the order of names.
-        videos: what is known of each listed video, by its name.
-        oddities: sentences about what does not fit together, or is not as published, and hinders no build.
+        splits: `train`, `val` and `test`, videos in the order of the list, each once; `all`: every listed video,
+            sorted by name.
+        videos: each listed video, by its name.
+        oddities: sentences about inconsistencies and differences from the published lists that do not stop a build.
     """
 
     splits: Mapping[str, tuple[str, ...]]
@@ -118,7 +118,7 @@ class Lists:
 
 
 def find(manual_dir: str | Path) -> Path:
-    """The folder that holds the lists: `manual_dir`, or `AVE_Dataset` in it.
+    """Finds the folder that holds the lists: `manual_dir`, or `AVE_Dataset` in it.
 
     Raises:
         InputError: there is no Annotations.txt in either.
@@ -134,8 +134,8 @@ def read_lists(folder: Path) -> Lists:
     """Reads the lists of the folder that `find` found.
 
     Raises:
-        InputError: a list is missing, a link, empty or malformed, has an unknown category, or names a video of which
-            Annotations.txt says nothing; the message names the line.
+        InputError: a list is missing, a link, empty or malformed, has an unknown category, or names a video that is not
+            in Annotations.txt; the message names the line.
     """
     events: dict[str, list[Event]] = {}
     for _, video, event in _lines(safe_paths.below(folder, ANNOTATIONS)):
@@ -145,7 +145,7 @@ def read_lists(folder: Path) -> Lists:
         listed = list(_lines(safe_paths.below(folder, name)))
         for where, video, _ in listed:
             if video not in events:
-                raise InputError(f"{where}: {ANNOTATIONS} says nothing of {video!r}: restore its line there")
+                raise InputError(f"{where}: {video!r} is not in {ANNOTATIONS}: restore its line there")
             videos.setdefault(video, Listed(video, tuple(dict.fromkeys(events[video])), where))
         splits[split] = tuple(dict.fromkeys(video for _, video, _ in listed))
         if len(listed) != PUBLISHED[split]:
@@ -161,7 +161,7 @@ def read_lists(folder: Path) -> Lists:
 
 
 def _lines(path: Path) -> Iterator[tuple[str, str, Event]]:
-    """(where it stands, video, event) of each line."""
+    """Yields (location, video, event) of each line."""
     if not path.exists():
         raise InputError(f"{path} is missing: unpack {FOLDER} there")
     lines = [(number, line.strip()) for number, line in enumerate(safe_paths.read_text(path).splitlines(), 1)]
@@ -183,23 +183,23 @@ def _lines(path: Path) -> Iterator[tuple[str, str, Event]]:
 
 
 def labels(events: Sequence[Event], num_frames: int, fps: float) -> Int8[np.ndarray, " n"]:
-    """Consistency of each frame, derived from the events: 1 where one is heard and seen at the frame's time, else 0."""
+    """Derives the consistency of each frame from the events: 1 if there is one at the frame's time, else 0."""
     time = np.arange(num_frames) / fps
     return np.any([(event.start <= time) & (time < event.end) for event in events], axis=0).astype(np.int8)
 
 
 def films(folder: Path) -> tuple[str, ...]:
-    """Names of the videos that are there, sorted."""
+    """Returns the names of the existing videos, sorted."""
     names = safe_paths.file_names(safe_paths.below(folder, _FILMS))
     return tuple(name.removesuffix(".mp4") for name in names if name.endswith(".mp4"))
 
 
 def read(folder: Path, listed: Listed, size: tuple[int, int] | None) -> schema.SourceVideo:
-    """Reads a video, which nobody watched; its frames stream. It is decoded once more before, to count them.
+    """Reads a video, which has no eye-tracking data; its frames are streamed. It is decoded first to count them.
 
     Args:
         folder: as `find` found it.
-        listed: what the lists say of it.
+        listed: its entry in the lists.
         size: (height, width) of the frames, aspect ratio not kept, by Pillow's bilinear filter; None: the video's own.
 
     Raises:
@@ -232,14 +232,14 @@ def read(folder: Path, listed: Listed, size: tuple[int, int] | None) -> schema.S
 
 
 def inspect(folder: Path, video: str, listed: Listed | None) -> Inspection:
-    """Looks at a video; its frames are counted as it states them.
+    """Inspects a video; its number of frames is that in its header.
 
     Args:
         folder: as `find` found it.
         video: its name.
-        listed: what the lists say of it; None if it is in none.
+        listed: its entry in the lists; None if it is in none.
     """
-    findings = Findings(notes=[] if listed else ["in no list: left out"])
+    findings = Findings(notes=[] if listed else ["in no list: skipped"])
     info, sound, n = None, None, 0
     with findings.caught():
         info = _probe(folder, video, listed.where if listed else "in no list")
@@ -261,12 +261,12 @@ def inspect(folder: Path, video: str, listed: Listed | None) -> Inspection:
 
 
 def examine(folder: Path, video: str, listed: Listed | None, thorough: bool = False) -> Inspection:
-    """What would stop a build of a video, and what not.
+    """Finds what would stop a build of a video, and further notes.
 
     Args:
         folder: as `find` found it.
         video: its name.
-        listed: what the lists say of it; None if it is in none.
+        listed: its entry in the lists; None if it is in none.
         thorough: also read the whole video as a build does, which decodes its frames.
     """
     found = inspect(folder, video, listed)
@@ -275,12 +275,12 @@ def examine(folder: Path, video: str, listed: Listed | None, thorough: bool = Fa
 
 def _probe(folder: Path, video: str, where: str) -> reading.VideoInfo:
     path = safe_paths.below(folder, _FILMS, f"{video}.mp4")
-    mend = "or leave its video out with --skip_missing"
+    fix = "or leave its video out with --skip_missing"
     if not path.is_file():
-        raise MissingFile(f"{path} is missing ({where}): put it there, {mend}")
+        raise MissingFile(f"{path} is missing ({where}): put it there, {fix}")
     info = reading.probe(path)
     video_files.check_whole(path)
     plausible.checked_size((info.height, info.width), path)
     if info.sound is None:
-        raise MissingFile(f"{path} has no audio track ({where}): put one with audio there, {mend}")
+        raise MissingFile(f"{path} has no audio track ({where}): put one with audio there, {fix}")
     return info

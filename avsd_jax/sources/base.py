@@ -1,10 +1,10 @@
-"""What a layout of files gives to a builder: the videos of one set, read or inspected one by one.
+"""The interface between layouts of files and builders: the videos of one dataset, read or inspected one by one.
 
-A layout is a module of `avsd_jax.sources.layouts` with two things: `looked_for(dataset)`, what a tree in that layout
-has, and `Reader`, a subclass of `Source`. A builder (and `check`) knows no layout beyond that.
+A layout is a module of `avsd_jax.sources.layouts` with two members: `looked_for(dataset)`, the files that identify the
+layout, and `Reader`, a subclass of `Source`. Builders and `check` know nothing else about layouts.
 
-A build inspects all videos before it reads the first (`Source.examine`), and `check` does nothing else: what the one
-finds the other stops on.
+A build inspects all videos before it reads the first (`Source.examine`), and `check` only does that, so that a build
+stops on the problems that `check` finds.
 """
 
 import abc
@@ -22,29 +22,29 @@ from avsd_jax.sources import label_files
 from avsd_jax.sources.build_options import BuildOptions
 from avsd_jax.sources.fold_lists import ListedVideo
 
-# Files of a kind that are named; the others are counted.
+# Number of files of a kind that are named; the others are counted.
 _SHOWN = 5
 
 
 class MissingFile(InputError):
-    """A file of a video is not there: the one kind of wrong input that `--skip_missing` passes over."""
+    """A file of a video is missing: the only kind of bad input that `--skip_missing` tolerates."""
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a cheap look at a video's files finds, for the report before a build.
+    """Results of a cheap inspection of a video's files, for the report before a build.
 
     Attributes:
-        num_frames: frames that a build would use; 0 where it would fail.
-        counts: how many there are of each kind, as the layout names them: {"list": 352, "frames": 351, "maps": 351}.
-        sample_rate: of the audio, samples per second as the file has them; None if there is no sound.
+        num_frames: frames that a build would use; 0 if it would fail.
+        counts: numbers of each kind, as the layout names them: {"list": 352, "frames": 351, "maps": 351}.
+        sample_rate: of the audio, samples per second in the file; None if there is no audio.
         channels: of the audio; 0 if there is none.
         size: (width, height) of the frames; None if unknown.
         empty_maps: frames without any gaze, counted from 1.
-        dropped_points: gaze points outside of the image, which a build leaves out.
+        dropped_points: gaze points outside of the image, which a build drops.
         problems: sentences about what would stop a build.
-        missing: those of the problems that are missing files: with `--skip_missing` they leave the video out instead.
-        labelled: number of frames with a label of consistency.
+        missing: those of the problems that are missing files: with `--skip_missing` the video is skipped instead.
+        labelled: number of frames with an AVC label.
         notes: sentences about what would not stop a build.
     """
 
@@ -63,10 +63,10 @@ class Inspection:
 
 @dataclass
 class Findings:
-    """Collects what is wrong with a video's files, so that one fault does not hide another.
+    """Collects the problems of a video's files, so that one does not hide another.
 
     Attributes:
-        problems: sentences about what would stop a build, in the order in which they were found, each once.
+        problems: sentences about what would stop a build, in the order of discovery, each once.
         missing: those of them that are missing files.
         notes: sentences about what would not.
     """
@@ -77,7 +77,7 @@ class Findings:
 
     @contextlib.contextmanager
     def caught(self) -> Iterator[None]:
-        """Takes an `InputError` that is raised within for a problem."""
+        """Records an `InputError` that is raised within as a problem."""
         try:
             yield
         except InputError as error:
@@ -90,7 +90,7 @@ class Findings:
                 sentences.append(str(error))
 
     def each(self, paths: Iterable[Path], look: Callable[[Path], object]) -> None:
-        """Looks at files of one kind; names the first bad ones and counts the others."""
+        """Inspects files of one kind; names the first bad ones and counts the others."""
         count = 0
         for path in paths:
             try:
@@ -105,12 +105,12 @@ class Findings:
 
 @dataclass(frozen=True)
 class Source(abc.ABC):
-    """The videos of one set in one layout. Cheap to make and to pickle: it holds no file and lists no folder.
+    """The videos of one dataset in one layout. Cheap to create and pickle: it opens no file and lists no folder.
 
     Attributes:
         root: the user's `manual_dir`; nothing outside of it is read (use `inside`).
-        dataset: the set's key, such as "coutrot1".
-        options: the build's options; those that the set does not have stand at their defaults.
+        dataset: its key, such as "coutrot1".
+        options: of the build; those that the dataset does not have are at their defaults.
     """
 
     root: Path
@@ -119,43 +119,43 @@ class Source(abc.ABC):
 
     @abc.abstractmethod
     def videos(self) -> tuple[str, ...]:
-        """The videos that have a folder or file of frames, in STAViS's spelling, sorted.
+        """Returns the videos that have a folder or file of frames, in STAViS's spelling, sorted.
 
         Raises:
-            InputError: a folder cannot be listed, or two are of the same video.
+            InputError: a folder cannot be listed, or two belong to the same video.
         """
 
     @abc.abstractmethod
     def read(self, video: str, listed: ListedVideo | None) -> schema.SourceVideo:
-        """Reads a video; its frames and maps stream.
+        """Reads a video; its frames and maps are streamed.
 
         Args:
             video: its name, in STAViS's spelling.
-            listed: what the fold lists say of it; None for a video in no list (the layout's own rate counts then).
+            listed: its entry in the fold lists; None for a video in no list (the layout's own rate is used then).
 
         Returns:
-            The video with `avc_label` all -1: labels are added by whoever builds. The rate is the list's; the length
+            The video with `avc_label` all -1: the builder adds labels. The rate is the list's; the length
             is `agreed_length`'s. Audio is mono at the file's own rate.
 
         Raises:
-            MissingFile: a file is not there; the message names it.
+            MissingFile: a file is missing; the message names it.
             InputError: a file is damaged, or files contradict each other or the list.
         """
 
     @abc.abstractmethod
     def inspect(self, video: str, listed: ListedVideo | None) -> Inspection:
-        """Looks at a video's files without decoding its images (a map may be decoded to tell whether it is empty).
+        """Inspects a video's files without decoding its images (except maps, to find empty ones).
 
-        What `read` would raise, as far as it is seen, is among the problems.
+        The problems include what `read` would raise, as far as it is detected.
         """
 
     def examine(self, video: str, listed: ListedVideo | None, thorough: bool = False) -> Inspection:
-        """What would stop a build of a video: `inspect` and the video's labels.
+        """Finds what would stop a build of a video, including its labels.
 
         Args:
             video: its name, in STAViS's spelling.
-            listed: what the fold lists say of it.
-            thorough: also read the whole video as a build does, which decodes its pictures.
+            listed: its entry in the fold lists.
+            thorough: also read the whole video as a build does, which decodes its images.
         """
         found = self.inspect(video, listed)
         findings = Findings(list(found.problems), list(found.missing), list(found.notes))
@@ -170,10 +170,10 @@ class Source(abc.ABC):
 
 
 def read_through(found: Inspection, read: Callable[[], schema.SourceVideo]) -> Inspection:
-    """Adds what shows only when a video is read from beginning to end, as a build reads it; nothing is kept.
+    """Adds the problems that only appear when a video is read completely, as in a build; nothing is kept.
 
     Args:
-        found: what a cheap look found; where that would stop a build, no more is read.
+        found: results of a cheap inspection; if these would stop a build, nothing else is read.
         read: reads the video.
     """
     if found.problems:
@@ -186,7 +186,7 @@ def read_through(found: Inspection, read: Callable[[], schema.SourceVideo]) -> I
 
 
 def shortest(name: str, counts: Mapping[str, int | None]) -> tuple[int, str | None]:
-    """As `agreed_length`, and instead of the log a sentence where the numbers differ."""
+    """Returns `agreed_length`, and a sentence instead of a log entry if the numbers differ."""
     known = {kind: count for kind, count in counts.items() if count is not None}
     lowest, highest = min(known.values()), max(known.values())
     said = ", ".join(f"{kind} {count}" for kind, count in known.items())
@@ -199,11 +199,11 @@ def shortest(name: str, counts: Mapping[str, int | None]) -> tuple[int, str | No
 
 
 def agreed_length(name: str, counts: Mapping[str, int | None]) -> int:
-    """Number of frames on which a list and files agree: the shortest, where they differ by up to two.
+    """Returns the number of frames on which a list and files agree: the smallest, if they differ by up to two.
 
     Args:
         name: the video, for the log and the message.
-        counts: what each source says, by its name; None where it does not say.
+        counts: number stated by each source, by its name; None if unknown.
 
     Raises:
         InputError: they differ by more.
@@ -215,10 +215,10 @@ def agreed_length(name: str, counts: Mapping[str, int | None]) -> int:
 
 
 def with_labels(video: schema.SourceVideo, root: Path, dataset: str) -> schema.SourceVideo:
-    """The video with the labels of `av_gt_label/`, where there are any.
+    """Returns the video with its labels from `av_gt_label/`, if there are any.
 
     Raises:
-        InputError: its label file is wrong or does not fit.
+        InputError: its label file is malformed or does not fit.
     """
     labels = label_files.load(root, dataset, video.video_id, video.num_frames)
     return dataclasses.replace(video, avc_label=labels)

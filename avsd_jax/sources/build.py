@@ -1,4 +1,4 @@
-"""Builds one dataset: in a folder of its own, one process at a time."""
+"""Building of a dataset, by one process at a time."""
 
 import contextlib
 import io
@@ -21,10 +21,10 @@ from avsd_jax.data.catalog import (
 from avsd_jax.errors import InputError, storage_error
 from avsd_jax.sources.check import Report
 
-_INCOMPLETE = "incomplete."  # how TFDS names the folder of a build in progress
+_INCOMPLETE = "incomplete."  # TFDS's name for the folder of a build in progress
 
 
-ASIDE = "replaced"  # where a build is for a moment that another one replaces
+ASIDE = "replaced"  # temporary name of a build that is being replaced
 
 
 def build(
@@ -38,29 +38,28 @@ def build(
     beam_options: Sequence[str] | None = None,
     report: Report | None = None,
 ) -> bool:
-    """Builds a dataset, unless it is there already.
+    """Builds a dataset, unless it exists already.
 
-    The files grow in a folder beside the final one, which is renamed at the end: a build that fails or is killed
-    leaves nothing that looks complete, and what was there before as it was; the next one clears the rest away. One
-    process builds at a time; others wait for it. While it runs, the progress over videos is shown in place of TFDS's
-    own bars.
+    The files are written to a folder beside the final one, which is renamed at the end: a build that fails or is killed
+    leaves nothing that looks complete, and an earlier build unchanged; the next one removes the remains. One
+    process builds at a time; others wait for it. The progress over videos is shown instead of TFDS's own bars.
 
     Args:
         name: `name` or `name/config`.
-        data_dir: folder for prepared datasets, on this machine's file system.
-        manual_dir: root of the user's source files, for the datasets that are made of such.
-        skip_missing: leave out a video that lacks a file, instead of stopping; it is listed in the metadata.
-        overwrite: build again what is there; the old files stay until the new ones are complete.
-        num_workers: processes that make videos.
-        beam_options: flags for Apache Beam, which makes the videos then, such as ["--runner=FlinkRunner"].
-        report: what a check of `manual_dir` has just found; None to look now.
+        data_dir: folder of built datasets, on this machine's file system.
+        manual_dir: root of the user's source files, for datasets that need them.
+        skip_missing: skip a video that lacks a file, instead of stopping; it is listed in the metadata.
+        overwrite: build an existing dataset again; the old files stay until the new ones are complete.
+        num_workers: number of processes.
+        beam_options: flags for Apache Beam, which is then used for the build, such as ["--runner=FlinkRunner"].
+        report: result of a check of `manual_dir`; None to check now.
 
     Returns:
-        False if the dataset was there already.
+        False if the dataset existed already.
 
     Raises:
-        InputError: no such dataset or config; the source files are wrong, and the message says all that was found;
-            or what is there is damaged or was built with other settings (`overwrite` fixes it).
+        InputError: no such dataset or config; the source files are wrong, and the message lists all problems;
+            or the existing dataset is damaged or was built with other settings (`overwrite` fixes it).
         StorageError: the disk is full or read-only.
     """
     check_folder_names(data_dir, manual_dir)
@@ -81,7 +80,7 @@ def build(
         with _place(name, data_dir, target) as place:
             fresh = load_builder(name, place)
             fresh.num_workers, fresh.skip_missing, fresh.report = num_workers, skip_missing, report
-            # TFDS announces downloads, of which there are none.
+            # TFDS announces downloads, but there are none.
             with contextlib.redirect_stdout(io.StringIO()), one_thread_each():
                 fresh.download_and_prepare(download_config=config)
     return True
@@ -89,9 +88,9 @@ def build(
 
 @contextlib.contextmanager
 def _place(name: str, data_dir: str | Path, target: Path) -> Iterator[str | Path]:
-    """The data folder to build in: where something is already, another one, from which the new build takes its place.
+    """Yields the data folder to build in: a temporary one if the dataset exists, from which it is then replaced.
 
-    TFDS removes what is there before it reads anything.
+    TFDS would remove the old dataset before it reads anything.
     """
     if not target.exists():
         yield data_dir
@@ -117,7 +116,7 @@ def check_folder_names(*folders: str | Path | None) -> None:
 
 
 def _pipeline_options(flags: Sequence[str] | None) -> Any:
-    """What TFDS hands to Beam; None where it is not asked for."""
+    """Returns the options that TFDS passes to Beam; None without Beam."""
     if flags is None:
         return None
     try:
@@ -129,7 +128,7 @@ def _pipeline_options(flags: Sequence[str] | None) -> Any:
 
 @contextlib.contextmanager
 def _lock(folder: Path) -> Iterator[None]:
-    """Holds the folder's build lock, which the system lets go when its process dies."""
+    """Holds the folder's build lock, which the system releases when its process ends."""
     atomic_files.make_folder(folder)
     lock = folder / ".build_lock"
     try:

@@ -1,6 +1,6 @@
-"""How a set is built where the files leave a choice; part of a built dataset's name.
+"""Options of a build, which are part of the name of the built dataset.
 
-Written `key-value`, joined by `+`, as in `diem/maps-gaze+eye-left`: characters that TFDS allows in a config's name.
+They are written `key-value`, joined by `+`, as in `diem/maps-gaze+eye-left`, which TFDS allows in names of configs.
 """
 
 import math
@@ -24,15 +24,15 @@ class BuildOptions:
     """The options.
 
     Attributes:
-        maps: "stavis" takes the density maps that come with the files, and fails without; "gaze" renders them from
-            gaze (`avsd_jax.sources.gaze`); "any" takes those that come with the files where there are any.
+        maps: "stavis" uses the supplied density maps, and fails without; "gaze" renders them from
+            gaze (`avsd_jax.sources.gaze`); "any" uses supplied ones if there are any, else renders them.
         eye: "both" is the mean of two eyes that both fixate (DIEM has both).
-        condition: "own" takes the viewers who heard the video's own audio (`OriginalSounds`, `AudioVisual`), "pooled"
+        condition: "own" uses the viewers who heard the video's own audio (`OriginalSounds`, `AudioVisual`), "pooled"
             all (Coutrot1 and 2).
-        placement: of an unscaled video on DIEM's screen: "centre", or "corner" with the screen's origin as its own.
+        placement: of an unscaled video on DIEM's screen: "centre", or "corner", at the screen's origin.
         offset_x: pixels added to gaze, to the right, after placement.
         offset_y: pixels added to gaze, downwards, after placement.
-        silent_last_video: "on" gives the last video of every list no audio, as STAViS's loader did by mistake.
+        silent_last_video: "on" removes the audio of the last video of every list, as STAViS's loader did by mistake.
     """
 
     maps: str = "any"
@@ -45,15 +45,15 @@ class BuildOptions:
 
 
 def parse(name: str, allowed: Collection[str], aliases: Mapping[str, str]) -> BuildOptions:
-    """The options of a name.
+    """Parses the options in a name.
 
     Args:
         name: such as "maps-gaze+eye-left", or "default".
-        allowed: the options that the set has.
-        aliases: words that stand for others, such as "condition-AudioVisual" for "condition-own".
+        allowed: the options that the dataset has.
+        aliases: alternative spellings, such as "condition-AudioVisual" for "condition-own".
 
     Raises:
-        InputError: an option is unknown, not the set's, or has a value that it cannot have.
+        InputError: an option is unknown, not available for the dataset, or has an invalid value.
     """
     given: dict[str, str | float] = {}
     for word in () if name == DEFAULT else name.split("+"):

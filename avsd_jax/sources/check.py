@@ -1,7 +1,8 @@
-"""A look at a set's files before they are built: what is there, what is missing, and what would stop a build.
+"""Check of a dataset's files before a build: what is there, what is missing, and what would stop a build.
 
-Reads only. A build begins with the same look and refuses what it finds (`Report.refuse`), so that a check passes where
-a build does. Images are decoded on demand only, but for density maps, at an eighth of the size, to find empty ones.
+It only reads. A build begins with the same check and stops on its problems (`Report.refuse`), so that a check passes
+exactly if a build does. Images are only decoded on request, except density maps, at 1/8 of the size, to find empty
+ones.
 """
 
 import collections
@@ -22,26 +23,26 @@ from avsd_jax.sources import fold_lists, label_files, layouts
 from avsd_jax.sources.base import Inspection
 from avsd_jax.sources.build_options import BuildOptions
 
-# Names and sentences of a kind that a report spells out; it counts the rest.
+# Number of names and sentences of a kind in a report; the rest is counted.
 _SHOWN = 5
-# Problems that a refusal spells out.
+# Number of problems in an error message.
 _NAMED = 20
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was found of one set.
+    """Results of the check of one dataset.
 
     Attributes:
-        dataset: the set's key.
+        dataset: its key.
         layout: of the files.
-        listed: number of frames that the lists give each of their videos, None where they do not say; empty if the
-            lists are missing or wrong.
-        videos: what was found of each video that is listed or there.
-        splits: the videos of each split; empty if the lists are missing or wrong.
-        problems: sentences about what would stop a build, beside those of the videos.
-        notes: sentences about what would not, beside those of the videos.
-        watched: whether the set has density maps.
+        listed: number of frames of each video in the lists, None if not stated; empty if the lists are missing or
+            malformed.
+        videos: results for each video that is listed or present.
+        splits: the videos of each split; empty if the lists are missing or malformed.
+        problems: further sentences about what would stop a build.
+        notes: further sentences about what would not.
+        watched: whether the dataset has density maps.
     """
 
     dataset: str
@@ -54,19 +55,19 @@ class Report:
     watched: bool = True
 
     def left_out(self) -> dict[str, str]:
-        """Why listed videos that lack a file would be left out on request, by video."""
+        """Returns the listed videos that `--skip_missing` would skip, with the reason."""
         return {video: self.videos[video].missing[0] for video in self.listed if self.videos[video].missing}
 
     def stops(self, skip_missing: bool = False) -> dict[str, list[str]]:
-        """What would stop a build: each sentence once, with the videos that it is about.
+        """Returns what would stop a build: each sentence once, with the videos that it is about.
 
         Args:
-            skip_missing: the build leaves out videos that lack a file.
+            skip_missing: the build skips videos that lack a file.
         """
         found: dict[str, list[str]] = {problem: [] for problem in self.problems}
         left_out = self.left_out() if skip_missing else {}
         for video, inspection in self.videos.items():
-            # A video in no list is not built. Without lists, all of them may be in one.
+            # A video in no list is not built. Without lists, any video may be in one.
             if video not in left_out and (video in self.listed or not self.listed):
                 for problem in inspection.problems:
                     found.setdefault(problem, []).append(video)
@@ -74,18 +75,18 @@ class Report:
         return found | ({empty: []} if empty else {})
 
     def refuse(self, skip_missing: bool = False) -> None:
-        """Refuses a build of these files if there is anything wrong with them.
+        """Raises InputError if there is anything wrong with the files.
 
         Args:
             skip_missing: the build leaves out videos that lack a file.
 
         Raises:
-            InputError: the message gives all that is wrong.
+            InputError: the message lists all problems.
         """
         refuse(self.dataset, list(self.stops(skip_missing)))
 
     def lines(self, skip_missing: bool = False) -> Iterator[str]:
-        """The report as text; `skip_missing` as for `stops`."""
+        """Yields the report as text; `skip_missing` as for `stops`."""
         found = self.videos.values()
         good = {video: inspection for video, inspection in self.videos.items() if not inspection.problems}
         yield (
@@ -122,14 +123,14 @@ class Report:
             )
 
     def _built_or_not(self) -> Iterator[tuple[str, Inspection]]:
-        """Videos; what is wrong with one that is in no list is a note."""
+        """Yields the videos; problems of a video in no list become notes."""
         for video, inspection in self.videos.items():
             ignored = inspection.problems if self.listed and video not in self.listed else ()
             yield video, dataclasses.replace(inspection, notes=(*inspection.notes, *ignored))
 
 
 def refuse(dataset: str, problems: Sequence[str]) -> None:
-    """Raises an `InputError` that gives all problems, if there is any.
+    """Raises an `InputError` that lists all problems, if there are any.
 
     Raises:
         InputError: the problem, if it is one; a line for each, if there are several.
@@ -142,7 +143,7 @@ def refuse(dataset: str, problems: Sequence[str]) -> None:
 
 
 def empty_splits(dataset: str, splits: Mapping[str, Sequence[str]], left_out: Mapping[str, str]) -> str | None:
-    """A sentence about the splits of which no video is left; None if there is none."""
+    """Returns a sentence about the splits that have no video left; None if there are none."""
     empty = [split for split, names in splits.items() if not set(names) - set(left_out)]
     why = f" ({next(iter(left_out.values()))})" if left_out else ""
     return f"no video of {dataset} is left in {', '.join(empty)}{why}: complete the files" if empty else None
@@ -151,17 +152,17 @@ def empty_splits(dataset: str, splits: Mapping[str, Sequence[str]], left_out: Ma
 def check(
     manual_dir: str | Path, dataset: str, options: BuildOptions, num_workers: int = 1, thorough: bool = False
 ) -> Report:
-    """Looks at a set's files.
+    """Checks a dataset's files.
 
     Args:
         manual_dir: root of the user's tree.
-        dataset: the set's key, such as "diem".
-        options: those that the set would be built with.
-        num_workers: processes that look at videos.
-        thorough: also read all videos as a build does, which decodes all pictures.
+        dataset: its key, such as "diem".
+        options: of the build.
+        num_workers: number of processes.
+        thorough: also read all videos as a build does, which decodes all images.
 
     Raises:
-        InputError: no such set, or nothing of it is in the tree; the message lists what was looked for.
+        InputError: no such dataset, or nothing of it is in the tree; the message lists what was looked for.
     """
     layout, source = layouts.find(manual_dir, dataset, options)
     problems: list[str] = []
@@ -185,11 +186,11 @@ def check(
 
 
 def look_at(looks: Mapping[str, Callable[[], Inspection]], num_workers: int = 1) -> dict[str, Inspection]:
-    """What is found of each video, with a bar while it lasts.
+    """Inspects the videos, with a progress bar.
 
     Args:
-        looks: how to look at each; picklable where there are workers.
-        num_workers: processes.
+        looks: the inspection of each video; picklable if there are workers.
+        num_workers: number of processes.
     """
     return dict(zip(looks, _called(list(looks.values()), num_workers), strict=True))
 
@@ -211,17 +212,17 @@ def _call(look: Callable[[], Inspection]) -> Inspection:
 
 
 def _stray_labels(manual_dir: str | Path, dataset: str, listed: Iterable[str]) -> Iterator[str]:
-    """A note on label files of videos that are in no list."""
+    """Yields a note on label files of videos that are in no list."""
     try:
         stray = sorted(set(label_files.files(manual_dir, dataset)) - set(listed))
-    except InputError:  # a problem, which each video has
+    except InputError:  # a problem, reported for each video
         return
     if stray:
         yield f"labels of videos that are in no list: not used{_in_brackets(stray)}"
 
 
 def _shared_notes(found: Iterable[tuple[str, Inspection]]) -> Iterator[str]:
-    """Notes of videos; what several share, once."""
+    """Yields the notes of videos; a note that several share appears once."""
     videos = collections.defaultdict(list)
     for video, inspection in found:
         for note in inspection.notes:
@@ -236,6 +237,6 @@ def _tally(values: Iterable[str]) -> str:
 
 
 def _in_brackets(sentences: Iterable[str]) -> str:
-    """Returns some of them in brackets; nothing where there is none."""
+    """Lists the first sentences, in brackets."""
     shown = some(sentences, _SHOWN)
     return f" ({shown})" if shown else ""

@@ -1,8 +1,8 @@
-"""Damage inside of JPEG images: found by decoding them, counted, and refused beyond a tolerance.
+"""Detection of damage inside JPEG images by decoding them; it is counted, and refused beyond a tolerance.
 
-Headers and file ends say nothing of what lies between, and decoders conceal what they cannot read: the image has the
-right size and garbage in it. No decoder notices all of it. OpenCV's libjpeg notices that data is left over or missing,
-FFmpeg that a block has too many coefficients; what neither notices is a valid code of another image.
+Headers and file ends do not show damage between them, and decoders conceal what they cannot read: the image has the
+right size and corrupt content. No decoder detects all damage. OpenCV's libjpeg detects surplus or missing data, FFmpeg
+that a block has too many coefficients; damage that neither detects is a valid code of another image.
 """
 
 import functools
@@ -20,10 +20,10 @@ from absl import logging
 from avsd_jax.common.wording import some
 from avsd_jax.errors import InputError
 
-# Share of a video's images that may be damaged: more is refused, fewer are named.
+# Fraction of a video's images that may be damaged: more is refused, less is reported.
 TOLERANCE = 0.01
 
-# How libjpeg's warnings on damaged data begin; its others are about colours and versions.
+# Beginnings of libjpeg's warnings on damaged data; its others are about colours and versions.
 _WARNINGS = ("Corrupt JPEG data", "Premature end of JPEG", "Inconsistent progression", "Invalid SOS")
 _HARMLESS = "bad ICC"
 _SHOWN = 5
@@ -35,7 +35,7 @@ class Tally:
 
     Args:
         total: number of images.
-        kind: what they are, such as "frames".
+        kind: of images, such as "frames".
     """
 
     def __init__(self, total: int, kind: str):
@@ -45,7 +45,7 @@ class Tally:
         self._damaged: list[Path] = []
 
     def look(self, path: Path, data: bytes) -> None:
-        """Looks at the content of an image file; only JPEG can be damaged and decoded all the same.
+        """Checks the content of an image file; only JPEG files are decoded in spite of damage.
 
         Raises:
             InputError: it cannot be decoded, or more than `TOLERANCE` of the images are damaged.
@@ -61,7 +61,7 @@ class Tally:
             )
 
     def end(self) -> None:
-        """Says how many are damaged, and which."""
+        """Logs how many are damaged, and which."""
         if self._damaged:
             logging.warning(
                 "%s: %d of %d %s are damaged inside and stored as they are: %s",
@@ -74,7 +74,7 @@ class Tally:
 
 
 def check_image(path: Path) -> None:
-    """Decodes an image file whole.
+    """Decodes an image file completely.
 
     Raises:
         InputError: it cannot be read, is not an image, or is damaged inside.
@@ -87,7 +87,7 @@ def check_image(path: Path) -> None:
 
 
 def concealed(data: bytes, path: Path) -> str | None:
-    """Returns what decoders say of JPEG data that they decode only by concealing damage; None if there is none.
+    """Returns the decoders' message on JPEG data with concealed damage; None if there is none.
 
     Args:
         data: the content of a file.
@@ -101,16 +101,16 @@ def concealed(data: bytes, path: Path) -> str | None:
         raise InputError(f"{path} is not an image, or a damaged one: restore the file")
     if said:
         return said
-    # FFmpeg does not know all forms of JPEG: what it refuses in any case says nothing.
+    # FFmpeg does not support all forms of JPEG: if it refuses the data in any mode, that is no evidence.
     strict = {"err_detect": "explode"}
     if data.startswith(b"\xff\xd8") and not _ffmpeg_decodes(data, strict) and _ffmpeg_decodes(data, {}):
-        return "more data in a block than it has room for"
+        return "more data in a block than fits"
     return None
 
 
 def _ffmpeg_decodes(data: bytes, options: dict[str, str]) -> bool:
     context = av.CodecContext.create("mjpeg", "r")
-    context.options = {"lowres": "3", **options}  # an eighth of the size is quicker, and reads all data
+    context.options = {"lowres": "3", **options}  # 1/8 of the size is faster, and still reads all data
     try:
         return bool(context.decode(av.Packet(data)) + context.decode(None))
     except av.error.FFmpegError:
@@ -118,10 +118,10 @@ def _ffmpeg_decodes(data: bytes, options: dict[str, str]) -> bool:
 
 
 def _decoded(data: bytes) -> tuple[np.ndarray | None, str]:
-    """The image at an eighth of its size, None if there is none; and libjpeg's first warning.
+    """Decodes the image at 1/8 of its size, None if it fails, and returns libjpeg's first warning.
 
-    OpenCV leaves libjpeg's warnings to the standard error stream of the process, and no other library of Python hands
-    them out. What other threads write there meanwhile is passed on.
+    OpenCV writes libjpeg's warnings to the standard error stream of the process, and no other Python library exposes
+    them. Output of other threads in the meantime is passed on.
     """
     with _LOCK:
         if sys.stderr is not None:
@@ -129,7 +129,7 @@ def _decoded(data: bytes) -> tuple[np.ndarray | None, str]:
         scratch = _scratch()
         try:
             stderr = os.dup(2)
-        except OSError:  # a process without the stream
+        except OSError:  # a process without that stream
             return _imdecode(data), ""
         os.dup2(scratch.descriptor, 2)
         try:
@@ -150,14 +150,14 @@ def _decoded(data: bytes) -> tuple[np.ndarray | None, str]:
 def _imdecode(data: bytes) -> np.ndarray | None:
     try:
         return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_REDUCED_GRAYSCALE_8) if data else None
-    except cv2.error:  # a header that asks for more than OpenCV gives
+    except cv2.error:  # a size in the header beyond OpenCV's limit
         return None
 
 
 class _Scratch:
-    """A file in memory, or without a name, for as long as the process lives.
+    """A file in memory, or without a name, for the lifetime of the process.
 
-    It is never emptied: another thread's line that was under way when the stream was given back comes with the next.
+    It is never emptied: a line of another thread that was incomplete when the stream was restored comes with the next.
     """
 
     def __init__(self):
@@ -169,7 +169,7 @@ class _Scratch:
         self._seen = 0
 
     def new(self) -> bytes:
-        """What was written since this was last asked."""
+        """Returns what was written since the last call."""
         words = os.pread(self.descriptor, os.fstat(self.descriptor).st_size - self._seen, self._seen)
         self._seen += len(words)
         return words

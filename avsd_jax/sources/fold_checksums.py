@@ -1,7 +1,7 @@
-"""What the published fold lists hold, without the lists: counts and a checksum of every set of videos.
+"""Counts and checksums of the published fold lists, without the lists themselves.
 
-The lists come with STAViS's data and are under other terms than this package, so users bring them; these figures
-tell whether what they brought is the same. Counts of frames are those of the lists. (The survey counts 78,167 frames
+The lists come with STAViS's data and are under a different licence than this package, so users provide them; these
+numbers show whether they are the same. Counts of frames are those of the lists. (The survey counts 78,167 frames
 for DIEM and 52,744 for ETMD, which no list and no reader yields.)
 
 The checksum of a set is the exclusive or of the SHA-256 digests of its names. Unlike a digest of the joined names it
@@ -15,7 +15,7 @@ import operator
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-# With n names at hand, a wrong answer of `differing` has probability 2^(n - 256).
+# With n known names, a wrong result of `differing` has probability 2^(n - 256).
 _MOST_NAMES = 160
 
 
@@ -24,7 +24,7 @@ class Canonical:
     """A published set of videos.
 
     Attributes:
-        videos: how many there are.
+        videos: number of videos.
         frames: the sum of the numbers of frames that the list gives.
         checksum: of the names, 64 hexadecimal digits.
     """
@@ -35,28 +35,28 @@ class Canonical:
 
 
 def checksum(names: Iterable[str]) -> str:
-    """The checksum of a set of different names."""
+    """Computes the checksum of a set of different names."""
     return f"{functools.reduce(operator.xor, map(_digest, names), 0):064x}"
 
 
 def differing(names: Iterable[str], canonical: Canonical, others: Iterable[str] = ()) -> frozenset[str] | None:
-    """The videos that only one of two sets has, by linear algebra over bits.
+    """Finds the videos that only one of two sets has, by linear algebra over bits.
 
     Args:
         names: one set.
         canonical: the other set.
-        others: names outside the first set that may be in the other; as many as are known.
+        others: known names outside the first set that may be in the other.
 
     Returns:
-        The videos, those of `names` and those that it lacks; None if some of them is not among the names given (or
-        there are too many names to be sure).
+        The videos, both those of `names` and those that it lacks; None if one of them is not among the given names (or
+        there are too many names to be certain).
     """
     names = list(names)
     at_hand = list(dict.fromkeys([*names, *others]))
     rest = int(checksum(names), 16) ^ int(canonical.checksum, 16)
     if rest and len(at_hand) > _MOST_NAMES:
         return None
-    # Digests are reduced to rows with different leading bits; each row remembers, as bits, whose sum it is.
+    # Digests are reduced to rows with different leading bits; each row stores, as bits, which names it sums.
     rows: dict[int, tuple[int, int]] = {}
     for index, name in enumerate(at_hand):
         vector, members = _reduce(_digest(name), rows)
@@ -67,7 +67,7 @@ def differing(names: Iterable[str], canonical: Canonical, others: Iterable[str] 
 
 
 def _reduce(vector: int, rows: dict[int, tuple[int, int]]) -> tuple[int, int]:
-    """What rows do not express of a vector (if anything is left, no row has its leading bit), and whom they sum."""
+    """Returns the remainder of a vector after reduction by rows (none has its leading bit), and the summed names."""
     members = 0
     while vector and vector.bit_length() in rows:
         row, summed = rows[vector.bit_length()]

@@ -1,15 +1,15 @@
-"""Which video is in which split: the fold lists that come with STAViS's data, read and compared with the published.
+"""Reader of the fold lists that come with STAViS's data and define the splits, compared with the published ones.
 
-Under `manual_dir`, in `fold_lists/` (STAViS) or `fold_list/` (the survey's tree), or there in a folder named after the
-set, are, with the set's name in STAViS's or the survey's spelling:
+They are in `manual_dir`, in `fold_lists/` (STAViS) or `fold_list/` (the survey's tree), or in a subfolder named after
+the dataset, with its name in STAViS's or the survey's spelling:
 
   <SET>_list_train_1_fps.txt, ..._test_3_fps.txt   lines `<video> <frames> <fps>`
   DIEM_list_train_fps.txt, DIEM_list_test_fps.txt  the same: DIEM has one split, which stands for all three
   train_stavis_1.csv, ... test_stavis_3.csv        GASP's copies, for DIEM, Coutrot1 and Coutrot2, where there is no
                                                    other: `video_id,fps,scene_type,dataset`; no numbers of frames
 
-What is odd about the published lists (videos that two splits test, videos that none does) is reported and not mended:
-published figures were made with it.
+Errors of the published lists (videos that are tested in two splits, or in none) are reported and not corrected, because
+published scores depend on them.
 """
 
 import csv
@@ -39,7 +39,7 @@ _GASP_SETS = {"diem": "diem", "coutrot1": "coutrot1", "coutrotdb1": "coutrot1", 
 _GASP_SETS |= {name.replace("1", "2"): key.replace("1", "2") for name, key in _GASP_SETS.items()}
 # Recorded, but in no list; the survey labelled them.
 DIEM_UNLISTED = ("ami_ib4010_closeup_720x576", "ami_ib4010_left_720x576", "news_tony_blair_resignation_720x540")
-# Names that lists in circulation are known to lack or to spell otherwise (one of GASP's is cut short).
+# Names that existing lists are known to lack or to spell differently (one of GASP's is truncated).
 _KNOWN_TO_DIFFER = {
     "diem": (*DIEM_UNLISTED, "planet_earth_jungles_monkeys_1280x704"),
     "summe": ("St_Maarten_Landing", "Scuba"),
@@ -63,15 +63,15 @@ class ListedVideo:
 
 @dataclass(frozen=True)
 class FoldLists:
-    """The lists of one set.
+    """The lists of one dataset.
 
     Attributes:
-        dataset: the set's key, such as "diem".
-        splits: `train_1`, `test_1` ... `test_3`: videos in the order of the list, which matters to STAViS's habit of
-            silencing the last; `all`: every listed video, in the order of names.
-        videos: what the lists say of each video.
+        dataset: its key, such as "diem".
+        splits: `train_1`, `test_1` ... `test_3`: videos in the order of the list, which matters because STAViS's loader
+            silences the last; `all`: every listed video, sorted by name.
+        videos: the entry of each video.
         files: the lists.
-        differences: sentences that say how they differ from the published ones.
+        differences: sentences about differences from the published ones.
         oddities: sentences about overlaps and omissions, which the published lists have, too.
     """
 
@@ -84,16 +84,16 @@ class FoldLists:
 
 
 def read(manual_dir: str | Path, dataset: str, known: Iterable[str] = (), log: bool = True) -> FoldLists:
-    """Reads the lists of a set; logs differences from the published ones as warnings, and oddities.
+    """Reads the lists of a dataset; logs differences from the published ones as warnings, and oddities.
 
     Args:
         manual_dir: root of the user's tree; nothing outside of it is read.
-        dataset: the set's key, such as "diem".
-        known: names of videos that are there (such as folders of frames): they help to name what a list lacks.
-        log: False if whoever asks reports the differences and oddities.
+        dataset: its key, such as "diem".
+        known: names of existing videos (such as folders of frames), which help to name what a list lacks.
+        log: False if the caller reports the differences and oddities.
 
     Raises:
-        InputError: no such set; a list is missing, twice there, a link or malformed; or one names a video twice, in
+        InputError: no such dataset; a list is missing, duplicated, a link or malformed; or one names a video twice, in
             both parts of a split, by a path, or contradicts another list about its frames or rate.
     """
     dataset_names.named(dataset)
@@ -120,7 +120,7 @@ def read(manual_dir: str | Path, dataset: str, known: Iterable[str] = (), log: b
 
 
 def present(manual_dir: str | Path) -> bool:
-    """Whether there is a folder of fold lists at all."""
+    """Returns whether there is a folder of fold lists."""
     return any((Path(manual_dir) / name).is_dir() for name in FOLDERS)
 
 
@@ -130,7 +130,7 @@ def present(manual_dir: str | Path) -> bool:
 
 
 def _find(root: Path, dataset: str) -> dict[str, Path]:
-    """The list of each split, named "train_1" ... or "train" and "test"."""
+    """Finds the list of each split, named "train_1" ... or "train" and "test"."""
     spellings = dataset_names.SETS[dataset].spellings
     folders = [safe_paths.below(root, *names) for f in FOLDERS for names in ((f,), *((f, s) for s in spellings))]
     found = _matching(folders, re.compile(rf"(?:{'|'.join(spellings)})_list_(train|test)(?:_([123]))?_fps\.txt"))
@@ -138,14 +138,14 @@ def _find(root: Path, dataset: str) -> dict[str, Path]:
         found = _matching(folders, re.compile(r"(train|test)_stavis_([123])\.csv"))
     one_split = dataset == "diem" and not any(split[-1] in NUMBERS for split in found)
     expected = list(PARTS) if one_split else [f"{part}_{n}" for n in NUMBERS for part in PARTS]
-    mend = "put the lists of STAViS's fold_lists.tar.gz there"
+    fix = "put the lists of STAViS's fold_lists.tar.gz there"
     for split in expected:
         if split not in found:
             name = f"{dataset_names.SETS[dataset].stavis}_list_{split}_fps.txt"
-            raise InputError(f"{root} lacks the fold list {name} (looked in {', '.join(FOLDERS)}): {mend}")
+            raise InputError(f"{root} lacks the fold list {name} (looked in {', '.join(FOLDERS)}): {fix}")
     for split in found:
         if split not in expected:
-            raise InputError(f"{found[split]} does not go with the other lists of {dataset}: remove it")
+            raise InputError(f"{found[split]} does not belong to the other lists of {dataset}: remove it")
     return {split: found[split] for split in expected}
 
 
@@ -218,7 +218,7 @@ def _listed(where: str, dataset: str, name: str, num_frames: int | None, rate: s
 
 
 def _merge(lists: Mapping[str, Sequence[ListedVideo]], files: Mapping[str, Path]) -> dict[str, ListedVideo]:
-    """Every video once."""
+    """Merges the lists; every video appears once."""
     videos: dict[str, ListedVideo] = {}
     origin: dict[str, Path] = {}
     for split, listed in lists.items():
@@ -244,7 +244,7 @@ def _check_disjoint(names: Mapping[str, Collection[str]]) -> None:
 
 
 def _differences(dataset: str, split: str, listed: Sequence[ListedVideo], others: Sequence[str]) -> Iterable[str]:
-    """How a list differs from the published one; nothing if it does not."""
+    """Yields the differences of a list from the published one."""
     canonical = CANONICAL[dataset].get(split) or CANONICAL[dataset][split.split("_")[0]]
     names = [video.video for video in listed]
     only_one = differing(names, canonical, others)
@@ -261,7 +261,7 @@ def _differences(dataset: str, split: str, listed: Sequence[ListedVideo], others
 
 def _whose(names: Collection[str], only_one: frozenset[str] | None) -> str:
     if only_one is None:
-        return "which videos differ cannot be told from the names at hand"
+        return "which videos differ cannot be determined from the known names"
     extra, missing = sorted(only_one & set(names)), sorted(only_one - set(names))
     parts = [("only here", extra), ("only there", missing)]
     return "; ".join(f"{title}: {', '.join(videos)}" for title, videos in parts if videos)
@@ -272,7 +272,7 @@ def _oddities(dataset: str, names: Mapping[str, Sequence[str]], videos: Mapping[
     if dataset == "diem" and unlisted:
         yield f"diem: {len(videos)} of the 84 recorded videos are listed; in no list: {', '.join(unlisted)}"
     if any(video.num_frames is None for video in videos.values()):
-        yield f"{dataset}: the lists are GASP's, which round the rates and leave out the numbers of frames"
+        yield f"{dataset}: the lists are GASP's, which round the rates and omit the numbers of frames"
     if dataset == "diem":
         return
     tested = {video: [n for n in NUMBERS if video in names[f"test_{n}"]] for video in sorted(videos)}

@@ -1,7 +1,7 @@
-"""Numbered images in a folder, such as `img_00001.jpg`: found without holes, and checked.
+"""Numbered images in a folder, such as `img_00001.jpg`: checked for gaps and damage.
 
-A JPEG file goes into a record as it is. That it is whole is seen from its first and last bytes, and its size from its
-header; what lies between is decoded at an eighth of the size as it goes by (`avsd_jax.sources.damage`).
+A JPEG file is stored unchanged. Its first and last bytes show whether it is complete, and its header the size; the
+data between is checked by decoding at 1/8 of the size (`avsd_jax.sources.damage`).
 """
 
 import functools
@@ -24,27 +24,27 @@ from avsd_jax.sources import damage, plausible
 from avsd_jax.sources.base import MissingFile
 
 _START, _END = b"\xff\xd8", b"\xff\xd9"
-# Some writers fill up behind the end of the picture.
+# Some writers pad after the end of the image.
 _TAIL = 64
 # Marker codes that begin a frame header; C4, C8 and CC are tables.
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-# The widest gap between the channels of a grey pixel, in levels: JPEG leaves noise.
+# The largest difference between the channels of a grey pixel, in levels: JPEG leaves noise.
 _GREY_GAP = 8
 _SHOWN = 5
 PICTURES = r"\.(?:jpg|jpeg|png)"
 
 
 def numbered(folder: Path, stem: str, suffix: str = PICTURES) -> tuple[Path, ...]:
-    """The files `<stem>_00001`, `<stem>_00002`, ... of a folder, in order.
+    """Returns the files `<stem>_00001`, `<stem>_00002`, ... of a folder, in order.
 
     Args:
-        folder: where they are.
-        stem: what their names begin with, such as "img".
-        suffix: pattern of the names' end.
+        folder: of the files.
+        stem: beginning of their names, such as "img".
+        suffix: pattern of the end of their names.
 
     Raises:
-        MissingFile: there is no such folder, no such file, or a number is left out.
-        InputError: a number is there twice, the count does not begin with 1, or a file is a link.
+        MissingFile: there is no such folder, no such file, or a number is missing.
+        InputError: a number is duplicated, the count does not begin with 1, or a file is a link.
     """
     pattern = _pattern(stem, suffix)
     if not folder.is_dir():
@@ -68,7 +68,7 @@ def _pattern(stem: str, suffix: str) -> re.Pattern[str]:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of a file that a listing of its folder gave.
+    """Reads a file of a folder listing.
 
     Raises:
         InputError: it cannot be read, or is a link.
@@ -82,7 +82,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def frame_size(path: Path) -> tuple[int, int]:
-    """Size (height, width) of the JPEG file that `jpeg` makes of an image.
+    """Returns the size (height, width) of the JPEG file that `jpeg` makes of an image.
 
     Raises:
         InputError: as `jpeg`.
@@ -92,14 +92,14 @@ def frame_size(path: Path) -> tuple[int, int]:
 
 
 def jpegs(paths: tuple[Path, ...], size: tuple[int, int]) -> Iterator[bytes]:
-    """Yields images as JPEG files, unchanged where they are JPEG.
+    """Yields images as JPEG files, unchanged if they are JPEG.
 
     Args:
-        paths: the pictures.
-        size: (height, width) that all have.
+        paths: the images.
+        size: (height, width) of all.
 
     Raises:
-        InputError: a file cannot be read or decoded, or has another size; or more of them are damaged inside than
+        InputError: a file cannot be read or decoded, or has a different size; or more of them are damaged inside than
             `damage.TOLERANCE`.
     """
     tally = damage.Tally(len(paths), "frames")
@@ -108,8 +108,8 @@ def jpegs(paths: tuple[Path, ...], size: tuple[int, int]) -> Iterator[bytes]:
         found = _jpeg_size(data, path)
         if found != size:
             raise InputError(
-                f"{path} has {found[1]}x{found[0]} pixels, the frames before it {size[1]}x{size[0]}: bring all frames "
-                "of a video to one size"
+                f"{path} has {found[1]}x{found[0]} pixels, the frames before it {size[1]}x{size[0]}: write all frames "
+                "of a video in one size"
             )
         tally.look(path, data)
         yield data
@@ -117,7 +117,7 @@ def jpegs(paths: tuple[Path, ...], size: tuple[int, int]) -> Iterator[bytes]:
 
 
 def jpeg(path: Path) -> bytes:
-    """An image as a JPEG file, unchanged where it is one.
+    """Returns an image as a JPEG file, unchanged if it is one.
 
     Raises:
         InputError: it cannot be read, or is damaged.
@@ -125,28 +125,28 @@ def jpeg(path: Path) -> bytes:
     data = read_bytes(path)
     if data.startswith(_START):
         if _END not in data[-_TAIL:]:
-            raise InputError(f"{path} is cut short: restore the file")
+            raise InputError(f"{path} is truncated: restore the file")
         return data
     image = _decoded(data, path, cv2.IMREAD_COLOR)
     return schema.encode_jpeg(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
 
 
 def _decoded(data: bytes, path: Path, flags: int) -> UInt8[np.ndarray, "..."]:
-    """The image, after a look at the size that its header states: no memory is asked for what cannot be true."""
+    """Decodes an image after checking the size in its header, so that no memory is allocated for an implausible one."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(data)) as image:
                 plausible.checked_size(image.size[::-1], path)
     except Image.DecompressionBombError as error:
-        raise InputError(f"{path} has a header that cannot be true ({error}): restore the file") from error
-    except (OSError, SyntaxError, ValueError) as error:  # as Pillow raises them
+        raise InputError(f"{path} has an implausible header ({error}): restore the file") from error
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow's exceptions
         if isinstance(error, InputError):
             raise
-        # What Pillow does not know, OpenCV may.
+        # OpenCV may support formats that Pillow does not.
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
-    except cv2.error:  # a header that asks for more than OpenCV gives
+    except cv2.error:  # a size in the header beyond OpenCV's limit
         image = None
     if image is None:
         raise InputError(f"{path} is not an image, or a damaged one: restore the file")
@@ -154,7 +154,7 @@ def _decoded(data: bytes, path: Path, flags: int) -> UInt8[np.ndarray, "..."]:
 
 
 def _jpeg_size(data: bytes, path: Path) -> tuple[int, int]:
-    """From the header: segments follow each other until the one that describes the picture."""
+    """Reads the size from the header: segments follow each other until the one that describes the image."""
     at = len(_START)
     while at + 9 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]
@@ -163,24 +163,24 @@ def _jpeg_size(data: bytes, path: Path) -> tuple[int, int]:
             if height and width:
                 return plausible.checked_size((height, width), path)
             break
-        # A marker may have any number of FF in front of it.
+        # A marker may be preceded by any number of FF bytes.
         at += 1 if marker == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     raise InputError(f"{path} has a damaged header: restore the file")
 
 
 def grey(path: Path, tally: damage.Tally | None = None) -> UInt8[np.ndarray, "h w"]:
-    """An image as 8-bit grey, with Pillow's weights where it has colours, which is logged.
+    """Reads an image as 8-bit grey, with Pillow's weights if it is in colour, which is logged.
 
     Args:
         path: the file.
-        tally: counts it, and refuses it, if it is damaged inside.
+        tally: counts it if it is damaged inside, and refuses too many.
 
     Raises:
         InputError: it cannot be read, or is damaged.
     """
     data = read_bytes(path)
     if data.startswith(_START) and _END not in data[-_TAIL:]:
-        raise InputError(f"{path} is cut short: restore the file")
+        raise InputError(f"{path} is truncated: restore the file")
     if tally is not None:
         tally.look(path, data)
     image = _decoded(data, path, cv2.IMREAD_ANYCOLOR)
@@ -189,7 +189,7 @@ def grey(path: Path, tally: damage.Tally | None = None) -> UInt8[np.ndarray, "h 
     if int((image.max(-1) - image.min(-1)).max()) > _GREY_GAP:
         logging.log_first_n(
             logging.WARNING,
-            "%s is in colour: its luminance is taken, which is wrong for a heat map (put one grey channel there)",
+            "%s is in colour: its luminance is used, which is wrong for a heat map (put one grey channel there)",
             _SHOWN,
             path,
         )
@@ -197,12 +197,12 @@ def grey(path: Path, tally: damage.Tally | None = None) -> UInt8[np.ndarray, "h 
 
 
 def is_empty(path: Path) -> bool:
-    """Whether a grey image is zero everywhere.
+    """Returns whether a grey image is zero everywhere.
 
     Raises:
         InputError: it cannot be read, or is damaged.
     """
-    # At an eighth of the size, which JPEG decodes several times faster; what is black there is looked at again.
+    # At 1/8 of the size, which JPEG decodes several times faster; images that are black there are decoded fully.
     try:
         small = _decoded(read_bytes(path), path, cv2.IMREAD_REDUCED_GRAYSCALE_8)
     except InputError:

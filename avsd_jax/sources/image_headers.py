@@ -1,4 +1,4 @@
-"""A cheap look at numbered images: their sizes and whether they are whole; what lies between only decoding tells."""
+"""Cheap inspection of numbered images: their sizes and whether they are complete, without decoding."""
 
 import io
 import struct
@@ -14,10 +14,10 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def size(path: Path) -> tuple[int, int]:
-    """Size (height, width) of an image; of a JPEG file the header and the end are looked at, of PNG all checksums.
+    """Returns the size (height, width) of an image; checks header and end of JPEG files, and all checksums of PNG.
 
     Raises:
-        InputError: it cannot be read, is a link, empty, cut short or no image, or has an implausible size.
+        InputError: it cannot be read, is a link, empty, truncated or not an image, or has an implausible size.
     """
     data = image_files.read_bytes(path)
     if not data:
@@ -32,21 +32,21 @@ def size(path: Path) -> tuple[int, int]:
     except InputError:
         raise
     except Image.DecompressionBombError as error:
-        raise InputError(f"{path} has a header that cannot be true ({error}): restore the file") from error
-    except (OSError, SyntaxError, ValueError, struct.error) as error:  # as Pillow raises them on damaged files
+        raise InputError(f"{path} has an implausible header ({error}): restore the file") from error
+    except (OSError, SyntaxError, ValueError, struct.error) as error:  # Pillow's exceptions for damaged files
         raise InputError(f"{path} is a damaged image ({error}): restore the file") from error
 
 
 def look(paths: tuple[Path, ...], kind: str, findings: Findings) -> tuple[int, int] | None:
-    """Size (height, width) of a video's images: the first good one's, which all must have.
+    """Returns the size (height, width) of a video's images: that of the first valid one, which all must have.
 
     Args:
-        paths: the pictures.
-        kind: what they are, such as "frames", for messages.
-        findings: takes what is wrong with each.
+        paths: the images.
+        kind: of images, such as "frames", for messages.
+        findings: collects the problems.
 
     Returns:
-        The size; None if no image is good.
+        The size; None if no image is valid.
     """
     first: list[tuple[int, int]] = []
 
@@ -56,8 +56,8 @@ def look(paths: tuple[Path, ...], kind: str, findings: Findings) -> tuple[int, i
         if found != first[0]:
             (height, width), (first_height, first_width) = found, first[0]
             raise InputError(
-                f"{path} has {width}x{height} pixels, the {kind} before it {first_width}x{first_height}: bring all "
-                f"{kind} of a video to one size"
+                f"{path} has {width}x{height} pixels, the {kind} before it {first_width}x{first_height}: write all "
+                f"{kind} of a video in one size"
             )
 
     findings.each(paths, one)

@@ -1,8 +1,8 @@
 """Audio-visual consistency labels on disk: `av_gt_label/<SET>/<video>.csv`.
 
-UTF-8, a header `frame,label`, then one row per frame: frames counted from 1 without holes, the label 1 (the audio is
-made by what viewers look at) or 0. Labels in other forms are brought into this one by `python -m avsd_jax.avc_labels
-convert`. The folder of a set may carry STAViS's name for it (`Coutrot_db1`) instead of the survey's (`Coutrot1`).
+UTF-8, a header `frame,label`, then one row per frame: frames counted from 1 without gaps, the label 1 (the audio
+comes from what viewers look at) or 0. Labels in other formats are converted by `python -m avsd_jax.avc_labels
+convert`. The folder of a dataset may have STAViS's name (`Coutrot_db1`) instead of the survey's (`Coutrot1`).
 """
 
 from pathlib import Path
@@ -18,20 +18,20 @@ from avsd_jax.errors import InputError
 FOLDER = "av_gt_label"
 HEADER = "frame,label"
 UNLABELLED = -1
-# Lists and files of the sets differ by as much.
+# Lists and files of the datasets differ by this many frames.
 TOLERANCE = 2
 CONVERT = "python -m avsd_jax.avc_labels convert"
 
 
 def write(path: Path, labels: Int8[np.ndarray, " n"]) -> None:
-    """Writes a file, whole or not at all.
+    """Writes a label file atomically.
 
     Args:
-        path: the target; its folder is made.
+        path: the target; its folder is created.
         labels: per frame 0 or 1.
 
     Raises:
-        InputError: a label is neither 0 nor 1, there is none, or the place cannot be written to.
+        InputError: a label is neither 0 nor 1, there is none, or the path cannot be written to.
     """
     if not len(labels) or not np.isin(labels, (0, 1)).all():
         raise InputError(f"{path} would hold {np.unique(labels).tolist()}: labels are 0 or 1, one for every frame")
@@ -40,7 +40,7 @@ def write(path: Path, labels: Int8[np.ndarray, " n"]) -> None:
 
 
 def read(path: Path) -> Int8[np.ndarray, " n"]:
-    """Reads a file; per frame 0 or 1.
+    """Reads a label file; per frame 0 or 1.
 
     Raises:
         InputError: it cannot be read or is not as documented; the message names the line.
@@ -59,27 +59,27 @@ def read(path: Path) -> Int8[np.ndarray, " n"]:
 
 
 def folder(manual_dir: str | Path, dataset: str) -> Path | None:
-    """The folder of a set's labels; None if it is not there.
+    """Finds the folder of a dataset's labels; None if there is none.
 
     Args:
         manual_dir: root of the user's tree, in any layout.
-        dataset: the set's key, such as "coutrot1".
+        dataset: its key, such as "coutrot1".
 
     Raises:
-        InputError: no such set; it is there under both names, or as a link.
+        InputError: no such dataset; the folder exists under both names, or is a link.
     """
     candidates = [safe_paths.below(Path(manual_dir), FOLDER, name) for name in dataset_names.named(dataset).spellings]
     there = [path for path in candidates if path.is_dir()]
     if len(there) > 1:
-        raise InputError(f"{there[0]} and {there[1]} are the same set: keep one of them")
+        raise InputError(f"{there[0]} and {there[1]} are the same dataset: keep one of them")
     return there[0] if there else None
 
 
 def files(manual_dir: str | Path, dataset: str) -> dict[str, Path]:
-    """The label files of a set by video, in the order of names; empty if there is none.
+    """Finds the label files of a dataset by video, sorted by name; empty if there are none.
 
     Raises:
-        InputError: as `folder`; or two files are of the same video.
+        InputError: as `folder`; or two files belong to the same video.
     """
     where = folder(manual_dir, dataset)
     found: dict[str, Path] = {}
@@ -93,16 +93,16 @@ def files(manual_dir: str | Path, dataset: str) -> dict[str, Path]:
 
 
 def load(manual_dir: str | Path, dataset: str, video: str, num_frames: int | None) -> Int8[np.ndarray, " n"]:
-    """The labels of a video's frames, n = `num_frames`; all -1 if it has none.
+    """Loads the labels of a video's frames, n = `num_frames`; all -1 if it has none.
 
     Args:
         manual_dir: root of the user's tree.
-        dataset: the set's key.
-        video: its name, as the fold lists spell it.
-        num_frames: of the video as it will be used; None where that is not known: the labels are as the file has them.
+        dataset: its key.
+        video: its name, as in the fold lists.
+        num_frames: number of frames that are used; None if unknown: the labels are returned as in the file.
 
     Raises:
-        InputError: the file is wrong or does not fit the video (`fit`), or there is only one in another form.
+        InputError: the file is malformed or does not fit the video (`fit`), or there is only one in another format.
     """
     path = files(manual_dir, dataset).get(video)
     if path is not None:
@@ -111,17 +111,18 @@ def load(manual_dir: str | Path, dataset: str, video: str, num_frames: int | Non
     where = folder(manual_dir, dataset)
     for name in (*safe_paths.file_names(where), *safe_paths.folder_names(where)) if where else ():
         if dataset_names.video_id(dataset, Path(name).stem) == video:
-            raise InputError(f"{where / name} is not a label file {video}.csv: bring it into that form with {CONVERT}")
+            raise InputError(f"{where / name} is not a label file {video}.csv: convert it with {CONVERT}")
     return np.full(num_frames or 0, UNLABELLED, np.int8)
 
 
 def fit(labels: Int8[np.ndarray, " n"], num_frames: int, name: str) -> Int8[np.ndarray, " m"]:
-    """Labels for exactly m = `num_frames` frames: up to two too many are cut, up to two missing repeat the last.
+    """Fits labels to exactly m = `num_frames` frames: up to two surplus ones are cut, up to two missing repeat the
+    last.
 
     Args:
         labels: one or more.
         num_frames: of the video.
-        name: what the labels come from, for the log and the message.
+        name: origin of the labels, for the log and the message.
 
     Raises:
         InputError: the numbers differ by more than two.

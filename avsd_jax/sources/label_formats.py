@@ -1,12 +1,12 @@
-"""Labels of audio-visual consistency in the forms that people have, turned into one label per frame.
+"""Readers of audio-visual consistency labels in various formats, converted to one label per frame.
 
-Nothing public shows how the survey's authors store theirs, so the usual forms are read, each strictly:
+The format of the survey's authors is not public, so common formats are supported, each read strictly:
 
   lines     text, one label per line, one line per frame
-  frames    text, `frame label` per line, separated by spaces or a comma; counted from 0 or from 1, as a flag tells
+  frames    text, `frame label` per line, separated by spaces or a comma; counted from 0 or from 1, given by a flag
   array     one-dimensional numbers in a .npy file or a variable of a .mat file
-  seconds   text, one label per line; line k (from 0) is that of the frames with floor((n - 1) / fps) = k
-  segments  text, `start_s end_s label`, half open: a frame belongs where its time (n - 1) / fps lies
+  seconds   text, one label per line; line k (from 0) is the label of the frames with floor((n - 1) / fps) = k
+  segments  text, `start_s end_s label`, half open: a frame belongs to the segment with its time (n - 1) / fps
 
 with n counted from 1. A first line of column names is skipped.
 """
@@ -33,7 +33,7 @@ SUFFIXES = {
     "segments": _TEXT,
 }
 KINDS = tuple(SUFFIXES)
-# Kinds whose labels cannot be put on frames without the video's rate and length.
+# Kinds whose labels can only be assigned to frames with the video's rate and length.
 TIMED = ("seconds", "segments")
 
 _COLUMN_NAME = re.compile(r"[A-Za-z_]\w*")
@@ -48,19 +48,19 @@ def read(
     num_frames: int | None = None,
     fps: float | None = None,
 ) -> Int8[np.ndarray, " n"]:
-    """Labels per frame as the file has them: n is the video's length only up to what the file says.
+    """Reads labels per frame; n is the number in the file, which may differ from the video's length.
 
     Args:
         path: the file.
         kind: one of `KINDS`.
         first_frame: number of the first frame of kind "frames", 0 or 1.
-        key: variable of a .mat file; None if it has one candidate only.
+        key: variable of a .mat file; None if it has only one candidate.
         num_frames: of the video; for the kinds in `TIMED`.
         fps: frames per second; for the kinds in `TIMED`.
 
     Raises:
-        InputError: the file cannot be read, is not of that kind, has a value other than 0 and 1, or leaves out frames
-            (at the end, up to two are allowed to miss or to be too many); the message names the line.
+        InputError: the file cannot be read, is not of that kind, has a value other than 0 and 1, or omits frames (up to
+            two may be missing or surplus at the end); the message names the line.
     """
     if kind == "array":
         return _checked_array(_read_array(path, key), path)
@@ -80,14 +80,15 @@ def read(
 
 
 def _read_rows(path: Path, columns: int) -> dict[int, list[str]]:
-    """The fields of each line by the line's number, without column names and without empty lines at the end."""
+    """Reads the fields of each line by line number, without column names and without empty lines at the end."""
     lines = safe_paths.read_text(path).rstrip().splitlines()
     rows = {number: re.split(r"\s*,\s*|\s+", line.strip()) for number, line in enumerate(lines, 1)}
     if 1 in rows and all(map(_COLUMN_NAME.fullmatch, rows[1])):
         del rows[1]
     for number, row in rows.items():
         if len(row) != columns or "" in row:
-            raise InputError(f"{path}, line {number}: {lines[number - 1]!r} has not {columns} value(s): fix the line")
+            line = lines[number - 1]
+            raise InputError(f"{path}, line {number}: {line!r} does not have {columns} value(s): fix the line")
     if not rows:
         raise InputError(f"{path} has no labels: write one per line")
     return rows
@@ -104,7 +105,7 @@ def _number(path: Path, line: int, text: str) -> float:
 
 
 def _label(path: Path, line: int, text: str) -> int:
-    """0 or 1, however it is written: NumPy's savetxt makes 1.000000000000000000e+00 of it."""
+    """Parses 0 or 1 in any notation: NumPy's savetxt writes 1.000000000000000000e+00."""
     value = _number(path, line, text)
     if value not in (0, 1):
         raise InputError(f"{path}, line {line}: the label {text} is neither 0 nor 1: fix the line")
@@ -115,20 +116,20 @@ def _from_frames(path: Path, rows: Mapping[int, list[str]], first_frame: int) ->
     for expected, (line, (frame, _)) in enumerate(rows.items(), first_frame):
         if _number(path, line, frame) != expected:
             raise InputError(
-                f"{path}, line {line}: frame {frame} where {expected} is due: give every frame once and in order, and "
-                "--first_frame=0 or 1 as the file counts"
+                f"{path}, line {line}: frame {frame} where {expected} is expected: give every frame once and in order, "
+                "and --first_frame=0 or 1 as in the file"
             )
     return np.array([_label(path, line, label) for line, (_, label) in rows.items()], np.int8)
 
 
 def _from_seconds(path: Path, rows: Mapping[int, list[str]], num_frames: int, fps: float) -> Int8[np.ndarray, " n"]:
     labels = np.array([_label(path, line, row[0]) for line, row in rows.items()], np.int8)
-    # Two frames more than the video has, so that a list that was made for such a length passes for its tolerance.
+    # Two more frames than the video has, so that a list for that length is within the tolerance.
     second = np.floor(np.arange(num_frames + TOLERANCE) / fps).astype(int)
     if not second[max(0, num_frames - 1 - TOLERANCE)] < len(labels) <= second[-1] + 1:
         raise InputError(
             f"{path} labels {len(labels)} seconds of a video of {num_frames} frames at {fps:g} per second, which has "
-            f"{second[num_frames - 1] + 1}: give one label per begun second"
+            f"{second[num_frames - 1] + 1}: give one label per started second"
         )
     second = second[:num_frames]
     return labels[second[second < len(labels)]]
@@ -143,7 +144,7 @@ def _from_segments(path: Path, rows: Mapping[int, list[str]], num_frames: int, f
         if not last <= start < end:
             raise InputError(
                 f"{path}, line {line}: the segment {start_s} to {end_s} s is empty or begins before 0 or before the "
-                "last one's end: put segments in order of time, without overlap"
+                "last one's end: put segments in temporal order, without overlap"
             )
         labels[(times >= start) & (times < end)] = _label(path, line, label)
         last = end
@@ -156,7 +157,7 @@ def _from_segments(path: Path, rows: Mapping[int, list[str]], num_frames: int, f
     labels = labels[: covered[-1] + 1] if len(covered) else labels
     if (labels < 0).any():
         hole = int(np.argmax(labels < 0))
-        raise InputError(f"{path} leaves out frame {hole + 1} at {times[hole]:.3f} s: add a segment for it")
+        raise InputError(f"{path} omits frame {hole + 1} at {times[hole]:.3f} s: add a segment for it")
     return labels
 
 
@@ -184,9 +185,9 @@ def _read_array(path: Path, key: str | None) -> np.ndarray:
 
 
 def _checked_array(values: np.ndarray, path: Path) -> Int8[np.ndarray, " n"]:
-    """A vector, a row or a column of 0 and 1, as int8 [n]."""
+    """Converts a vector, a row or a column of 0 and 1 to int8 [n]."""
     if values.dtype.kind not in "buif" or not values.size or values.size != max(values.shape, default=0):
-        raise InputError(f"{path} holds {values.dtype} {list(values.shape)}: a row or column of numbers is wanted")
+        raise InputError(f"{path} holds {values.dtype} {list(values.shape)}: save a row or column of numbers")
     values = values.reshape(-1)
     wrong = np.flatnonzero(~np.isin(values, (0, 1)))
     if len(wrong):

@@ -1,6 +1,6 @@
-"""Ranges of the numbers that a file gives in its header, its lines or its name: beyond them nothing is computed.
+"""Plausible ranges of numbers in headers, lines or names of files; others are refused.
 
-They are wide: no real recording is near their ends.
+They are wide: no real recording is near their limits.
 """
 
 import math
@@ -16,11 +16,11 @@ RANGES = {
     "samples per second": (1000, 768_000),
     "channels": (1, 64),
 }
-"""Lowest and highest value of each quantity."""
+"""Minimum and maximum of each quantity."""
 
 
 def checked(value: float | int, quantity: str, where: str | Path) -> float | int:
-    """Returns a number that a file gives, if it can be true.
+    """Returns a number from a file if it is plausible.
 
     Args:
         value: the number.
@@ -28,7 +28,7 @@ def checked(value: float | int, quantity: str, where: str | Path) -> float | int
         where: the file, and the line or field in it.
 
     Raises:
-        InputError: it lies outside of the range, or is no number; the message names both.
+        InputError: it is outside of the range, or not a number; the message names both.
     """
     low, high = RANGES[quantity]
     if not (math.isfinite(value) and low <= value <= high):
@@ -37,7 +37,7 @@ def checked(value: float | int, quantity: str, where: str | Path) -> float | int
 
 
 def checked_size(size: tuple[int, int], where: str | Path) -> tuple[int, int]:
-    """Returns an image's (height, width), if it can be true.
+    """Returns an image's (height, width) if it is plausible.
 
     Raises:
         InputError: as `checked`.

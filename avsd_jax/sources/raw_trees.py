@@ -1,4 +1,4 @@
-"""Where things lie in the archives of the sets' owners, unpacked.
+"""Locations of files in the owners' unpacked archives.
 
   DIEM/<video>/video/<video>.mp4 (.mov), or frames/img_00001.jpg, ... instead
               audio/<video>.wav
@@ -7,8 +7,8 @@
   Coutrot2/   coutrot_database2.mat and, from ERB4_Stimuli.zip, clip_1.avi, ...
   SumMe_ETMD/ video/<video>.mp4 (.avi), audio_mono/<video>.wav, eyetracking/all_videos.mat
 
-The folders may have STAViS's names (`Coutrot_db1`); SumMe's and ETMD's videos may also lie in `SumMe/` and `ETMD/`,
-each with the same folders. An audio file that is not there is replaced by the video file's own sound.
+The folders may have STAViS's names (`Coutrot_db1`); SumMe's and ETMD's videos may also be in `SumMe/` and `ETMD/`,
+each with the same folders. A missing audio file is replaced by the audio of the video file.
 """
 
 import abc
@@ -27,38 +27,38 @@ from avsd_jax.sources.gaze import coutrot, diem, ntua, points
 _VIDEO_SUFFIXES = (".mp4", ".mov", ".avi")
 _NTUA = "SumMe_ETMD"
 _CLIP = re.compile(r"clip\d+")
-# The owner's archive has both sets' videos in one folder; these names are ETMD's.
+# The owner's archive has the videos of both datasets in one folder; these names are ETMD's.
 _ETMD_VIDEO = re.compile(r"(?:CHI|CRA|DEP|FNE|GLA|LOR)_\d_color")
 
 
 @dataclass(frozen=True)
 class Tree(abc.ABC):
-    """One set's files below `root`."""
+    """The files of one dataset below `root`."""
 
     root: Path
     dataset: str
 
     @abc.abstractmethod
     def pictures(self) -> dict[str, Path]:
-        """A file, or a folder of frames, per video in STAViS's spelling.
+        """Returns a file, or a folder of frames, per video in STAViS's spelling.
 
         Raises:
-            InputError: a folder cannot be listed, or two files are of the same video.
+            InputError: a folder cannot be listed, or two files belong to the same video.
         """
 
     @abc.abstractmethod
     def sound(self, video: str) -> Path | None:
-        """The file for a video's audio, there or not; None if its audio is with its pictures."""
+        """Returns the path of a video's audio file, which may not exist; None if the video file has the audio."""
 
     @abc.abstractmethod
     def gaze(self, video: str, plane: tuple[int, int], options: BuildOptions, longest: int) -> points.Gaze:
-        """Gaze on a video of (height, width) `plane`, as the owner's file has the size where it differs.
+        """Reads the gaze on a video of (height, width) `plane`; a different size in the owner's file takes precedence.
 
-        A viewer's file of more than `longest` frames is refused by its name; who asks compares other lengths.
+        A viewer's file of more than `longest` frames is refused by its name; the caller compares other lengths.
 
         Raises:
-            MissingFile: a file is not there.
-            NoGaze: it is, without the video.
+            MissingFile: a file is missing.
+            NoGaze: the file does not contain the video.
             InputError: it is damaged.
         """
 
@@ -67,7 +67,7 @@ class Diem(Tree):
     """A folder per video."""
 
     def pictures(self) -> dict[str, Path]:
-        """Video files go before folders of frames."""
+        """Returns video files, or else folders of frames."""
         folder = _set_folder(self.root, self.dataset)
         found = {}
         for video in safe_paths.folder_names(folder):
@@ -79,11 +79,11 @@ class Diem(Tree):
         return found
 
     def sound(self, video: str) -> Path:
-        """A .wav file."""
+        """Returns a .wav file."""
         return safe_paths.below(_set_folder(self.root, self.dataset), video, "audio", f"{video}.wav")
 
     def gaze(self, video: str, plane: tuple[int, int], options: BuildOptions, longest: int) -> points.Gaze:
-        """A text file per viewer."""
+        """Reads a text file per viewer."""
         folder = safe_paths.below(_set_folder(self.root, self.dataset), video, "event_data")
         return diem.read(
             diem.viewer_files(folder, video),
@@ -96,10 +96,10 @@ class Diem(Tree):
 
 
 class Coutrot(Tree):
-    """One MATLAB file and one folder of clips, however deep the archive's own folder."""
+    """One MATLAB file and one folder of clips, at any depth in the archive's folder."""
 
     def pictures(self) -> dict[str, Path]:
-        """The files `clip_<n>.avi`."""
+        """Returns the files `clip_<n>.avi`."""
         found: dict[str, Path] = {}
         for folder in self._folders():
             for name, path in _videos(folder).items():
@@ -111,10 +111,10 @@ class Coutrot(Tree):
         return found
 
     def sound(self, video: str) -> None:
-        """None: the clips have it."""
+        """Returns None: the clips contain their audio."""
 
     def gaze(self, video: str, plane: tuple[int, int], options: BuildOptions, longest: int) -> points.Gaze:
-        """One MATLAB file for all clips."""
+        """Reads one MATLAB file for all clips."""
         del longest  # all viewers of a clip are in one array
         name = f"coutrot_database{self.dataset[-1]}.mat"
         found = [safe_paths.below(f, n) for f in self._folders() for n in safe_paths.file_names(f) if n.lower() == name]
@@ -134,17 +134,17 @@ class Ntua(Tree):
     """SumMe or ETMD, which share an archive."""
 
     def pictures(self) -> dict[str, Path]:
-        """Those of the folder's videos that are the set's."""
+        """Returns those videos of the folder that belong to the dataset."""
         videos = _videos(safe_paths.below(self._base(), "video"))
         wanted = self.dataset == "etmd"
         return {name: path for name, path in videos.items() if bool(_ETMD_VIDEO.fullmatch(name)) == wanted}
 
     def sound(self, video: str) -> Path:
-        """A .wav file."""
+        """Returns a .wav file."""
         return safe_paths.below(self._base(), "audio_mono", f"{video}.wav")
 
     def gaze(self, video: str, plane: tuple[int, int], options: BuildOptions, longest: int) -> points.Gaze:
-        """One MATLAB file for both sets."""
+        """Reads one MATLAB file for both datasets."""
         del longest  # all viewers of a video are in one array
         path = safe_paths.below(self._base(), "eyetracking", "all_videos.mat")
         if not path.is_file():
@@ -164,7 +164,7 @@ _TREES = {"diem": Diem, "coutrot1": Coutrot, "coutrot2": Coutrot, "summe": Ntua,
 
 
 def looked_for(dataset: str) -> tuple[tuple[str, ...], ...]:
-    """Groups of paths below the root, of each of which one must be there; none for a set without a known raw form."""
+    """Returns groups of paths below the root, of each of which one must exist; none without a known raw layout."""
     if dataset not in _TREES:
         return ()
     if _TREES[dataset] is Ntua:
@@ -173,14 +173,14 @@ def looked_for(dataset: str) -> tuple[tuple[str, ...], ...]:
 
 
 def tree(root: Path, dataset: str) -> Tree:
-    """The tree of a set.
+    """Returns the tree of a dataset.
 
     Raises:
-        InputError: no raw form of the set is known.
+        InputError: no raw layout of the dataset is known.
     """
     if dataset not in _TREES:
         raise InputError(
-            f"no raw form of {dataset} is known, because its owners hand out maps and not gaze: use STAViS's tree"
+            f"no raw layout of {dataset} is known, because its owners distribute maps and not gaze: use STAViS's tree"
         )
     return _TREES[dataset](root, dataset)
 
@@ -190,12 +190,12 @@ def _set_folder(root: Path, dataset: str) -> Path:
 
 
 def _one_of(root: Path, candidates: Sequence[tuple[str, ...]]) -> Path:
-    """The one of the folders that is there, each given by the names that lead to it."""
+    """Returns the one of the folders that exists, each given by its path components."""
     there = [path for names in candidates if (path := safe_paths.below(root, *names)).is_dir()]
     if not there:
         raise MissingFile(f"{root / '/'.join(candidates[0])} is missing: unpack the owner's archive there")
     if len(there) > 1:
-        raise InputError(f"{there[0]} and {there[1]} are the same set: keep one of them")
+        raise InputError(f"{there[0]} and {there[1]} are the same dataset: keep one of them")
     return there[0]
 
 
@@ -206,7 +206,7 @@ def _with_folders_below(folder: Path, depth: int) -> Iterator[Path]:
 
 
 def _videos(folder: Path) -> dict[str, Path]:
-    """Video files of a folder by their stems; none if there is no folder."""
+    """Returns the video files of a folder by their stems; none if there is no folder."""
     found: dict[str, Path] = {}
     for name in safe_paths.file_names(folder):
         path = Path(name)

@@ -1,9 +1,9 @@
-"""Damage inside of video files: found by decoding them, counted, and refused beyond a tolerance.
+"""Detection of damage inside video files by decoding them; it is counted, and refused beyond a tolerance.
 
-A decoder marks a frame that it had to conceal, and says nothing of those that are predicted from it: everything up to
-the next key frame is garbage as well. Decoders of H.264, MPEG-1, -2 and -4 and of image sequences (Motion JPEG) mark
-what they conceal; those of HEVC, VP8, VP9 and AV1 notice little. Zeros instead of data, as a bad disk leaves them,
-may be a valid code: H.264 and HEVC forbid three zero bytes in a row, which is looked for.
+A decoder marks a frame that it had to conceal, but not those that are predicted from it: all frames up to
+the next key frame are affected as well. Decoders of H.264, MPEG-1, -2 and -4 and of image sequences (Motion JPEG) mark
+what they conceal; those of HEVC, VP8, VP9 and AV1 detect little. Zeros instead of data, as a bad disk leaves them,
+may be a valid code: H.264 and HEVC forbid three zero bytes in a row, which is checked.
 """
 
 import itertools
@@ -16,14 +16,14 @@ from absl import logging
 from avsd_jax.errors import InputError
 from avsd_jax.media import reading
 
-# Share of a video's frames that may be damaged: more is refused, fewer are named.
+# Fraction of a video's frames that may be damaged: more is refused, less is reported.
 TOLERANCE = 0.01
 _SHOWN = 5
-# What no unit of H.264 and HEVC contains (7.4.1 and 7.4.2 of the standards): writers put a byte in between.
+# Byte sequences that no unit of H.264 and HEVC contains (7.4.1 and 7.4.2 of the standards): writers insert a byte.
 _FORBIDDEN = (b"\0\0\0", b"\0\0\1", b"\0\0\2")
-# Bytes of zeros that some writers leave behind a unit.
+# Zero bytes that some writers leave after a unit.
 _FILLING = 8
-# Where the header that mp4, mov and mkv have for a codec says how many bytes the length of a unit takes, less one.
+# Position in the codec header of mp4, mov and mkv of the size of a unit's length field in bytes, minus one.
 _LENGTH_BYTES = {"h264": 4, "hevc": 21}
 
 
@@ -38,14 +38,14 @@ class _Packet:
 
 
 def look_through(path: Path) -> tuple[int, tuple[tuple[int, int], ...]]:
-    """Decodes a video file whole.
+    """Decodes a video file completely.
 
     Args:
-        path: one that `reading.probe` opens.
+        path: a file that `reading.probe` opens.
 
     Returns:
-        Number of frames in the file, and runs (first, last) of damaged ones, counted from 1 in order of display. A
-        frame that may depend on a damaged one is damaged.
+        Number of frames in the file, and runs (first, last) of damaged ones, counted from 1 in display order. A
+        frame that may depend on a damaged one counts as damaged.
 
     Raises:
         InputError: it cannot be opened.
@@ -54,17 +54,17 @@ def look_through(path: Path) -> tuple[int, tuple[tuple[int, int], ...]]:
     marked: set[int | None] = set()
     with reading.open_media(path) as container:
         stream = container.streams.best("video")
-        # With threads by frame an error comes with a later packet; with threads by slice H.264 notices less.
+        # With frame threads an error is reported for a later packet; with slice threads H.264 detects less.
         stream.thread_type = "NONE"
         if stream.codec_context.codec.intra_only:
-            # Nothing depends on a frame, and only so the decoder tells.
+            # No frame depends on another, and only in this mode does the decoder report damage.
             stream.codec_context.options = {"err_detect": "explode"}
         length_bytes = _length_bytes(stream.codec_context)
         demuxed = container.demux(stream)
         while True:
             try:
                 packet = next(demuxed)
-            except (StopIteration, av.error.FFmpegError):  # at a place where the file breaks off
+            except (StopIteration, av.error.FFmpegError):  # where the file is truncated
                 break
             if packet.size:
                 damaged = packet.is_corrupt or (length_bytes > 0 and _impossible(bytes(packet), length_bytes))
@@ -80,14 +80,14 @@ def look_through(path: Path) -> tuple[int, tuple[tuple[int, int], ...]]:
 
 
 def _length_bytes(context: av.VideoCodecContext) -> int:
-    """How many bytes the length in front of each unit of a packet takes; 0 where units have none."""
+    """Returns the size in bytes of the length field before each unit of a packet; 0 if units have none."""
     header = context.extradata or b""
     place = _LENGTH_BYTES.get(context.codec.canonical_name, len(header))
     return (header[place] & 3) + 1 if place < len(header) and header[0] == 1 else 0
 
 
 def _impossible(data: bytes, length_bytes: int) -> bool:
-    """Whether a packet of H.264 or HEVC has a unit with what none contains."""
+    """Returns whether a packet of H.264 or HEVC has a unit with a forbidden byte sequence."""
     at = 0
     while at + length_bytes < len(data):
         start = at + length_bytes
@@ -100,15 +100,15 @@ def _impossible(data: bytes, length_bytes: int) -> bool:
 
 
 def _runs(packets: list[_Packet], marked: set[int | None]) -> tuple[tuple[int, int], ...]:
-    """Runs of damaged frames, from packets in the order of the file and the times of frames that are marked."""
+    """Computes runs of damaged frames, from packets in file order and the times of marked frames."""
     reached, affected = False, []
     for packet in packets:
         damaged = packet.damaged or (packet.pts is not None and packet.pts in marked)
-        # What follows a key frame depends on nothing before it; on a disposable packet nothing depends.
+        # Packets after a key frame do not depend on earlier ones; no packet depends on a disposable one.
         reached = (reached and not packet.key) or (damaged and not packet.disposable)
         affected.append(reached or damaged)
     times = [packet.pts for packet in packets]
-    if None in times:  # old containers have no times; their frames are in the order of the file
+    if None in times:  # old containers have no times; their frames are in file order
         times = list(range(len(packets)))
     shown = [bad for _, bad in sorted(zip(times, affected, strict=True))]
     runs, number = [], 1
@@ -121,10 +121,10 @@ def _runs(packets: list[_Packet], marked: set[int | None]) -> tuple[tuple[int, i
 
 
 def check_video(path: Path) -> tuple[str, ...]:
-    """Decodes a video file whole; returns sentences, which it logs, that count and name damaged frames.
+    """Decodes a video file completely; logs and returns sentences that count and name damaged frames.
 
     Args:
-        path: one that `reading.probe` opens.
+        path: a file that `reading.probe` opens.
 
     Raises:
         InputError: it cannot be opened, or more than `TOLERANCE` of its frames are damaged.

@@ -1,4 +1,4 @@
-"""A cheap look at video files: what their packets tell without being decoded."""
+"""Cheap inspection of video files by their packets, without decoding."""
 
 from pathlib import Path
 
@@ -11,9 +11,9 @@ _FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")  # old MOV
 
 
 def count_packets(path: Path) -> reading.FrameCount:
-    """Numbers of frames: as the container states it, and as there are packets with content for them.
+    """Counts frames: as the container states, and as there are packets with content.
 
-    As `reading.count_frames`, which decodes them. A file whose end is missing has fewer packets than it states.
+    `reading.count_frames` decodes them instead. A file whose end is missing has fewer packets than it states.
 
     Raises:
         InputError: the file is missing or damaged, or has no video.
@@ -26,14 +26,14 @@ def count_packets(path: Path) -> reading.FrameCount:
         try:
             for packet in container.demux(stream):
                 count += packet.size > 0 and not packet.is_discard
-        except av.error.FFmpegError:  # the file breaks off: what came before it is there
+        except av.error.FFmpegError:  # the file is truncated: use what came before
             pass
-        # More packets than frames are halves of frames, and nothing that is missing.
+        # More packets than frames are fields of frames, and nothing is missing.
         return reading.FrameCount(stream.frames or None, min(count, stream.frames or count))
 
 
 def check_whole(path: Path) -> None:
-    """Refuses an MP4 or MOV file of which the end is missing, as its boxes tell.
+    """Refuses an MP4 or MOV file whose end is missing according to its boxes.
 
     Raises:
         InputError: it is shorter than the sum of its boxes, or cannot be read.
@@ -45,7 +45,7 @@ def check_whole(path: Path) -> None:
                 file.seek(at)
                 header = file.read(16)
                 if (at == 0 and header[4:8] not in _FIRST_BOXES) or not header[4:8].isalnum():
-                    return  # another container, or something behind the last box
+                    return  # another container, or something after the last box
                 size = int.from_bytes(header[:4], "big")
                 size = int.from_bytes(header[8:16], "big") if size == 1 else size
                 if size == 0:  # to the end of the file
@@ -54,4 +54,4 @@ def check_whole(path: Path) -> None:
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): put it there, readable") from error
     if at > length:
-        raise InputError(f"{path} is cut short ({length} of {at} bytes): restore the file")
+        raise InputError(f"{path} is truncated ({length} of {at} bytes): restore the file")

@@ -1,1 +1,1 @@
-"""Weights of published PyTorch checkpoints."""
+"""Import of published PyTorch checkpoints."""

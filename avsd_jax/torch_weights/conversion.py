@@ -1,4 +1,4 @@
-"""A published PyTorch checkpoint made a model folder."""
+"""Conversion of a published PyTorch checkpoint to a model folder."""
 
 import dataclasses
 import sys
@@ -16,7 +16,7 @@ from avsd_jax.torch_weights import safetensors_files, torch_files
 from avsd_jax.torch_weights.prefixes import Part, entries, find_part
 from avsd_jax.torch_weights.variables import options, part_options, part_variables
 
-# How the clips of a family's published models were prepared, for prediction.
+# Preprocessing of the clips of each family's published models, for prediction.
 _FEEDING = {
     "vinet": {"frame_size": [224, 384], "sampler": "vinet", "preprocessing": "vinet"},
     "stavis": {"frame_size": [112, 112], "sampler": "stavis", "preprocessing": "stavis"},
@@ -24,16 +24,16 @@ _FEEDING = {
 }
 
 
-# Keys under which `read_state_dict`, which knows no network, looks for the weights.
+# Keys of weights for `read_state_dict`, which does not depend on the network.
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "ema", "module")
 
 
-# Fields of a model that are not the network's but of where it runs.
+# Fields of a model that concern its execution rather than the network.
 _NOT_RECORDED = ("parent", "name", "lowering", "axis_name")
 
 
 class _Stored:
-    """An array that is made only when it is asked for; its shape is known before."""
+    """A lazily converted array of known shape."""
 
     def __init__(self, key: str, tensor: Any):
         self._key, self._tensor = key, tensor
@@ -45,16 +45,16 @@ class _Stored:
 
 
 def read_content(path: str | Path) -> Any:
-    """Reads a checkpoint file, executing nothing that is in it.
+    """Reads a checkpoint file without executing code in it.
 
     Args:
-        path: what `torch.save` wrote, of PyTorch 1.5 and older too, or a safetensors file.
+        path: a file of `torch.save`, also of PyTorch 1.5 and older, or a safetensors file.
 
     Returns:
         The content: nested dictionaries, tensors and plain values.
 
     Raises:
-        InputError: PyTorch is not installed where it is needed, the file is something else, damaged, or holds
+        InputError: PyTorch is needed and not installed, the file is something else or damaged, or it holds
             objects that only their own code can read.
     """
     path = Path(path)
@@ -74,16 +74,16 @@ def read_content(path: str | Path) -> Any:
 
 
 def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
-    """Reads the tensors of a checkpoint, executing nothing that is in it.
+    """Reads the tensors of a checkpoint without executing code in it.
 
     Args:
-        path: a file as `read_content` takes it, that holds a state dict, bare or under a key such as "state_dict".
+        path: a file as `read_content` takes it, with a state dict, bare or under a key such as "state_dict".
 
     Returns:
         `{key: array}`; floating-point tensors as float32, unless they are float64.
 
     Raises:
-        InputError: the file cannot be read (`read_content`), or it holds no state dict.
+        InputError: the file cannot be read (`read_content`), or holds no state dict.
     """
     items = unwrap(read_content(path), path).items()
     tensors = {k: v for k, v in items if isinstance(k, str) and hasattr(v, "shape") and hasattr(v, "dtype")}
@@ -91,7 +91,7 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def unwrap(content: Any, path: str | Path = "the checkpoint") -> Mapping[str, Any]:
-    """The state dict in what a checkpoint file holds.
+    """Finds the state dict in the content of a checkpoint file.
 
     Raises:
         InputError: there is none.
@@ -109,18 +109,18 @@ def _no_state_dict(path: str | Path) -> InputError:
 
 
 def read_part(name: str, path: str | Path, weights: str | None = None) -> Part:
-    """Reads a network's weights from a checkpoint file, wherever they are in it.
+    """Reads a network's weights from a checkpoint file, at any place in it.
 
     Args:
         name: one of `avsd_jax.torch_weights.layouts.NAMES`.
         path: a file as `read_content` takes it.
-        weights: which of several copies, as `torch_prefixes.find_part` takes it.
+        weights: which of several copies, as `prefixes.find_part` takes it.
 
     Returns:
-        The arrays under the layout's keys.
+        The arrays under the keys of the layout.
 
     Raises:
-        InputError: the file cannot be read, holds no arrays, or it is not clear which are meant.
+        InputError: the file cannot be read, holds no arrays, or they are ambiguous.
     """
     found = [dataclasses.replace(entry, array=_Stored(entry.key, entry.array)) for entry in entries(read_content(path))]
     if not found:
@@ -129,7 +129,7 @@ def read_part(name: str, path: str | Path, weights: str | None = None) -> Part:
 
 
 def model_options(name: str, state: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Every option of the model that fits a checkpoint, those left at their defaults included."""
+    """Returns all options of the model that fits a checkpoint, including defaults."""
     return _with_defaults(name, options(name, state))
 
 
@@ -142,7 +142,7 @@ def _with_defaults(name: str, found: dict[str, Any]) -> dict[str, Any]:
 
 
 def record(name: str, model: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """What `config.json` says of a converted model: enough to build it and to feed it as it was trained."""
+    """Returns the `config.json` of a converted model: its options and preprocessing."""
     feeding = _FEEDING.get(name.split("_")[0], _FEEDING["vinet"])
     built = {"model_name": name, "model": dict(model), "source": source}
     return built | feeding | {"frame_step": 1, "samples_per_video": 1}
@@ -154,15 +154,15 @@ def convert(name: str, checkpoint: str | Path, out: str | Path, weights: str | N
     Args:
         name: one of `avsd_jax.torch_weights.layouts.NAMES`.
         checkpoint: file of PyTorch or safetensors.
-        out: new or empty folder; it appears whole or not at all.
-        weights: path within the file to the weights ("ema", "state_dict.student"), where it holds several; "."
-            for those that have none.
+        out: new or empty folder; it is written atomically.
+        weights: path within the file to the weights ("ema", "state_dict.student"), if it holds several; "."
+            for the outermost keys.
 
     Returns:
         `out`.
 
     Raises:
-        InputError: the file cannot be read, is not of this network, or the folder cannot be made.
+        InputError: the file cannot be read, does not belong to this network, or the folder cannot be created.
         StorageError: the disk is full or read-only.
     """
     staging.check_target(out)

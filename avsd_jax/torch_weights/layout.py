@@ -1,4 +1,4 @@
-"""What is said of a published checkpoint's layout, and helpers to say it."""
+"""The description of a published checkpoint's layout, and helpers for it."""
 
 import dataclasses
 import re
@@ -14,18 +14,18 @@ Renames = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
 
 
 def zeros(*shape: int) -> jax.ShapeDtypeStruct:
-    """A float32 array's shape."""
+    """Returns the shape of a float32 array."""
     return jax.ShapeDtypeStruct(shape, jnp.float32)
 
 
 def variables(model: Any, *inputs: Any) -> dict[str, Any]:
-    """The shapes of a model's variables."""
+    """Returns the shapes of a model's variables."""
     return jax.eval_shape(model.init, jax.random.key(0), *inputs)
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """How a published checkpoint differs from our variables.
+    """The differences of a published checkpoint from our variables.
 
     Attributes:
         variables: (options, shapes of the checkpoint) -> shapes of our variables.
@@ -33,7 +33,7 @@ class Layout:
         rename: regular expressions and their replacements, applied in turn to our keys.
         unused: regular expression of keys that the official code never reads.
         transposed: regular expression of keys of transposed convolutions.
-        swapped: keys of arrays over classes whose two classes have the opposite order.
+        swapped: keys of arrays over two classes in the opposite order.
     """
 
     variables: Callable[[Mapping[str, Any], Shapes], dict[str, Any]]
@@ -45,7 +45,7 @@ class Layout:
 
 
 def checkpoint_key(path: Path, layout: Layout) -> str:
-    """The checkpoint's key of a variable: params/base1_0/conv_s/kernel is base1.0.conv_s.weight."""
+    """Returns the checkpoint's key of a variable: params/base1_0/conv_s/kernel is base1.0.conv_s.weight."""
     *modules, leaf = path[1:]
     leaf = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}.get(leaf, leaf)
     key = ".".join([*(re.sub(r"_(\d+)$", r".\1", module) for module in modules), leaf])

@@ -1,8 +1,8 @@
-"""Where in a checkpoint a network's weights are, whatever the training script wrapped them in.
+"""Location of a network's weights in a checkpoint, independent of the wrappers of training scripts.
 
-Scripts nest state dicts ("state_dict", "ema", ...) and put prefixes before keys ("module.", "model.", "net.", any
-attribute of a Lightning module). No list of them is kept: the nesting and prefix are those under which most keys of
-the network's layout are found. Only the names that PyTorch's own wrappers insert, also within a key, are known.
+Scripts nest state dicts ("state_dict", "ema", ...) and add prefixes to keys ("module.", "model.", "net.", any
+attribute of a Lightning module). There is no list of them: the nesting and prefix are those under which most keys of
+the network's layout are found. Only the names that PyTorch's own wrappers insert, also within a key, are listed.
 """
 
 import dataclasses
@@ -26,13 +26,13 @@ _INSERTED = {
     "_forward_module",
 }
 
-# A file may nest dictionaries so deep; more is a loop.
+# Maximum depth of nested dictionaries; more indicates a loop.
 _MAX_DEPTH = 8
 
-# Below this share of a network's keys a prefix is chance: ResNets have a "conv1.weight" in every block.
+# Below this fraction of a network's keys a prefix is coincidental: ResNets have a "conv1.weight" in every block.
 _LIKELY, _POSSIBLE = 0.5, 0.2
 
-# So many arrays beside a network, against its own, may be a larger network's: a loss or a metric has fewer.
+# From this ratio of other arrays to its own, a network may be part of a larger one: a loss or a metric has fewer.
 _SOME = 0.05
 
 
@@ -43,7 +43,7 @@ class Entry:
     Attributes:
         home: path of the dictionary that holds it, "" for the outermost.
         key: its path in the file, dots between the parts.
-        array: anything that has a shape.
+        array: anything with a shape.
     """
 
     home: str
@@ -52,7 +52,7 @@ class Entry:
 
     @functools.cached_property
     def bare(self) -> str:
-        """The key without what PyTorch's wrappers insert."""
+        """Returns the key without the names that PyTorch's wrappers insert."""
         return ".".join(part for part in self.key.split(".") if part not in _INSERTED)
 
 
@@ -62,8 +62,8 @@ class Part:
 
     Attributes:
         arrays: {key in the network's layout: array}.
-        prefix: where they are in the file, for messages; "" for its outermost keys without a prefix.
-        left_out: keys of the same dictionary that are no part of it.
+        prefix: their location in the file, for messages; "" for its outermost keys without a prefix.
+        left_out: keys of the same dictionary that do not belong to it.
     """
 
     arrays: dict[str, Any]
@@ -72,7 +72,7 @@ class Part:
 
 
 def entries(content: Any, home: str = "", depth: int = 0) -> Iterator[Entry]:
-    """Yields all arrays in nested dictionaries and sequences that lie under keys of text."""
+    """Yields all arrays in nested dictionaries and sequences under string keys."""
     if isinstance(content, Mapping):
         items = [(key, value) for key, value in content.items() if isinstance(key, str)]
     elif isinstance(content, list | tuple):
@@ -93,14 +93,14 @@ def find_part(name: str, found: Sequence[Entry], weights: str | None = None) -> 
     Args:
         name: one of `avsd_jax.torch_weights.layouts.NAMES`.
         found: the file's arrays.
-        weights: which of several copies: its path in the file, "." for the outermost keys; None where there is one.
+        weights: which of several copies: its path in the file, "." for the outermost keys; None if there is one.
 
     Returns:
-        The network's part. Nothing is said of whether it is complete.
+        The network's part, which may be incomplete.
 
     Raises:
-        InputError: unknown name; several copies with different values; one key twice with different values; the
-            file is of a larger network, of which this is a part.
+        InputError: unknown name; several copies with different values; a key twice with different values; the
+            file belongs to a larger network, of which this is a part.
     """
     chosen = found if weights is None else _chosen(found, weights)
     votes, wanted = _best_votes(name, chosen)
@@ -126,7 +126,7 @@ def find_part(name: str, found: Sequence[Entry], weights: str | None = None) -> 
 
 
 def _chosen(found: Sequence[Entry], weights: str) -> list[Entry]:
-    """The arrays under a path of the file; "." for those that no wrapper of PyTorch's has moved."""
+    """Returns the arrays under a path of the file; "." for those outside of PyTorch's wrappers."""
     if weights == ".":
         return [entry for entry in found if entry.key.partition(".")[0] not in _INSERTED]
     return [entry for entry in found if entry.key.startswith(f"{weights.rstrip('.')}.")]
@@ -135,7 +135,7 @@ def _chosen(found: Sequence[Entry], weights: str) -> list[Entry]:
 def _divided(
     found: Sequence[Entry], votes: Mapping[str, Entry], best: str, labels: Mapping[str, str]
 ) -> tuple[list[Entry], list[Entry]]:
-    """The arrays of the dictionaries that hold the network: those under its prefix, and those beside it.
+    """Divides the arrays of the dictionaries that hold the network: those under its prefix, and those beside it.
 
     Other copies of the network are in neither.
     """
@@ -147,14 +147,14 @@ def _divided(
     for entry in found:
         if entry.home not in homes or entry.bare.startswith(copies):
             continue
-        # A key without the wrapper that all others have is beside, unless it is there with it too.
+        # A key without the wrapper that all others have is beside it, unless it also exists with the wrapper.
         is_inside = entry.bare.startswith(best) and (entry.bare in held or entry.key.startswith(path))
         (inside if is_inside else beside).append(entry)
     return inside, beside
 
 
 def _best_votes(name: str, found: Sequence[Entry]) -> tuple[dict[str, dict[str, Entry]], frozenset[str]]:
-    """The prefixes under which keys of the network are found, {prefix: {key: entry}}, and the network's keys."""
+    """Returns the prefixes under which keys of the network are found, {prefix: {key: entry}}, and its keys."""
     results = []
     for layout in candidates(name, [entry.bare for entry in found]):
         wanted, votes = _default_keys(layout), {}
@@ -168,7 +168,7 @@ def _best_votes(name: str, found: Sequence[Entry]) -> tuple[dict[str, dict[str, 
 
 
 def _cuts(key: str) -> Iterator[int]:
-    """Yields where a key may be cut into prefix and rest."""
+    """Yields the positions at which a key may be split into prefix and rest."""
     yield 0
     for index, character in enumerate(key):
         if character == ".":
@@ -177,13 +177,13 @@ def _cuts(key: str) -> Iterator[int]:
 
 @functools.cache
 def _default_keys(layout: Layout) -> frozenset[str]:
-    """The keys of a network with default options: those of its variants differ little."""
+    """Returns the keys of a network with default options; those of its variants differ little."""
     paths = traverse_util.flatten_dict(layout.variables(layout.options({}), {}))
     return frozenset(checkpoint_key(path, layout) for path in paths)
 
 
 def _unlikely(found: Sequence[Entry]) -> Part:
-    """The dictionary with most arrays, where nothing fits: what is wrong with it is said by whoever reads it."""
+    """Returns the dictionary with most arrays if nothing fits; its reader reports the problem."""
     homes = [entry.home for entry in found]
     home = max(dict.fromkeys(homes), key=homes.count, default="")
     inside = [entry for entry in found if entry.home == home]
@@ -192,7 +192,7 @@ def _unlikely(found: Sequence[Entry]) -> Part:
 
 
 def _label(votes: Mapping[str, Entry]) -> str:
-    """A prefix as the file has it; "." where it has none."""
+    """Returns a prefix as in the file; "." for none."""
     key, entry = next(iter(votes.items()))
     parts, missing = entry.key.split("."), key.count(".") + 1
     while missing:
@@ -231,7 +231,7 @@ def _by_bare_key(inside: Sequence[Entry], prefix: str) -> dict[str, Any]:
 
 
 def _refuse_larger(name: str, found: Sequence[Entry], matched: int) -> None:
-    """Refuses a file that is whole a network of which `name` is a part.
+    """Refuses a file with a complete network of which `name` is a part.
 
     Raises:
         InputError: it is.
@@ -243,6 +243,6 @@ def _refuse_larger(name: str, found: Sequence[Entry], matched: int) -> None:
         if most > matched and most >= 0.9 * len(wanted):
             larger[other] = most
     if larger:
-        # Parts of the largest may be larger than the part that was asked for, too.
+        # Parts of the largest may also be larger than the requested part.
         whole = min(larger, key=lambda other: (-larger[other], other))
         raise InputError(f"the checkpoint is of {whole}, of which {name} is a part: give --model={whole}")

@@ -1,4 +1,4 @@
-"""Reads safetensors files, by their published format: a header of JSON, then the arrays one after the other.
+"""Reader of safetensors files, by their published format: a JSON header, then the arrays one after the other.
 
 8 bytes: length of the header, little-endian
 header: {name: {"dtype": "F32", "shape": [3], "data_offsets": [begin, end]}, "__metadata__": {...}}
@@ -30,14 +30,14 @@ _MAX_HEADER = 100_000_000  # bytes, by the format
 
 
 def is_safetensors(path: Path) -> bool:
-    """Whether a file starts as one: a plausible length and then a JSON object."""
+    """Returns whether a file begins like one: a plausible length and then a JSON object."""
     with path.open("rb") as file:
         head = file.read(9)
     return len(head) == 9 and head[8:] == b"{" and int.from_bytes(head[:8], "little") <= _MAX_HEADER
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """Reads the arrays of a safetensors file; they are mapped, so that only what is used is read from disk.
+    """Reads the arrays of a safetensors file; they are memory-mapped, so that only used ones are read from disk.
 
     Raises:
         InputError: the file is incomplete, damaged, or has an array of an unknown type.
@@ -81,7 +81,7 @@ def _parse(path: Path, header: bytes) -> dict[str, Any]:
 
 
 def _field(path: Path, key: str, field: Any) -> tuple[np.dtype, tuple[int, ...], int, int]:
-    """Data type, shape, begin and end of an array."""
+    """Returns data type, shape, begin and end of an array."""
     if not isinstance(field, Mapping) or not {"dtype", "shape", "data_offsets"} <= field.keys():
         raise _damaged(path, f"{key!r} lacks its type, shape or place")
     name, shape, offsets = field["dtype"], field["shape"], field["data_offsets"]

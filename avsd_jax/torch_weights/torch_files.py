@@ -1,7 +1,7 @@
-"""Reads PyTorch's files, running nothing that is in them.
+"""Reader of PyTorch files that executes no code in them.
 
-PyTorch's own reader for untrusted files does it (`weights_only=True`). It knows tensors and plain values; beside them
-training scripts save things that cannot do harm, of which this module tells it. All else is refused by its name.
+It uses PyTorch's own reader for untrusted files (`weights_only=True`), which allows tensors and plain values. Training
+scripts also save other harmless objects, which this module allows. All others are refused by name.
 """
 
 import collections
@@ -21,12 +21,12 @@ from avsd_jax.errors import InputError
 
 _CHUNK = 1 << 20
 
-# A pickle of PyTorch before 1.6 comes after three small ones.
+# Before version 1.6, PyTorch writes three small pickles before the content.
 _LEGACY_PICKLES = 4
 
 
 class _Plain:
-    """Stands for an object whose class says nothing about weights; holds what was saved of it."""
+    """Placeholder for an object whose class is irrelevant to weights; holds its saved state."""
 
     def __init__(self, *args: Any) -> None:
         self.args = args
@@ -35,7 +35,7 @@ class _Plain:
         self.state = state
 
 
-# Objects of these classes are data: making them does nothing else. Read as `_Plain`.
+# Objects of these classes are data, without side effects. They are read as `_Plain`.
 _HARMLESS = (
     *(f"{module}.{name}" for module in ("pathlib", "pathlib._local") for name in dir(pathlib) if name.endswith("Path")),
     *(f"datetime.{name}" for name in ("date", "datetime", "time", "timedelta", "timezone")),
@@ -45,14 +45,14 @@ _HARMLESS = (
     "fractions.Fraction",
     "uuid.UUID",
     "torch.torch_version.TorchVersion",
-    # As what a defaultdict makes its values with, too.
+    # Also as the factory of a defaultdict.
     *(f"builtins.{name}" for name in ("bool", "bytes", "dict", "float", "frozenset", "int", "list", "range")),
     *(f"builtins.{name}" for name in ("slice", "str", "tuple")),
 )
 
 
 def read(path: Path) -> Any:
-    """Reads what `torch.save` wrote.
+    """Reads a file of `torch.save`.
 
     Returns:
         The content, with tensors on the CPU.
@@ -77,19 +77,19 @@ def read(path: Path) -> Any:
         try:
             with warnings.catch_warnings(action="ignore"):
                 return torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises many types for what is no checkpoint
+        except Exception as error:  # torch raises many types for files that are not checkpoints
             raise InputError(f"{path} {_failure(error)}") from error
 
 
 def check_sums(path: Path) -> None:
-    """Compares a zip archive's members with their checksums, which PyTorch does not.
+    """Verifies the checksums of a zip archive's members, which PyTorch does not.
 
     Raises:
         InputError: a member is damaged.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            # PyTorch can be told to write no checksums; all are zero then.
+            # PyTorch may be configured to write no checksums; all are zero then.
             if not any(member.CRC for member in archive.infolist()):
                 return
             for member in archive.infolist():
@@ -103,10 +103,10 @@ def check_sums(path: Path) -> None:
 
 
 def as_array(key: str, tensor: Any) -> np.ndarray:
-    """A tensor's values; floating-point ones as float32, unless they are float64.
+    """Returns the values of a tensor; floating-point ones as float32, unless they are float64.
 
     Raises:
-        InputError: the tensor has no values, or only rounded ones.
+        InputError: the tensor has no values, or is quantised.
     """
     if isinstance(tensor, np.ndarray):
         return tensor
@@ -127,7 +127,7 @@ def as_array(key: str, tensor: Any) -> np.ndarray:
 
 @contextlib.contextmanager
 def _known_classes() -> Iterator[set[str]]:
-    """Tells PyTorch's reader of what can do no harm, as long as the block lasts; yields the names of all it knows."""
+    """Allows harmless classes in PyTorch's reader within the block; yields the names of all allowed ones."""
     import torch
     from torch import _weights_only_unpickler
 
@@ -142,7 +142,7 @@ def _known_classes() -> Iterator[set[str]]:
 
 
 def _safe() -> list[Any]:
-    """NumPy's numbers and arrays as they are, under the names of NumPy 1 and 2; the others as plain objects."""
+    """Returns NumPy's numbers and arrays, under the names of NumPy 1 and 2, and the others as plain objects."""
     numbers = {type(np.dtype(code)) for code in np.typecodes["All"]}
     arrays = [np.ndarray, np.dtype, *numbers]
     core = np._core.multiarray
@@ -154,7 +154,7 @@ def _safe() -> list[Any]:
 
 
 def _named(path: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that the reader finds under a name of our choice."""
+    """Returns a function that the reader finds under the given name."""
 
     def call(*args: Any) -> Any:
         return function(*args)
@@ -170,9 +170,9 @@ def _plain(path: str) -> type:
 
 
 def _classes(path: Path, is_zip: bool) -> set[str]:
-    """Names of the classes and functions in a file's pickle, none of which is imported; {} where it is damaged."""
+    """Returns the names of classes and functions in a file's pickle, without importing them; {} if it is damaged."""
     found: set[str] = set()
-    with contextlib.suppress(Exception):  # what a damaged pickle is called, PyTorch says
+    with contextlib.suppress(Exception):  # PyTorch reports damaged pickles
         if is_zip:
             with zipfile.ZipFile(path) as archive:
                 member = next(name for name in archive.namelist() if name.partition("/")[2] == "data.pkl")
@@ -198,7 +198,7 @@ def _globals(file: BinaryIO) -> set[str]:
             found.add(f"{module}.{name}")
         elif opcode.name == "STACK_GLOBAL":
             found.add(".".join(map(str, pushed[-2:])))
-        # Names come from the memo the second time.
+        # The second time, names come from the memo.
         if opcode.name == "MEMOIZE" or opcode.name.endswith("PUT"):
             memo[len(memo) if argument is None else argument] = pushed[-1] if pushed else None
         elif opcode.name.endswith("GET"):
@@ -209,7 +209,7 @@ def _globals(file: BinaryIO) -> set[str]:
 
 
 def _refusal(classes: list[str]) -> str:
-    """What is said of a file with classes that are not known to be harmless."""
+    """Returns the message for a file with classes that are not known to be harmless."""
     module = [name for name in classes if name.startswith(("torch.nn.", "torch.fx.", "torchvision.", "timm."))]
     shown = some(module or classes, 3, ", ")
     if module:
@@ -224,7 +224,7 @@ def _refusal(classes: list[str]) -> str:
 
 
 def _failure(error: Exception) -> str:
-    """What is said of a file that PyTorch cannot read."""
+    """Returns the message for a file that PyTorch cannot read."""
     text = " ".join(str(error).split())
     if "legacy .tar format" in text:
         return "is a file of PyTorch before 0.1.10: load it with an old PyTorch and save its state_dict() anew"

@@ -1,6 +1,6 @@
-"""Weights published for PyTorch, as Flax variables.
+"""Conversion of weights published for PyTorch to Flax variables.
 
-A checkpoint is a flat {key: array} in the layout of the official code. What it must hold is read from our own
+A checkpoint is a flat {key: array} in the layout of the official code. Its expected content is derived from our own
 model: each variable has one key, by `checkpoint_key` and the layout's renaming rules
 (`avsd_jax.torch_weights.layouts`), and one shape, by `_stored_shape`.
 """
@@ -24,9 +24,9 @@ def to_variables(name: str, state_dict: Mapping[str, Any]) -> dict[str, Any]:
     """Converts a checkpoint in the official layout.
 
     Args:
-        name: what the checkpoint is of: a model of `avsd_jax.models` or a classifier of
+        name: of the network: a model of `avsd_jax.models` or a classifier of
             `avsd_jax.models.classifiers` that has published weights. Variants (ViNet's clip lengths and
-            numbers of skips, AViNet's fusions) are recognised; `options` tells them.
+            numbers of skips, AViNet's fusions) are recognised; `options` returns them.
         state_dict: {key: array}; keys may have any prefix ("module.", "_orig_mod.", "model.", ...),
             "num_batches_tracked" entries may be absent.
 
@@ -35,16 +35,16 @@ def to_variables(name: str, state_dict: Mapping[str, Any]) -> dict[str, Any]:
         l3net's two classes are swapped: ours is 1 = consistent, the published 0 = corresponds.
 
     Raises:
-        InputError: unknown name, missing or unknown key, wrong shape, or values that are no weights; the message
+        InputError: unknown name, missing or unknown key, wrong shape, or values that cannot be weights; the message
             names it.
     """
     return part_variables(name, find_part(name, list(entries(state_dict))).arrays)
 
 
 def part_variables(name: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
-    """As `to_variables`, for arrays under the layout's own keys (`avsd_jax.torch_weights.prefixes.find_part`).
+    """Converts arrays under the layout's own keys (`avsd_jax.torch_weights.prefixes.find_part`); see `to_variables`.
 
-    The values need a shape at once and are made arrays one by one, once all keys and shapes are right.
+    The shapes are checked first; the values are converted one by one after all keys and shapes are found to be right.
     """
     shapes = {key: tuple(np.shape(array)) for key, array in arrays.items()}
     layout = find(name, shapes)
@@ -79,7 +79,7 @@ def part_variables(name: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def options(name: str, state_dict: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of the model that a checkpoint is of, as `models.create` takes them; {} for the default.
+    """Returns the options of a checkpoint's model, as `models.create` takes them; {} for the default.
 
     Raises:
         InputError: unknown name.
@@ -88,7 +88,7 @@ def options(name: str, state_dict: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def part_options(name: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
-    """As `options`, for arrays under the layout's own keys."""
+    """Returns the options for arrays under the layout's own keys; see `options`."""
     shapes = {key: tuple(np.shape(array)) for key, array in arrays.items()}
     return find(name, shapes).options(shapes)
 
@@ -97,11 +97,11 @@ def part_options(name: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _weights(key: str, array: Any, is_variance: bool) -> np.ndarray:
-    """An array of a checkpoint as float32.
+    """Converts an array of a checkpoint to float32.
 
     Raises:
-        InputError: it holds other numbers than real ones, values that are NaN, infinite or too large for float32,
-            or a negative variance.
+        InputError: it does not hold floating-point numbers, or holds values that are NaN, infinite or too large for
+            float32, or a negative variance.
     """
     values = np.asarray(array)
     if not jnp.issubdtype(values.dtype, jnp.floating):
@@ -123,12 +123,12 @@ def _weights(key: str, array: Any, is_variance: bool) -> np.ndarray:
 
 
 def _is_transposed(key: str, layout: Layout) -> bool:
-    """Whether a key is that of a transposed convolution's kernel."""
+    """Returns whether a key belongs to the kernel of a transposed convolution."""
     return key.endswith(".weight") and bool(re.search(layout.transposed, key))
 
 
 def _stored_shape(path: Path, shape: tuple[int, ...], transposed: bool) -> tuple[int, ...]:
-    """PyTorch's shape of a variable: kernels are (out, in, ...), 1-D ones 2-D with a width of 1."""
+    """Returns PyTorch's shape of a variable: kernels are (out, in, ...), 1-D ones 2-D with a width of 1."""
     if path[-1] != "kernel" or path[-2] == "bilinear":
         return shape
     *window, i, o = shape
@@ -138,10 +138,10 @@ def _stored_shape(path: Path, shape: tuple[int, ...], transposed: bool) -> tuple
 
 
 def _reorder(path: Path, shape: tuple[int, ...], array: np.ndarray, transposed: bool) -> np.ndarray:
-    """From PyTorch's order of axes, (out, in, ...), to ours, (..., in, out)."""
+    """Converts from PyTorch's order of axes, (out, in, ...), to ours, (..., in, out)."""
     if path[-1] != "kernel" or path[-2] == "bilinear":
         return array
     if transposed:
-        # Stored as (in, out, ...), and flipped against the kernel of the convolution that it is.
+        # Stored as (in, out, ...), and flipped relative to the kernel of the equivalent convolution.
         return np.flip(np.moveaxis(array, (0, 1), (-2, -1)), tuple(range(array.ndim - 2)))
     return np.moveaxis(array, (0, 1), (-1, -2)).reshape(shape)

@@ -7,12 +7,12 @@ from typing import Any
 
 import jax
 from absl import logging
-from flax import linen as nn
 from ml_collections import ConfigDict
 
 from avsd_jax.data.store import VideoStore
 from avsd_jax.metrics import LOWER_IS_BETTER
 from avsd_jax.runs import checkpoint
+from avsd_jax.runs.components import Inference
 from avsd_jax.training.score import score_part
 
 BEST_FOLDER = "best"
@@ -25,13 +25,13 @@ class BestStep:
 
     Args:
         config: the run's; `evaluate_every`, `evaluate_videos`, `evaluate_stride` and `best_metric` are read.
+        parts: what is built of it, for one device.
         workdir: the run's folder; `best/` in it is what `load_for_inference` reads.
-        model: for one device.
         store: the videos to score on.
     """
 
-    def __init__(self, config: ConfigDict, workdir: Path, model: nn.Module, store: VideoStore):
-        self._config, self._model, self._store = config, model, store
+    def __init__(self, config: ConfigDict, parts: Inference, workdir: Path, store: VideoStore):
+        self._config, self._parts, self._store = config, parts, store
         self._lower = config.best_metric in LOWER_IS_BETTER
         mode = "min" if self._lower else "max"
         self._kept = checkpoint.Checkpointer(workdir / BEST_FOLDER, keep=1, best=(config.best_metric, mode))
@@ -52,7 +52,7 @@ class BestStep:
         Returns:
             Scalars for the log: `test/CC` and so on, NaN where there is no such score.
         """
-        scores = score_part(self._config, self._store, self._model, jax.device_get(variables))
+        scores = score_part(self._config, self._parts, self._store, jax.device_get(variables))
         if self._is_better(scores[self._config.best_metric]):
             self._kept.save(step, {"variables": dict(variables)}, scores)
             logging.info(

@@ -11,9 +11,7 @@ import numpy as np
 from flax import struct
 from ml_collections import ConfigDict
 
-from avsd_jax import losses
-from avsd_jax.runs.components import loss_options
-from avsd_jax.runs.optimizer import make_schedule
+from avsd_jax.runs.components import Components
 
 # Learning rates are computed for so many steps at once: the device is asked for them that seldom.
 _BLOCK = 1024
@@ -40,24 +38,22 @@ class Hyperparameters:
     side_weight: Any = None
 
 
-def loss_switches(config: ConfigDict) -> tuple[tuple[str, Any], ...]:
-    """What of the loss decides the program: its name, and which weights are not zero, as pairs for `dict`."""
-    switches = {name: float(value != 0) for name, value in loss_options(config).items() if name != "loss"}
-    return tuple((switches | {"loss": config.loss, "rho": 0.5 if config.rho < 1 else 1.0}).items())
+def loss_switches(parts: Components) -> tuple[tuple[str, Any], ...]:
+    """Returns what of the loss decides the program: its name, and which weights are not zero, as pairs for `dict`."""
+    switches = {name: float(value != 0) for name, value in parts.losses.items() if name not in ("loss", "rho")}
+    return tuple((switches | {"loss": parts.losses["loss"], "rho": 0.5 if parts.losses["rho"] < 1 else 1.0}).items())
 
 
-def hyperparameters_by_step(config: ConfigDict) -> Callable[[int], Hyperparameters]:
+def hyperparameters_by_step(config: ConfigDict, parts: Components) -> Callable[[int], Hyperparameters]:
     """Builds the function from the number of updates done to the numbers of the next one."""
-    schedule = make_schedule(config)
-    side_weight = losses.side_schedule(config.total_steps, config.side_epochs)
     constant = Hyperparameters(
         seed=np.uint32(config.seed),
         learning_rate=None,
         clip_norm=np.float32(config.clip_norm),
         ema_update=np.float32(1.0 - config.ema_decay),
-        weights={k: np.float32(v) for k, v in loss_options(config).items() if k != "loss"},
+        weights={k: np.float32(v) for k, v in parts.losses.items() if k != "loss"},
     )
-    rates = _Blocks(schedule)
+    rates, side_weight = _Blocks(parts.schedule), parts.side_weight
     return lambda step: constant.replace(
         learning_rate=rates(step), side_weight=None if side_weight is None else np.float32(side_weight(step))
     )

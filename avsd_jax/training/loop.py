@@ -9,10 +9,8 @@ from typing import Any
 
 import jax
 import numpy as np
-import optax
 from absl import logging
 from clu import parameter_overview
-from flax import linen as nn
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
@@ -20,12 +18,12 @@ from avsd_jax.batch import step_inputs
 from avsd_jax.common.parallel import check_batch_size, make_executor, make_mesh
 from avsd_jax.config.fields import check_fields
 from avsd_jax.data import pipeline
+from avsd_jax.data.clip_spec import ClipSpec
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 from avsd_jax.runs import checkpoint
-from avsd_jax.runs.components import clip_spec, model_from_config
+from avsd_jax.runs.components import Components
 from avsd_jax.runs.initial import initial_variables
-from avsd_jax.runs.optimizer import make_optimizer
 from avsd_jax.runs.run_folder import MAY_CHANGE, check_can_continue, check_processes_agree, check_same_run, locked
 from avsd_jax.runs.stores import scoring_store, training_store
 from avsd_jax.training.best_step import BestStep
@@ -46,11 +44,13 @@ __all__ = ["MAY_CHANGE", "NonFiniteLossError", "Preempted", "check_same_run", "t
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def training_batches(config: ConfigDict, store: VideoStore, start_step: int) -> Iterator[dict[str, np.ndarray]]:
+def training_batches(
+    config: ConfigDict, spec: ClipSpec, store: VideoStore, start_step: int
+) -> Iterator[dict[str, np.ndarray]]:
     """This process's part of every global batch from `start_step` on; the order depends on seed and step alone."""
     return pipeline.train_batches(
         store,
-        clip_spec(config),
+        spec,
         batch_size=config.batch_size,
         seed=config.seed,
         start_step=start_step,
@@ -69,6 +69,7 @@ def train(
     config: ConfigDict,
     workdir: str | Path,
     *,
+    parts: Components | None = None,
     store: VideoStore | None = None,
     mesh: Any = None,
     writer: Any = None,
@@ -82,6 +83,7 @@ def train(
     Args:
         config: as the files in `configs/` make it.
         workdir: folder of the run; made if missing.
+        parts: what is built of the configuration, if it is already.
         store: the videos to train on; what the configuration names by default.
         mesh: devices to run on; all by default.
         writer: takes `write_scalars(step, scalars)` and `close()`; `metrics.jsonl` and TensorBoard by default.
@@ -97,43 +99,41 @@ def train(
     check_fields(config, ("evaluate_every", "evaluate_videos", "evaluate_stride", "best_metric", "profile_steps"))
     check_batch_size(config.batch_size, mesh)
     executor = make_executor(config.executor, mesh)
-    model, optimizer = model_from_config(config, executor.axis_name), make_optimizer(config)
-    hyperparameters_by_step(config)
+    parts = (Components.from_config(config) if parts is None else parts).over(executor.axis_name)
     store = training_store(config) if store is None else store
-    training_batches(config, store, 0)  # fails here, before the long start, where the data does not fit
+    training_batches(config, parts.spec, store, 0)  # fails here, before the long start, where the data does not fit
     if config.evaluate_every:
         scoring_store(config)
 
     check_processes_agree(config, workdir)
     with locked(workdir):
-        return _train_locked(config, workdir, store, executor, model, optimizer, writer)
+        return _train_locked(config, parts, workdir, store, executor, writer)
 
 
 def _train_locked(
     config: ConfigDict,
+    parts: Components,
     workdir: Path,
     store: VideoStore,
     executor: Any,
-    model: nn.Module,
-    optimizer: optax.GradientTransformation,
     writer: Any,
 ) -> TrainState:
     """The part of `train` that has the folder for itself."""
     check_can_continue(config, workdir)
-    state, checkpointer = start_or_resume(config, workdir, model)
+    state, checkpointer = start_or_resume(config, parts, workdir)
     if jax.process_index() == 0:  # not earlier: what no model can be made of must not hold the folder
         checkpoint.write_config(workdir, config)
     start_step = int(state.step)
     if start_step >= config.total_steps:
         checkpointer.close()
         return state
-    warn_of_labels(config, store)
+    warn_of_labels(parts.model, store)
 
     if writer is None:
         first = jax.process_index() == 0
         writer = MetricWriter(workdir, resume_step=start_step, tensorboard=config.tensorboard) if first else NoWriter()
     compile_step = functools.partial(
-        compiled_step, model, optimizer, loss_switches(config), executor, config.compute_dtype
+        compiled_step, parts.model, parts.optimizer, loss_switches(parts), executor, config.compute_dtype
     )
     state = executor.place_state(state)
     with Preemption() as preemption, contextlib.ExitStack() as stack:
@@ -141,16 +141,17 @@ def _train_locked(
         stack.callback(checkpointer.close)
         best = None
         if config.evaluate_every:
-            best = BestStep(config, workdir, model_from_config(config), scoring_store(config))
+            best = BestStep(config, parts.over(None), workdir, scoring_store(config))
             stack.callback(best.close)
         state = run_steps(
-            config, store, start_step, state, compile_step, executor, checkpointer, writer, preemption, best
+            config, parts, store, start_step, state, compile_step, executor, checkpointer, writer, preemption, best
         )
     return executor.fetch_state(state)
 
 
 def run_steps(
     config: ConfigDict,
+    parts: Components,
     store: VideoStore,
     start_step: int,
     state: TrainState,
@@ -162,7 +163,8 @@ def run_steps(
     best: BestStep | None,
 ) -> TrainState:
     """The loop: step, place the next batch meanwhile, and where it is due look at the metrics, score, log and save."""
-    hyperparameters, batches = hyperparameters_by_step(config), training_batches(config, store, start_step)
+    hyperparameters = hyperparameters_by_step(config, parts)
+    batches = training_batches(config, parts.spec, store, start_step)
     window = Window(executor.fetch_metrics, functools.partial(check_finite, checkpointer=checkpointer))
     densities = DensityWatch(store.name)
     batch = next(batches)
@@ -243,13 +245,13 @@ def device_memory() -> dict[str, int]:
     return {"device_memory_peak_bytes": counts["peak_bytes_in_use"]} if counts else {}
 
 
-def start_or_resume(config: ConfigDict, workdir: Path, model: nn.Module) -> tuple[TrainState, checkpoint.Checkpointer]:
+def start_or_resume(config: ConfigDict, parts: Components, workdir: Path) -> tuple[TrainState, checkpoint.Checkpointer]:
     """The state to continue from, in host memory; see `train` for the order of what is tried.
 
     Raises:
         InputError: what the run would start from is not finite, or no saved step can be used.
     """
-    fresh = create_state(initial_variables(config, model), make_optimizer(config), bool(config.ema_decay))
+    fresh = create_state(initial_variables(config, parts), parts.optimizer, bool(config.ema_decay))
     # As NumPy arrays a step comes back on any number of devices; the executor places it.
     fresh = jax.tree.map(np.asarray, fresh)
     checkpointer = checkpoint.Checkpointer(workdir, keep=config.keep_checkpoints)

@@ -12,8 +12,9 @@ from ml_collections import ConfigDict
 
 from avsd_jax.batch import model_inputs
 from avsd_jax.data import pipeline
+from avsd_jax.data.clip_spec import ClipSpec
 from avsd_jax.data.store import VideoStore
-from avsd_jax.runs.components import clip_spec, hears, make_forward, model_from_config
+from avsd_jax.runs.components import Inference, make_forward
 from avsd_jax.runs.stores import scoring_store
 from avsd_jax.scoring import evaluator
 
@@ -27,13 +28,14 @@ def make_predict_fn(model: nn.Module, variables: Mapping[str, Any]) -> Callable[
     return lambda batch: jax.device_get(forward(placed, model_inputs(batch)))
 
 
-def evaluate(config: ConfigDict, variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Scores the configured model on the test split, with its audio audit where it hears.
+def evaluate(config: ConfigDict, parts: Inference, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Scores the configured model on the test split, with its audio audit if it uses audio.
 
     Every process of a job has to call it; each gets the scores of all.
 
     Args:
         config: the run's record; `eval_stride`, `audit` and `smooth_sigma` say what is scored.
+        parts: what is built of it.
         variables: `{"params": ..., "batch_stats": ...}` in host memory.
 
     Returns:
@@ -45,21 +47,21 @@ def evaluate(config: ConfigDict, variables: Mapping[str, Any]) -> dict[str, Any]
     """
     store = scoring_store(config)
     scorer = evaluator.SaliencyEvaluator(store, smooth_sigma=config.smooth_sigma, shared=True)
-    predict = make_predict_fn(model_from_config(config), variables)
-    conditions = pipeline.AUDIO_CONDITIONS if config.audit and hears(config) else ("real",)
-    batches = functools.partial(_batches, config, store, config.eval_stride, None)
+    predict = make_predict_fn(parts.model, variables)
+    conditions = pipeline.AUDIO_CONDITIONS if config.audit and parts.model.uses_audio else ("real",)
+    batches = functools.partial(_batches, config, parts.spec, store, config.eval_stride, None)
     return evaluator.audit(scorer, predict, batches, conditions)
 
 
 def score_part(
-    config: ConfigDict, store: VideoStore, model: nn.Module, variables: Mapping[str, Any]
+    config: ConfigDict, parts: Inference, store: VideoStore, variables: Mapping[str, Any]
 ) -> dict[str, float]:
     """Scores some videos of the test split, spread over it; every process of a job has to call it.
 
     Args:
         config: the run's record; `evaluate_videos`, `evaluate_stride` and `smooth_sigma` say what is scored.
+        parts: what is built of it.
         store: the test split.
-        model: the configured one.
         variables: `{"params": ..., "batch_stats": ...}` in host memory.
 
     Returns:
@@ -69,19 +71,20 @@ def score_part(
     number = min(config.evaluate_videos, len(store.videos))
     videos = np.linspace(0, len(store.videos) - 1, number).round().astype(int).tolist()
     record = scorer.run(
-        make_predict_fn(model, variables), _batches(config, store, config.evaluate_stride, videos, "real")
+        make_predict_fn(parts.model, variables),
+        _batches(config, parts.spec, store, config.evaluate_stride, videos, "real"),
     )
     return {metric: math.nan if mean is None else mean for metric, mean in record["scores"]["all"].items()}
 
 
 def _batches(
-    config: ConfigDict, store: VideoStore, stride: int, videos: Sequence[int] | None, condition: str
+    config: ConfigDict, spec: ClipSpec, store: VideoStore, stride: int, videos: Sequence[int] | None, condition: str
 ) -> Iterator[dict[str, np.ndarray]]:
     """This process's share of the clips of a split, of all of its videos by default."""
     processes = jax.process_count()
     return pipeline.eval_batches(
         store,
-        clip_spec(config),
+        spec,
         batch_size=processes * -(-config.eval_batch_size // processes),
         stride=stride,
         videos=videos,

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 from absl import logging
-from ml_collections import ConfigDict
+from flax import linen as nn
 
 from avsd_jax.data.store import VideoStore
 
@@ -15,14 +15,14 @@ _CLIPS = 100
 _MAP_TERMS = {"kl", "bce"}
 
 
-def warn_of_labels(config: ConfigDict, store: VideoStore) -> None:
+def warn_of_labels(model: nn.Module, store: VideoStore) -> None:
     """Logs a warning where the model reads labels of consistency and no frame of the videos has one."""
-    gate = config.model.get("gate", "classifier" if "classifier" in config.model else "")
+    by_labels = "labels" in (model.gate, model.train_gate)
+    gate = "classifier" if model.classifier_inputs else model.gate
     if gate not in ("labels", "classifier") or any(
         label >= 0 for video in store.videos for _, label in video.label_runs
     ):
         return
-    by_labels = gate == "labels" or config.model.get("train_gate") == "labels"
     without = "every clip is left to vision alone" if by_labels else "the classifier is not trained"
     logging.warning(
         "%s: no frame has a label of audio-visual consistency (all are -1): with gate=%s %s. Add labels "

@@ -22,7 +22,7 @@ from avsd_jax.experiment import checks
 from avsd_jax.experiment.comparison import derive
 from avsd_jax.predict import Predictor
 from avsd_jax.runs.checkpoint import save_variables
-from avsd_jax.runs.components import clip_spec, load_model, model_from_config
+from avsd_jax.runs.components import Inference, load_model
 from avsd_jax.runs.run_folder import check_same_run
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -73,7 +73,7 @@ def test_a_general_field_is_for_every_model(file: str, changes: dict) -> None:
     config = get_config(file, "star").unlock()
     config.update(changes)
     (row,) = derive(config, "runs")
-    checks.check(row.config)
+    assert checks.validate(row.config).model.gate == "classifier"
 
 
 @pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # as config_flags reads a file
@@ -96,7 +96,7 @@ def test_options_that_a_file_does_not_mention_are_set_on_the_command_line(monkey
     assert (config.model.fusion_options.hidden, config.model.classifier_options.width) == (12, 0.125)
     config = command_line.load("configs/avinet.py:demo", [*arguments, "--config.sampler_options.targts", "median"])
     with pytest.raises(InputError, match="sampler 'stavis' has no option 'targts': choose among"):
-        checks.check(derive(config, "runs")[0].config)
+        checks.validate(derive(config, "runs")[0].config)
 
 
 def test_the_documentation_states_every_default() -> None:
@@ -109,8 +109,8 @@ def test_the_documentation_states_every_default() -> None:
 
 
 def test_a_run_made_before_there_was_a_base_loads_predicts_and_resumes(tmp_path: pathlib.Path) -> None:
-    record = ConfigDict(copy.deepcopy(EARLIER))
-    shapes = drawn.shapes(model_from_config(record), zeros(clip_spec(completed(record))))
+    parts = Inference.from_config(completed(ConfigDict(copy.deepcopy(EARLIER))))
+    shapes = drawn.shapes(parts.model, zeros(parts.spec))
     folder = tmp_path / "run"
     save_variables(folder, EARLIER, drawn.variables(shapes))
 

@@ -172,7 +172,9 @@ def test_the_report_says_where_viewers_are_not_known(tiny_data_dir: Path, tmp_pa
             Image.fromarray(mask).save(truth / known.id / "fixations" / f"{frame:03d}.png")
     record = evaluate.evaluate([maps], None, ground_truth=truth, out=tmp_path / "out", with_bounds=True, progress=False)
     human = record["bounds"]["one human"]
-    assert human["missing"].startswith("the dataset does not keep two or more viewers apart in 3 of 3 videos, such as ")
+    assert human["missing"].startswith(
+        "the dataset does not distinguish two or more viewers in 3 of 3 videos, such as "
+    )
     assert not {"scores", "frame_scores", "frames"} & set(human)
     page = (tmp_path / "out/scores.md").read_text()
-    assert "- one human: **not available**, the dataset does not keep" in page
+    assert "- one human: **not available**, the dataset does not distinguish" in page

@@ -309,7 +309,7 @@ def test_maps_with_swapped_axes_are_refused(store: VideoStore, tiny_data_dir: Pa
     values = np.stack([levels(store, 0, frame).T for frame in range(40)])
     (tmp_path / "maps").mkdir()
     np.savez(tmp_path / "maps" / f"{store.videos[0].id}.npz", saliency=values)
-    with pytest.raises(InputError, match=r"are 96x64 \(height x width\).*their axes are swapped"):
+    with pytest.raises(InputError, match=r"are 96x64 \(height x width\).*with swapped axes"):
         run(tmp_path / "maps", tiny_data_dir, tmp_path / "out")
     assert not list((tmp_path / "out").glob("scores.*"))
 
@@ -382,7 +382,7 @@ def test_mistakes_are_one_clear_line(
     assert "unknown protocol 'mit': choose one of native" in fail([*base, good, tiny, "--protocol=mit"], capsys)
     assert "unknown dataset 'nothing'" in fail([*base, good, "--dataset=nothing"], capsys)
     six = fail([*base, good, "--dataset=six"], capsys)
-    assert "names 6 datasets: score one a call, diem, avad, coutrot1, coutrot2, summe or etmd, each" in six
+    assert "names 6 datasets: score one per call, diem, avad, coutrot1, coutrot2, summe or etmd, each" in six
     assert "has no split 'dev': choose one of test, train" in fail([*base, good, tiny, "--split=dev"], capsys)
     assert "workers=0: give 1 or more" in fail([*base, good, tiny, "--workers=0"], capsys)
     assert "give each once" in fail([*base, good, tiny, "--split=test,test"], capsys)
@@ -393,7 +393,7 @@ def test_mistakes_are_one_clear_line(
     assert "looked for <video>/pred_sal_000009.jpg (STAViS), <video>/img_00001.jpg (ViNet)" in wrong
     assert "it has 000000.png, 000001.png, " in wrong
     (tmp_path / "file").write_text("")
-    assert "file cannot be made (File exists): give another folder" in fail(
+    assert "file cannot be created (File exists): give another folder" in fail(
         [*base, f"--out={tmp_path / 'file'}", good, tiny], capsys
     )
     assert not (tmp_path / "out").exists()
@@ -407,7 +407,7 @@ def test_a_damaged_picture_is_named(
     shutil.copytree(maps, root)
     broken = root / store.videos[1].id / "000020.png"
     broken.write_bytes(broken.read_bytes()[:-300])
-    with pytest.raises(InputError, match=re.escape(f"{broken} is damaged or no image")):
+    with pytest.raises(InputError, match=re.escape(f"{broken} is damaged or not an image")):
         run(root, tiny_data_dir, tmp_path / "out", workers=workers)
     assert not list((tmp_path / "out").glob("scores.*"))
     assert not list((tmp_path / "out").rglob(f"{store.videos[1].id}*"))
@@ -476,12 +476,12 @@ def test_a_page_for_one_of_the_six_sets_shows_table_iv(scored: tuple[Path, dict[
     assert f"**{record['scores']['all']['CC']:.3f}**" in ours
     assert "0.931" not in ours
     assert "fully-supervised" in published
-    assert "Not like with like" in page
+    assert "Not directly comparable" in page
     assert "Left out: GradCAM++ (columns shifted in print)." in page
     assert "| GradCAM++ |" not in page
     by_protocol = record | {"dataset": {"name": "DIEM", "splits": []}, "protocol": protocols.STAVIS.as_record()}
     page = score_files.markdown(by_protocol)
-    assert "Not like with like" not in page
+    assert "Not directly comparable" not in page
     assert "AViNet* by L3Net" in page
 
 

@@ -265,7 +265,7 @@ def test_dataset_or_folder(made: VideoStore, tmp_path: Path, capsys: pytest.Capt
         "not both": both,
         "has no splits": [*both[:2], "--split=train"],
         "no folder": [f"--predictions={tmp_path}", f"--ground_truth={tmp_path / 'none'}"],
-        "is of --ground_truth": ["--predictions=x", f"--dataset={TINY}", f"{ground_truth_folder.FLAG}=0"],
+        "belongs to --ground_truth": ["--predictions=x", f"--dataset={TINY}", f"{ground_truth_folder.FLAG}=0"],
     }
     for words, arguments in wrong.items():
         assert evaluate.main(arguments) == 2

@@ -200,7 +200,7 @@ def test_damaged_pictures_are_named(tmp_path: Path, kind: str, keep: float) -> N
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40)).astype(np.uint8)).save(path)
     data = path.read_bytes()
     path.write_bytes(data[: int(keep if keep > 1 else keep * len(data))])
-    with pytest.raises(InputError, match=f"map.{kind} is damaged or no image"):
+    with pytest.raises(InputError, match=f"map.{kind} is damaged or not an image"):
         prediction_folders.read_picture(path)
 
 

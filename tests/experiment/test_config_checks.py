@@ -26,6 +26,7 @@ from avsd_jax.experiment import checks, dry_run
 from avsd_jax.experiment.comparison import derive, plan
 from avsd_jax.losses import LOSSES
 from avsd_jax.nn.gate import SOURCES
+from avsd_jax.runs.components import Components
 from avsd_jax.runs.optimizer import OPTIMIZERS, make_schedule
 
 CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
@@ -93,13 +94,13 @@ def refused(config: ConfigDict, workdir: pathlib.Path, mode: str = "train") -> s
     assert not workdir.exists()
     if answer is None:
         (row,) = derive(config, workdir)
-        assert dry_run.trace(row.config).metrics["loss"].shape == ()
+        assert dry_run.trace(row.config, Components.from_config(row.config)).metrics["loss"].shape == ()
     return answer
 
 
 def at_once(config: ConfigDict) -> str | None:
     """What is said of a configuration before its shapes are asked for."""
-    return asked(lambda: checks.check(derive(config, "runs")[0].config))
+    return asked(lambda: checks.validate(derive(config, "runs")[0].config))
 
 
 def asked(question: Callable[[], object]) -> str | None:

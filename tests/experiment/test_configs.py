@@ -9,7 +9,7 @@ from avsd_jax.config.files import find_config
 from avsd_jax.errors import InputError
 from avsd_jax.experiment import dry_run
 from avsd_jax.experiment.comparison import derive, plan
-from avsd_jax.runs.components import classifier_inputs
+from avsd_jax.runs.components import Components
 
 
 def every_row() -> list:
@@ -24,11 +24,12 @@ def every_row() -> list:
 
 @pytest.mark.parametrize("config", every_row())
 def test_a_training_step_has_the_right_shapes(config: ConfigDict) -> None:
-    shapes = dry_run.trace(config)
+    parts = Components.from_config(config)
+    shapes = dry_run.trace(config, parts)
     before, after, metrics = shapes.before, shapes.after, shapes.metrics
     assert jax.tree.map(lambda x: (x.shape, x.dtype), before) == jax.tree.map(lambda x: (x.shape, x.dtype), after)
     assert metrics["loss"].shape == ()
-    assert ("ce" in metrics) == (classifier_inputs(config) is not None)
+    assert ("ce" in metrics) == (parts.spec.avc is not None)
     predicts = config.model_name in ("vinet", "avinet", "stavis_visual", "stavis", "stanet")
     assert ("saliency" in shapes.output) == predicts
     assert ("kl" in metrics) == (predicts and config.loss == "kl")

@@ -16,7 +16,7 @@ from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 from avsd_jax.experiment.comparison import derive
 from avsd_jax.runs.checkpoint import load_for_inference
-from avsd_jax.runs.components import model_from_config
+from avsd_jax.runs.components import Inference
 from avsd_jax.runs.initial import initial_variables
 from avsd_jax.scam import cam, fusion, stages
 from avsd_jax.training import loop, score
@@ -202,7 +202,7 @@ def test_classifiers_start_from_the_trunk_of_the_first(weak_run: pathlib.Path, t
     _, source = load_for_inference(weak_run / "coarse_s")
     for name in ("coarse_sa", "coarse_st"):
         config = rows[name].config
-        started = initial_variables(config, model_from_config(config))
+        started = initial_variables(config, Inference.from_config(config))
         for collection, tree in source.items():
             ours = started[collection]["features"]
             assert jax.tree.all(jax.tree.map(np.array_equal, ours, tree["features"]))
@@ -221,7 +221,7 @@ def test_stanet_learns_from_the_maps_without_any_fixation(
             patch.setattr(VideoStore, name, _nobody_watched)
         state = loop.train(config, tmp_path)
     assert int(state.step) == 2
-    record = score.evaluate(config, state.eval_variables)["real"]
+    record = score.evaluate(config, Inference.from_config(config), state.eval_variables)["real"]
     assert np.isfinite(list(record["scores"]["all"].values())).all()
 
 

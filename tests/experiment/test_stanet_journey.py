@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from avsd_jax.experiment.comparison import derive
 from avsd_jax.predict import Predictor
+from avsd_jax.runs.components import Inference
 from avsd_jax.training import loop, score
 
 CONFIG = pathlib.Path(__file__).parents[2] / "configs/stanet.py"
@@ -37,7 +38,7 @@ def test_two_steps_an_evaluation_and_a_film(tmp_path: pathlib.Path, tiny_data_di
     config = tiny_star(tiny_data_dir)
     state = loop.train(config, tmp_path / "run")
     assert int(state.step) == 2
-    scores = score.evaluate(config, state.eval_variables)["real"]
+    scores = score.evaluate(config, Inference.from_config(config), state.eval_variables)["real"]
     assert np.isfinite([scores["scores"]["all"][metric] for metric in ("CC", "NSS", "KL")]).all()
 
     video = write_video(tmp_path / "film.mp4", regular(12, 12.5), size=(48, 80))

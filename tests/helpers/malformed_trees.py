@@ -263,11 +263,11 @@ def _row(text: bytes, number: int, frame: str) -> bytes:
 FAULTS = {
     # STAViS's tree: frames
     "frame_empty": Fault(STAVIS, empty(f"{_FRAMES}/img_00003.jpg"), "img_00003.jpg is empty"),
-    "frame_cut": Fault(STAVIS, cut(f"{_FRAMES}/img_00003.jpg", 0.7), "img_00003.jpg is cut short"),
+    "frame_cut": Fault(STAVIS, cut(f"{_FRAMES}/img_00003.jpg", 0.7), "img_00003.jpg is truncated"),
     "frame_of_other_size": Fault(STAVIS, picture(f"{_FRAMES}/img_00003.jpg", 24, 32), "img_00003.jpg has 32x24 pixels"),
     "frame_missing": Fault(STAVIS, remove(f"{_FRAMES}/img_00003.jpg"), "lacks img_00003"),
     "frame_renamed": Fault(STAVIS, rename(f"{_FRAMES}/img_00003.jpg", "image3.jpg"), "lacks img_00003"),
-    "frame_is_text": Fault(STAVIS, write(f"{_FRAMES}/img_00003.jpg", "<html>"), "img_00003.jpg is not a picture"),
+    "frame_is_text": Fault(STAVIS, write(f"{_FRAMES}/img_00003.jpg", "<html>"), "img_00003.jpg is not an image"),
     "frame_is_a_folder": Fault(STAVIS, as_folder(f"{_FRAMES}/img_00003.jpg"), "lacks img_00003"),
     "frame_is_a_link": Fault(STAVIS, as_link(f"{_FRAMES}/img_00003.jpg"), "img_00003.jpg is a link"),
     "frame_huge": Fault(STAVIS, huge_jpeg(f"{_FRAMES}/img_00003.jpg"), "img_00003.jpg"),
@@ -289,11 +289,11 @@ FAULTS = {
     ),
     "map_of_three_equal_channels": Fault(STAVIS, grey_of_three_channels(f"{_NOTES}/maps/eyeMap_00004.jpg"), None),
     "map_empty": Fault(STAVIS, empty(f"{_NOTES}/maps/eyeMap_00004.jpg"), "eyeMap_00004.jpg is empty"),
-    "map_cut": Fault(STAVIS, cut(f"{_NOTES}/maps/eyeMap_00004.jpg", 0.7), "eyeMap_00004.jpg is cut short"),
+    "map_cut": Fault(STAVIS, cut(f"{_NOTES}/maps/eyeMap_00004.jpg", 0.7), "eyeMap_00004.jpg is truncated"),
     "map_of_other_size": Fault(
         STAVIS, picture(f"{_NOTES}/maps/eyeMap_00004.jpg", 24, 32), "eyeMap_00004.jpg has 32x24"
     ),
-    "last_map_is_text": Fault(STAVIS, write(f"{_NOTES}/maps/eyeMap_00008.jpg", "x"), "eyeMap_00008.jpg is not a pict"),
+    "last_map_is_text": Fault(STAVIS, write(f"{_NOTES}/maps/eyeMap_00008.jpg", "x"), "eyeMap_00008.jpg is not an im"),
     "maps_fewer": Fault(
         STAVIS,
         lambda root: [(root / _NOTES / f"maps/eyeMap_0000{i}.jpg").unlink() for i in (6, 7, 8)],
@@ -335,7 +335,7 @@ FAULTS = {
     ),
     # audio
     "audio_empty": Fault(STAVIS, empty(_WAV), f"{_V}.wav"),
-    "audio_is_text": Fault(STAVIS, write(_WAV, "no sound"), f"{_V}.wav cannot be read as sound"),
+    "audio_is_text": Fault(STAVIS, write(_WAV, "no sound"), f"{_V}.wav cannot be read as audio"),
     "audio_missing": Fault(STAVIS, remove(_WAV), f"{_V}.wav is missing"),
     "audio_is_a_folder": Fault(STAVIS, as_folder(_WAV), f"{_V}.wav is missing"),
     "audio_without_samples": Fault(STAVIS, wav(_WAV, np.zeros(0, np.int16)), f"{_V}.wav has no audio samples"),
@@ -383,7 +383,7 @@ FAULTS = {
     "gaze_empty": Fault(DIEM, empty(_D_GAZE), "diem4s04b.asc_news_video_64x48.txt is empty"),
     "gaze_of_8_columns": Fault(DIEM, edit(_D_GAZE, replace("\t1498.50", "")), "has 8 columns and not 9"),
     "gaze_far_too_long": Fault(DIEM, edit(_D_GAZE, lambda text: _row(text, -1, "1000000000")), "diem4s04b.asc_news"),
-    "gaze_too_long": Fault(DIEM, edit(_D_GAZE, lambda text: _row(text, -1, "40")), "64x48.txt goes on to frame 40"),
+    "gaze_too_long": Fault(DIEM, edit(_D_GAZE, lambda text: _row(text, -1, "40")), "64x48.txt continues to frame 40"),
     "gaze_not_a_number": Fault(DIEM, edit(_D_GAZE, lambda text: _row(text, 2, "nan")), "diem4s04b.asc_news"),
     "gaze_infinite": Fault(DIEM, edit(_D_GAZE, lambda text: _row(text, -1, "inf")), "diem4s04b.asc_news"),
     "gaze_is_a_folder": Fault(DIEM, as_folder(_D_GAZE), None),

@@ -47,17 +47,17 @@ def test_marked_pixels_are_points(values):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (np.ones(SIZE), "marks 3072 of 3072 pixels as fixations, which no viewers give"),
+        (np.ones(SIZE), "marks 3072 of 3072 pixels as fixations, which is not plausible"),
         (np.full(SIZE, 255, np.uint8), "marks 3072 of 3072 pixels"),
         (density(3.0) > 0.001, r"marks \d+ of 3072 pixels"),
-        (density(3.0), r"has \d+ levels from .* to 1 and not 0 and 1, as a density has"),
+        (density(3.0), r"has \d+ levels from .* to 1 and not 0 and 1, like a density map"),
         (np.round(255 * density(1.0)).astype(np.uint8), r"has \d+ levels from \d+ to 255 and not 0 and 1"),
-        (binary(1, np.nan), "has values below 0 or that are not finite"),
-        (binary(1, -1), "has values below 0 or that are not finite"),
+        (binary(1, np.nan), "has values that are negative or not finite"),
+        (binary(1, -1), "has values that are negative or not finite"),
     ],
 )
 def test_what_is_no_map_of_fixations_is_refused(values, message):
-    with pytest.raises(InputError, match=f"fixMap_00001.mat {message}.*: put the binary map of fixations there"):
+    with pytest.raises(InputError, match=f"fixMap_00001.mat {message}.*: put the binary fixation map there"):
         fixation_maps.points(values, PATH)
 
 

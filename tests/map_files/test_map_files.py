@@ -283,12 +283,12 @@ def seen(size: tuple[int, int], *maps: np.ndarray) -> dict:
 
 def test_maps_on_their_side_are_refused_unless_all_videos_share_one_size() -> None:
     landscape, portrait, square = (level_map(0, size) for size in ((24, 36), (36, 24), (30, 30)))
-    with pytest.raises(InputError, match=r"36x24 \(height x width\).*axes are swapped, write maps \[height, width\]"):
+    with pytest.raises(InputError, match=r"36x24 \(height x width\).*with swapped axes: write maps \[height, width\]"):
         check_upright({"v": seen((240, 360), portrait)})
     check_upright({"v": seen((240, 360), landscape), "on edge": seen((360, 240), landscape)})
     check_upright({"v": seen((240, 360), square), "even": seen((300, 300), landscape)})
     said = remarks({"v": seen((240, 360), square, square)})
-    assert said == ["2 maps of 30x30 (height x width) are stretched to the shape of their video"]
+    assert said == ["2 maps of 30x30 (height x width) are resized to the shape of their video"]
 
 
 def test_constant_negative_and_superfluous_maps_are_counted_and_named() -> None:

@@ -99,8 +99,8 @@ def test_samples_that_are_not_finite_are_silence_up_to_a_hundredth(tmp_path, kin
     samples[[10, 11, -1]] = np.nan, np.inf, -np.inf
     path = tmp_path / "a.wav"
     wavfile.write(path, RATE, samples)
-    assert said(path, 1.0) == ["3 audio samples are NaN or infinite: silent there"]
-    assert logged == [f"{path}: 3 audio samples are NaN or infinite: silent there"]
+    assert said(path, 1.0) == ["3 audio samples are NaN or infinite: replaced by silence"]
+    assert logged == [f"{path}: 3 audio samples are NaN or infinite: replaced by silence"]
     expected = np.full(RATE, 16_384)
     expected[[10, 11, -1]] = 0
     np.testing.assert_array_equal(audio_files.read(path)[0], expected)
@@ -115,7 +115,7 @@ def test_samples_that_are_not_finite_are_silence_up_to_a_hundredth(tmp_path, kin
 
 def test_a_track_of_the_video_file_may_end_early(tmp_path):
     path = write_video(tmp_path / "a.mp4", regular(60), size=(32, 32), sound_seconds=1.2)
-    assert said(path, 2.0) == ["audio of 44100 Hz: brought down to 22050", "audio of 2 channels: mixed down"] + [
+    assert said(path, 2.0) == ["audio of 44100 Hz: downsampled to 22050", "audio of 2 channels: mixed down"] + [
         "audio of 1.2 s for 2.0 s of images: the rest is silent"
     ]
     assert "a.mp4 has 1.2" in said(path, 9.0)[0]

@@ -160,7 +160,7 @@ def test_samples_that_are_not_finite_are_silent(tmp_path: Path):
     samples[0, 30_000:30_040], samples[1, 30_030:30_050] = np.nan, -np.inf
     path = write_video(tmp_path / "nan.mkv", regular(60), sound="pcm_f32le", samples=samples)
     found = survey(path)
-    assert found.remarks == ("50 samples of the audio are not finite: they are silent",)
+    assert found.remarks == ("50 samples of the audio are not finite: they are replaced by silence",)
     for each in (path, overlay_of(path, tmp_path / "overlay.mp4")):
         sound, rate = read_audio(each, 44_100)
         assert np.isfinite(sound).all()

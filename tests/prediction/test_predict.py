@@ -31,7 +31,7 @@ from avsd_jax.prediction import timeline
 from avsd_jax.prediction.clip_stream import ClipStream
 from avsd_jax.prediction.map_writers import Staging
 from avsd_jax.runs.checkpoint import load_for_inference, save_variables
-from avsd_jax.runs.components import clip_spec, model_from_config
+from avsd_jax.runs.components import Inference, model_from_config
 
 AAC_FRAME = 1024
 vinet, sampler = Preprocessing(), Sampler()
@@ -60,7 +60,8 @@ def make_config(model_name: str, **model: object) -> ConfigDict:
 
 def save_random(folder: Path, config: ConfigDict) -> Path:
     """A checkpoint of seeded weights."""
-    shapes = drawn.shapes(model_from_config(config), zeros(clip_spec(completed(config))))
+    parts = Inference.from_config(completed(config))
+    shapes = drawn.shapes(parts.model, zeros(parts.spec))
     save_variables(folder, config, drawn.variables(shapes))
     return folder
 
@@ -239,7 +240,7 @@ def test_every_kind_of_video(predictor: predict.Predictor, tmp_path: Path, name:
         "timeline.png",
     }
     if how.get("sound", "aac") is None:
-        assert record["notes"][0] == "no audio track: the gate is off and vision alone predicts"
+        assert record["notes"][0] == "no audio track: the gate is closed and the visual stream alone predicts"
         assert {(row["avc_probability"], row["gate"]) for row in record["frames"]} == {(None, 0)}
     else:
         for row in record["frames"]:

@@ -120,22 +120,27 @@ def test_every_form_becomes_the_documented_one(
         ("lines", "txt", "0\n2\n", "line 2: the label 2 is neither 0 nor 1"),
         ("lines", "txt", "0\n-1\n", "line 2: the label -1 is neither 0 nor 1"),
         ("lines", "txt", "0\nnan\n", "line 2: 'nan' is not a number"),
-        ("lines", "txt", "0\n\n1\n", r"line 2: '' has not 1 value\(s\)"),
-        ("lines", "txt", "1 0\n", r"line 1: '1 0' has not 1 value\(s\)"),
+        ("lines", "txt", "0\n\n1\n", r"line 2: '' does not have 1 value\(s\)"),
+        ("lines", "txt", "1 0\n", r"line 1: '1 0' does not have 1 value\(s\)"),
         ("lines", "txt", "label\n", "has no labels"),
         ("lines", "txt", "", "has no labels"),
         ("lines", "txt", "0\n" * 57, "labels 57 frames of a video that has 60"),
         ("lines", "txt", "0\n" * 63, "labels 63 frames of a video that has 60"),
-        ("frames", "txt", "1 0\n3 1\n", "line 2: frame 3 where 2 is due: give every frame once and in order, and --fi"),
-        ("frames", "txt", "0 0\n1 1\n", "line 1: frame 0 where 1 is due"),
-        ("frames", "txt", "1 0\n1 1\n", "line 2: frame 1 where 2 is due"),
+        (
+            "frames",
+            "txt",
+            "1 0\n3 1\n",
+            "line 2: frame 3 where 2 is expected: give every frame once and in order, and --fi",
+        ),
+        ("frames", "txt", "0 0\n1 1\n", "line 1: frame 0 where 1 is expected"),
+        ("frames", "txt", "1 0\n1 1\n", "line 2: frame 1 where 2 is expected"),
         ("seconds", "txt", "0\n1\n", "labels 2 seconds of a video of 60 frames at 25 per second, which has 3"),
         ("seconds", "txt", "0\n1\n0\n0\n", "labels 4 seconds of a video of 60 frames at 25 per second, which has 3"),
         ("segments", "csv", "0,1,0\n0.9,2.4,1\n", "line 2: the segment 0.9 to 2.4 s is empty or begins before 0 or"),
         ("segments", "csv", "0,1,0\n1,1,1\n", "line 2: the segment 1 to 1 s is empty"),
         ("segments", "csv", "-1,2.4,0\n", "line 1: the segment -1 to 2.4 s is empty or begins before 0"),
-        ("segments", "csv", "0,1,0\n1.2,2.4,1\n", "leaves out frame 26 at 1.000 s"),
-        ("segments", "csv", "0.1,2.4,0\n", "leaves out frame 1 at 0.000 s"),
+        ("segments", "csv", "0,1,0\n1.2,2.4,1\n", "omits frame 26 at 1.000 s"),
+        ("segments", "csv", "0.1,2.4,0\n", "omits frame 1 at 0.000 s"),
         ("segments", "csv", "0,2.2,0\n", "labels 55 frames of a video that has 60"),
         ("segments", "csv", "0,2.6,0\n", "ends at 2.6 s, the video of 60 frames at 25 per second at 2.400 s"),
     ],
@@ -161,9 +166,9 @@ def test_wrong_arrays_are_refused(root, source):
     refused("has no variable 'nothing': choose one of fps, avc", "nothing")
     refused("the label 25.0 of entry 1 is neither 0 nor 1", "fps")
     scipy.io.savemat(path, {"a": np.zeros((2, 30))})
-    refused(r"holds float64 \[2, 30\]: a row or column of numbers is wanted")
+    refused(r"holds float64 \[2, 30\]: save a row or column of numbers")
     scipy.io.savemat(path, {"a": "words"})
-    refused("a row or column of numbers is wanted")
+    refused("save a row or column of numbers")
     as_mat(path, LABELS)
     content = path.read_bytes()
     for damaged in (content[:140], content[: len(content) - 9], b"", b"MATLAB" * 30):
@@ -342,13 +347,13 @@ def test_labels_are_found_under_either_name_of_set_and_clip(tmp_path):
     np.testing.assert_array_equal(label_files.load(tmp_path, "coutrot1", "clip7", 3), [0, 1, 1])
     assert (label_files.load(tmp_path, "coutrot1", "clip8", 3) == -1).all()
     (tmp_path / "av_gt_label/Coutrot_db1/clip8.mat").touch()
-    with pytest.raises(InputError, match=r"clip8.mat is not a label file clip8.csv: bring it into that form with pyt"):
+    with pytest.raises(InputError, match=r"clip8.mat is not a label file clip8.csv: convert it with pyt"):
         label_files.load(tmp_path, "coutrot1", "clip8", 3)
     label_files.write(tmp_path / "av_gt_label/Coutrot_db1/clip7.csv", LABELS)
     with pytest.raises(InputError, match="are of the same video"):
         label_files.load(tmp_path, "coutrot1", "clip7", 3)
     (tmp_path / "av_gt_label/Coutrot1").mkdir()
-    with pytest.raises(InputError, match="are the same set: keep one of them"):
+    with pytest.raises(InputError, match="are the same dataset: keep one of them"):
         label_files.load(tmp_path, "coutrot1", "clip7", 3)
 
 

@@ -20,7 +20,7 @@ from avsd_jax.data import catalog, pipeline, schema, target_maps
 from avsd_jax.data.catalog import open_store
 from avsd_jax.errors import InputError
 from avsd_jax.experiment.comparison import derive
-from avsd_jax.runs.components import clip_spec
+from avsd_jax.runs.components import Inference
 from avsd_jax.runs.stores import training_store
 from avsd_jax.sources import ave
 from avsd_jax.training import loop
@@ -172,7 +172,7 @@ def silent(path: pathlib.Path) -> None:
             r"Annotations\.txt, line 7: 'Tuba' is no",
         ),
         (lambda f: append(f / "testSet.txt", "Goat&../x&good&0&1"), r"testSet\.txt, line 3: '\.\./x' is not a plain"),
-        (lambda f: append(f / "testSet.txt", "Goat&x&good&0&1"), r"line 3: Annotations\.txt says nothing of 'x': rest"),
+        (lambda f: append(f / "testSet.txt", "Goat&x&good&0&1"), r"line 3: 'x' is not in Annotations\.txt: rest"),
         (lambda f: (f / f"AVE/{BELL}.mp4").unlink(), rf"{BELL}\.mp4 is missing \(.*trainSet\.txt, line 2\): put it"),
         (lambda f: silent(f / f"AVE/{PAN}.mp4"), rf"{PAN}\.mp4 has no audio track \(.*valSet\.txt, line 2\): put one"),
         (lambda f: (f / f"AVE/{PAN}.mp4").unlink() or (f / f"AVE/{PAN}.mp4").write_text("x"), rf"{PAN}\.mp4 cannot be"),
@@ -232,7 +232,7 @@ def test_check_and_list_know_it(
     assert datasets.main([*check, "--dataset=ave", f"--manual_dir={folder}"]) == 2
     out = capsys.readouterr().out
     assert f"  problem: {PAN}: " in out
-    assert "  note: in no list: left out (other)" in out.splitlines()
+    assert "  note: in no list: skipped (other)" in out.splitlines()
     assert datasets.main(["list", f"--data_dir={built}"]) == 0
     out = capsys.readouterr().out
     assert "ave/default: frames of 400x400 pixels, as STANet's are [not prepared" in out
@@ -263,7 +263,7 @@ def test_the_classifiers_of_tags_are_told_its_categories(built: pathlib.Path, tm
     assert config.model.num_tags == len(config.tags) == len(set(config.tags)) == 28
     assert list(config.tags) == sorted(config.tags)
     store = target_maps.unwatched(open_store(NAME, "train", built))
-    batch = next(pipeline.eval_batches(store, clip_spec(config), batch_size=2, stride=FRAMES))
+    batch = next(pipeline.eval_batches(store, Inference.from_config(config).spec, batch_size=2, stride=FRAMES))
     told = [[config.tags[k] for k in np.flatnonzero(present)] for present in batch["tags"]]
     assert told == [["Male speech"], ["Church bell"]]
     assert batch["avc_label"].tolist() == [0, 1]
@@ -282,10 +282,14 @@ def test_stanet_is_given_maps_of_it(built: pathlib.Path, tmp_path: pathlib.Path)
     target_maps.write_map(tmp_path / "maps", SPEECH, 7, np.pad(np.full((4, 4), 255, np.uint8), 8))
     target_maps.write_map(tmp_path / "maps", BELL, 2, np.pad(np.full((4, 4), 255, np.uint8), 8))
     target_maps.write_record(tmp_path / "maps", NAME, "train", {})
-    batch = next(pipeline.train_batches(training_store(config), clip_spec(config), batch_size=2, seed=0))
+    batch = next(
+        pipeline.train_batches(training_store(config), Inference.from_config(config).spec, batch_size=2, seed=0)
+    )
     assert sorted(batch["frame_index"]) == [2, 7]
     assert batch["density"].max(axis=(1, 2)).tolist() == [1, 1]
-    assert jax.tree.map(np.shape, step_inputs(batch)) == jax.tree.map(np.shape, zeros(clip_spec(config), 2))
+    assert jax.tree.map(np.shape, step_inputs(batch)) == jax.tree.map(
+        np.shape, zeros(Inference.from_config(config).spec, 2)
+    )
 
 
 def test_what_nobody_watched_is_not_scored_nor_trained_on_as_if_somebody_had(

@@ -46,7 +46,7 @@ def test_list_shows_what_can_be_built_and_what_is(tiny_data_dir: pathlib.Path, c
     ("option", "message"),
     [
         ("--workers=0", "--workers: '0' is not a whole number .*--help"),
-        ("--data_dir=FILE", "cannot be made .*: give another folder"),
+        ("--data_dir=FILE", "cannot be created .*: give another folder"),
     ],
 )
 def test_options_that_cannot_be_are_refused(option: str, message: str, tmp_path, capsys: pytest.CaptureFixture):

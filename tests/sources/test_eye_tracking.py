@@ -166,7 +166,7 @@ def test_a_missing_file_stops_a_build_or_leaves_out_its_video(small: pathlib.Pat
     picture = folder(small / "manual", "summe", VIDEOS["summe"][0], "stavis", "frames") / "img_00003.jpg"
     picture.write_bytes(picture.read_bytes()[:-30])
     assert command(*options, "--skip_missing") == 2
-    assert f"error: {picture} is cut short: restore the file" in capsys.readouterr().err
+    assert f"error: {picture} is truncated: restore the file" in capsys.readouterr().err
     assert not files_below(small / "data")
 
 
@@ -232,8 +232,8 @@ def test_check_reports_and_changes_nothing(small: pathlib.Path, capsys: pytest.C
         "  audio: 22050 Hz, 1 channel(s) in 2, 48000 Hz, 2 channel(s) in 1",
         "  empty maps: 2 (CHI_1_color 2, 9)",
         "  labels: 1 videos, 12 frames",
-        "  note: audio of 48000 Hz: brought down to 22050 (CHI_1_color)",
-        "  note: in no fold list: left out (extra)",
+        "  note: audio of 48000 Hz: downsampled to 22050 (CHI_1_color)",
+        "  note: in no fold list: skipped (extra)",
     ):
         assert line in out.splitlines()
     assert "  problem: LOR_1_color: " in out
@@ -325,5 +325,5 @@ def test_beam_and_stock_tfds_build_the_same(small: pathlib.Path):
     words = [*commands["beam"], f"--data_dir={small}/broken"]
     failed = subprocess.run(words, capture_output=True, text=True, check=False)
     assert failed.returncode == 2
-    assert failed.stderr.splitlines()[-1] == f"error: {picture} is cut short: restore the file"
+    assert failed.stderr.splitlines()[-1] == f"error: {picture} is truncated: restore the file"
     assert not files_below(small / "broken")

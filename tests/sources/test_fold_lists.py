@@ -211,7 +211,9 @@ def test_what_no_list_names_is_found_among_the_videos_that_are_there(shared: pat
     first, rest = test.read_text().split("\n", 1)
     test.write_text(rest)
     (sentence,) = fold_lists.read(tmp_path, "diem").differences
-    assert sentence.endswith("(16 videos here, 17 there): which videos differ cannot be told from the names at hand")
+    assert sentence.endswith(
+        "(16 videos here, 17 there): which videos differ cannot be determined from the known names"
+    )
     (sentence,) = fold_lists.read(tmp_path, "diem", known=["a", first.split()[0]]).differences
     assert sentence.endswith(f"(16 videos here, 17 there): only there: {first.split()[0]}")
     name, frames, rate = first.split()

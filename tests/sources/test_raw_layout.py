@@ -124,7 +124,7 @@ def test_frames_in_a_folder_are_passed_through(tmp_path):
     video = reader(tmp_path, "diem").read(VIDEO, None)
     assert (video.fps, list(video.frames)) == (30, files)
     (folder / "frames/img_00003.jpg").write_bytes(files[2][:-400])
-    with pytest.raises(InputError, match=r"img_00003.jpg is cut short"):
+    with pytest.raises(InputError, match=r"img_00003.jpg is truncated"):
         list(reader(tmp_path, "diem").read(VIDEO, None).frames)
     (folder / "frames/img_00002.jpg").unlink()
     with pytest.raises(MissingFile, match="lacks img_00002"):
@@ -203,9 +203,9 @@ def test_summe_and_etmd_share_an_archive(tmp_path):
 
 def test_avad_has_no_raw_form(tmp_path):
     (tmp_path / "AVAD").mkdir()
-    with pytest.raises(InputError, match="raw: no such form of this set is known"):
+    with pytest.raises(InputError, match="raw: no such layout of this dataset is known"):
         layouts.find(tmp_path, "avad", BuildOptions())
-    with pytest.raises(InputError, match="no raw form of avad is known, because its owners hand out maps"):
+    with pytest.raises(InputError, match="no raw layout of avad is known, because its owners distribute maps"):
         raw.Reader(tmp_path, "avad", BuildOptions()).videos()
 
 
@@ -282,7 +282,7 @@ def test_what_is_there_twice_or_leads_out_is_refused(tmp_path):
     with pytest.raises(InputError, match="are the same video: keep one of them"):
         reader(tmp_path, "coutrot1").videos()
     (tmp_path / "Coutrot_db1").mkdir()
-    with pytest.raises(InputError, match="Coutrot1 and .*Coutrot_db1 are the same set"):
+    with pytest.raises(InputError, match="Coutrot1 and .*Coutrot_db1 are the same dataset"):
         reader(tmp_path, "coutrot1").videos()
     folder = write_diem(tmp_path, VIDEO)
     shutil.copy(folder / f"video/{VIDEO}.mp4", folder / f"video/{VIDEO}.mov")
@@ -314,5 +314,5 @@ def test_odd_videos_are_told_but_read(tmp_path, logged):
     assert (video.fps, video.num_viewers, video.map_width) == (25, 3, 720)
     assert logged == [
         f"diem, {VIDEO}: the video file has 30 frames per second, the list says 25",
-        f"diem, {VIDEO}: frames of 160x96 have not the shape 720x576 of what was shown",
+        f"diem, {VIDEO}: frames of 160x96 do not have the shape 720x576 that was shown",
     ]

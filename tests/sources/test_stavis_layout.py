@@ -96,7 +96,7 @@ def test_sound_is_mono_at_a_rate_that_fits(rate: int, channels: int, length: int
         np.testing.assert_array_equal(video.audio, samples if channels == 1 else samples[:, 0])
     inspection = reader(root).inspect(VIDEO, ListedVideo(VIDEO, FRAMES, 25.0))
     assert (inspection.sample_rate, inspection.channels, inspection.problems) == (rate, channels, ())
-    assert any("brought down to 22050" in note for note in inspection.notes) == (rate == 48_000)
+    assert any("downsampled to 22050" in note for note in inspection.notes) == (rate == 48_000)
     assert any("mixed down" in note for note in inspection.notes) == (channels == 2)
 
 
@@ -157,7 +157,7 @@ def test_pictures_that_are_cut_short_are_named(root: pathlib.Path):
     for kind, name in (("maps", "eyeMap_00009.jpg"), ("frames", "img_00009.jpg")):
         file = path(root, kind, name)
         file.write_bytes(file.read_bytes()[:-40])
-        with pytest.raises(InputError, match=f"{name} is cut short: restore the file"):
+        with pytest.raises(InputError, match=f"{name} is truncated: restore the file"):
             list(schema.encode(read(root)))
 
 
@@ -229,7 +229,7 @@ def test_what_was_looked_for_is_listed(tmp_path: pathlib.Path):
         "raw: ",
     ):
         assert looked_for in str(error.value)
-    with pytest.raises(InputError, match="raw: no such form of this set is known"):
+    with pytest.raises(InputError, match="raw: no such layout of this dataset is known"):
         layouts.find(tmp_path, "avad", BuildOptions(maps="gaze"))
     with pytest.raises(InputError, match="is not a folder: give the root of the data's tree as --manual_dir"):
         layouts.find(tmp_path / "nothing", "avad", BuildOptions())
@@ -242,7 +242,7 @@ def test_what_is_there_twice_is_refused(root: pathlib.Path):
     with pytest.raises(InputError, match="clip1 and .*clip_1 are the same video: keep one of them"):
         reader(root, "coutrot1").videos()
     shutil.copytree(root / "video_frames/Coutrot_db1", root / "video_frames/Coutrot1")
-    with pytest.raises(InputError, match="are the same set: keep one of them"):
+    with pytest.raises(InputError, match="are the same dataset: keep one of them"):
         reader(root, "coutrot1").videos()
     shutil.copy(path(root, "frames", "img_00002.jpg"), path(root, "frames", "img_2.jpg"))
     with pytest.raises(InputError, match="has the number of another file"):

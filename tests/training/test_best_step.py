@@ -32,10 +32,10 @@ def test_the_best_step_is_a_model_folder_and_a_restart_keeps_it(
     given = {2: 0.1, 4: 0.3, 6: 0.3, 7: 0.2}
     real, variables = best_step.score_part, {}
 
-    def score_part(config, store, model, of_step):
+    def score_part(config, parts, store, of_step):
         step = list(given)[len(variables) % len(given)]
         variables[step] = of_step
-        scores = real(config, store, model, of_step)
+        scores = real(config, parts, store, of_step)
         assert set(scores) == set(METRICS)
         assert -1 <= scores["CC"] <= 1
         return scores | {"CC": given[step]}

@@ -12,7 +12,7 @@ from flax import traverse_util
 from golden import stavis_inputs
 
 from avsd_jax import models, torch_import
-from avsd_jax.runs.optimizer import make_optimizer
+from avsd_jax.runs.components import Components
 from avsd_jax.torch_weights.layouts import checkpoint_key, find
 from avsd_jax.training.hyperparameters import hyperparameters_by_step, loss_switches
 from avsd_jax.training.state import create_state
@@ -48,13 +48,14 @@ def test_three_steps_equal_the_official_ones(shared, variant, recorded_as):
     recorded = json.loads((shared / "parity/stavis/golden_train_step.json").read_text())["steps"][recorded_as]
     config = configuration(variant)
     config.learning_rate = 1e-4  # as recorded: the official rate diverges on drawn weights
-    name, optimizer = config.model_name, make_optimizer(config)
+    parts = Components.from_config(config)
+    name, optimizer = config.model_name, parts.optimizer
     step = make_train_step(
         models.create(name),
         optimizer,
-        dict(loss_switches(config)),
+        dict(loss_switches(parts)),
     )
-    hyperparameters = hyperparameters_by_step(config)
+    hyperparameters = hyperparameters_by_step(config, parts)
     state = create_state(
         torch_import.to_variables(name, golden.stavis_state_dict(shared, 0)), optimizer, keep_ema=False
     )

@@ -5,8 +5,8 @@ import re
 import numpy as np
 import pytest
 from absl import logging
-from tiny_run import tiny_config
 
+from avsd_jax import models
 from avsd_jax.data.schema import VideoIndex
 from avsd_jax.data.store import VideoStore
 from avsd_jax.training.target_warnings import DensityWatch, warn_of_labels
@@ -28,21 +28,21 @@ def store(*label_runs: tuple) -> VideoStore:
 
 
 @pytest.mark.parametrize(
-    ("model", "words"),
+    ("name", "options", "words"),
     [
-        ({"gate": "labels"}, "diem train: no frame has a label .* every clip is left to vision alone"),
-        ({"gate": "classifier", "classifier": "l3net", "train_gate": "labels"}, "left to vision alone"),
-        ({"gate": "classifier", "classifier": "l3net"}, "the classifier is not trained"),
-        ({"classifier": "l3net"}, "the classifier is not trained"),
-        ({"gate": "always"}, None),
-        ({}, None),
+        ("avinet", {"gate": "labels"}, "diem train: no frame has a label .* every clip is left to vision alone"),
+        ("avinet", {"gate": "classifier", "train_gate": "labels"}, "left to vision alone"),
+        ("avinet", {"gate": "classifier"}, "the classifier is not trained"),
+        ("avc", {}, "the classifier is not trained"),
+        ("avinet", {"gate": "always"}, None),
+        ("vinet", {}, None),
     ],
 )
-def test_labels_that_are_all_unknown(said: list[str], model: dict, words: str | None) -> None:
-    config = tiny_config("data", model=model)
-    warn_of_labels(config, store([(0, -1)], [(0, -1), (4, 0)]))
+def test_labels_that_are_all_unknown(said: list[str], name: str, options: dict, words: str | None) -> None:
+    network = models.create(name, **options)
+    warn_of_labels(network, store([(0, -1)], [(0, -1), (4, 0)]))
     assert said == []
-    warn_of_labels(config, store([(0, -1)], [(0, -1)]))
+    warn_of_labels(network, store([(0, -1)], [(0, -1)]))
     assert len(said) == (words is not None)
     assert words is None or re.search(words, said[0])
 

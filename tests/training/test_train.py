@@ -16,6 +16,7 @@ from tiny_run import HELPERS, ROOT, add_extra_models, tiny_config
 
 from avsd_jax.errors import InputError
 from avsd_jax.runs.checkpoint import Checkpointer, load_for_inference, saved_steps
+from avsd_jax.runs.components import Components
 from avsd_jax.training import loop
 from avsd_jax.training.metric_writer import read_scalars
 
@@ -210,16 +211,16 @@ def test_every_part_of_a_state_is_guarded(part: str, tmp_path: pathlib.Path) -> 
 def test_a_saved_step_that_is_not_finite_is_named(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "initial_variables", lambda *_: {"params": {"w": np.ones(2)}, "batch_stats": {}})
     config = tiny_config("data", optimizer="sgd")
-    model = loop.model_from_config(config)
-    state, checkpointer = loop.start_or_resume(config, tmp_path, model)
+    parts = Components.from_config(config)
+    state, checkpointer = loop.start_or_resume(config, parts, tmp_path)
     items = jax.tree.map(np.copy, loop.to_items(state))
     items["variables"]["params"]["w"][1] = np.nan
     checkpointer.save(4, items)
     with pytest.raises(InputError, match="step 4 of .* holds NaN .* remove .*checkpoints/4"):
-        loop.start_or_resume(config, tmp_path, model)
+        loop.start_or_resume(config, parts, tmp_path)
     monkeypatch.setattr(loop, "initial_variables", lambda *_: {"params": {"w": np.full(2, np.inf)}})
     with pytest.raises(InputError, match="would start from NaN or infinite parameters"):
-        loop.start_or_resume(config, tmp_path / "new", model)
+        loop.start_or_resume(config, parts, tmp_path / "new")
 
 
 def test_bad_input_is_one_clear_error(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path) -> None:

@@ -1,1 +1,1 @@
-"""Pages that show an evaluation video by video."""
+"""HTML pages of an evaluation, one per video."""

@@ -1,4 +1,4 @@
-"""The HTML of a page per video and of their index: SVG curves, frames with maps as data URIs, nothing from outside."""
+"""HTML of a page per video and of their index, self-contained: SVG curves, frames with maps as data URIs."""
 
 import functools
 import itertools
@@ -19,7 +19,7 @@ from avsd_jax.metrics import LOWER_IS_BETTER
 from avsd_jax.scoring import figures
 
 LABELS = {1: "consistent", 0: "inconsistent", -1: "unlabelled"}
-# The browser itself refuses whatever is not in the file.
+# The browser refuses to load anything from outside the file.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 620, 150, 46, 608, 8, 126
 _BAND = 14
@@ -27,7 +27,7 @@ _BAND = 14
 
 @dataclass(frozen=True)
 class Card:
-    """A frame to show: JPEG data URIs of the frame, the ground truth, and each model's map; None: there is none."""
+    """A frame to show: JPEG data URIs of the frame, the ground truth, and each model's map; None if there is none."""
 
     frame: int
     image: str | None
@@ -37,15 +37,15 @@ class Card:
 
 @dataclass(frozen=True, eq=False)
 class Video:
-    """What the page of one video says.
+    """The content of the page of one video.
 
     Attributes:
-        name: of the video, with its split where there are several.
+        name: of the video, with its split if there are several.
         file: of the page.
         length: frames of the video.
         labels: AVC label per frame of the video.
         frames: numbers of the scored frames, ascending.
-        scores: metric -> score by model and scored frame, NaN where there is none.
+        scores: metric -> score by model and scored frame, NaN if there is none.
     """
 
     name: str
@@ -56,13 +56,13 @@ class Video:
     scores: Mapping[str, Float[np.ndarray, "models f"]]
 
     def means(self, metric: str) -> list[float | None]:
-        """Mean over the frames that have the score, by model."""
+        """Returns the mean over the frames that have the score, by model."""
         known = [values[np.isfinite(values)] for values in self.scores[metric]]
         return [float(values.mean()) if len(values) else None for values in known]
 
 
 def video_page(video: Video, cards: Sequence[Card], models: Sequence[str], about: str, chosen: str) -> str:
-    """Returns a video's page.
+    """Builds the page of a video.
 
     Args:
         video: its scores.
@@ -106,10 +106,10 @@ def video_page(video: Video, cards: Sequence[Card], models: Sequence[str], about
 def index_page(
     videos: Sequence[Video], models: Sequence[str], metrics: Sequence[str], about: str, absent: Sequence[str]
 ) -> str:
-    """Returns the page that links all others.
+    """Builds the page that links all others.
 
     Args:
-        videos: in the order to list them.
+        videos: in the order of the list.
         models: their names.
         metrics: of the scores.
         about: dataset and protocol, in a sentence.
@@ -157,7 +157,7 @@ def _file(name: str) -> str:
 
 
 def _data(video: Video, models: Sequence[str]) -> str:
-    """All values for the script; nothing in it can end the element that holds it."""
+    """Encodes all values for the script; nothing in them can end the enclosing element."""
     values = {
         "models": list(models),
         "length": video.length,
@@ -173,7 +173,7 @@ def _data(video: Video, models: Sequence[str]) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table; the cells are HTML, the head is text."""
+    """Builds a table; the cells are HTML, the head is text."""
     lines = ["<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows]
     titles = "".join(f'<th scope="col">{escape(title)}</th>' for title in head)
     return f'<div class="scroll"><table><thead><tr>{titles}</tr></thead><tbody>{"".join(lines)}</tbody></table></div>'
@@ -185,7 +185,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _stroke(model: int) -> str:
-    """A model's colour; the seventh and later take a colour again, dashed."""
+    """Returns a model's colour; the seventh and later reuse colours, dashed."""
     dashes = "" if model < 6 else f"; stroke-dasharray: {2 * (model // 6)} 3"
     return f"stroke: var(--model{model % 6}){dashes}"
 
@@ -204,7 +204,7 @@ def _label_legend() -> str:
 
 
 def _runs(labels: Int[np.ndarray, " n"]) -> Iterator[tuple[int, int, int]]:
-    """Yields (label, first frame, frame after the last) of stretches of one label."""
+    """Yields (label, first frame, frame after the last) of segments of one label."""
     for label, run in itertools.groupby(enumerate(labels.tolist()), key=lambda item: item[1]):
         frames = [frame for frame, _ in run]
         yield label, frames[0], frames[-1] + 1
@@ -225,21 +225,21 @@ def _rects(labels: Int[np.ndarray, " n"], left: int, right: int, top: int, heigh
 
 
 def _band(video: Video, width: int, height: int) -> str:
-    """The AVC labels of a video, as an image of their own."""
+    """Draws the AVC labels of a video as a separate image."""
     words = escape(_label_words(video.labels))
     rects = _rects(video.labels, 0, width, 0, height)
     return f'<svg style="width: {width}px" viewBox="0 0 {width} {height}" role="img" aria-label="{words}">{rects}</svg>'
 
 
 def _chart(video: Video, metric: str, models: Sequence[str], shown: Sequence[int]) -> str:
-    """A metric over time, a curve per model, above the band of AVC labels; ticks mark the frames that are shown."""
+    """Draws a metric over time, a curve per model, above the band of AVC labels; ticks mark the frames shown."""
     values = video.scores[metric]
     known = values[np.isfinite(values)]
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
     ticks = figures.ticks(low, high if high > low else low + 1)
 
     def x(frame: int) -> float:
-        return _LEFT + (frame + 0.5) / video.length * (_RIGHT - _LEFT)  # amid its part of the band
+        return _LEFT + (frame + 0.5) / video.length * (_RIGHT - _LEFT)  # the centre of its part of the band
 
     def y(value: float) -> float:
         return _BOTTOM - (value - ticks[0]) / (ticks[-1] - ticks[0]) * (_BOTTOM - _TOP)
@@ -265,7 +265,7 @@ def _chart(video: Video, metric: str, models: Sequence[str], shown: Sequence[int
 
 
 def _path(points: Sequence[tuple[float, float, int]]) -> str:
-    """A line that is broken where frames have no score; a frame alone is a dot."""
+    """Builds a line with gaps where frames have no score; an isolated frame is a dot."""
     steps = np.diff([frame for _, _, frame in points])
     longest = 2 * float(np.median(steps)) if len(steps) else 0
     path, last = [], None
@@ -287,7 +287,7 @@ def _path(points: Sequence[tuple[float, float, int]]) -> str:
 def _card(video: Video, card: Card, models: Sequence[str]) -> str:
     label = int(video.labels[card.frame])
     row = int(np.searchsorted(video.frames, card.frame))
-    shown_images = [_figure(card.truth, f"where people looked in frame {card.frame}", "ground truth")]
+    shown_images = [_figure(card.truth, f"fixations and density in frame {card.frame}", "ground truth")]
     if card.image is not None:
         shown_images.insert(0, _figure(card.image, f"frame {card.frame}", "frame"))
     for i, (model, uri) in enumerate(zip(models, card.maps, strict=True)):

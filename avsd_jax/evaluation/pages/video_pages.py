@@ -1,7 +1,7 @@
-"""A page per video with frames, maps, ground truth and scores over time: OUT/pages/index.html, of one model or several.
+"""Pages per video with frames, maps, ground truth and scores over time, of one or more models: OUT/pages/index.html.
 
 `python -m avsd_jax.evaluate ... --pages` writes them after scoring, `python -m avsd_jax.compare A B ... --pages` with
-several models side by side. A page is one file that needs neither the others nor the internet.
+several models side by side. A page is a self-contained file.
 """
 
 import base64
@@ -33,7 +33,7 @@ from avsd_jax.metrics import LOWER_IS_BETTER
 from avsd_jax.scoring import figures
 
 WORST, EVEN = 24, 24
-"""Most frames that a page shows: the worst, and others at even distances."""
+"""Maximum number of frames on a page: the worst, and others at regular intervals."""
 _FOLDER, _INDEX = "pages", "index.html"
 _QUALITY = 80  # of JPEG
 _LONGEST = 200  # bytes of a file's name; file systems allow 255
@@ -55,12 +55,12 @@ class Model:
 
 
 def write(out: Path, models: Sequence[Model], stores: Mapping[str, VideoStore]) -> Path:
-    """Writes `pages/index.html` and a page per video with scores into a folder, all of them or none.
+    """Writes `pages/index.html` and a page per video with scores into a folder, atomically.
 
-    Shown are the frames that all models have scored. Pages of an earlier run are replaced.
+    Only frames that all models have scored are shown. Pages of an earlier run are replaced.
 
     Args:
-        out: the folder; made if missing.
+        out: the folder; created if missing.
         models: at least one, scored on the same data by the same protocol.
         stores: the videos, by split.
 
@@ -95,16 +95,16 @@ def write(out: Path, models: Sequence[Model], stores: Mapping[str, VideoStore]) 
 def of_evaluations(
     out: Path, evaluations: Sequence[Evaluation], names: Sequence[str], data_dir: str | Path = catalog.DEFAULT_DATA_DIR
 ) -> Path:
-    """As `write`, for evaluations as they were read from their folders: the data and the maps are looked up again.
+    """Writes the pages of evaluations that were read from their folders; data and maps are opened again.
 
     Args:
         out: the folder to write to.
         evaluations: of the same data by the same protocol, see `same_frames.check_same`.
         names: of the models.
-        data_dir: folder of prepared datasets.
+        data_dir: folder of built datasets.
 
     Raises:
-        InputError: see `write`; or the dataset in `data_dir` is another build than the one scored, or maps were
+        InputError: see `write`; or the dataset in `data_dir` is a different build than the scored one, or maps have
             changed since.
     """
     dataset = evaluations[0].record["dataset"]
@@ -121,19 +121,19 @@ def of_evaluations(
 
 
 def file_name(video: str) -> str:
-    """Returns the name of a video's page; of two videos' they differ."""
+    """Returns the file name of a video's page, different for all videos."""
     name = quote(video, safe=" ")
     if name.lower() == "index":
-        name = f"%{ord(name[0]):02X}{name[1:]}"  # what `quote` never writes
+        name = f"%{ord(name[0]):02X}{name[1:]}"  # `quote` never writes this
     if len(name) > _LONGEST:
         name = f"{name[: _LONGEST - 20]}-{hashlib.sha256(video.encode()).hexdigest()[:16]}"
     return f"{name}.html"
 
 
 def shown_frames(scores: Float[np.ndarray, "models f"], metric: str) -> list[int]:
-    """Returns which of the scored frames a page shows, worst first: places on the axis `f`.
+    """Returns the scored frames that a page shows, worst first, as positions on the axis `f`.
 
-    The worst of the models' scores decides. Frames without a score come last.
+    The worst score of the models counts. Frames without a score come last.
     """
     signed = np.where(np.isnan(scores), np.inf, -scores if metric in LOWER_IS_BETTER else scores).min(axis=0)
     order = np.argsort(signed, kind="stable")
@@ -148,16 +148,16 @@ def shown_frames(scores: Float[np.ndarray, "models f"], metric: str) -> list[int
 
 
 def _check_ours(target: Path) -> None:
-    """Sees to it that the folder to be replaced is one of pages."""
+    """Checks that the folder to be replaced holds pages."""
     if target.exists() and not earlier_scores.are_pages(target):
         raise InputError(f"{target} is there and holds no pages of an earlier run: remove it or give another --out")
 
 
 def _find(evaluation: Evaluation, stores: Mapping[str, VideoStore]) -> dict[str, PredictionFolder]:
-    """The maps of an evaluation, to be read as they were for scoring.
+    """Finds the maps of an evaluation, to be read as for scoring.
 
     Raises:
-        InputError: they are gone, or a file of them is younger than the scores.
+        InputError: they are gone, or one of their files is newer than the scores.
     """
     record, found = evaluation.record, {}
     scored = (evaluation.folder / "scores.json").stat().st_mtime_ns
@@ -211,12 +211,12 @@ def _write_all(folder: Path, models: Sequence[Model], stores: Mapping[str, Video
 
 
 def _main_first(metrics: Sequence[str]) -> list[str]:
-    """The metrics, that which orders frames at the beginning."""
+    """Returns the metrics, with the one that orders the frames first."""
     return sorted(metrics, key=lambda metric: metric != "CC")
 
 
 def _common_rows(models: Sequence[Model]) -> dict[tuple[str, str], tuple[np.ndarray, list[np.ndarray]]]:
-    """(split, video) -> the frames that all models have scored, ascending, and their rows in each evaluation."""
+    """Maps (split, video) to the frames that all models have scored, ascending, and their rows in each evaluation."""
     places = [{key: row for row, key in enumerate(model.evaluation.keys)} for model in models]
     common: dict[tuple[str, str], list[int]] = {}
     for split, video, frame in sorted(set(places[0]).intersection(*places[1:])):
@@ -233,13 +233,13 @@ def _chosen(video: Video, shown: Sequence[int], metric: str) -> str:
     if len(shown) == len(video.frames):
         return f"All {len(shown)} scored frames, worst {metric} first."
     return (
-        f"{len(shown)} of {len(video.frames)} scored frames: the {WORST} of the worst {metric}, and {EVEN} at even "
-        "distances. Another order sorts these."
+        f"{len(shown)} of {len(video.frames)} scored frames: the {WORST} of the worst {metric}, and {EVEN} at regular "
+        "intervals. Other orders sort these."
     )
 
 
 def _maps(model: Model, split: str, video: str, frames: Sequence[int]) -> dict[int, Num[np.ndarray, "h w"]]:
-    """A model's maps of the given frames; those that it lacks are left out."""
+    """Reads a model's maps of the given frames, as far as they exist."""
     maps = model.found[split].videos.get(video)
     if maps is None:
         return {}
@@ -249,7 +249,7 @@ def _maps(model: Model, split: str, video: str, frames: Sequence[int]) -> dict[i
 
 
 def _card(store: VideoStore, number: int, frame: int, maps: Sequence[Mapping[int, Num[np.ndarray, "h w"]]]) -> Card:
-    """Draws a frame, the ground truth and each model's map; over grey where there are no frames."""
+    """Draws a frame, the ground truth and each model's map; over grey if there are no frames."""
     density = store.density(number, frame)
     image = store.frames(number, [frame])[0] if store.has_frames else np.full((*density.shape, 3), 128, np.uint8)
     height = max(1, round(figures.CELL * image.shape[0] / image.shape[1]))
@@ -260,6 +260,6 @@ def _card(store: VideoStore, number: int, frame: int, maps: Sequence[Mapping[int
 
 
 def _jpeg(picture: UInt8[np.ndarray, "h w 3"]) -> str:
-    """An image as a data URI."""
+    """Encodes an image as a data URI."""
     _, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()

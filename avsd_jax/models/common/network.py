@@ -1,4 +1,4 @@
-"""The base of the models that a configuration may name: what they say of themselves to data, training, prediction."""
+"""The base of all models that a configuration may name: what a model says of itself to the rest of a run."""
 
 from flax import linen as nn
 

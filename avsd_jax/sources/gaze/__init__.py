@@ -1,1 +1,1 @@
-"""Gaze as the owners of the eye-tracking datasets hand it out, read into one form: `points.Gaze`."""
+"""Readers of the gaze files of each dataset's owner, converted to one format: `points.Gaze`."""

@@ -1,8 +1,9 @@
-"""Gaze of both Coutrot sets: one MATLAB file per set, in pixels of the video.
+"""Gaze of both Coutrot datasets: one MATLAB file each, in pixels of the video.
 
-`coutrot_database1.mat` holds a struct `Coutrot_Database1` with a field per viewing condition (the soundtrack that was
-heard), each with fields `clip_<n>`, each a struct of `data` [D x frames x viewers] (row 0 x, row 1 y, NaN missing) and
-`info` (`vidwidth`, `vidheight` and more). The second set is alike. Only OriginalSounds has all clips of the first.
+`coutrot_database1.mat` holds a struct `Coutrot_Database1` with a field per viewing condition (the audio that was
+played), each with fields `clip_<n>`, each a struct of `data` [D x frames x viewers] (row 0 x, row 1 y, NaN missing) and
+`info` (`vidwidth`, `vidheight` and more). The second dataset is similar. Only OriginalSounds has all clips of the
+first.
 """
 
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from avsd_jax.sources import plausible
 from avsd_jax.sources.gaze import points
 
 CONDITIONS = ("own", "pooled")
-# The condition in which viewers heard what the video holds.
+# The condition in which viewers heard the audio of the video.
 OWN_SOUND = {"coutrot1": "OriginalSounds", "coutrot2": "AudioVisual"}
 
 _VARIABLE = {"coutrot1": "Coutrot_Database1", "coutrot2": "Coutrot_Database2"}
@@ -26,13 +27,13 @@ _NO_CONDITION = "Header"
 
 
 def clips(path: Path, dataset: str, condition: str = "own") -> dict[str, dict[str, np.ndarray]]:
-    """The clips' structs by viewing condition, then by clip, such as `clip7`.
+    """Reads the clips' structs by viewing condition, then by clip, such as `clip7`.
 
     Args:
-        path: the set's MATLAB file.
+        path: the dataset's MATLAB file.
         dataset: "coutrot1" or "coutrot2".
         condition: "own" for the viewers who heard the video's own audio, "pooled" for all: also those who heard
-            another one, or none.
+            different audio, or none.
 
     Raises:
         InputError: an unknown condition; or the file is damaged or not as described.
@@ -58,18 +59,18 @@ def read(
     condition: str = "own",
     offset: tuple[float, float] = (0.0, 0.0),
 ) -> points.Gaze:
-    """Gaze on a clip.
+    """Reads the gaze on a clip.
 
     Args:
-        path: the set's MATLAB file.
+        path: the dataset's MATLAB file.
         dataset: "coutrot1" or "coutrot2".
         video: such as `clip7`.
-        plane: (height, width) of the video; what the file says of itself goes before.
+        plane: (height, width) of the video; a size in the file takes precedence.
         condition: as for `clips`. Pooled, a clip has those conditions that show it.
         offset: (x, y) added, in pixels of the video.
 
     Raises:
-        NoGaze: nobody of this condition saw the clip.
+        NoGaze: the clip has no viewer in this condition.
         InputError: as `clips`.
     """
     found = {name: videos[video] for name, videos in clips(path, dataset, condition).items() if video in videos}
@@ -93,20 +94,20 @@ def read(
 
 
 def _clips(value: np.ndarray, dataset: str, where: str) -> dict[str, np.ndarray]:
-    """Clips by their names in STAViS's spelling; an empty field is a clip that was not shown."""
+    """Returns the clips by their names in STAViS's spelling; an empty field is a clip that was not shown."""
     fields = mat_files.fields(value, where)
     return {dataset_names.video_id(dataset, clip): data for clip, data in fields.items() if data.size}
 
 
 def _clip(value: np.ndarray, where: str) -> tuple[Float[np.ndarray, "v n 2"], tuple[int, int] | None]:
-    """Positions and, if the file says it, (height, width)."""
+    """Returns positions and, if the file states it, (height, width)."""
     fields = mat_files.fields(value, where)
     if "data" not in fields:
         raise InputError(f"{where} has no field data: put the owner's file there")
     info: Mapping[str, np.ndarray] = mat_files.fields(fields["info"], f"{where}.info") if "info" in fields else {}
     sides = [info[name] for name in ("vidheight", "vidwidth") if name in info]
     if not all(side.size == 1 and side.dtype.kind in "fiu" for side in sides):
-        raise InputError(f"{where}.info has a size that is no number: put the owner's file there")
+        raise InputError(f"{where}.info has a size that is not a number: put the owner's file there")
     size = None
     if len(sides) == 2:
         quantities = zip(sides, ("pixels high", "pixels wide"), strict=True)

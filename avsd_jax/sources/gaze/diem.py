@@ -4,7 +4,7 @@
 header: `frame left_x left_y left_dilation left_event right_x right_y right_dilation right_event`, with frames counted
 from 1 and events -1 error, 0 blink, 1 fixation, 2 saccade. The owner advises to use fixations only.
 
-The videos were shown unscaled on a screen of 1280x960, in its middle as far as is known: see `placed`.
+The videos were shown unscaled on a screen of 1280x960, presumably at its centre: see `placed`.
 """
 
 import io
@@ -27,32 +27,32 @@ _SCREEN = (960, 1280)  # height, width
 _VIEWER = re.compile(r"(?:(?P<before>.+)_)?(?P<viewer>diem\d+s\d+[A-Za-z]*)\.asc(?:_(?P<after>.*))?\.txt")
 _SIZE = re.compile(r".*_(\d+)x(\d+)")
 _COLUMNS = 9
-# Column of x; y and, after the dilation, the event follow it.
+# Column of x, which is followed by y, the dilation and the event.
 _FIRST_COLUMN = {"left": 1, "right": 5}
 _EVENTS = (-1, 0, 1, 2)
 _FIXATION = 1
 
 
 def native_size(video: str) -> tuple[int, int] | None:
-    """(height, width) in which a video was shown, which ends its name, as in `..._1280x720`; None if it does not.
+    """Returns the displayed (height, width) of a video from its name, as in `..._1280x720`; None if it has none.
 
     Raises:
-        InputError: it cannot be true.
+        InputError: it is not plausible.
     """
     match = _SIZE.fullmatch(video)
     return plausible.checked_size((int(match[2]), int(match[1])), f"the name {video}") if match else None
 
 
 def viewer_files(folder: Path, video: str | None = None) -> dict[str, Path]:
-    """The files of a video's viewers, by their stems, such as `diem4s04b`: numbers repeat across sessions.
+    """Returns the files of a video's viewers, by their stems, such as `diem4s04b`: numbers repeat across sessions.
 
     Args:
-        folder: where they are.
-        video: whose they are; None if that is not known.
+        folder: of the files.
+        video: that they belong to; None if unknown.
 
     Raises:
         NoGaze: the folder has none.
-        InputError: it has a link instead of one; a stem is there twice; or a file's name names another video.
+        InputError: it has a link instead of one; a stem is duplicated; or a file's name names another video.
     """
     found: dict[str, Path] = {}
     for name in safe_paths.file_names(folder):
@@ -83,15 +83,15 @@ def read(
     offset: tuple[float, float] = (0.0, 0.0),
     longest: int | None = None,
 ) -> points.Gaze:
-    """Gaze on a video.
+    """Reads the gaze on a video.
 
     Args:
         files: a file per viewer, by the viewer's name.
         plane: (height, width) in which the video was shown.
-        eye: "left", "right", or "both" for the mean of the two where both fixate.
+        eye: "left", "right", or "both" for the mean of the two if both fixate.
         placement: as for `placed`.
         offset: as for `placed`.
-        longest: number of frames that a recording may have; None if the video's length is not known.
+        longest: largest number of frames of a recording; None if the video's length is unknown.
 
     Raises:
         InputError: an unknown option; or a file that is not as described or too long, which the message names.
@@ -116,7 +116,7 @@ def _check_length(path: Path, frames: float, longest: int | None) -> None:
     plausible.checked(frames, "frames", path)
     if longest is not None and frames > longest:
         raise InputError(
-            f"{path} continues to frame {frames:.0f}, when a recording of this video has at most {longest} frames: put "
+            f"{path} continues to frame {frames:.0f}, but a recording of this video has at most {longest} frames: put "
             "the owner's file there, or complete the video"
         )
 
@@ -124,13 +124,13 @@ def _check_length(path: Path, frames: float, longest: int | None) -> None:
 def placed(
     positions: Float[np.ndarray, "*n 2"], plane: tuple[int, int], placement: str, offset: tuple[float, float]
 ) -> Float[np.ndarray, "*n 2"]:
-    """Positions on the screen as positions in the video.
+    """Converts positions on the screen to positions in the video.
 
     Args:
         positions: (x, y) on the screen.
         plane: (height, width) in which the video was shown.
-        placement: "centre", in the middle of the screen; "corner", in its upper left corner, as some readers have it:
-            it looks right for videos of the screen's width only.
+        placement: "centre", in the middle of the screen; "corner", in its upper left corner, as in some readers:
+            it only looks right for videos of the screen's width.
         offset: (x, y) added, in pixels of the video.
 
     Raises:

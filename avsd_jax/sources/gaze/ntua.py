@@ -1,7 +1,7 @@
-"""Gaze on SumMe and ETMD, both in one MATLAB file by CVSP, NTUA, as shares of the video's width and height.
+"""Gaze on SumMe and ETMD, both in one MATLAB file by CVSP, NTUA, as fractions of the video's width and height.
 
 `eyetracking/all_videos.mat` holds a struct `eye_data_all` with a field per video, [D x frames x viewers]: row 0 x and
-row 1 y from 0 to 1, missing where they are NaN or both 0. The recording is at the video's rate: column n - 1 is frame n
+row 1 y from 0 to 1, missing if they are NaN or both 0. The recording is at the video's rate: column n - 1 is frame n
 counted from 1. Events are not marked: saccades are among the positions.
 """
 
@@ -18,7 +18,7 @@ _VARIABLE = "eye_data_all"
 
 
 def videos(path: Path) -> Mapping[str, np.ndarray]:
-    """The arrays [D, n, v] by video.
+    """Reads the arrays [D, n, v] by video.
 
     Raises:
         InputError: the file is damaged or not as described.
@@ -31,7 +31,7 @@ def videos(path: Path) -> Mapping[str, np.ndarray]:
 
 
 def read(path: Path, video: str, plane: tuple[int, int], *, offset: tuple[float, float] = (0.0, 0.0)) -> points.Gaze:
-    """Gaze on a video.
+    """Reads the gaze on a video.
 
     Args:
         path: the MATLAB file.

@@ -1,4 +1,4 @@
-"""Gaze of many viewers on one video, in pixels of the video, with an account of what was left out."""
+"""Gaze of many viewers on one video, in pixels of the video, with counts of dropped samples."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -8,11 +8,11 @@ from jaxtyping import Bool, Float, Float32
 
 from avsd_jax.errors import InputError
 
-# How far, as a share of width or height, the median of gaze may lie from the middle before it looks misplaced. People
-# look at the middle; a DIEM video of 720x576 read without its offset is 0.39 and 0.33 off.
+# Distance of the median of gaze from the centre, as a fraction of width or height, from which it looks misplaced. Gaze
+# has a centre bias; a DIEM video of 720x576 read without its offset is 0.39 and 0.33 off.
 _MEDIAN_TOLERANCE = 0.2
-# Of MATLAB's arrays: rows for a frame and viewer (two or three are known), and viewers (72 are the most). An array with
-# its axes in another order has more.
+# Of MATLAB arrays: rows for a frame and viewer (two or three are known), and viewers (at most 72). An array with
+# its axes in a different order has more.
 _MOST_ROWS = 16
 _MOST_VIEWERS = 1000
 
@@ -23,12 +23,12 @@ class NoGaze(InputError):
 
 @dataclasses.dataclass(frozen=True)
 class Dropped:
-    """Numbers of samples (one viewer in one frame) that were left out, each for its first reason.
+    """Numbers of dropped samples (one viewer in one frame), each for its first reason.
 
     Attributes:
-        missing: the position is not known (NaN).
+        missing: the position is unknown (NaN).
         flagged: the recording marks it as a blink, a saccade or an error.
-        outside: the viewer looked past the picture.
+        outside: the position is outside of the image.
     """
 
     missing: int
@@ -41,16 +41,16 @@ class Dropped:
 
 @dataclasses.dataclass(frozen=True)
 class Gaze:
-    """Where the viewers of a video looked.
+    """The gaze of the viewers of a video.
 
     Attributes:
-        rows: (frame, viewer, x, y), in the order of frames, then viewers; frames and viewers from 0, x to the right and
+        rows: (frame, viewer, x, y), sorted by frame, then viewer; frames and viewers from 0, x to the right and
             y downwards in pixels of the plane, pixel centres at whole numbers.
-        viewers: what the owner calls each viewer, such as the stem of a file; they are numbered by their place here.
+        viewers: the owner's name of each viewer, such as the stem of a file; they are numbered by their position here.
         num_frames: frames that the recording covers.
         plane: (height, width) of the image that `rows` refer to, pixels.
         median: (x, y) of all positions, also of those outside the image; NaN if there is none.
-        dropped: what is not in `rows`.
+        dropped: numbers of samples that are not in `rows`.
     """
 
     rows: Float32[np.ndarray, "f 4"]
@@ -61,15 +61,15 @@ class Gaze:
     dropped: Dropped
 
     def first(self, num_frames: int) -> "Gaze":
-        """The same gaze without what comes after the first `num_frames` frames."""
+        """Returns the gaze on the first `num_frames` frames."""
         return dataclasses.replace(
             self, rows=self.rows[self.rows[:, 0] < num_frames], num_frames=min(num_frames, self.num_frames)
         )
 
     def misplaced(self) -> str | None:
-        """A sentence if the gaze does not lie around the middle of the image, which a wrong offset explains.
+        """Returns a sentence if the gaze is not around the centre of the image, which suggests a wrong offset.
 
-        The median is asked and not the share inside the image: in a wide video a shift stays inside.
+        The median is used rather than the fraction inside the image: in a wide video a shift stays inside.
         """
         height, width = self.plane
         x, y = self.median
@@ -89,16 +89,16 @@ def collect(
     viewers: Sequence[str],
     plane: tuple[int, int],
 ) -> Gaze:
-    """Gaze from positions per viewer and frame.
+    """Builds gaze from positions per viewer and frame.
 
     Args:
-        positions: x and y in pixels of the plane, pixel centres at whole numbers; NaN where they are not known.
+        positions: x and y in pixels of the plane, pixel centres at whole numbers; NaN if unknown.
         valid: False where the recording marks a sample as a blink, a saccade or an error.
         viewers: their names.
-        plane: (height, width) of the picture.
+        plane: (height, width) of the image.
 
     Raises:
-        InputError: two viewers have one name.
+        InputError: two viewers have the same name.
     """
     for name in viewers:
         if list(viewers).count(name) > 1:
@@ -119,11 +119,11 @@ def collect(
 
 
 def from_array(value: np.ndarray, where: str) -> Float[np.ndarray, "v n 2"]:
-    """Positions from MATLAB's array [D, n, v], of which row 0 is x and row 1 is y; others mean nothing certain.
+    """Extracts positions from MATLAB's array [D, n, v], of which row 0 is x and row 1 is y; others are ignored.
 
     Args:
-        value: MATLAB drops trailing axes of length 1, so that one viewer has [D, n].
-        where: file and place, for the message.
+        value: MATLAB drops trailing axes of length 1, so a single viewer has [D, n].
+        where: file and variable, for the message.
 
     Raises:
         InputError: it is not such an array.

@@ -1,10 +1,10 @@
-"""The forms in which people have the six sets, found by what a tree has.
+"""The layouts of the six datasets' files, detected automatically.
 
   stavis  video_frames/ video_audio/ annotations/, as STAViS's authors distribute them
   scdl    video_frame/ audio/ annotation/, the survey's renamed copy of the same
-  raw     <SET>/ as unpacked from the owner's archives; AVAD has no known raw form
+  raw     <SET>/ as unpacked from the owner's archives; AVAD has no known raw layout
 
-A tree may have several; supplied maps go before rendered ones unless the options ask for gaze.
+A tree may have several; supplied maps are preferred to rendered ones unless the options request gaze.
 """
 
 from collections.abc import Iterable
@@ -18,20 +18,20 @@ from avsd_jax.sources.base import Source
 from avsd_jax.sources.build_options import BuildOptions
 
 _PACKAGE = "avsd_jax.sources.layouts"
-# In order of preference, by where maps come from.
+# In order of preference, by the origin of maps.
 _ORDER = {"any": ("stavis", "scdl", "raw"), "stavis": ("stavis", "scdl"), "gaze": ("raw", "stavis", "scdl")}
 
 
 def find(root: str | Path, dataset: str, options: BuildOptions) -> tuple[str, Source]:
-    """The layout of a set's files in a tree, and the files' reader.
+    """Finds the layout of a dataset's files in a tree, and their reader.
 
     Args:
         root: the user's `manual_dir`.
-        dataset: the set's key, such as "diem".
-        options: decide which layouts will do.
+        dataset: its key, such as "diem".
+        options: determine the suitable layouts.
 
     Raises:
-        InputError: no such set; there is no such folder; or no layout fits: the message lists what was looked for.
+        InputError: no such dataset; there is no such folder; or no layout fits: the message lists what was looked for.
     """
     dataset_names.named(dataset)
     root = Path(root)
@@ -44,7 +44,7 @@ def find(root: str | Path, dataset: str, options: BuildOptions) -> tuple[str, So
         if looked_for and all(_any_there(root, spellings) for spellings in looked_for):
             return name, layout.Reader(root, dataset, options)
         what = " and ".join(" or ".join(spellings) for spellings in looked_for)
-        missing.append(f"{name}: {what or 'no such form of this set is known'}")
+        missing.append(f"{name}: {what or 'no such layout of this dataset is known'}")
     raise InputError(f"{root} has no files of {dataset} (looked for {'; '.join(missing)}): unpack them there")
 
 

@@ -1,8 +1,8 @@
-"""The archives of the sets' owners, as unpacked (`avsd_jax.sources.raw_trees`): video files, audio, and gaze per
+"""Layout of the owners' archives, as unpacked (`avsd_jax.sources.raw_trees`): video files, audio, and gaze per
 viewer.
 
 Frames become JPEG files, and density maps are rendered from gaze, both frame by frame. Gaze and maps have the size in
-which the video was shown. Audio of more than 22,050 samples per second is brought down to that.
+which the video was shown. Audio is downsampled to 22.05 kHz if its rate is higher.
 """
 
 import itertools
@@ -31,17 +31,17 @@ from avsd_jax.sources.gaze import points
 
 looked_for = raw_trees.looked_for
 
-# Rates of a list and a video file differ in the third digit (24.99975 for 25); more is another encoding.
+# Rates of a list and a video file differ in the third decimal (24.99975 for 25); more indicates another encoding.
 _RATE_TOLERANCE = 0.01
-# Of the ratio of width to height: rounding to even sizes when a video is encoded again.
+# Of the aspect ratio: rounding to even sizes when a video is encoded again.
 _SHAPE_TOLERANCE = 0.02
-# DIEM's, which alone may come as a folder of frames.
+# DIEM's; only DIEM may come as a folder of frames.
 _FRAMES_FPS = 30.0
 
 
 @dataclass(frozen=True)
 class _Pictures:
-    """A video file or a folder of frames: its (height, width), rate, and numbers of frames by who says them."""
+    """A video file or a folder of frames: its (height, width), rate, and numbers of frames by source."""
 
     path: Path
     size: tuple[int, int]
@@ -49,7 +49,7 @@ class _Pictures:
     counts: dict[str, int | None]
 
     def jpegs(self, num_frames: int) -> Iterator[bytes]:
-        """The first frames as JPEG files; those that are JPEG already unchanged."""
+        """Yields the first frames as JPEG files, unchanged if they are JPEG."""
         if self.path.is_dir():
             yield from image_files.jpegs(image_files.numbered(self.path, "img")[:num_frames], self.size)
             return
@@ -59,14 +59,14 @@ class _Pictures:
 
 
 class Reader(Source):
-    """The videos of a set in this layout."""
+    """The videos of a dataset in this layout."""
 
     def videos(self) -> tuple[str, ...]:
-        """Those that have a video file or a folder of frames."""
+        """Returns the videos that have a video file or a folder of frames."""
         return tuple(sorted(self._tree.pictures()))
 
     def read(self, video: str, listed: ListedVideo | None) -> schema.SourceVideo:
-        """As documented there; the video is decoded once more, to count its frames before they are read."""
+        """Reads a video, as `Source` documents; it is decoded first to count its frames."""
         name = f"{self.dataset}, {video}"
         pictures = self._pictures(video, exact=True)
         gaze = self._gaze(video, pictures)
@@ -75,7 +75,7 @@ class Reader(Source):
         gaze = gaze.first(n)
         for note in _notes(gaze, pictures, listed):
             logging.warning("%s: %s", name, note)
-        logging.info("%s: %d points of %d viewers; left out: %s", name, len(gaze.rows), len(gaze.viewers), gaze.dropped)
+        logging.info("%s: %d points of %d viewers; dropped: %s", name, len(gaze.rows), len(gaze.viewers), gaze.dropped)
         samples, rate = audio_files.read(self._sound(video, pictures.path), n / pictures.fps)
         maps = density.density_maps(gaze.rows, n, gaze.plane, density.sigma_of(self.dataset, gaze.plane[1]))
         return schema.SourceVideo(
@@ -96,7 +96,7 @@ class Reader(Source):
         )
 
     def inspect(self, video: str, listed: ListedVideo | None) -> Inspection:
-        """As documented there; frames are counted as the video file states them, and as it has packets for them."""
+        """Inspects a video; frames are counted by the header of the video file and by its packets."""
         findings, counts, n = Findings(), {}, 0
         pictures = gaze = sound = None
         with findings.caught():
@@ -118,7 +118,7 @@ class Reader(Source):
                 sound = audio_files.probe(self._sound(video, pictures.path))
                 findings.notes += audio_files.notes(sound, n / pictures.fps if n else None)
         if listed is None:
-            findings.notes.append("in no fold list: left out")
+            findings.notes.append("in no fold list: skipped")
         return Inspection(
             num_frames=0 if findings.problems else n,
             counts=counts,
@@ -146,7 +146,7 @@ class Reader(Source):
         info = reading.probe(path)
         video_files.check_whole(path)
         size = plausible.checked_size((info.height, info.width), path)
-        # A file that breaks off has fewer packets than it states frames.
+        # A truncated file has fewer packets than it states frames.
         stated, there = reading.count_frames(path) if exact else video_files.count_packets(path)
         counts = {"frames": there} if stated == there else {"frames stated": stated, "frames": there}
         return _Pictures(path, size, info.fps, counts)
@@ -159,7 +159,7 @@ class Reader(Source):
             raise MissingFile(str(error)) from error
 
     def _sound(self, video: str, pictures: Path) -> Path:
-        """The video's audio file, or the video file where it has the sound."""
+        """Returns the video's audio file, or the video file if it contains the audio."""
         path = self._tree.sound(video)
         if path is None or path.is_file():
             return path or pictures
@@ -171,16 +171,16 @@ class Reader(Source):
 
 
 def _notes(gaze: points.Gaze, pictures: _Pictures, listed: ListedVideo | None) -> list[str]:
-    """What looks wrong, as sentences."""
+    """Returns what looks wrong, as sentences."""
     notes = [gaze.misplaced()]
     if listed and abs(pictures.fps / listed.fps - 1) > _RATE_TOLERANCE:
         notes.append(f"the video file has {pictures.fps:g} frames per second, the list says {listed.fps:g}")
     (height, width), (shown_height, shown_width) = pictures.size, gaze.plane
     if abs(width / height * shown_height / shown_width - 1) > _SHAPE_TOLERANCE:
-        notes.append(f"frames of {width}x{height} have not the shape {shown_width}x{shown_height} of what was shown")
+        notes.append(f"frames of {width}x{height} do not have the shape {shown_width}x{shown_height} that was shown")
     return [note for note in notes if note]
 
 
 def _empty_frames(gaze: points.Gaze) -> list[int]:
-    """Frames, counted from 1, at which nobody looks."""
+    """Returns the frames without fixations, counted from 1."""
     return (1 + np.setdiff1d(np.arange(gaze.num_frames), gaze.rows[:, 0])).astype(int).tolist()

@@ -1,12 +1,12 @@
-"""STAViS's preprocessed distribution (`fetch_data.sh`), with the maps on which all published tables rest.
+"""Layout of STAViS's preprocessed distribution (`fetch_data.sh`), with the maps behind all published tables.
 
   video_frames/<SET>/<video>/img_00001.jpg, ...
   video_audio/<SET>/<video>/<video>.wav
   annotations/<SET>/<video>/maps/eyeMap_00001.jpg, ...   density, grey
   annotations/<SET>/<video>/fixMap_00001.mat, ...        variable `eyeMap`, 0/1, of the map's size
-  annotations/<SET>/<video>/eye_tracks.mat               not read: nobody's code does, and its form differs by set
+  annotations/<SET>/<video>/eye_tracks.mat               not read: no known code does, and its format differs by dataset
 
-A binary map says where somebody looked, not who: viewers are unknown, and two in one pixel are one point.
+A binary map does not distinguish viewers: they are unknown, and two fixations of one pixel are one point.
 """
 
 from collections.abc import Callable, Iterator
@@ -30,23 +30,23 @@ FOLDERS = {"frames": "video_frames", "sound": "video_audio", "annotations": "ann
 
 
 def looked_for(dataset: str) -> tuple[tuple[str, ...], ...]:
-    """Groups of paths below the root, of each of which one must be there."""
+    """Returns groups of paths below the root, of each of which one must exist."""
     return Reader.looked_for(dataset)
 
 
 class Reader(Source):
-    """The videos of a set in this layout."""
+    """The videos of a dataset in this layout."""
 
     folders: ClassVar[dict[str, str]] = FOLDERS
 
     @classmethod
     def looked_for(cls, dataset: str) -> tuple[tuple[str, ...], ...]:
-        """As the module's."""
+        """Returns the groups of paths of `looked_for` of the module."""
         names = dataset_names.named(dataset).spellings
         return tuple(tuple(f"{cls.folders[kind]}/{name}" for name in names) for kind in ("frames", "annotations"))
 
     def videos(self) -> tuple[str, ...]:
-        """The folders of frames."""
+        """Returns the videos that have a folder of frames."""
         folder = self._set_folder("frames")
         found: dict[str, str] = {}
         for name in safe_paths.folder_names(folder):
@@ -57,10 +57,10 @@ class Reader(Source):
         return tuple(sorted(found))
 
     def read(self, video: str, listed: ListedVideo | None) -> schema.SourceVideo:
-        """As documented there; a video in no list is refused, because nothing else here tells its rate."""
+        """Reads a video; one in no list is refused, because this layout has no other source of its rate."""
         frames, maps, fixations = self._files(video)
         if listed is None:
-            raise InputError(f"{video} of {self.dataset} is in no fold list, which would tell its rate: add it there")
+            raise InputError(f"{video} of {self.dataset} is in no fold list, which gives its rate: add it there")
         counts = {"list": listed.num_frames, "frames": len(frames), "maps": len(maps), "fixMaps": len(fixations)}
         n = agreed_length(f"{self.dataset}, {video}", counts)
         samples, rate = audio_files.read(self._sound(video), n / listed.fps)
@@ -89,7 +89,7 @@ class Reader(Source):
         )
 
     def inspect(self, video: str, listed: ListedVideo | None) -> Inspection:
-        """As documented there; all files are opened, and of the images the headers read."""
+        """Inspects a video; all files are opened, and the headers of images read."""
         findings = Findings()
         files: dict[str, tuple[Path, ...]] = {}
         for kind, number in self._kinds(video).items():
@@ -104,7 +104,7 @@ class Reader(Source):
                 findings.notes += [remark] if remark else []
         frames, maps, fixations = (files.get(kind, ())[: n or None] for kind in KINDS)
         size = image_headers.look(frames, "frames", findings)
-        rendered = self.options.maps == "gaze"  # then no map but the first is read, for the size
+        rendered = self.options.maps == "gaze"  # then only the first map is read, for the size
         plane = image_headers.look(maps[:1] if rendered else maps, "maps", findings)
         if plane:
             findings.each(fixations, lambda path: self._checked_points((path,), plane))
@@ -117,7 +117,7 @@ class Reader(Source):
             sound = audio_files.probe(self._sound(video))
             findings.notes += audio_files.notes(sound, n / listed.fps if listed and n else None)
         if listed is None:
-            findings.notes.append("in no fold list: left out")
+            findings.notes.append("in no fold list: skipped")
         return Inspection(
             num_frames=0 if findings.problems else n,
             counts=counts,
@@ -131,30 +131,30 @@ class Reader(Source):
         )
 
     def _checked_points(self, paths: tuple[Path, ...], plane: tuple[int, int]) -> Float32[np.ndarray, "f 4"]:
-        """As `_all_points`, if the set's viewers can have given as many."""
+        """Returns `_all_points`, if the number is plausible for the viewers of the dataset."""
         points = _all_points(paths, plane)
         fixation_maps.check_counts(points, self.dataset, paths)
         return points
 
     def _set_folder(self, kind: str) -> Path:
-        """The set's folder of a kind, under whichever name."""
+        """Returns the dataset's folder of a kind, under either name."""
         candidates = [
             safe_paths.below(self.root, self.folders[kind], name)
             for name in dataset_names.named(self.dataset).spellings
         ]
         there = [path for path in candidates if path.is_dir()]
         if len(there) > 1:
-            raise InputError(f"{there[0]} and {there[1]} are the same set: keep one of them")
+            raise InputError(f"{there[0]} and {there[1]} are the same dataset: keep one of them")
         return there[0] if there else candidates[-1]
 
     def _video_folder(self, kind: str, video: str) -> Path:
-        """The video's folder of a kind, there or not."""
+        """Returns the path of the video's folder of a kind, which may not exist."""
         folder = self._set_folder(kind)
         candidates = [safe_paths.below(folder, name) for name in dataset_names.spellings(self.dataset, video)]
         return next((path for path in candidates if path.is_dir()), candidates[0])
 
     def _kinds(self, video: str) -> dict[str, Callable[[], tuple[Path, ...]]]:
-        """How to list a video's files of each of `KINDS`."""
+        """Returns functions that list a video's files of each of `KINDS`."""
         return {
             "frames": lambda: image_files.numbered(self._video_folder("frames", video), "img"),
             "maps": lambda: image_files.numbered(safe_paths.below(self._annotations(video), "maps"), "eyeMap"),
@@ -162,14 +162,14 @@ class Reader(Source):
         }
 
     def _files(self, video: str) -> tuple[tuple[Path, ...], ...]:
-        """Frames, maps and fixation maps of a video."""
+        """Returns the frames, maps and fixation maps of a video."""
         return tuple(number() for number in self._kinds(video).values())
 
     def _annotations(self, video: str) -> Path:
         return self._video_folder("annotations", video)
 
     def _sound(self, video: str) -> Path:
-        """The video's audio, in a folder of its own or, as some copies have it, beside the others."""
+        """Returns the video's audio file, in its own folder or, in some copies, beside the others."""
         names = dataset_names.spellings(self.dataset, video)
         own, shared = self._video_folder("sound", video), self._set_folder("sound")
         candidates = [safe_paths.below(folder, f"{name}.wav") for folder in (own, shared) for name in names]
@@ -192,7 +192,7 @@ def _supplied(maps: tuple[Path, ...], plane: tuple[int, int]) -> Iterator[UInt8[
 
 
 def _all_points(paths: tuple[Path, ...], plane: tuple[int, int]) -> Float32[np.ndarray, "f 4"]:
-    """Rows (frame, viewer, x, y) of all frames; the viewer is -1, unknown."""
+    """Reads rows (frame, viewer, x, y) of all frames; the viewer is -1, unknown."""
     found = [_points(path, plane) for path in paths]
     rows = np.full((sum(map(len, found)), 4), -1, np.float32)
     rows[:, 0] = np.repeat(np.arange(len(found)), [len(points) for points in found])
@@ -201,7 +201,7 @@ def _all_points(paths: tuple[Path, ...], plane: tuple[int, int]) -> Float32[np.n
 
 
 def _points(path: Path, plane: tuple[int, int]) -> Float32[np.ndarray, "n 2"]:
-    """Points (x, y) of a binary map, which must have the size `plane` = (height, width)."""
+    """Reads the points (x, y) of a binary map, which must have the size `plane` = (height, width)."""
     variables = mat_files.load(safe_paths.below(path.parent, path.name))
     values = variables.get(_VARIABLE)
     if values is None:
@@ -209,7 +209,7 @@ def _points(path: Path, plane: tuple[int, int]) -> Float32[np.ndarray, "n 2"]:
     if values.dtype.kind not in "buif" or values.ndim != 2:
         raise InputError(
             f"{path} holds {mat_files.described(values)} as {_VARIABLE}, where a map of numbers [height, width] is "
-            "wanted: save one map per file"
+            "expected: save one map per file"
         )
     if values.shape != plane:
         raise InputError(f"{path} has {_pixels(values.shape)}, the maps {_pixels(plane)}: restore the file")

@@ -1,6 +1,6 @@
-"""How published checkpoints lay out the weights of our models, a module for each family of them.
+"""Layouts of published checkpoints, a module for each family of models.
 
-A module has `LAYOUTS`, {name: Layout}; and where files of one name come in several layouts, `BY_KEY`, {name: {a key
+A module has `LAYOUTS`, {name: Layout}; and if files of one name exist in several layouts, `BY_KEY`, {name: {a key
 that only this layout has: Layout}}, which is tried first. A new family adds a module.
 """
 
@@ -21,14 +21,14 @@ NAMES = tuple(sorted({*_LAYOUTS, *_BY_KEY}))
 
 
 def find(name: str, shapes: Shapes) -> Layout:
-    """The layout of a checkpoint.
+    """Finds the layout of a checkpoint.
 
     Args:
         name: one of `NAMES`.
         shapes: the checkpoint's keys and shapes.
 
     Raises:
-        InputError: unknown name, or no key tells which of several layouts it is.
+        InputError: unknown name, or no key identifies one of several layouts.
     """
     if name not in NAMES:
         raise InputError(f"no published layout is known of {name!r}: choose one of {', '.join(NAMES)}")
@@ -41,7 +41,7 @@ def find(name: str, shapes: Shapes) -> Layout:
 
 
 def candidates(name: str, keys: Collection[str]) -> list[Layout]:
-    """The layouts that a checkpoint may have, its keys having any prefix.
+    """Returns the possible layouts of a checkpoint, whose keys may have any prefix.
 
     Args:
         name: one of `NAMES`.

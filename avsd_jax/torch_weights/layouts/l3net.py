@@ -1,4 +1,4 @@
-"""L3-Net, as its public port stores it."""
+"""Layout of L3-Net's public port."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""STANet in all its releases, their classifiers, switches and encoders, as their official code stores them."""
+"""Layouts of STANet's official releases, with their classifiers, switches and encoders."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from avsd_jax.torch_weights.layout import Layout, Renames, Shapes, variables, ze
 
 
 def _scam_options(name: str) -> Callable[[Shapes], dict[str, Any]]:
-    """Number of tags, told by the class maps' layer; coarse or fine, told by the layers before."""
+    """Infers the number of tags from the layer of the class maps, and coarse or fine from the layers before."""
     head = {"scam_s": "extra_convs.bias", "scam_sa": "extra_video_d.6.bias", "scam_st": "extra_convs.6.bias"}
     head |= {"scam_cvpr_s": "fc.bias", "scam_cvpr_sa": "fc.bias", "scam_cvpr_st": "fcl.bias"}
 
@@ -41,7 +41,7 @@ def _stanet(options: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
 
 
 def _vggsound_options(shapes: Shapes) -> dict[str, Any]:
-    """The pool, told by the name of the layer after it, and the number of classes."""
+    """Infers the pool from the name of the layer after it, and the number of classes."""
     pool, last = ({"pool": "avgpool"}, "fc") if "audnet.fc.bias" in shapes else ({}, "fc_")
     num_classes = shapes.get(f"audnet.{last}.bias", (309,))[0]
     return pool if num_classes == 309 else pool | {"num_classes": num_classes}
@@ -63,13 +63,13 @@ def _soundswitch(name: str) -> Callable[[Mapping[str, Any], Shapes], dict[str, A
 
 
 def _numbered(part: str) -> Renames:
-    """A ResNet within a sequence: the stem's layers are 0 and 1, its stages 4 to 7."""
+    """Renames a ResNet within a sequence: the stem's layers are 0 and 1, its stages 4 to 7."""
     stage = (rf"^{part}\.layer(\d)\.", lambda match: f"{part}.{int(match[1]) + 3}.")
     return ((rf"^{part}\.conv1\.", f"{part}.0."), (rf"^{part}\.bn1\.", f"{part}.1."), stage)
 
 
 def _split(part: str) -> Renames:
-    """A ResNet in parts of its own: stem and stages are 0 to 4."""
+    """Renames a ResNet in separate parts: stem and stages are 0 to 4."""
     stem = ((rf"^{part}\.conv1\.", f"{part}_0.0."), (rf"^{part}\.bn1\.", f"{part}_0.1."))
     return (*stem, (rf"^{part}\.layer(\d)\.", rf"{part}_\1."))
 
@@ -152,7 +152,7 @@ LAYOUTS = {
 }
 
 
-# STANet's releases, told by a key that each of them alone has.
+# STANet's releases, identified by a key that only one of them has.
 _RELEASES = {
     "downv4.weight": Layout(_stanet, rename=_STANET_CVPR_NAMES, unused=r"^(Vatten_conv|Afc)\.", transposed=r"^Aup\d\."),
     "extra_video_d0.weight": Layout(

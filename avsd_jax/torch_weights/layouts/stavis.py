@@ -1,4 +1,4 @@
-"""STAViS, its Kinetics trunk and its SoundNet, as their official code stores them."""
+"""Layouts of STAViS's official code: the model, its Kinetics trunk and its SoundNet."""
 
 import re
 from collections.abc import Mapping
@@ -51,13 +51,13 @@ LAYOUTS = {
     "stavis_visual": Layout(
         _stavis_visual,
         rename=((r"^head\.", "fuse."), (r"^trunk\.", "")),
-        unused=r"^(?!(conv1|bn1|layer[123]|score_dsn|fuse)\.)",  # the official code takes what it needs
+        unused=r"^(?!(conv1|bn1|layer[123]|score_dsn|fuse)\.)",  # the official code ignores the others
         transposed=r"\.upscale_?\.",
     ),
     "resnet50_kinetics": Layout(_resnet50_kinetics, unused=r"^(layer4|fc)\."),
 }
 
-# The file that STAViS's training starts from has the sequence too; told by one of its keys.
+# The initial file of STAViS's training has the same sequence, identified by one of its keys.
 BY_KEY = {
     "soundnet8": {
         "soundnet8.0.weight": Layout(

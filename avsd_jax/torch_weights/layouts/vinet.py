@@ -1,4 +1,4 @@
-"""ViNet, AViNet, SoundNet and S3D, as their official code stores them."""
+"""Layouts of the official code of ViNet, AViNet, SoundNet and S3D."""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ _SAMPLES_PER_STEP = 32768
 
 
 def _vinet_options(shapes: Shapes, prefix: str = "") -> dict[str, Any]:
-    """Clip length and number of skips, told by the decoder's temporal kernels."""
+    """Infers clip length and number of skips from the decoder's temporal kernels."""
 
     def time(layer: str) -> int | None:
         shape = shapes.get(f"{prefix}decoder.convtsp{layer}.weight", ())
@@ -34,7 +34,7 @@ def _vinet(options: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
 
 
 def _avinet_options(shapes: Shapes) -> dict[str, Any]:
-    """ViNet's options and the fusion, told by the extra layers around the transformer."""
+    """Infers ViNet's options, and the fusion from the extra layers around the transformer."""
     fusion = {}
     if "audio_conv_1x1.weight" in shapes:
         fusion = {"fusion": "transformer"}
@@ -44,7 +44,7 @@ def _avinet_options(shapes: Shapes) -> dict[str, Any]:
 
 
 def _avinet(options: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
-    """The fusion fits one frame size and audio length, told by the sizes of its weights."""
+    """Returns AViNet's variables; the fusion fits one frame size and audio length, inferred from its weights."""
     clip_size = options.get("clip_size", 32)
     positions, pooled, steps = 336, 42, 3
     if len(shapes.get("bilinear.weight", ())) == 3:
@@ -70,7 +70,7 @@ def _s3d_kinetics400(options: Mapping[str, Any], shapes: Shapes) -> dict[str, An
 
 
 def _kinetics_key(match: re.Match[str]) -> str:
-    """base1.0 ... base4.1 are one sequence in the published file, pools counted."""
+    """Returns the key in the published file, where base1.0 ... base4.1 are one sequence with the pools."""
     return f"base.{int(match[2]) + {'1': 0, '2': 5, '3': 8, '4': 14}[match[1]]}."
 
 
