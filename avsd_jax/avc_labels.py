@@ -1,4 +1,4 @@
-"""Labels of audio-visual consistency (AVC): brings them into the form that datasets are built from, and sums them up.
+"""Converts labels of audio-visual consistency (AVC) to the format that datasets are built from, and summarises them.
 
   python -m avsd_jax.avc_labels convert --dataset=diem --manual_dir=ROOT --source=FOLDER --kind=segments
   python -m avsd_jax.avc_labels summary --manual_dir=ROOT
@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int8
 
-from avsd_jax.common import cli, safe_paths
+from avsd_jax.common import cli, logs, safe_paths
 from avsd_jax.data import dataset_names
 from avsd_jax.errors import InputError
 from avsd_jax.sources import fold_lists, label_files, label_formats
@@ -32,13 +32,13 @@ _CLOCK_COLUMNS = ["video", "frames", "fps"]
 
 @dataclass(frozen=True)
 class Converted:
-    """What a conversion did.
+    """Result of a conversion.
 
     Attributes:
-        folder: where the labels lie now.
+        folder: of the converted labels.
         written: videos whose file was written.
-        unchanged: videos whose file was there with the same labels.
-        ignored: names of files in the source folder that are of another kind.
+        unchanged: videos whose file already had the same labels.
+        ignored: names of files of another kind in the source folder.
     """
 
     folder: Path
@@ -49,15 +49,15 @@ class Converted:
 
 @dataclass(frozen=True)
 class Summary:
-    """Figures of the label files of one set, or of several together.
+    """Statistics of the label files of one dataset, or of several together.
 
     Attributes:
-        videos: how many have a readable file.
+        videos: number of videos with a readable file.
         frames: labelled frames.
         consistent: frames labelled 1.
         runs: lengths in frames of all runs of equal labels, video after video.
-        seconds: duration of the labelled frames; NaN where a rate is not known.
-        problems: one sentence per wrong file, and about listed videos without labels.
+        seconds: duration of the labelled frames; NaN if a rate is unknown.
+        problems: one sentence per malformed file, and about listed videos without labels.
     """
 
     videos: int
@@ -69,7 +69,7 @@ class Summary:
 
     @property
     def transitions(self) -> int:
-        """Changes of the label within videos."""
+        """Returns the number of label changes within videos."""
         return len(self.runs) - self.videos
 
 
@@ -89,21 +89,21 @@ def convert(
     clock: str | Path | None = None,
     overwrite: bool = False,
 ) -> Converted:
-    """Converts all label files of a folder; writes nothing unless all of them are right.
+    """Converts all label files of a folder; writes nothing unless all of them are valid.
 
     Args:
         manual_dir: root of the user's tree, which gets the labels.
-        dataset: the set's key, such as "diem".
+        dataset: its key, such as "diem".
         source: the folder of the labels, one file per video; files of other suffixes are ignored.
         kind: one of `label_formats.KINDS`.
         first_frame: for kind "frames", and only there: the number of the first frame, 0 or 1.
         key: for kind "array": the variable of .mat files that have several.
-        clock: a CSV file `video,frames,fps`, which goes before the fold lists.
+        clock: a CSV file `video,frames,fps`, which takes precedence over the fold lists.
         overwrite: replace label files that differ.
 
     Raises:
-        InputError: an argument, a list or a file is wrong; a file names no video of the set; labels do not fit their
-            video by more than two frames; or other labels are there already and `overwrite` is not set.
+        InputError: an argument, a list or a file is wrong; a file names no video of the dataset; labels differ from the
+            length of their video by more than two frames; or different labels exist already and `overwrite` is not set.
     """
     _check_arguments(kind, first_frame, key)
     names, ignored = _sources(Path(source), dataset, kind)
@@ -128,7 +128,9 @@ def _check_arguments(kind: str, first_frame: int | None, key: str | None) -> Non
     if kind not in label_formats.KINDS:
         raise InputError(f"unknown kind {kind!r}: choose one of {', '.join(label_formats.KINDS)}")
     if kind == "frames" and first_frame not in (0, 1):
-        raise InputError("--kind=frames needs --first_frame=0 or --first_frame=1: say how the files count")
+        raise InputError(
+            "--kind=frames needs --first_frame=0 or --first_frame=1: the number of the first frame in the files"
+        )
     if kind != "frames" and first_frame is not None:
         raise InputError(f"--first_frame is for --kind=frames, not {kind}: leave it out")
     if kind != "array" and key is not None:
@@ -136,7 +138,7 @@ def _check_arguments(kind: str, first_frame: int | None, key: str | None) -> Non
 
 
 def _sources(folder: Path, dataset: str, kind: str) -> tuple[dict[str, Path], list[str]]:
-    """The file of each video, and names of files that are of another kind."""
+    """Finds the file of each video, and names of files of another kind."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: give the folder of the labels, one file per video")
     videos: dict[str, Path] = {}
@@ -157,7 +159,7 @@ def _sources(folder: Path, dataset: str, kind: str) -> tuple[dict[str, Path], li
 
 
 def _clocks(manual_dir: str | Path, dataset: str, clock: str | Path | None) -> dict[str, ListedVideo]:
-    """Lengths and rates of the videos, as far as something tells them."""
+    """Returns lengths and rates of the videos, as far as they are known."""
     dataset_names.named(dataset)
     if not Path(manual_dir).is_dir():
         raise InputError(f"{manual_dir} is not a folder: give the root of the data's tree as --manual_dir")
@@ -176,9 +178,7 @@ def _read_clock(path: Path, dataset: str) -> dict[str, ListedVideo]:
         except (ValueError, IndexError):
             name, frames, fps = "", 0, math.nan
         if not (name and frames > 0 and 0 < fps < math.inf and len(row) == len(_CLOCK_COLUMNS)):
-            raise InputError(
-                f"{path}, line {rows.line_num}: {','.join(row)!r} is not a video, frames and rate: mend it"
-            )
+            raise InputError(f"{path}, line {rows.line_num}: {','.join(row)!r} is not a video, frames and rate: fix it")
         video = dataset_names.video_id(dataset, name)
         if video in clocks:
             raise InputError(f"{path}, line {rows.line_num}: {name} was there before: keep one of the lines")
@@ -189,7 +189,7 @@ def _read_clock(path: Path, dataset: str) -> dict[str, ListedVideo]:
 def _length(
     clocks: Mapping[str, ListedVideo], dataset: str, video: str, path: Path, kind: str
 ) -> tuple[int | None, float | None]:
-    """Number of frames and rate of a video; None where they are not known and the kind does without."""
+    """Returns number of frames and rate of a video; None if they are unknown and not needed."""
     listed = clocks.get(video)
     unlisted = dataset == "diem" and video in fold_lists.DIEM_UNLISTED
     if clocks and listed is None and not unlisted:
@@ -208,7 +208,7 @@ def _length(
 def _targets(
     root: Path, dataset: str, sources: Mapping[str, Path], create: Iterable[str]
 ) -> tuple[Path, dict[str, Path]]:
-    """The folder and the file for each video's labels: the one that is there, or a new one."""
+    """Returns the folder and the file for each video's labels: the existing one, or a new one."""
     folder = label_files.folder(root, dataset) or safe_paths.below(
         root, label_files.FOLDER, dataset_names.SETS[dataset].title
     )
@@ -217,12 +217,12 @@ def _targets(
     own = {path.resolve() for path in targets.values()}
     for path in sources.values():
         if path.resolve() in own:
-            raise InputError(f"{path} would be replaced by what is made of it: move the source files elsewhere")
+            raise InputError(f"{path} would be replaced by its own conversion: move the source files elsewhere")
     return folder, targets
 
 
 def _holds(path: Path, labels: Int8[np.ndarray, " n"]) -> bool:
-    """Whether a file has these labels already."""
+    """Returns whether a file already has these labels."""
     try:
         return path.exists() and np.array_equal(label_files.read(path), labels)
     except InputError:
@@ -235,10 +235,11 @@ def _holds(path: Path, labels: Int8[np.ndarray, " n"]) -> bool:
 
 
 def summarize(manual_dir: str | Path, dataset: str) -> Summary:
-    """Figures of a set's label files; checked against the fold lists where these are.
+    """Summarises a dataset's label files, checked against the fold lists if these exist.
 
     Raises:
-        InputError: no such set, or the folders or lists are wrong. A wrong label file is a problem of the summary.
+        InputError: no such dataset, or the folders or lists are wrong. A malformed label file is a problem in the
+            summary.
     """
     files = label_files.files(manual_dir, dataset)
     listed = _clocks(manual_dir, dataset, None) if files else {}
@@ -304,7 +305,7 @@ def _row(name: str, summary: Summary) -> tuple[str, ...]:
 def _convert_command_line(args: argparse.Namespace) -> int:
     options = {name: getattr(args, name) for name in ("first_frame", "key", "clock", "overwrite")}
     done = convert(args.manual_dir, args.dataset, args.source, args.kind, **options)
-    print(f"{len(done.written)} files written to {done.folder}, {len(done.unchanged)} were there with the same labels")
+    print(f"{len(done.written)} files written to {done.folder}, {len(done.unchanged)} had the same labels already")
     if done.ignored:
         print(f"{len(done.ignored)} files of another kind ignored: {', '.join(done.ignored)}")
     return 0
@@ -330,22 +331,22 @@ def _summary_command_line(args: argparse.Namespace) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status: 0, 1 where a summary found problems, 2 on bad input."""
+    """Runs a command line; returns the exit status: 0, 1 if a summary found problems, 2 on bad input."""
     parser = cli.Parser("python -m avsd_jax.avc_labels", __doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    converting = commands.add_parser("convert", help="bring labels into the documented form")
+    converting = commands.add_parser("convert", help="convert labels to the documented format")
     converting.add_argument("--dataset", required=True, help=f"one of {', '.join(dataset_names.SETS)}")
     converting.add_argument("--source", required=True, help="folder of the labels, one file per video, named after it")
     converting.add_argument("--kind", required=True, help=f"one of {', '.join(label_formats.KINDS)}")
     converting.add_argument("--first_frame", type=int, help="number of the first frame, 0 or 1 (kind frames)")
     converting.add_argument("--key", help="variable of .mat files that have several (kind array)")
-    converting.add_argument("--clock", help="CSV file video,frames,fps, where the fold lists do not tell")
+    converting.add_argument("--clock", help="CSV file video,frames,fps, if there are no fold lists")
     converting.add_argument("--overwrite", action="store_true", help="replace label files that differ")
     converting.set_defaults(run=_convert_command_line)
     summing = commands.add_parser(
-        "summary", help="share of consistent frames, transitions and length of labels per set"
+        "summary", help="share of consistent frames, transitions and length of labels per dataset"
     )
-    summing.add_argument("--dataset", help="only this set")
+    summing.add_argument("--dataset", help="only this dataset")
     summing.set_defaults(run=_summary_command_line)
     for command in (converting, summing):
         command.add_argument("--manual_dir", required=True, help="root of the data's tree")
@@ -353,7 +354,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run_command_line(args: argparse.Namespace) -> int:
-    return args.run(args)
+    with logs.shown():
+        return args.run(args)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ class ClassifierInputs:
 
     @property
     def audio_samples(self) -> int:
-        """Length of the waveform in samples."""
+        """Returns the length of the waveform in samples."""
         return round(self.audio_seconds * self.sample_rate)
 
 
@@ -72,12 +72,12 @@ class Entry:
 
     @property
     def shape(self) -> str:
-        """The shape in a batch, for people."""
+        """Returns the shape in a batch, for messages."""
         return f"[{' '.join(['b', *self.axes.split()])}]"
 
     @property
     def width_axis(self) -> int | None:
-        """The axis of an example that runs from left to right; None where there is no such axis."""
+        """Returns the horizontal axis of an example; None if there is none."""
         axes = self.axes.split()
         return next((i for i, axis in enumerate(axes) if axis in ("w", "aw")), None)
 
@@ -124,22 +124,22 @@ def batch_shapes(spec: ClipSizes, batch_size: int = 1) -> dict[str, jax.ShapeDty
 
 
 def zeros(spec: ClipSizes, batch_size: int = 1) -> dict[str, np.ndarray]:
-    """A batch of zeros of `batch_shapes`."""
+    """Returns a batch of zeros of `batch_shapes`."""
     return {key: np.zeros(x.shape, x.dtype) for key, x in batch_shapes(spec, batch_size).items()}
 
 
 def model_inputs(batch: Mapping[str, Any]) -> dict[str, Any]:
-    """The entries that a model reads at inference."""
+    """Returns the entries that a model reads at inference."""
     return {key: value for key, value in batch.items() if ENTRIES[key].reader == "model"}
 
 
 def step_inputs(batch: Mapping[str, Any]) -> dict[str, Any]:
-    """The entries that a training step reads: the model's and the losses'."""
+    """Returns the entries that a training step reads: the model's and the losses'."""
     return {key: value for key, value in batch.items() if ENTRIES[key].reader != "host"}
 
 
 def read(batch: Mapping[str, Any], key: str) -> Array:
-    """An entry of the batch.
+    """Returns an entry of the batch.
 
     Raises:
         InputError: it is missing; the message says which shape it has.

@@ -1,10 +1,10 @@
 """Compares evaluations frame by frame: python -m avsd_jax.compare A_DIR B_DIR [C_DIR ...] [--out=DIR] [--common_frames]
 
-`A_DIR` and `B_DIR` are folders that `python -m avsd_jax.evaluate` wrote, of two models on the same frames by the same
-protocol. For every metric and group of frames: the mean difference A - B over the same frames, its 95 % interval by
-bootstrap over videos, the p-value of an exact sign-flip test over videos, and how many videos favour which. Most
-published gaps lie within such intervals. `--out` gets `compare.json` and `compare.md`. Of three models and more it
-makes one table and tests every pair; see `compare_many`. `--pages` adds a page per video; see `video_pages`.
+`A_DIR` and `B_DIR` are folders of `python -m avsd_jax.evaluate`, of two models on the same frames by the same
+protocol. For every metric and group of frames, the mean difference A - B over the same frames is printed, with its 95 %
+interval by bootstrap over videos, the p-value of an exact sign-flip test over videos, and how many videos favour which.
+Most published differences are within such intervals. `--out` gets `compare.json` and `compare.md`. Three or more models
+give one table with a test of every pair; see `compare_many`. `--pages` adds a page per video; see `video_pages`.
 """
 
 import argparse
@@ -26,15 +26,15 @@ _NAMES = {"a": "A", "b": "B"}
 
 
 def compare(a: Evaluation, b: Evaluation, *, common_frames: bool = False) -> dict[str, Any]:
-    """Paired differences of two evaluations, as plain values.
+    """Computes the paired differences of two evaluations, as plain values.
 
     Args:
         a, b: as `score_files.load` reads them.
-        common_frames: restrict both to the frames that both scored; else they must have scored the same.
+        common_frames: restrict both to the frames that both scored; otherwise they must have scored the same.
 
     Returns:
         `a` and `b` (their folders), `dataset`, `protocol`, `frames` (`common`, `only_a`, `only_b`), and for each
-        average that the protocol reports ("video", "frame") what `paired.paired_differences` says.
+        average that the protocol reports ("video", "frame") the result of `paired.paired_differences`.
 
     Raises:
         InputError: protocol, precision, dataset, ground truth or frames differ; the message names the difference.
@@ -52,7 +52,7 @@ def compare(a: Evaluation, b: Evaluation, *, common_frames: bool = False) -> dic
 
 
 def markdown(record: Mapping[str, Any]) -> str:
-    """A comparison as Markdown."""
+    """Formats a comparison as Markdown."""
     dataset, frames = record["dataset"], record["frames"]
     left_out = f" ({frames['only_a']} only in A and {frames['only_b']} only in B left out)"
     sections = [
@@ -69,8 +69,8 @@ def markdown(record: Mapping[str, Any]) -> str:
     method = record[next(average for average in AVERAGE_TITLES if average in record)]
     sections.append(
         f"In brackets: {100 * method['level']:.0f} % intervals, {method['method']} ({method['resamples']} draws, seed "
-        f"{method['seed']}). p: {method['test']['method']}, corrected for the metrics of a table (Holm); a verdict is "
-        f"given where it is at most {method['test']['level']}. Arrows point to better values."
+        f"{method['seed']}). p: {method['test']['method']}, corrected for the metrics of a table (Holm); a difference "
+        f"is significant if it is at most {method['test']['level']}. Arrows point to better values."
         f"{score_files.few(method['groups']['all'][record['protocol']['metrics'][0]]['videos'].values())}\n"
     )
     return "\n".join(sections)
@@ -93,31 +93,31 @@ def _differences(metrics: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def verdict(entry: Mapping[str, Any], metrics: int, names: Mapping[str, str] = _NAMES) -> str:
-    """What a comparison says in a cell: the better one's name, or why there is none.
+    """Returns the verdict of a comparison: the better one's name, or why there is none.
 
     Args:
-        entry: of one metric, as `paired_differences` gives it.
-        metrics: how many are tested together.
+        entry: of one metric, as `paired_differences` returns it.
+        metrics: number of metrics that are tested together.
         names: of the two.
     """
     if entry["better"] is not None:
         return f"**{names[entry['better']]}**"
     videos = sum(entry["videos"].values())
     few = videos < 2 or metrics * significance.smallest_p(videos) > significance.LEVEL
-    return "one video" if videos == 1 else f"{videos} videos: too few" if few else "within the noise"
+    return "one video" if videos == 1 else f"{videos} videos: too few" if few else "not significant"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status."""
+    """Runs a command line; returns the exit status."""
     parser = cli.Parser("python -m avsd_jax.compare", __doc__)
-    parser.add_argument("a", help="folder that python -m avsd_jax.evaluate wrote")
+    parser.add_argument("a", help="folder of python -m avsd_jax.evaluate")
     parser.add_argument("b", help="another one, of the same frames")
-    parser.add_argument("more", nargs="*", help="further ones: all are set side by side, and every pair is tested")
-    parser.add_argument("--names", help="of the models, joined by commas (default: their folders' names)")
+    parser.add_argument("more", nargs="*", help="further ones: all are compared in one table, and every pair is tested")
+    parser.add_argument("--names", help="of the models, separated by commas (default: their folders' names)")
     parser.add_argument("--out", help="folder for compare.json, .md; of several also .csv, .tex (default: print)")
     parser.add_argument("--common_frames", action="store_true", help="compare the frames that all scored")
     parser.add_argument("--pages", action="store_true", help="also write OUT/pages/index.html, a page per video")
-    parser.add_argument("--data_dir", default="data", help="folder of prepared datasets, for --pages (default: data)")
+    parser.add_argument("--data_dir", default="data", help="folder of built datasets, for --pages (default: data)")
     return cli.run(lambda: _compare_command_line(parser.parse_args(argv)))
 
 
@@ -127,7 +127,7 @@ def _compare_command_line(args: argparse.Namespace) -> None:
     evaluations = [score_files.load(folder) for folder in (args.a, args.b, *args.more)]
     _write_tables(args, evaluations)
     if args.pages:
-        from avsd_jax.evaluation.pages import video_pages  # imports TFDS, which takes a while and reads no scores
+        from avsd_jax.evaluation.pages import video_pages  # imports TFDS, which takes a while
 
         print(f"\npages: {video_pages.of_evaluations(Path(args.out), evaluations, _names(args), args.data_dir)}")
 
@@ -147,7 +147,7 @@ def _write_tables(args: argparse.Namespace, evaluations: Sequence[Evaluation]) -
 
 
 def _names(args: argparse.Namespace) -> list[str]:
-    """A name for each model, all different."""
+    """Returns a different name for each model."""
     folders = [Path(folder).absolute() for folder in (args.a, args.b, *args.more)]
     if args.names:
         names = args.names.split(",")

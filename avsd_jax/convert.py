@@ -3,8 +3,8 @@
     python -m avsd_jax.convert --model=avinet --checkpoint=AViNet.pt --out=DIR
 
 Reading a `.pt` file needs PyTorch (`pip install "avsd-jax[convert]"`), a `.safetensors` file does not. Only
-tensors are read: a file that would run code when opened is refused. The weights are found under whatever keys and
-prefixes the training script put them; `--weights=PATH` chooses where there are several. DIR then serves
+tensors are read: a file that would run code when opened is refused. The weights are found under any keys and
+prefixes of the training script; `--weights=PATH` selects one of several copies. DIR is then an input of
 `python -m avsd_jax.predict --checkpoint=DIR` and `--config.init=DIR`.
 """
 

@@ -1,7 +1,8 @@
-"""Builds and finds datasets: `python -m avsd_jax.datasets build --dataset=NAME[/CONFIG]`, `... check`, `... list`.
+"""Builds, checks and lists datasets: `python -m avsd_jax.datasets build --dataset=NAME[/CONFIG]`, `... check`, `...
+list`.
 
 A dataset is a folder `datasets_tfds/<name>/` with a TFDS builder in `<name>_dataset_builder.py`; its name
-chooses it. TFDS's own command `tfds build` builds the same files but needs TensorFlow and Beam; this one
+selects it. TFDS's own command `tfds build` builds the same files but needs TensorFlow and Beam; this one
 needs neither.
 """
 
@@ -12,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from avsd_jax.common import cli
+from avsd_jax.common import cli, logs
 from avsd_jax.common.cli import BAD_INPUT
 from avsd_jax.data import dataset_names
 from avsd_jax.data.catalog import (
@@ -34,7 +35,7 @@ def _summary(builder: VideoDatasetBuilder) -> str:
     parts = []
     for split, videos in builder.info.metadata["splits"].items():
         parts.append(f"{split} {len(videos)} videos, {sum(v['num_frames'] for v in videos)} frames")
-    left_out = f"; {len(_left_out(builder))} videos left out" if _left_out(builder) else ""
+    left_out = f"; {len(_left_out(builder))} videos skipped" if _left_out(builder) else ""
     notes = builder.info.metadata.get("notes", {})  # earlier builders wrote none
     layout = f"; layout {notes['layout']}" if "layout" in notes else ""
     # Splits share files.
@@ -43,7 +44,7 @@ def _summary(builder: VideoDatasetBuilder) -> str:
 
 
 def _digest(builder: VideoDatasetBuilder) -> str:
-    """The beginning of the digest, by which two people see that they have the same."""
+    """Returns the beginning of the digest, to compare datasets of different people."""
     try:
         return abbreviated(dataset_digest(Path(builder.data_path)))
     except InputError as error:
@@ -51,7 +52,7 @@ def _digest(builder: VideoDatasetBuilder) -> str:
 
 
 def _left_out(builder: VideoDatasetBuilder) -> dict[str, str]:
-    """Why videos were left out, by video."""
+    """Returns why videos were skipped, by video."""
     return builder.info.metadata.get("left_out", {})
 
 
@@ -64,22 +65,24 @@ def _build_command_line(args: argparse.Namespace) -> int:
     reports = _checked_before(wanted, args)
     for name in wanted:
         start = time.monotonic()
-        built = build(name, args.data_dir, num_workers=args.workers, report=reports.get(name), **options)
+        builder = load_builder(name, args.data_dir)
+        with logs.kept_in(Path(builder.data_path).parent):
+            built = build(name, args.data_dir, num_workers=args.workers, report=reports.get(name), **options)
         builder = load_builder(name, args.data_dir)
         if built:
             print(f"built {name} in {time.monotonic() - start:.0f} s: {_summary(builder)}")
             for video, why in _left_out(builder).items():
-                print(f"left out {video}: {why}")
+                print(f"skipped {video}: {why}")
         else:
             print(f"{name} is already built (--overwrite builds it again): {_summary(builder)}")
     return 0
 
 
 def _checked_before(wanted: Sequence[str], args: argparse.Namespace) -> dict[str, Report]:
-    """What a check finds of each of several datasets that are going to be built, so that none is built in vain.
+    """Checks all of several datasets before any is built.
 
     Raises:
-        InputError: something is wrong with one of them; the message gives all that was found.
+        InputError: there are problems with one of them; the message lists all.
     """
     if len(wanted) == 1 or args.manual_dir is None:
         return {}
@@ -113,20 +116,20 @@ def _check_command_line(args: argparse.Namespace) -> int:
         print("\n".join(report.lines(args.skip_missing)))
         reports += 1
         wrong = wrong or bool(report.stops(args.skip_missing))
-    # As a build would end.
+    # The exit status of a build.
     return BAD_INPUT if wrong or not reports else 0
 
 
 def _list_command_line(args: argparse.Namespace) -> int:
     for name in names():
         named = [config.name for config in load_builder(name, args.data_dir).BUILDER_CONFIGS]
-        # Options are names of their own, known by what was built with them.
+        # Datasets with options have their own names, found among the built ones.
         built = Path(args.data_dir, name).glob("*/*/dataset_info.json")
         folders = sorted(path.parent.parent for path in built if path.parent.name != ASIDE)
         for config in dict.fromkeys([*named, *(folder.name for folder in folders)]):
             builder = load_builder(f"{name}/{config}", args.data_dir)
             if not is_prepared(builder):
-                state = f"not prepared in {args.data_dir}"
+                state = f"not built in {args.data_dir}"
             elif problem := problem_of(builder):
                 state = f"{problem}: build it again with --overwrite"
             else:
@@ -136,29 +139,27 @@ def _list_command_line(args: argparse.Namespace) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status: 0, 1 where the disk is full, 2 on bad input.
+    """Runs a command line; returns the exit status: 0, 1 if the disk is full, 2 on bad input.
 
-    A check ends as a build of the same files would.
+    A check has the exit status of a build of the same files.
     """
     parser = cli.Parser("python -m avsd_jax.datasets", __doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    building = commands.add_parser("build", help="prepare a dataset")
-    building.add_argument("--dataset", required=True, help="NAME or NAME/OPTIONS; several joined by commas; six")
-    building.add_argument("--overwrite", action="store_true", help="build again what is already there")
+    building = commands.add_parser("build", help="build a dataset")
+    building.add_argument("--dataset", required=True, help="NAME or NAME/OPTIONS; several separated by commas; six")
+    building.add_argument("--overwrite", action="store_true", help="build an existing dataset again")
     building.add_argument("--manual_dir", help="root of the tree of your source files")
     building.add_argument("--beam_pipeline_options", help="flags for Apache Beam, as for `tfds build`: runner=...,...")
     building.set_defaults(run=_build_command_line)
     checking = commands.add_parser("check", help="report on source files before a build; changes nothing")
-    checking.add_argument("--dataset", help="as for build (default: all that are there)")
+    checking.add_argument("--dataset", help="as for build (default: all existing ones)")
     checking.add_argument("--manual_dir", required=True, help="root of the tree of your source files")
     checking.add_argument("--thorough", action="store_true", help="decode everything, as a build does; takes as long")
     checking.set_defaults(run=_check_command_line)
-    listing = commands.add_parser("list", help="show what can be built and what is there")
+    listing = commands.add_parser("list", help="list available and built datasets")
     listing.set_defaults(run=_list_command_line)
     for command in (building, checking):
-        command.add_argument(
-            "--skip_missing", action="store_true", help="leave out videos that lack a file, and list them"
-        )
+        command.add_argument("--skip_missing", action="store_true", help="skip videos that lack a file, and list them")
         command.add_argument(
             "--workers", type=cli.positive, default=os.cpu_count() or 1, help="processes (default: one per core)"
         )
@@ -166,13 +167,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.add_argument(
             "--data_dir",
             default=DEFAULT_DATA_DIR,
-            help=f"folder of prepared datasets (default: {DEFAULT_DATA_DIR})",
+            help=f"folder of built datasets (default: {DEFAULT_DATA_DIR})",
         )
+        command.add_argument("--verbose", action="store_true", help="print what libraries say, too")
     return cli.run(lambda: _run_command_line(parser.parse_args(argv)))
 
 
 def _run_command_line(args: argparse.Namespace) -> int:
-    return args.run(args)
+    with logs.shown(args.verbose):
+        return args.run(args)
 
 
 if __name__ == "__main__":

@@ -23,11 +23,11 @@ class StorageError(OSError):
 
 
 def storage_error(error: BaseException, place: object = "") -> StorageError | None:
-    """Returns what to raise where `error`, or one that led to it, says that the disk is full or read-only, else None.
+    """Returns a StorageError if `error`, or one that led to it, is due to a full or read-only disk, else None.
 
     Args:
-        error: any exception; libraries that write in C++ put the system's words into messages of other types.
-        place: what was being written; by default the file that the exception names.
+        error: any exception; C++ libraries put the system's message into exceptions of other types.
+        place: the written path; by default the file that the exception names.
     """
     for cause in _chain(error):
         if isinstance(cause, StorageError) and not place:
@@ -41,7 +41,7 @@ def storage_error(error: BaseException, place: object = "") -> StorageError | No
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yields an exception and those that it came from."""
+    """Yields an exception and its causes."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

@@ -1,15 +1,15 @@
-"""Scores anybody's predictions: python -m avsd_jax.evaluate --predictions=DIR --dataset=NAME [--protocol=stavis]
+"""Scores third-party predictions: python -m avsd_jax.evaluate --predictions=DIR --dataset=NAME [--protocol=stavis]
 
-`DIR` holds a folder of maps per video, of whichever model; `avsd_jax.evaluation.prediction_folders` says which file
-names are understood. Into `--out` go
+`DIR` holds a folder of maps per video, of any model; `avsd_jax.evaluation.prediction_folders` describes the supported
+file names. `--out` gets
 
     scores.json    the record: scores by group with confidence intervals, every choice of the protocol, what is missing
     scores.csv     every frame
-    scores.md      a page to read; for the six audio-visual sets with the survey's published rows beside
+    scores.md      a report; for the six audio-visual datasets with the survey's published rows
     pages/         with --pages: index.html and a page per video, with frames, maps and scores over time
-    videos/        a file per finished video: a run that was killed continues from there
+    videos/        a file per finished video, from which a killed run resumes
 
-Several models of one comparison by folds are given as `--predictions=DIR1,DIR2,DIR3 --split=test_1,test_2,test_3`.
+Models trained per fold are given as `--predictions=DIR1,DIR2,DIR3 --split=test_1,test_2,test_3`.
 Scores are computed on the CPU, videos in parallel.
 """
 
@@ -22,7 +22,7 @@ from urllib.parse import quote
 
 import jax
 
-from avsd_jax.common import cli
+from avsd_jax.common import cli, logs
 from avsd_jax.data import catalog
 from avsd_jax.evaluation import (
     evaluation_inputs,
@@ -44,13 +44,13 @@ def _parser() -> cli.Parser:
     parser.add_argument("--predictions", required=True, metavar="DIR[,DIR...]", help="a folder per split, or one")
     parser.add_argument("--dataset", help="NAME or NAME/CONFIG, see python -m avsd_jax.datasets list")
     parser.add_argument(
-        "--ground_truth", metavar="FOLDER", help="density maps and fixations in a folder, in the place of --dataset"
+        "--ground_truth", metavar="FOLDER", help="folder of density maps and fixations, instead of --dataset"
     )
     parser.add_argument(
-        ground_truth_folder.FLAG, type=int, choices=(0, 1), help="what its numbers count from (default: read off)"
+        ground_truth_folder.FLAG, type=int, choices=(0, 1), help="number of its first frame (default: inferred)"
     )
     parser.add_argument("--split", default="test", metavar="NAME[,NAME...]", help="splits to score (default: test)")
-    parser.add_argument("--data_dir", default=catalog.DEFAULT_DATA_DIR, help="folder of prepared datasets")
+    parser.add_argument("--data_dir", default=catalog.DEFAULT_DATA_DIR, help="folder of built datasets")
     parser.add_argument("--protocol", default="native", help=f"one of {', '.join(protocols.PROTOCOLS)}")
     parser.add_argument(
         "--metrics",
@@ -61,12 +61,12 @@ def _parser() -> cli.Parser:
     parser.add_argument("--out", help="folder to write to (default: beside the predictions, named after them)")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)")
     parser.add_argument("--precision", default="float64", choices=PRECISIONS, help="of the computation")
-    parser.add_argument("--first_frame", type=int, choices=(0, 1), help="what numbers count from (default: read off)")
+    parser.add_argument("--first_frame", type=int, choices=(0, 1), help="number of the first frame (default: inferred)")
     parser.add_argument(
         "--colour_maps",
         default=colour.REFUSE,
         metavar="refuse|luminance|colormap:NAME",
-        help="what to do with maps in colour, such as colormap:jet (default: refuse)",
+        help="how to read maps in colour, such as colormap:jet (default: refuse)",
     )
     parser.add_argument(
         "--other_forms", default="refuse", choices=("refuse", "read"), help=".npy, .mat, videos, .tif (default: refuse)"
@@ -84,7 +84,7 @@ def _parser() -> cli.Parser:
 
 
 def default_out(predictions: Sequence[str], dataset: str, splits: Sequence[str], protocol: str) -> Path:
-    """Where results go without `--out`: beside the (first) folder of predictions, named after all that was scored."""
+    """Returns the default of `--out`: beside the (first) folder of predictions, named after all that is scored."""
     folders = [Path(folder).absolute() for folder in predictions]
     names = [folder.name for folder in folders]
     if len(set(names)) < len(names):  # as in fold1/maps,fold2/maps
@@ -97,16 +97,17 @@ def default_out(predictions: Sequence[str], dataset: str, splits: Sequence[str],
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status."""
+    """Runs a command line; returns the exit status."""
     return cli.run(lambda: _evaluate_command_line(_parser().parse_args(argv)))
 
 
 def _shown(args: argparse.Namespace) -> str:
-    """The protocol in a folder's name, with the options that give other scores."""
+    """Returns the protocol in a folder's name, with the options that change scores."""
     options = {"pool": args.pool, "undefined": args.undefined}
     return "+".join([args.protocol, *(f"{name}={value}" for name, value in options.items() if value)])
 
 
+@logs.shown()
 def _evaluate_command_line(args: argparse.Namespace) -> None:
     predictions, splits = args.predictions.split(","), args.split.split(",")
     given = evaluation_inputs.sources(
@@ -150,5 +151,5 @@ def _evaluate_command_line(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    jax.config.update("jax_platforms", "cpu")  # scoring must not take the memory of somebody's accelerator
+    jax.config.update("jax_platforms", "cpu")  # scoring must not take the memory of an accelerator in use
     sys.exit(main())

@@ -1,24 +1,23 @@
-"""Saliency of any video file: heat maps over the picture with its sound kept, maps, and the gate over time.
+"""Predicts the saliency of a video file: an overlay video with its audio, maps, and the gate over time.
 
     python -m avsd_jax.predict --checkpoint=DIR INPUT.mp4 --out=DIR [--maps=png|npz|stavis|none] [--stride=1]
                                [--batch_size=4]
 
-`DIR` is the folder of a training run or what `python -m avsd_jax.convert` wrote. In the output folder appear
+`DIR` is the folder of a training run or of a model converted by `python -m avsd_jax.convert`. The output folder gets
 
-    INPUT_overlay.mp4      the frames under their maps, the gate in a corner, with the input's sound
-    maps/000000.png ...    --maps=png: a map per frame, of the frame's size, 8 bits, stretched frame by frame
-    maps/000000.npz ...    --maps=npz: 100 frames a file: `frames` [n], `times` [n] in seconds and `saliency`
-                           [n, H, W] in [0, 1] as the model gives it (of its own size, not stretched)
-    maps/pred_sal_000001.jpg ...  --maps=stavis: the model's map, stretched, as STAViS's own script writes it
+    INPUT_overlay.mp4      the frames under their maps, the gate in a corner, with the input's audio
+    maps/000000.png ...    --maps=png: a map per frame, of the frame's size, 8 bits, each min-max normalised
+    maps/000000.npz ...    --maps=npz: 100 frames per file: `frames` [n], `times` [n] in seconds and `saliency`
+                           [n, H, W] in [0, 1], the output of the model (of its own size, not normalised)
+    maps/pred_sal_000001.jpg ...  --maps=stavis: the model's map, min-max normalised, as STAViS's own script writes it
     timeline.json          per frame: time, probability of audio-visual consistency, gate
-    timeline.png           that probability as a curve
+    timeline.png           a plot of that probability
 
-when all of them are whole. The folder is of one video: another prediction of the same one replaces the earlier whole,
-one of another video is refused. docs/prediction.md says more.
+when all of them are complete. A folder holds one video: another prediction of the same video replaces the earlier one
+completely, one of another video is refused. See docs/prediction.md.
 
-Every frame has a map. With --stride=k every k-th frame is predicted: between two predictions the map goes
-linearly from one to the other, and probability and gate keep the earlier one's value. Frames are taken at the
-file's own rate.
+Every frame has a map. With --stride=k every k-th frame is predicted: maps between two predictions are interpolated
+linearly, and probability and gate are those of the earlier one. Frames are taken at the file's own rate.
 """
 
 import avsd_jax.common.interrupt  # isort: skip
@@ -39,15 +38,13 @@ def _parser() -> cli.Parser:
     parser = cli.Parser("python -m avsd_jax.predict", __doc__)
     parser.add_argument("video", metavar="INPUT.mp4", help="the video file")
     parser.add_argument("--checkpoint", required=True, metavar="DIR", help="a training run or a converted model")
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write to; made if missing")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write to; created if missing")
     parser.add_argument("--maps", default="png", choices=list(MAP_WRITERS), help="how to write the maps (default: png)")
     parser.add_argument(
-        "--stride", type=cli.positive, default=1, help="distance between the frames predicted (default: 1)"
+        "--stride", type=cli.positive, default=1, help="distance between the predicted frames (default: 1)"
     )
-    parser.add_argument(
-        "--batch_size", type=cli.positive, default=4, help="clips that go through the model together (default: 4)"
-    )
-    parser.add_argument("--verbose", action="store_true", help="print what libraries say, too")
+    parser.add_argument("--batch_size", type=cli.positive, default=4, help="clips per batch (default: 4)")
+    parser.add_argument("--verbose", action="store_true", help="also print the logs of libraries")
     return parser
 
 
@@ -57,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _predict_command_line(args: argparse.Namespace) -> None:
-    # A terminated run cleans up as an interrupted one does.
+    # A terminated run cleans up like an interrupted one.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     # Both fail here, before the model is loaded.
     probe(args.video)

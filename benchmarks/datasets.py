@@ -1,15 +1,15 @@
-"""How fast is a set built, how much room does it take, and which storage gives clips at random fastest?
+"""Benchmark of the speed of builds, the space of datasets, and random access to clips by storage format.
 
     python -m benchmarks.datasets [--frames=21000] [--reads=60] [--work_dir=DIR] [--results_json=FILE]
 
-Writes a tree of files in STAViS's form (videos of 350 frames of 640x480 with maps of the same size, which is as AVAD
-is), builds it by one and by several processes, and reads clips of 32 frames with their target's map, fixations and
-audio from random places: from records that hold a chunk of consecutive frames (as the builders write them), for several
-lengths of the chunk, and from records that hold one clip each. Reads are timed with and without decoding images,
-each with an empty cache of ours; files are in the system's cache where memory allows.
+It writes a tree of files in STAViS's layout (videos of 350 frames of 640x480 with maps of the same size, as in AVAD),
+builds it by one and by several processes, and reads clips of 32 frames with the map, fixations and audio of their
+target from random positions: from records that hold a chunk of consecutive frames (as the builders write them), for
+several chunk lengths, and from records that hold one clip each. Reads are timed with and without decoding images, each
+with an empty cache of ours; files are in the system's cache if memory allows.
 
-Beside the clock's seconds there are the processor's, of all processes together: what a machine that does nothing else
-would need, on one core. Reads are given by those alone.
+Besides wall-clock time, the processor time of all processes is measured, which is the time on one idle core. Reads are
+reported in processor time only.
 """
 
 import functools
@@ -40,22 +40,22 @@ from avsd_jax.sources.build_options import BuildOptions
 from datasets_tfds import base
 
 _FRAMES = flags.DEFINE_integer("frames", 21_000, "Frames of the tree.", lower_bound=700)
-_WORK_DIR = flags.DEFINE_string("work_dir", None, "Where to write; a temporary folder by default, removed at the end.")
-_READS = flags.DEFINE_integer("reads", 60, "Clips that are read from each form of storage.", lower_bound=1)
-_JSON = flags.DEFINE_string("results_json", None, "Also write the figures to this file.")
+_WORK_DIR = flags.DEFINE_string("work_dir", None, "Folder to write to; by default a temporary one, removed at the end.")
+_READS = flags.DEFINE_integer("reads", 60, "Clips that are read from each storage format.", lower_bound=1)
+_JSON = flags.DEFINE_string("results_json", None, "Also write the results to this file.")
 
 LENGTH, SIZE, FPS, RATE = 350, (480, 640), 25.0, 22_050
 CLIP = 32
 CHUNKS = (16, 32, 64, 128)
 STRIDES = (32, 8)
-# Videos by which forms of storage are compared.
+# Number of videos by which storage formats are compared.
 COMPARED = 6
-# Different images of the tree; a file's content does not matter to a build, the number of files does.
+# Number of different images; builds depend on the number of files, not on their content.
 _POOL = 40
 
 
 def write_tree(root: Path, videos: int) -> int:
-    """A tree in STAViS's form; returns its size in bytes."""
+    """Writes a tree in STAViS's layout; returns its size in bytes."""
     rng = np.random.default_rng(0)
     frames, maps, fixations = zip(*(_pictures(rng) for _ in range(_POOL)), strict=True)
     names = [f"V{number}_Speech" for number in range(1, videos + 1)]
@@ -87,7 +87,7 @@ def write_tree(root: Path, videos: int) -> int:
 
 
 def _pictures(rng: np.random.Generator) -> tuple[bytes, bytes, bytes]:
-    """A frame with the detail of a photograph, a map of twenty people's gaze, and their fixations."""
+    """Generates a frame with the detail of a photograph, a map of the gaze of twenty people, and their fixations."""
     frame = np.zeros((*SIZE, 3), np.float32)
     for scale in (160, 40, 10, 3):
         noise = rng.standard_normal((SIZE[0] // scale, SIZE[1] // scale, 3)).astype(np.float32)
@@ -122,7 +122,7 @@ class Records(Sequence):
 
 
 def clips_of(video: schema.SourceVideo, stride: int) -> Iterator[schema.SourceVideo]:
-    """The clips of a video that begin at every `stride`-th frame, as videos."""
+    """Yields the clips of a video that begin at every `stride`-th frame, as videos."""
     frames, density = list(video.frames), list(video.density)
     for first in range(0, video.num_frames - CLIP + 1, stride):
         low, high = np.searchsorted(video.fixations[:, 0], [first, first + CLIP])
@@ -141,7 +141,7 @@ def clips_of(video: schema.SourceVideo, stride: int) -> Iterator[schema.SourceVi
 
 
 def store_of(videos: Sequence[base.ReadVideo], folder: Path, chunk_frames: int) -> OpenStore:
-    """Writes videos with chunks of a length; returns what opens them with an empty cache."""
+    """Writes videos with chunks of a length; returns a function that opens them with an empty cache."""
     folder.mkdir()
     files = [folder / f"video.{number}" for number in range(len(videos))]
     written = [base.write_video(read, file, chunk_frames) for read, file in zip(videos, files, strict=True)]
@@ -150,11 +150,11 @@ def store_of(videos: Sequence[base.ReadVideo], folder: Path, chunk_frames: int) 
 
 
 def clips_per_second(open_store: OpenStore, reads: int, decode: bool) -> float:
-    """Clips read from random places in one thread, per second of the processor's time."""
+    """Measures clips read from random positions in one thread, per second of processor time."""
     rng = np.random.default_rng(1)
     start = time.process_time()
     for _ in range(reads):
-        store = open_store()  # else a clip would be found in the cache of the ones before
+        store = open_store()  # otherwise clips would be in the cache already
         video = int(rng.integers(len(store.videos)))
         index = store.videos[video]
         first = int(rng.integers(index.num_frames - CLIP + 1))
@@ -165,14 +165,14 @@ def clips_per_second(open_store: OpenStore, reads: int, decode: bool) -> float:
             sound = (int(frame / index.fps * index.sample_rate) for frame in (first, first + CLIP))
             store.audio(video, *sound)
         else:
-            length = store._chunk_frames[video]
+            length = store.chunk_frames[video]
             for number in range(first // length, (first + CLIP - 1) // length + 1):
-                store._chunk(video, number)
+                store.chunk(video, number)
     return reads / (time.process_time() - start)
 
 
 def build(root: Path, data_dir: Path, workers: int) -> dict[str, float]:
-    """Seconds of the clock and of the processor that a build takes, and its size in bytes."""
+    """Measures wall-clock and processor time of a build, and its size in bytes."""
     start, used = time.monotonic(), _processor_seconds()
     building.build("avad", data_dir, manual_dir=root, num_workers=workers, overwrite=True)
     seconds, used = time.monotonic() - start, _processor_seconds() - used
@@ -182,13 +182,13 @@ def build(root: Path, data_dir: Path, workers: int) -> dict[str, float]:
 
 
 def _processor_seconds() -> float:
-    """Of this process and of those that it has waited for."""
+    """Returns the time of this process and of its finished children."""
     usages = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def compare(root: Path, work_dir: Path, reads: int) -> Iterator[dict[str, Any]]:
-    """Forms of storage, each for the same videos."""
+    """Measures storage formats with the same videos."""
     source = layouts.find(root, "avad", BuildOptions())[1]
     listed = list(fold_lists.read(root, "avad").videos.values())[:COMPARED]
 
@@ -211,7 +211,7 @@ def compare(root: Path, work_dir: Path, reads: int) -> Iterator[dict[str, Any]]:
 
 
 def run(frames: int, reads: int, work_dir: Path) -> dict[str, Any]:
-    """All figures."""
+    """Runs all measurements."""
     videos = frames // LENGTH
     root = work_dir / "manual"
     size = write_tree(root, videos)
@@ -240,7 +240,7 @@ def run(frames: int, reads: int, work_dir: Path) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str]) -> None:
-    """The command line."""
+    """Runs the command line."""
     del argv
     if _WORK_DIR.value:
         Path(_WORK_DIR.value).mkdir(parents=True)

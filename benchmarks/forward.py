@@ -1,9 +1,9 @@
-"""How long does ViNet's forward pass take? Our lowerings, beside plain PyTorch where it is installed.
+"""Benchmark of ViNet's forward pass: our lowerings, and plain PyTorch if it is installed.
 
     python -m benchmarks.forward [--clip=32] [--height=224] [--width=384] [--repeats=5] [--torch_compile]
 
-One clip, float32, random weights. The implementations take turns, so that what else the machine does falls on
-all of them alike; the smallest and the median time of each are shown, and its ratio to the first row.
+One clip, float32, random weights. The implementations are interleaved, so that other load affects all of them alike;
+the smallest and the median time of each are shown, and its ratio to the first row.
 """
 
 import sys
@@ -26,10 +26,11 @@ _COMPILE = flags.DEFINE_bool("torch_compile", False, "Time torch.compile too; it
 
 
 def jax_run(video: np.ndarray, lowering: str) -> Callable[[], None]:
-    """A run of our model on [1, T, H, W, 3], compiled."""
+    """Compiles our model for [1, T, H, W, 3] and returns a function that runs it."""
     model = models.create("vinet", clip_size=video.shape[1], lowering=lowering)
-    # The parameters' shapes do not depend on the frame's size.
-    variables = jax.jit(model.init)(jax.random.key(0), {"video": video[:, :, :32, :32]})
+    shapes = jax.eval_shape(model.init, jax.random.key(0), {"video": video})
+    rng = np.random.default_rng(0)
+    variables = jax.tree.map(lambda x: rng.uniform(0.01, 0.1, x.shape).astype(x.dtype), shapes)
     forward = jax.jit(lambda variables, video: model.apply(variables, {"video": video})["saliency"])
     compiled = forward.lower(variables, video).compile()
     on_device = jax.device_put(video)
@@ -37,7 +38,7 @@ def jax_run(video: np.ndarray, lowering: str) -> Callable[[], None]:
 
 
 def torch_runs(video: np.ndarray, with_compile: bool) -> dict[str, Callable[[], None]]:
-    """Runs of a PyTorch network of the same shapes, on the CPU; none where PyTorch is not installed."""
+    """Returns runs of a PyTorch network of the same shapes, on the CPU; none if PyTorch is not installed."""
     try:
         import torch
     except ImportError:
@@ -65,7 +66,7 @@ def torch_runs(video: np.ndarray, with_compile: bool) -> dict[str, Callable[[], 
 
 
 def measure(runs: dict[str, Callable[[], None]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each run; a first round that warms up is not counted."""
+    """Measures the seconds of each run; the first round is a warm-up and not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for repeat in range(repeats + 1):
         for name, run in runs.items():
@@ -77,7 +78,7 @@ def measure(runs: dict[str, Callable[[], None]], repeats: int) -> dict[str, list
 
 
 def table(seconds: dict[str, list[float]]) -> str:
-    """The times as a markdown table."""
+    """Formats the times as a Markdown table."""
     lines = ["| implementation | min s | median s | of the first |", "|---|---|---|---|"]
     first = next(iter(seconds.values()))
     for name, times in seconds.items():

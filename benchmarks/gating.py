@@ -1,10 +1,10 @@
-"""Does gating by audio-visual consistency help? The demo's comparison over several seeds: mean and spread.
+"""Benchmark of gating by audio-visual consistency: the demo's comparison over several seeds, mean and spread.
 
     python -m benchmarks.gating [--model=avinet|stavis|stanet] [--workdir=runs/gating_MODEL] [--seeds=0,1,2]
                                 [--config=configs/MODEL.py:demo] [--config.FIELD=VALUE ...]
 
 Each seed is a whole run, as of `avsd_jax.main`, in `<workdir>/seed_<n>`: training and sampling start from the seed, the
-dataset is the same. A run that was cut off continues. Writes `gating.json` and `gating.md`.
+dataset is the same. An interrupted run resumes. Writes `gating.json` and `gating.md`.
 """
 
 import argparse
@@ -28,7 +28,7 @@ MODELS = ("avinet", "stavis", "stanet")
 
 
 def summarise(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Mean and sample standard deviation over seeds: `{label: {group: {metric: [mean, std]}}}`, and AVC accuracy."""
+    """Computes mean and sample deviation over seeds: `{label: {group: {metric: [mean, std]}}}`, and AVC accuracy."""
     result: dict[str, Any] = {}
     for i, row in enumerate(records[0]["rows"]):
         runs = [record["rows"][i]["conditions"]["real"] for record in records]
@@ -42,12 +42,12 @@ def summarise(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def spread(values: Sequence[float]) -> list[float]:
-    """`[mean, sample standard deviation]`; the deviation of one value is 0."""
+    """Returns `[mean, sample standard deviation]`; the deviation of one value is 0."""
     return [float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else 0.0]
 
 
 def table(summary: dict[str, Any]) -> str:
-    """The summary as a markdown table, mean ± standard deviation."""
+    """Formats the summary as a Markdown table, mean ± standard deviation."""
     head = [f"{metric} {group}" for group in GROUPS for metric in ("CC", "NSS")]
     lines = ["| row | " + " | ".join(head) + " | AVC accuracy |", "|---" * (len(head) + 2) + "|"]
     for label, row in summary.items():

@@ -1,13 +1,12 @@
-"""How long does it take to score a map? Ours, beside pysaliency where it is installed, and plain NumPy.
+"""Benchmark of scoring: ours, plain NumPy, and pysaliency if it is installed.
 
     python -m benchmarks.metrics [--map_height=360] [--map_width=640] [--map_batch=64] [--rounds=5] [--times_json=FILE]
 
-Maps with 30 and 300 fixations, a shuffle pool of some 3000 pixels; the metrics of published tables, one by one and as a
-row. `evaluate` is what `avsd_jax.evaluate` runs by default: float64, a batch of maps of the ground truth's size, as
-8-bit images and as arrays. The metrics' functions alone are timed in float32, on a batch and on a single map,
-compiled. The implementations take turns, so that what else the machine does falls on all of them alike; the shortest
-time per map is shown, and how many times that of `evaluate`, arrays, goes into the others'. Before timing, their values
-are compared.
+Maps with 30 and 300 fixations, a shuffle pool of about 3000 pixels; the metrics of published tables, one by one and
+together. `evaluate` is what `avsd_jax.evaluate` runs by default: float64, a batch of maps of the ground truth's size,
+as 8-bit images and as arrays. The metric functions alone are timed in float32, on a batch and on a single map,
+compiled. The implementations are interleaved, so that other load affects all of them alike; the shortest time per map
+is shown, and its ratio to that of `evaluate` with arrays. Before timing, their values are compared.
 """
 
 import dataclasses
@@ -42,7 +41,7 @@ EVALUATE = {"evaluate, 8 bits": np.uint8, "evaluate, arrays": np.float32}
 COLUMNS = (*EVALUATE, "ours, batch", "ours, one map", "pysaliency", "NumPy")
 FIXATIONS = (30, 300)
 POOL = 3000
-# Maps that those run on which take one map at a time.
+# Number of maps for implementations that take one map at a time.
 SINGLES = 4
 
 
@@ -56,7 +55,7 @@ class Maps(NamedTuple):
 
 
 def make_maps(number: int, height: int, width: int, fixations: int) -> Maps:
-    """Smooth maps; half of the fixations where the prediction is high, half anywhere."""
+    """Generates smooth maps; half of the fixations where the prediction is high, half anywhere."""
     rng = np.random.default_rng(0)
     sigma = height / 24
     smooth = ndimage.gaussian_filter(rng.standard_normal((2, number, height, width)), (0, 0, sigma, sigma))
@@ -71,7 +70,7 @@ def make_maps(number: int, height: int, width: int, fixations: int) -> Maps:
 
 
 def ours(maps: Maps, names: Sequence[str]) -> Callable[[], np.ndarray]:
-    """A run of our metrics over a batch, `[metric, B]`."""
+    """Returns a run of our metrics over a batch, `[metric, B]`."""
     bound = 1 << (int(maps.fixations.sum(axis=(1, 2)).max()) - 1).bit_length()
     names = tuple(names)
     on_device = jax.device_put(tuple(maps))
@@ -84,7 +83,7 @@ def ours(maps: Maps, names: Sequence[str]) -> Callable[[], np.ndarray]:
 
 
 def evaluate_runs(maps: Maps, names: Sequence[str]) -> dict[str, tuple[Callable[[], np.ndarray], int]]:
-    """Column -> what `avsd_jax.evaluate` does to a batch by default, in float64, and how many maps that scores."""
+    """Returns for each column the default scoring of `avsd_jax.evaluate`, in float64, and its number of maps."""
     bound = 1 << (int(maps.fixations.sum(axis=(1, 2)).max()) - 1).bit_length()
     protocol = dataclasses.replace(protocols.NATIVE, metrics=tuple(names))
     density = np.round(maps.density * 255).astype(np.uint8)
@@ -101,7 +100,7 @@ def evaluate_runs(maps: Maps, names: Sequence[str]) -> dict[str, tuple[Callable[
 
 
 def numpy_score(name: str, x: np.ndarray, density: np.ndarray, hit: np.ndarray, pool: np.ndarray) -> float:
-    """One metric of one map [H, W] in float64, written plainly."""
+    """Computes one metric of one map [H, W] in float64, in plain NumPy."""
     x, density = x.astype(float), density.astype(float)
 
     def unit(x: np.ndarray) -> np.ndarray:
@@ -126,26 +125,26 @@ def numpy_score(name: str, x: np.ndarray, density: np.ndarray, hit: np.ndarray, 
             bonus = np.mean(others > lowest) + k / (k + 1) * np.mean(others == lowest)
             return rank(x[hit], others) + 0.5 / hit.sum() * bonus
         case "s-AUC":
-            # The stretched map in float32, as ours: else values on a threshold change sides.
+            # The normalised map in float32, as ours: otherwise values on a threshold change sides.
             bins = np.digitize(unit(x.astype(np.float32)), (np.arange(1, 11) * 0.1).astype(np.float32))
             return rank(bins[hit], bins[pool])
     raise ValueError(name)
 
 
 def pysaliency_score() -> Callable[..., float] | str:
-    """The same as `numpy_score` by pysaliency's own functions; where it cannot be imported, a line that says why."""
+    """Returns `numpy_score` by pysaliency's functions; if it cannot be imported, a line that says why."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if not hasattr(np, "trapz"):
-                np.trapz = np.trapezoid  # pysaliency 0.2.22 calls what NumPy 2.4 removed
+                np.trapz = np.trapezoid  # pysaliency 0.2.22 calls a function that NumPy 2.4 removed
             import pysaliency
             from pysaliency import metrics as theirs
     except ImportError as error:
         return f'pysaliency is not timed ({error}): pip install "avsd-jax[bench]"'
 
     class Given(pysaliency.SaliencyMapModel):
-        """Returns the map it was made with."""
+        """Returns the given map."""
 
         def __init__(self, x: np.ndarray):
             super().__init__(caching=False)
@@ -174,7 +173,7 @@ def pysaliency_score() -> Callable[..., float] | str:
         raise ValueError(name)
 
     def prepared(x: np.ndarray, density: np.ndarray, hit: np.ndarray, pool: np.ndarray) -> Callable[[str], float]:
-        # Making its objects is not timed.
+        # Creating its objects is not timed.
         stimuli = pysaliency.Stimuli([np.zeros((*x.shape, 3), np.uint8)])
         given = (x, density, fixations(hit), fixations(pool), stimuli)
         return lambda name: score(name, *given)
@@ -183,7 +182,7 @@ def pysaliency_score() -> Callable[..., float] | str:
 
 
 def runs_of(maps: Maps, names: Sequence[str], prepared: Callable | str) -> dict[str, tuple[Callable[[], Any], int]]:
-    """Column -> what to run and how many maps that scores."""
+    """Returns for each column a run and its number of maps."""
     few = Maps(*(x[:SINGLES] for x in maps))
     each = list(zip(*few, strict=True))
     runs: dict[str, tuple[Callable[[], Any], int]] = {
@@ -198,26 +197,26 @@ def runs_of(maps: Maps, names: Sequence[str], prepared: Callable | str) -> dict[
 
 
 def check(runs: dict[str, tuple[Callable[[], Any], int]], names: Sequence[str]) -> None:
-    """Compares values where the definitions agree, which also compiles and warms up."""
+    """Compares values if the definitions agree, which also compiles and warms up."""
     values = {column: np.asarray(run()) for column, (run, _) in runs.items()}
     batch = values.pop("ours, batch")
     for column, found in values.items():
         for name, a, b in zip(names, batch, found, strict=True):
-            # pysaliency ranks the s-AUC's values themselves and does not stretch maps for SIM.
+            # pysaliency ranks the values of the s-AUC directly and does not normalise maps for SIM.
             if not (column == "pysaliency" and name in ("s-AUC", "SIM")):
                 limit = {"rtol": 1e-4, "atol": 1e-4, "err_msg": f"{name}, {column}"}
                 np.testing.assert_allclose(a[: len(b)], b, **limit)
 
 
 def checked_evaluate_runs(maps: Maps, names: Sequence[str]) -> dict[str, tuple[Callable[[], np.ndarray], int]]:
-    """`evaluate_runs`, after their values were compared with those of plain NumPy in float64."""
+    """Returns `evaluate_runs`, after comparing their values with those of plain NumPy in float64."""
     runs = evaluate_runs(maps, names)
     density = np.round(maps.density[0] * 255).astype(float) / 255
     for column, (run, _) in runs.items():
         found = run()[:, 0]
         x = np.round(maps.pred[0] * 255).astype(float) / 255 if EVALUATE[column] is np.uint8 else maps.pred[0]
         for name, value in zip(names, found, strict=True):
-            # NumPy's s-AUC here is of float32, in which thresholds lie elsewhere.
+            # NumPy's s-AUC here is in float32, with different thresholds.
             if name != "s-AUC":
                 expected = numpy_score(name, x, density, maps.fixations[0], maps.pool[0])
                 np.testing.assert_allclose(value, expected, rtol=1e-9, err_msg=f"{name}, {column}")
@@ -225,11 +224,11 @@ def checked_evaluate_runs(maps: Maps, names: Sequence[str]) -> dict[str, tuple[C
 
 
 def measure(runs: dict[str, tuple[Callable[[], Any], int]], rounds: int) -> dict[str, float]:
-    """The shortest milliseconds per map of each column."""
+    """Measures the shortest milliseconds per map of each column."""
     best = dict.fromkeys(runs, float("inf"))
     for _ in range(rounds):
         for column, (run, number) in runs.items():
-            # A short run is repeated: it would be shorter than what the clock and the scheduler blur.
+            # A short run is repeated: it would be below the resolution of clock and scheduler.
             start, done = time.perf_counter(), 0
             while done == 0 or time.perf_counter() - start < 0.02:
                 run()
@@ -239,7 +238,7 @@ def measure(runs: dict[str, tuple[Callable[[], Any], int]], rounds: int) -> dict
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Milliseconds per map as a markdown table."""
+    """Formats milliseconds per map as a Markdown table."""
     base = "evaluate, arrays" if "evaluate, arrays" in rows[0]["ms"] else "ours, batch"
     head = ["metric", "fixations", *COLUMNS, f"pysaliency / {base}", f"NumPy / {base}"]
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]

@@ -1,12 +1,12 @@
-"""Every published network: parity with the official code, parameters, arithmetic and time of one forward pass.
+"""Benchmark of every published network: parity with the official code, parameters, FLOP and time of a forward pass.
 
     python -m benchmarks.models [--models=vinet,stavis] [--shared=DIR] [--timed_runs=3] [--models_json=runs/models.json]
 
-One clip, float32, at the published size. Parity is the largest error of the network's output on drawn weights, seed 0,
-relative to the largest recorded value; it needs the folder of recorded outputs, by --shared or AVSD_SHARED, and is left
-empty without. GFLOP are counted from the traced program with every convolution written directly: two for each
-multiply-add of a convolution or a matrix product, nothing else. The time is that of the lowering that the machine gets
-by default, the smallest of the repeats. Writes JSON and prints a markdown table.
+One clip, float32, at the published size. Parity is the largest error of the network's output with random weights, seed
+0, relative to the largest recorded value; it needs the folder of recorded outputs, by --shared or AVSD_SHARED, and is
+left empty without. GFLOP are counted in the traced program with direct convolutions: two for each
+multiply-add of a convolution or a matrix product, nothing else. The time is that of the default lowering on this
+machine, the minimum of the repeats. It writes JSON and prints a Markdown table.
 """
 
 import dataclasses
@@ -33,10 +33,10 @@ from avsd_jax.nn import conv2d
 from avsd_jax.testing import parity
 from avsd_jax.torch_import import options, to_variables
 
-_MODELS = flags.DEFINE_list("models", [], "Names of models to measure; all where none is given.")
+_MODELS = flags.DEFINE_list("models", [], "Names of models to measure; all by default.")
 _SHARED = flags.DEFINE_string("shared", os.environ.get("AVSD_SHARED"), "Folder that holds parity/.")
 _TIMED_RUNS = flags.DEFINE_integer("timed_runs", 3, "Timed runs of each network.", lower_bound=1)
-_JSON = flags.DEFINE_string("models_json", "runs/models.json", "Where the figures are written.")
+_JSON = flags.DEFINE_string("models_json", "runs/models.json", "File of the results.")
 
 SEED = 0
 Draw = Callable[[str, tuple[int, ...]], np.ndarray]
@@ -48,12 +48,12 @@ class Network:
 
     Attributes:
         model: module of `avsd_jax.models`, or of its classifiers.
-        inputs: (draw, what was recorded) -> {name: [B, ...]}; nothing was recorded where there is no parity material.
+        inputs: (draw, recorded arrays) -> {name: [B, ...]}; without parity material there are no recorded arrays.
         case: the recorded case, "folder/name".
-        official: what was recorded -> the output that ours must equal, [B, ...].
+        official: recorded arrays -> the output that ours must equal, [B, ...].
         ours: our output -> the same.
-        variant: how the table calls it.
-        weights: the recorded weights, "folder/name", where they are not called like the case.
+        variant: its name in the table.
+        weights: the recorded weights, "folder/name", if their name differs from the case.
         options: of the model.
     """
 
@@ -68,7 +68,7 @@ class Network:
 
     @property
     def is_classifier(self) -> bool:
-        """Whether it is called with frames and a spectrogram in place of a batch."""
+        """Returns whether it is called with frames and a spectrogram instead of a batch."""
         return self.model in ("l3net", "soundswitch_audio", "soundswitch_av")
 
 
@@ -92,13 +92,13 @@ def _stavis(draw: Draw, _: Mapping) -> dict[str, np.ndarray]:
 
 
 def _pictures(draw: Draw, names: Sequence[str], batch: int, side: int) -> np.ndarray:
-    """Images of these names as the frames [B, T, H, W, 3] of clips."""
+    """Draws images of these names as the frames [B, T, H, W, 3] of clips."""
     frames = np.stack([2 * draw(name, (batch, 3, side, side)) for name in names], axis=1)
     return frames.transpose(0, 1, 3, 4, 2)
 
 
 def _three(draw: Draw, side: int) -> np.ndarray:
-    """Frames [1, 3, H, W, 3] drawn as one clip."""
+    """Draws frames [1, 3, H, W, 3] as one clip."""
     return 2 * draw("video", (1, 3, 3, side, side)).transpose(0, 1, 3, 4, 2)
 
 
@@ -112,7 +112,7 @@ def _stanet_cvpr(draw: Draw, kept: Mapping) -> dict[str, np.ndarray]:
 
 
 def _stanet_later(draw: Draw, kept: Mapping) -> dict[str, np.ndarray]:
-    # The later releases list the frame predicted first.
+    # The later releases list the predicted frame first.
     video = _pictures(draw, ("img2", "img1", "img3"), 1, 356)
     sounds = np.stack([draw(f"aud{i}", (1, 257, 48)) for i in (2, 1, 3)], axis=1)
     switch = {"switch": kept["switch"][None, [1, 0, 2]]} if "switch" in kept else {}
@@ -133,7 +133,7 @@ def _scam(side: int, sound: str = "") -> Callable:
 
 def _classifier(picture: tuple[str, int] | None, steps: int, scale: float) -> Callable:
     def inputs(draw: Draw, _: Mapping) -> dict[str, np.ndarray]:
-        frames = np.zeros((2, 1, 8, 8, 3), np.float32)  # what is not looked at
+        frames = np.zeros((2, 1, 8, 8, 3), np.float32)  # unused
         if picture:
             name, side = picture
             frames = scale * draw(name, (2, 3, side, side)).transpose(0, 2, 3, 1)[:, None]
@@ -225,7 +225,7 @@ NETWORKS = tuple(_networks())
 
 
 def flops(jaxpr: Any) -> int:
-    """Two for each multiply-add of a program's convolutions and matrix products, those of its parts included."""
+    """Counts two for each multiply-add of a program's convolutions and matrix products, including nested programs."""
     total = 0
     for eqn in jaxpr.eqns:
         size = math.prod(eqn.outvars[0].aval.shape) if eqn.outvars else 0
@@ -242,7 +242,7 @@ def flops(jaxpr: Any) -> int:
 
 
 def forward(network: Network, lowering: str, found: Mapping[str, Any]) -> tuple[Any, Callable]:
-    """The module, and (variables, batch) -> the output that is compared."""
+    """Builds the module, and a function (variables, batch) -> the output that is compared."""
     package = classifiers if network.is_classifier else models
     fields = package.create(network.model).__dataclass_fields__
     choices = {**found, **network.options} | ({"lowering": lowering} if "lowering" in fields else {})
@@ -255,12 +255,12 @@ def forward(network: Network, lowering: str, found: Mapping[str, Any]) -> tuple[
 
 
 def arguments(network: Network, batch: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What the network is called with."""
+    """Returns the arguments of the network."""
     return (batch["frames"], batch["audio"]) if network.is_classifier else (batch,)
 
 
 def measure(network: Network, shared: Path | None, repeats: int) -> dict[str, Any]:
-    """One row: parity (None without `shared`), parameters in millions, GFLOP and milliseconds of one clip."""
+    """Measures one row: parity (None without `shared`), parameters in millions, GFLOP and milliseconds of one clip."""
     kept, found, drawn = {}, {}, None
     rng = np.random.default_rng(SEED)
 
@@ -285,7 +285,7 @@ def measure(network: Network, shared: Path | None, repeats: int) -> dict[str, An
     if drawn is None:
         drawn = jax.tree.map(lambda x: rng.uniform(0.01, 0.02, x.shape).astype(np.float32), shapes)
     parameters = sum(math.prod(x.shape) for x in jax.tree.leaves(shapes["params"]))
-    with mock.patch.object(conv2d, "JOINED", 0):  # no group is joined with another, which would be counted too
+    with mock.patch.object(conv2d, "JOINED", 0):  # merging groups would add to the count
         operations = flops(jax.make_jaxpr(count)(shapes, clips[0]).jaxpr)
 
     _, call = forward(network, "auto", found)
@@ -316,7 +316,7 @@ def measure(network: Network, shared: Path | None, repeats: int) -> dict[str, An
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The rows as a markdown table."""
+    """Formats the rows as a Markdown table."""
     lines = ["| model | variant | parity error | parameters, M | GFLOP | forward, ms |", "|---|---|---|---|---|---|"]
     for row in rows:
         parity = "" if row["parity"] is None else f"{row['parity']:.1e}"

@@ -1,4 +1,4 @@
-"""A plain PyTorch network with ViNet's convolutions, pools and upsamplings: only to be timed.
+"""A plain PyTorch network with ViNet's convolutions, pools and upsamplings, only for timing.
 
 Needs the `bench` extra. Its layers are those of `avsd_jax.nn.s3d` and `avsd_jax.nn.vinet_decoder`, in the
 most straightforward PyTorch, with random weights; it loads no checkpoint.
@@ -11,7 +11,7 @@ Triple = tuple[int, int, int]
 
 
 def _unit(i: int, o: int, kernel: Triple = (1, 1, 1), stride: Triple = (1, 1, 1)) -> list[nn.Module]:
-    """Bias-free convolution that keeps the size at stride 1, BatchNorm, ReLU."""
+    """Builds a bias-free convolution that keeps the size at stride 1, BatchNorm and ReLU."""
     conv = nn.Conv3d(i, o, kernel, stride, tuple(k // 2 for k in kernel), bias=False)
     return [conv, nn.BatchNorm3d(o, eps=1e-3), nn.ReLU()]
 
@@ -39,13 +39,13 @@ class _Mixed(nn.Module):
 
 
 def _step(i: int, o: int, time: int) -> nn.Module:
-    """One decoder step; its kernel and stride in time are equal."""
+    """Builds one decoder step; its kernel and stride in time are equal."""
     conv = nn.Conv3d(i, o, (time, 3, 3), (time, 1, 1), (0, 1, 1), bias=False)
     return nn.Sequential(conv, nn.ReLU(), nn.Upsample(scale_factor=(1, 2, 2), mode="trilinear"))
 
 
 class ViNet(nn.Module):
-    """[B, 3, T, H, W] -> [B, H, W]; clips of 16 or 32 frames, three skips."""
+    """ViNet, [B, 3, T, H, W] -> [B, H, W]; clips of 16 or 32 frames, three skips."""
 
     def __init__(self, clip_size: int):
         super().__init__()

@@ -1,10 +1,10 @@
-"""What all builders share: schema, one file per video, splits that share files, worker processes or Beam, progress.
+"""The base of all builders: schema, one file per video, splits that share files, worker processes or Beam, progress.
 
-A video is written once, to a file of its own, by whatever process reads it, record by record: no process holds a long
+Each video is written once, to its own file, by the process that reads it, record by record: no process holds a long
 video in memory or sends it to another. A split is a list of videos; its files, `<name>-<split>.array_record-00000-of-
-00064` and so on, which TFDS opens, are hard links to theirs. So `train_1` and `test_3` of a set are splits like any
-other to TFDS, and ten splits of the same videos take the room of one. (On a file system without hard links, and when
-a folder is copied by a tool that does not know them, they are copies.)
+00064` and so on, which TFDS opens, are hard links to theirs. So `train_1` and `test_3` of a set are ordinary splits
+to TFDS, and ten splits of the same videos take the space of one. (On a file system without hard links, and when
+a folder is copied by a tool that does not preserve them, they are copies.)
 """
 
 import abc
@@ -39,14 +39,14 @@ ReadVideo = Callable[[], schema.SourceVideo]
 
 @dataclasses.dataclass(frozen=True)
 class Contents:
-    """What a dataset consists of.
+    """The content of a dataset.
 
     Attributes:
-        videos: a function per video, by a name of its own. Each is called once, in a worker process if there are any:
-            it has to be picklable.
-        splits: for each split the names of its videos, in the order of its records.
-        silent: for splits that take the audio away from some of their videos, the names of these.
-        notes: plain data about where the videos come from, for the metadata.
+        videos: a function per video, by name. Each is called once, possibly in a worker process, so it must be
+            picklable.
+        splits: the names of the videos of each split, in the order of its records.
+        silent: for splits that remove the audio of some videos, the names of these.
+        notes: plain data about the origin of the videos, for the metadata.
     """
 
     videos: Mapping[str, ReadVideo]
@@ -57,13 +57,13 @@ class Contents:
 
 @dataclasses.dataclass(frozen=True)
 class Written:
-    """A video's index entry and the sizes of its records in bytes; or, where it could not be written, why.
+    """A video's index entry and the sizes of its records in bytes; or the reason why it could not be written.
 
     Attributes:
         index: the entry.
         sizes: of its records.
-        problem: what is wrong with the video's files.
-        missing: whether that is a missing file.
+        problem: of the video's files.
+        missing: whether the problem is a missing file.
     """
 
     index: dict[str, Any] | None = None
@@ -73,22 +73,22 @@ class Written:
 
 
 class VideoDatasetBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_registration=True):
-    """Base of the builders; a subclass gives `VERSION`, `BUILDER_CONFIGS`, texts, and `contents`.
+    """Base of the builders; a subclass defines `VERSION`, `BUILDER_CONFIGS`, texts, and `contents`.
 
-    The metadata holds, so that nobody has to read a record to know a dataset:
+    The metadata describes a dataset, so that no record has to be read:
         splits: {split: [VideoIndex as plain data, in the order of the records]}
         chunk_frames: frames of a record
-        settings: what the builder's config sets, compared when the dataset is opened
-        left_out: {video: why it was left out}
+        settings: of the builder's config, compared when the dataset is opened
+        left_out: {video: why it was skipped}
         notes: the contents' notes
 
     Attributes:
         CITATION: how to cite the dataset.
-        HOMEPAGE: where it comes from.
+        HOMEPAGE: its origin.
         LICENSE: its terms.
-        num_workers: processes that read videos; 1 reads them in this process. Beam goes before it.
-        skip_missing: leave out a video that lacks a file, instead of stopping.
-        report: what `check` found of the files that are going to be built; None if nobody has looked yet.
+        num_workers: processes that read videos; 1 reads them in this process. Beam takes precedence.
+        skip_missing: skip a video that lacks a file, instead of stopping.
+        report: result of `check` for the files to be built; None if not checked yet.
     """
 
     CITATION = ""
@@ -103,7 +103,7 @@ class VideoDatasetBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_regi
         version: str | None = None,
         file_format: str | None = "array_record",
     ):
-        """As TFDS's; only this file format allows random access without TensorFlow."""
+        """Takes TFDS's arguments; only this file format allows random access without TensorFlow."""
         super().__init__(data_dir=data_dir, config=config, version=version, file_format=file_format)
         self.num_workers = 1
         self.skip_missing = False
@@ -111,41 +111,41 @@ class VideoDatasetBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_regi
 
     @abc.abstractmethod
     def contents(self, manual_dir: Path | None) -> Contents:
-        """What the dataset consists of.
+        """Returns the content of the dataset.
 
         Args:
-            manual_dir: where the user has put source files; None if that was not said.
+            manual_dir: folder of the user's source files; None if not given.
 
         Raises:
-            InputError: the source files are not there or contradict each other.
+            InputError: the source files are missing or contradict each other.
         """
 
     def check(self, manual_dir: str | Path, num_workers: int = 1, thorough: bool = False) -> Report:
-        """A look at the user's source files before a build; changes nothing. A build begins with the same.
+        """Checks the user's source files before a build; changes nothing. A build begins with the same check.
 
         Args:
-            manual_dir: where they are.
-            num_workers: processes that look at videos.
-            thorough: also read all videos as a build does, which decodes all pictures.
+            manual_dir: their folder.
+            num_workers: number of processes.
+            thorough: also read all videos as a build does, which decodes all images.
 
         Raises:
-            InputError: nothing of the set is there, or it is made of no files.
+            InputError: nothing of the dataset is there, or it needs no files.
         """
-        raise InputError(f"{self.name} is made of no files of yours: there is nothing to check")
+        raise InputError(f"{self.name} needs no files of yours: there is nothing to check")
 
     @property
     def chunk_frames(self) -> int:
-        """Frames of a record."""
+        """Returns the number of frames of a record."""
         return schema.CHUNK_FRAMES
 
     @property
     def about(self) -> str:
-        """Description of the dataset."""
+        """Returns the description of the dataset."""
         return type(self).__doc__
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What decides the content beside the code's version, as plain data."""
+        """Returns what determines the content beside the code's version, as plain data."""
         return {}
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -165,8 +165,8 @@ class VideoDatasetBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_regi
     ) -> None:
         """Writes each video, then links the splits.
 
-        TFDS's own writers first sort records in temporary files, which needs TensorFlow as soon as a split has a
-        gigabyte, and know no splits that share videos.
+        TFDS's own writers first sort records in temporary files, which needs TensorFlow for splits of a
+        gigabyte or more, and do not support splits that share videos.
         """
         del dl_manager  # nothing is downloaded
         manual_dir = download_config.manual_dir and Path(download_config.manual_dir)
@@ -180,7 +180,7 @@ class VideoDatasetBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_regi
         written = dict(zip(files, results, strict=True))
         skipped = {name: result for name, result in written.items() if self.skip_missing and result.missing}
         left_out |= {name: result.problem for name, result in skipped.items()}
-        # All of them, so that one look at the message is enough.
+        # All of them, so that one message is enough.
         problems = (result.problem for name, result in written.items() if name not in left_out and result.problem)
         refuse(self.name, list(dict.fromkeys(problems)))
         splits = {split: [name for name in names if name not in left_out] for split, names in contents.splits.items()}
@@ -194,7 +194,7 @@ class VideoDatasetBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_regi
             )
         )
         for path in files.values():
-            path.unlink(missing_ok=True)  # one that was left out has none
+            path.unlink(missing_ok=True)  # a skipped one has none
         metadata = {
             "splits": {
                 split: [_entry(written[name], name in contents.silent.get(split, ())) for name in names]
@@ -208,13 +208,13 @@ class VideoDatasetBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_regi
         self.info.metadata.update(json.loads(json.dumps(metadata)))
 
     def _examine(self, manual_dir: Path | None) -> dict[str, str]:
-        """Looks at the user's files before any is read; returns the videos to leave out, and why.
+        """Checks the user's files before any is read; returns the videos to skip, and why.
 
         Raises:
-            InputError: there is something wrong with the files; the message gives all that was found.
+            InputError: there are problems with the files; the message lists all.
         """
         if manual_dir is None or type(self).check is VideoDatasetBuilder.check:
-            return {}  # made of no files, or `contents` says that they are needed
+            return {}  # no files needed, or `contents` reports that they are missing
         report = self.report or self.check(manual_dir, self.num_workers)
         report.refuse(self.skip_missing)
         return report.left_out() if self.skip_missing else {}
@@ -222,7 +222,7 @@ class VideoDatasetBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_regi
     def _run(
         self, jobs: Sequence[Callable[[], Written]], folder: Path, config: tfds.download.DownloadConfig
     ) -> Iterator[Written]:
-        """Results of the jobs, in order."""
+        """Yields the results of the jobs, in order."""
         if config.beam_runner is not None or config.beam_options is not None:
             yield from _run_on_beam(jobs, folder, config)
         elif self.num_workers == 1:
@@ -235,12 +235,12 @@ class VideoDatasetBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_regi
 
     def _check_splits(self, splits: Mapping[str, Sequence[str]], left_out: Mapping[str, str]) -> None:
         for name, why in left_out.items():
-            logging.warning("%s: %s is left out: %s", self.name, name, why)
+            logging.warning("%s: %s is skipped: %s", self.name, name, why)
         if problem := empty_splits(self.name, splits, left_out):
             raise InputError(problem)
 
     def _link(self, split: str, files: Sequence[Path], written: Sequence[Written]) -> tfds.core.SplitInfo:
-        """The split's files, one per video."""
+        """Links the files of a split, one per video."""
         template = tfds.core.ShardedFileTemplate(
             data_dir=self.data_path, dataset_name=self.name, split=split, filetype_suffix="array_record"
         )
@@ -259,12 +259,12 @@ class VideoDatasetBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_regi
 
 
 def _entry(video: Written, silent: bool) -> dict[str, Any]:
-    """The video's entry in a split's index."""
+    """Returns the video's entry in a split's index."""
     return {**video.index, **({"num_samples": 0, "audio_rms": 0.0} if silent else {})}
 
 
 def write_video(read: ReadVideo, path: Path, chunk_frames: int) -> Written:
-    """Writes a video's records to a file of its own, as they come.
+    """Writes a video's records to its own file, as they come.
 
     Raises:
         InputError: the video's source files are wrong.
@@ -288,7 +288,7 @@ def write_video(read: ReadVideo, path: Path, chunk_frames: int) -> Written:
 
 
 def _serialised(records: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
-    """Records as TFDS writes them, but with their features in one order: it leaves the order to chance."""
+    """Serialises records as TFDS does, but with a fixed order of features, which TFDS leaves random."""
     features = schema.features()
     for record in records:
         example = tf_example_pb2.Example.FromString(features.serialize_example(record))
@@ -296,7 +296,7 @@ def _serialised(records: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
 
 
 def _attempt(read: ReadVideo, path: Path, chunk_frames: int) -> Written:
-    """As `write_video`; what is wrong with the video is in the result, so that the others are tried, too."""
+    """Writes a video and returns its problem, if any, in the result, so that the others are tried, too."""
     try:
         return write_video(read, path, chunk_frames)
     except InputError as error:
@@ -311,9 +311,9 @@ def _call(job: Callable[[], Written]) -> Written:
 def _run_on_beam(
     jobs: Sequence[Callable[[], Written]], folder: Path, config: tfds.download.DownloadConfig
 ) -> Iterator[Written]:
-    """As `_run`, on the engine that TFDS was told to use; its workers must see this machine's folders.
+    """Runs the jobs on Beam; its workers need access to this machine's folders.
 
-    A pipeline hands nothing back but files: a worker leaves the result beside the records.
+    A pipeline only returns files, so a worker writes the result beside the records.
     """
     try:
         import apache_beam as beam
@@ -324,7 +324,7 @@ def _run_on_beam(
         _ = (
             pipeline
             | beam.Create(list(zip(jobs, notes, strict=True)))
-            | beam.Reshuffle()  # else a runner may keep what was created together on one worker
+            | beam.Reshuffle()  # otherwise a runner may keep items that were created together on one worker
             | beam.MapTuple(_call_and_note)
         )
     for note in notes:

@@ -1,16 +1,16 @@
-"""What the builders of the six audio-visual eye-tracking datasets share.
+"""The base of the builders of the six audio-visual eye-tracking datasets.
 
-The files come from `manual_dir`, the root of one tree in any of the layouts of `avsd_jax.sources.layouts`; which video
-is in which split, its rate and its length from the fold lists in it (`avsd_jax.sources.fold_lists`); labels of
-consistency, if there are any, from `av_gt_label/` in it (`avsd_jax.sources.label_files`).
+The files come from `manual_dir`, the root of a tree in any of the layouts of `avsd_jax.sources.layouts`; the splits,
+rates and lengths of videos from the fold lists in it (`avsd_jax.sources.fold_lists`); AVC
+labels, if there are any, from `av_gt_label/` in it (`avsd_jax.sources.label_files`).
 
-Splits: `train_1`, `test_1` ... `train_3`, `test_3` as the lists have them, and `all`, every listed video. All share one
-copy of the videos (`datasets_tfds.base`). DIEM's single split stands for all three, so that "split k of all sets" is
-one name. (To TFDS itself the string "all" means the sum of all splits, here every video several times:
+Splits: `train_1`, `test_1` ... `train_3`, `test_3` as in the lists, and `all`, every listed video. All share one
+copy of the videos (`datasets_tfds.base`). DIEM's single split has all three names, so that split k has the same name in
+all datasets. (To TFDS itself the string "all" means the sum of all splits, here every video several times:
 `tfds.core.ReadInstruction("all")` is the split.)
 
-A config is the name of options (`avsd_jax.sources.build_options`), such as `diem/maps-gaze+eye-left`; without one, all
-options stand at their defaults.
+A config is named by its options (`avsd_jax.sources.build_options`), such as `diem/maps-gaze+eye-left`; without one, all
+options have their defaults.
 """
 
 import dataclasses
@@ -39,25 +39,25 @@ GAZE_OF_SUMME_AND_ETMD = """\
   volume={76},
   year={2019}
 }"""
-"""How to cite the recordings that both sets share."""
+"""How to cite the recordings that both datasets share."""
 
 _SHARED_OPTIONS = ("maps", "silent_last_video")
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class EyeTrackingConfig(tfds.core.BuilderConfig):
-    """Options under their name."""
+    """Build options, named by themselves."""
 
     options: BuildOptions = dataclasses.field(default_factory=BuildOptions)
 
 
 class EyeTrackingBuilder(VideoDatasetBuilder, skip_registration=True):
-    """Base of the six; a subclass says what is particular to its set.
+    """Base of the six; a subclass defines the properties of its dataset.
 
     Attributes:
-        OPTIONS: the options that only some sets have.
-        FPS: the rates that its videos have, in words.
-        SURVEY_FRAMES: the survey's number of frames, where it is not that of the lists.
+        OPTIONS: the options that only some datasets have.
+        FPS: the frame rates of its videos, in words.
+        SURVEY_FRAMES: the survey's number of frames, if it differs from the lists.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -69,7 +69,7 @@ class EyeTrackingBuilder(VideoDatasetBuilder, skip_registration=True):
     ]
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "Put the dataset's files and fold lists below manual_dir, in one of the layouts that docs/data.md describes; "
-        "`python -m avsd_jax.datasets check --manual_dir=...` says what is found."
+        "`python -m avsd_jax.datasets check --manual_dir=...` reports what is found."
     )
     OPTIONS: ClassVar[tuple[str, ...]] = ()
     FPS: ClassVar[str]
@@ -79,22 +79,21 @@ class EyeTrackingBuilder(VideoDatasetBuilder, skip_registration=True):
     def get_builder_config(
         cls, name: str, version: str | tfds.core.Version | None = None
     ) -> tfds.core.BuilderConfig | None:
-        """The config of that name, which need not be among `BUILDER_CONFIGS`: a name says all of its options.
+        """Returns the config of that name, which need not be in `BUILDER_CONFIGS`, as the name defines the options.
 
         Raises:
-            InputError: the name is not one of options that the set has.
+            InputError: the name has options that the dataset does not have.
         """
         return super().get_builder_config(name, version) or _config(name, cls.name, (*_SHARED_OPTIONS, *cls.OPTIONS))
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The options."""
         return dataclasses.asdict(self.builder_config.options)
 
     def contents(self, manual_dir: Path | None) -> Contents:
-        """The listed videos; the layout is found from what is there."""
+        """Returns the listed videos; the layout is detected automatically."""
         if manual_dir is None:
-            raise InputError(f"{self.name} is built from files of yours: give the root of their tree as --manual_dir")
+            raise InputError(f"{self.name} is built from your files: give the root of their tree as --manual_dir")
         options = self.builder_config.options
         layout, source = layouts.find(manual_dir, self.name, options)
         there = source.videos()
@@ -102,7 +101,7 @@ class EyeTrackingBuilder(VideoDatasetBuilder, skip_registration=True):
         labelled = label_files.files(manual_dir, self.name)
         unlisted = sorted(set(there) - set(lists.videos))
         if unlisted:
-            logging.warning("%s: in no fold list, and left out: %s", self.name, ", ".join(unlisted))
+            logging.warning("%s: in no fold list, and skipped: %s", self.name, ", ".join(unlisted))
         return Contents(
             {video: functools.partial(_read, source, lists.videos[video]) for video in lists.splits["all"]},
             lists.splits,
@@ -116,12 +115,11 @@ class EyeTrackingBuilder(VideoDatasetBuilder, skip_registration=True):
         )
 
     def check(self, manual_dir: str | Path, num_workers: int = 1, thorough: bool = False) -> check.Report:
-        """As in the base."""
         return check.check(manual_dir, self.name, self.builder_config.options, num_workers, thorough)
 
     @property
     def about(self) -> str:
-        """The set in a sentence, and how much there is of it."""
+        """Returns a description of the dataset with its size."""
         expected = CANONICAL[self.name]["all"]
         footnote = f" (The survey counts {self.SURVEY_FRAMES:,}.)" if self.SURVEY_FRAMES else ""
         counts = f"{expected.videos} videos, {expected.frames:,} frames at {self.FPS} in the published lists.{footnote}"
@@ -137,7 +135,7 @@ def _config(name: str, dataset: str, allowed: tuple[str, ...]) -> EyeTrackingCon
 
 
 def _last_videos(lists: fold_lists.FoldLists) -> dict[str, tuple[str, ...]]:
-    """The last video of each list; `all` is none."""
+    """Returns the last video of each list, except `all`."""
     return {split: names[-1:] for split, names in lists.splits.items() if split != "all"}
 
 

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Runs a command as N processes of one job on this machine: the way to try a pod's launch before paying for one.
+"""Runs a command as N processes of one job on this machine, to test a launch before using a pod.
 
     launch/local.py 2 python -m avsd_jax.main --config=configs/avinet.py:demo --workdir=runs/two --distributed
     launch/local.py --nproc=2 --devices_per_proc=4 -- --config=configs/avinet.py:demo --workdir=runs/two
 
 The second form gives each process that many fake CPU devices; options without a command are those of avsd_jax.main.
 
-Each line of a process is printed with its number in front. SIGTERM, SIGHUP and Ctrl-C go to every process, and the
-launcher waits for them. Where one process fails, the others are ended. The exit status is 0 where all succeed, 75
-where the job was preempted and saved, else that of the first process that failed (128 + signal where one killed it),
-and 2 for a command line that cannot be run.
+Each line of a process is printed with its number as a prefix. SIGTERM, SIGHUP and Ctrl-C are passed to every process,
+and the launcher waits for them. If one process fails, the others are ended. The exit status is 0 if all succeed, 75 if
+the job was preempted and saved, else that of the first process that failed (128 + signal if one killed it), and 2 for a
+command line that cannot be run.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from typing import BinaryIO
 
 PREEMPTED, BAD_INPUT = 75, 2
 MAX_PROCESSES = 256
-# Seconds that the others get to end by themselves once one process failed; then they are killed.
+# Seconds until the remaining processes are killed after one has failed.
 GRACE = 30.0
 _POLL = 0.1
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -36,7 +36,7 @@ class Job:
     """The processes of one job.
 
     Args:
-        command: what each runs.
+        command: of each process.
         environments: of each.
     """
 
@@ -49,7 +49,7 @@ class Job:
         for number in _FORWARDED:
             signal.signal(number, lambda received, frame: self._received.append(received))
         for rank, environment in enumerate(environments):
-            # A session of its own: Ctrl-C at the terminal then reaches it once, from here.
+            # A separate session, so that Ctrl-C at the terminal reaches it only once, from here.
             process = subprocess.Popen(
                 command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
             )
@@ -70,7 +70,7 @@ class Job:
             failure = failure or self._failure()
             if deadline is None and (failure or self._preempted()):
                 deadline = time.monotonic() + GRACE
-                # Those of a preempted job save together, and a second signal would cut that short.
+                # The processes of a preempted job save together, which a second signal would interrupt.
                 if failure and not told:
                     send(running, signal.SIGTERM)
             if deadline is not None and time.monotonic() > deadline:
@@ -82,7 +82,7 @@ class Job:
         return failure or self._failure() or (PREEMPTED if self._preempted() else 0)
 
     def _failure(self) -> int:
-        """The status of a process that failed by itself; 0 where none did."""
+        """Returns the status of a process that failed by itself; 0 if none did."""
         ended = [status(p.returncode) for p in self.processes if p.returncode and p.pid not in self._killed]
         return next((code for code in ended if code != PREEMPTED), 0)
 
@@ -91,18 +91,18 @@ class Job:
 
 
 def send(processes: Sequence[subprocess.Popen], number: int) -> None:
-    """Sends a signal to processes, some of which may have ended meanwhile."""
+    """Sends a signal to processes, some of which may have ended."""
     for process in processes:
         process.send_signal(number)
 
 
 def status(returncode: int) -> int:
-    """The exit status of a process, as a shell has it."""
+    """Returns the exit status of a process as a shell does."""
     return 128 - returncode if returncode < 0 else returncode
 
 
 def copy_lines(source: BinaryIO, sink: BinaryIO, prefix: bytes, lock: threading.Lock) -> None:
-    """Copies lines, each with a prefix; what ends with a carriage return, such as a progress bar, is one too."""
+    """Copies lines, each with a prefix; a carriage return, as in a progress bar, also ends a line."""
     held = b""
     while chunk := source.read1(65536):
         *lines, held = re.split(rb"(?<=[\r\n])", held + chunk)
@@ -112,7 +112,7 @@ def copy_lines(source: BinaryIO, sink: BinaryIO, prefix: bytes, lock: threading.
 
 
 def write(sink: BinaryIO, lines: Sequence[bytes], lock: threading.Lock) -> None:
-    """Writes whole lines; a reader that went away must not stop the processes."""
+    """Writes whole lines; a reader that has exited must not stop the processes."""
     with lock:
         try:
             sink.writelines(lines)
@@ -122,14 +122,14 @@ def write(sink: BinaryIO, lines: Sequence[bytes], lock: threading.Lock) -> None:
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
+    """Returns an unused port of this machine."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
 def environments(count: int, devices: int | None) -> list[dict[str, str]]:
-    """The environment of each process: who it is among how many, and where they meet."""
+    """Returns the environment of each process: its rank, the number of processes, and the coordinator's address."""
     shared = dict(os.environ)
     shared.setdefault("JAX_COORDINATOR_ADDRESS", f"127.0.0.1:{free_port()}")
     shared["JAX_NUM_PROCESSES"] = str(count)
@@ -141,7 +141,7 @@ def environments(count: int, devices: int | None) -> list[dict[str, str]]:
 
 
 def count_of(what: str, most: int) -> argparse.Action:
-    """An argument's type: a whole number from 1 to `most`."""
+    """Returns an argument type: a whole number from 1 to `most`."""
 
     def parse(text: str) -> int:
         if not re.fullmatch(r"[0-9]{1,6}", text) or not 1 <= int(text) <= most:
@@ -152,7 +152,7 @@ def count_of(what: str, most: int) -> argparse.Action:
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that says what is wrong in one line."""
+    """A parser with one-line error messages."""
 
     def error(self, message: str) -> None:
         """Prints the message and exits with status 2."""
@@ -160,7 +160,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def parse(argv: Sequence[str]) -> tuple[int, int | None, list[str]]:
-    """The number of processes, that of fake devices of each, and the command."""
+    """Parses the number of processes, the number of fake devices of each, and the command."""
     parser = Parser(
         "launch/local.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )

@@ -3,9 +3,14 @@
 import os
 import pathlib
 
+import program_cache
+
 # Must be set before jax is imported: the parallel tests need eight devices.
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Half of the time goes into compilation: tests, the commands they start and later runs share its results.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(program_cache.folder()))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 
 import hypothesis
 import pytest
@@ -50,10 +55,3 @@ def tiny_data_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 def _parsed_flags() -> None:
     """Grain reads absl flags, which nobody parses under pytest."""
     flags.FLAGS.mark_as_parsed()
-
-
-@pytest.fixture(scope="session")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """A folder of compiled programs for the tests that train the same network; parallel test processes share it."""
-    base = tmp_path_factory.getbasetemp()
-    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "compiled"

@@ -20,15 +20,20 @@ RANGES: dict[str, Kind] = {
     "audio_seconds": real(above=0, most=600),
     "channels": whole(1),
     "clip_size": whole(1, 4096),
+    "dropout": real(0, 1),
     "depths": listed(whole(1, 1000), "list of blocks by stage: give numbers of 1 or more, as in (3,4,23,3)", least=1),
     "features": whole(0, 2**20),
     "frame_size": whole(1, 8192),
+    "frame_rate": real(above=0, most=1000),
     "hidden": whole(1, 2**20),
+    "hop": whole(1, 2**20),
+    "n_fft": whole(4, 2**20),
     "nfft": whole(1, 2**20),
     "noverlap": whole(0),
     "norm_momentum": real(0, 1),
     "nperseg": whole(1, 2**20),
     "num_classes": whole(1, 2**20),
+    "num_frames": whole(1, 4096),
     "num_heads": whole(1),
     "num_layers": whole(0, 1000),
     "num_skips": whole(0),
@@ -86,7 +91,7 @@ def build(package: str, name: str, kind: str, class_name: str, options: Mapping[
 
 
 def name_of(built: Any) -> str:
-    """Name of the module of what `build` returned, as a config gives it."""
+    """Returns the name of the module of a result of `build`, as a configuration gives it."""
     return type(built).__module__.rpartition(".")[2]
 
 

@@ -13,13 +13,13 @@ BAD_INPUT, FAILED = 2, 1
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse's parser, with errors and help as all commands have them.
+    """argparse's parser, with the error and help format of all commands.
 
-    Options are given by their whole names, so that a new one breaks no script. Call `parse_args` within `run`.
+    Options cannot be abbreviated, so that a new one breaks no script. Call `parse_args` within `run`.
 
     Args:
-        prog: how the command is called.
-        description, epilog: before and after the options in `--help`, printed as they stand.
+        prog: the command in usage messages.
+        description, epilog: before and after the options in `--help`, printed verbatim.
     """
 
     def __init__(self, prog: str, description: str | None = None, epilog: str | None = None, **options: object):

@@ -28,7 +28,8 @@ class _Screen(logging.Handler):
     """Prints lines on stderr, above the bars that stand there."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(self.format(record), file=sys.stderr)
+        begin = "warning: " if record.levelno >= logging.WARNING and self.formatter is None else ""
+        tqdm.write(begin + self.format(record), file=sys.stderr)
 
 
 class _File(logging.FileHandler):
@@ -62,6 +63,10 @@ def shown(verbose: bool = False) -> Iterator[None]:
         screen.setFormatter(logging.Formatter(_FORMAT))
     else:
         screen.addFilter(_Once())
+    # A library that logs while it is imported leaves a handler that prints everything.
+    printing = [h for h in logging.root.handlers if type(h) is logging.StreamHandler]
+    for handler in printing:
+        logging.root.removeHandler(handler)
     level, absl_level = logging.root.level, absl.logging.get_verbosity()
     logging.root.setLevel(logging.INFO)
     absl.logging.set_verbosity(absl.logging.INFO)
@@ -76,14 +81,16 @@ def shown(verbose: bool = False) -> Iterator[None]:
         for handler in (screen, early):
             logging.root.removeHandler(handler)
             handler.close()
+        for handler in printing:
+            logging.root.addHandler(handler)
         logging.captureWarnings(False)
         logging.root.setLevel(level)
         absl.logging.set_verbosity(absl_level)
 
 
-def stage(text: str) -> None:
-    """Says which part of the work begins."""
-    _OURS.info(text, stacklevel=2)
+def stage(text: str, process: int = 0) -> None:
+    """Says which part of the work begins: the first process of a job on the screen, the others in their log files."""
+    (logging.root if process else _OURS).info(text, stacklevel=2)
 
 
 @contextlib.contextmanager
@@ -101,8 +108,7 @@ def kept_in(folder: str | Path, process: int = 0) -> Iterator[None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = _File(path, encoding="utf-8")
-    except OSError as error:
-        logging.warning("%s cannot be written (%s): there is no log file", path, error.strerror)
+    except OSError:  # what has to be written there says so itself
         yield
         return
     file.setFormatter(logging.Formatter(_FORMAT))

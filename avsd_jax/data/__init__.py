@@ -1,1 +1,1 @@
-"""Clips for training and evaluation, read from the prepared datasets."""
+"""Clips for training and evaluation, read from built datasets."""

@@ -1,7 +1,7 @@
-"""Sound of stored videos: readers of a waveform as it is or replaced for an audit.
+"""Audio of stored videos: readers of the real waveform, or of a replacement for the audio ablation.
 
-A reader is a function `(start, stop) -> int16 samples`, zero outside the waveform. It reads no more than it
-is asked for: a long video need not be in memory for the half second around one frame.
+A reader is a function `(start, stop) -> int16 samples`, zero outside the waveform. It only reads the requested
+samples: a long video need not be in memory for the half second around one frame.
 """
 
 import functools
@@ -13,25 +13,24 @@ from avsd_jax.data.store import VideoStore
 from avsd_jax.data.waveform import Reader, resample_span, to_int16
 from avsd_jax.errors import InputError
 
-# What evaluation may replace a video's sound by; see `reader`.
+# Replacements of a video's audio in evaluation; see `reader`.
 AUDIO_CONDITIONS = ("real", "silent", "shuffled", "noise")
 
 _NOISE_BLOCK = 4096
 
 
 def reader(store: VideoStore, video: int, condition: str = "real") -> Reader:
-    """A reader of a video's sound, at the video's own sampling rate.
+    """Returns a reader of a video's audio, at the video's own sampling rate.
 
     Args:
-        store: where the video is.
+        store: of the video.
         video: its position in the store.
-        condition: "real"; "silent", zeros; "shuffled", the sound of another video of the split (half the
-            split away, so that neighbours in the list, which may share a recording, do not lend to each
-            other), from its beginning, over and over; "noise", Gaussian with the root mean square of the real
-            sound, seeded by the video's position.
+        condition: "real"; "silent", zeros; "shuffled", the audio of another video of the split (half the
+            split away, because neighbours in the list may share a recording), from its beginning, repeated; "noise",
+            Gaussian with the root mean square of the real audio, seeded by the video's position.
 
     Raises:
-        InputError: an unknown condition, or no other video has sound.
+        InputError: an unknown condition, or no other video has audio.
     """
     if condition == "real":
         return functools.partial(store.audio, video)
@@ -45,7 +44,7 @@ def reader(store: VideoStore, video: int, condition: str = "real") -> Reader:
 
 
 def _within(num_samples: int, read: Reader) -> Reader:
-    """The reader, zero outside the first `num_samples` samples."""
+    """Returns the reader, zero outside the first `num_samples` samples."""
 
     def read_within(start: int, stop: int) -> Int16[np.ndarray, " s"]:
         out = np.zeros(max(0, stop - start), np.int16)
@@ -58,12 +57,12 @@ def _within(num_samples: int, read: Reader) -> Reader:
 
 
 def _other(store: VideoStore, video: int) -> Reader:
-    """The sound of another video at this video's rate, repeated for ever; for samples from 0 on."""
+    """Returns the audio of another video at this video's rate, repeated endlessly; for samples from 0 on."""
     n = len(store.videos)
     others = [(video + n // 2 + i) % n for i in range(n)]
     with_sound = [i for i in others if i != video and store.videos[i].audio_rms > 0]
     if not with_sound:
-        raise InputError(f"{store.name} has no other video with sound for {store.videos[video].id!r}: use two or more")
+        raise InputError(f"{store.name} has no other video with audio for {store.videos[video].id!r}: use two or more")
     other, rate = with_sound[0], store.videos[video].sample_rate
     source = store.videos[other]
     length = -(-source.num_samples * rate // source.sample_rate)
@@ -86,7 +85,7 @@ def _other(store: VideoStore, video: int) -> Reader:
 
 
 def _noise(video: int, rms: float, start: int, stop: int) -> Int16[np.ndarray, " s"]:
-    """Noise in blocks with a seed each, so that a sample does not depend on how it is read; from 0 on."""
+    """Generates noise in blocks with separate seeds, so that a sample does not depend on the request; from 0 on."""
     first, last = start // _NOISE_BLOCK, -(-stop // _NOISE_BLOCK)
     blocks = [np.random.default_rng([video, block]).standard_normal(_NOISE_BLOCK) for block in range(first, last)]
     samples = np.concatenate(blocks)[start - first * _NOISE_BLOCK : stop - first * _NOISE_BLOCK]

@@ -16,7 +16,7 @@ PREPROCESSING = Preprocessing()
 
 
 def frame_indices(target: int, fps: float, num_frames: int, inputs: ClassifierInputs) -> tuple[int, ...]:
-    """The video's frames shown for frame `target`: `inputs.num_frames`, by time, centred on the target's
+    """Returns the video's frames for frame `target`: `inputs.num_frames`, by time, centred on the target's
     time.
 
     Args:
@@ -34,7 +34,7 @@ def frame_indices(target: int, fps: float, num_frames: int, inputs: ClassifierIn
 def nearest_frames(
     position: int | float, fps: float, positions: Float64[np.ndarray, " n"], inputs: ClassifierInputs
 ) -> tuple[int, ...]:
-    """As `frame_indices`, where the frames of a video do not come at a constant rate.
+    """Returns `frame_indices` for a video with a variable frame rate.
 
     Args:
         position: time of the frame that is judged, times `fps`.

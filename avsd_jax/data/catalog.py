@@ -1,4 +1,4 @@
-"""Which datasets there are, and the prepared ones: opened by name."""
+"""The catalogue of datasets, and opening of built ones by name."""
 
 import importlib
 import json
@@ -22,21 +22,21 @@ _PACKAGE = "datasets_tfds"
 
 
 def names() -> list[str]:
-    """Names of the datasets that can be built."""
+    """Returns the names of the datasets that can be built."""
     return sorted(
         module.name for module in pkgutil.iter_modules(importlib.import_module(_PACKAGE).__path__) if module.ispkg
     )
 
 
 def load_builder(name: str, data_dir: str | Path) -> DatasetBuilder:
-    """The builder of a dataset, prepared or not.
+    """Loads the builder of a dataset, built or not.
 
     Args:
         name: `name` or `name/config`; without a config, the builder's first one.
-        data_dir: folder that holds, or will hold, prepared datasets.
+        data_dir: folder of built datasets.
 
     Raises:
-        InputError: no such dataset or config, the message lists those there are; or a damaged description of it in
+        InputError: no such dataset or config, the message lists the existing ones; or a damaged description of it in
             `data_dir`.
     """
     dataset, _, config = name.partition("/")
@@ -58,20 +58,20 @@ def _builder_class(dataset: str) -> type[DatasetBuilder]:
 
 
 def is_of_files(dataset: str) -> bool:
-    """Whether a dataset is made of the user's files."""
+    """Returns whether a dataset is built from the user's files."""
     return bool(_builder_class(dataset).MANUAL_DOWNLOAD_INSTRUCTIONS)
 
 
 def open_builder(name: str, data_dir: str | Path) -> DatasetBuilder:
-    """The builder of a dataset that is prepared in `data_dir`.
+    """Loads the builder of a dataset that is built in `data_dir`.
 
     Raises:
-        InputError: no such dataset or config; or it is not prepared there, is damaged, or was built with
-            other settings. The message gives the command that mends it.
+        InputError: no such dataset or config; or it is not built there, is damaged, or was built with
+            other settings. The message gives the command that fixes it.
     """
     builder = load_builder(name, data_dir)
     if not is_prepared(builder):
-        raise InputError(f"dataset {name!r} is not prepared in {str(data_dir)!r}: {_how_to_build(name, data_dir)}")
+        raise InputError(f"dataset {name!r} is not built in {str(data_dir)!r}: {_how_to_build(name, data_dir)}")
     problem = problem_of(builder)
     if problem:
         command = _build_command(name, data_dir)
@@ -80,25 +80,25 @@ def open_builder(name: str, data_dir: str | Path) -> DatasetBuilder:
 
 
 def open_builders(wanted: Sequence[str], data_dir: str | Path) -> dict[str, DatasetBuilder]:
-    """The builders of datasets that are prepared in `data_dir`, by name.
+    """Loads the builders of datasets that are built in `data_dir`, by name.
 
     Raises:
-        InputError: as for `open_builder`; of several that are not prepared, one message names them all.
+        InputError: as for `open_builder`; one message names all that are not built.
     """
     lacking = [name for name in wanted if not is_prepared(load_builder(name, data_dir))]
     if len(lacking) > 1:
-        mend = _how_to_build(",".join(lacking), data_dir)
-        raise InputError(f"datasets {', '.join(lacking)} are not prepared in {str(data_dir)!r}: {mend}")
+        fix = _how_to_build(",".join(lacking), data_dir)
+        raise InputError(f"datasets {', '.join(lacking)} are not built in {str(data_dir)!r}: {fix}")
     return {name: open_builder(name, data_dir) for name in wanted}
 
 
 def is_prepared(builder: DatasetBuilder) -> bool:
-    """Whether a dataset is there, whole or damaged."""
+    """Returns whether a dataset exists, intact or damaged."""
     return (builder.data_path / "dataset_info.json").exists()
 
 
 def problem_of(builder: DatasetBuilder) -> str | None:
-    """What is wrong with a prepared dataset, as the end of a sentence; None if nothing is seen."""
+    """Returns the problem of a built dataset, as the end of a sentence; None if there is none."""
     info = builder.info
     missing = [path for split in info.splits.values() for path in split.filepaths if not epath.Path(path).exists()]
     if missing:
@@ -118,14 +118,14 @@ def problem_of(builder: DatasetBuilder) -> str | None:
 
 
 def _needs_files(dataset: str) -> bool:
-    """Whether any of the datasets is made of the user's files."""
+    """Returns whether any of the datasets is built from the user's files."""
     return any(is_of_files(name.partition("/")[0]) for name in dataset_names.members(dataset))
 
 
 def _build_command(dataset: str, data_dir: str | Path) -> str:
     options = [f"--dataset={dataset}", f"--data_dir={data_dir}"]
     if _needs_files(dataset):
-        options.append("--manual_dir=DIR")  # where the user's files are, which only the user knows
+        options.append("--manual_dir=DIR")  # the folder of the user's files is unknown
     return shlex.join(["python", "-m", "avsd_jax.datasets", "build", *options])
 
 
@@ -139,18 +139,18 @@ def _how_to_build(dataset: str, data_dir: str | Path) -> str:
 def open_store(
     dataset: str | Sequence[str], split: str, data_dir: str | Path, cache_bytes: int = CACHE_BYTES
 ) -> VideoStore:
-    """Opens a split of a prepared dataset, or of several as one; reads the index, and no record.
+    """Opens a split of a built dataset, or of several as one; reads the index, and no record.
 
     Args:
         dataset: `name` or `name/config` of a folder of `datasets_tfds`; several, as a sequence or joined by commas;
-            or "six", the six eye-tracking sets.
-        split: name of a split; all of several have to have it.
+            or "six", the six eye-tracking datasets.
+        split: name of a split, which all datasets must have.
         data_dir: folder in which the datasets were built.
-        cache_bytes: memory for parsed chunks, and as much again for what is derived from them.
+        cache_bytes: memory for parsed chunks, and the same again for data derived from them.
 
     Raises:
-        InputError: there is no such dataset or split, or it is not prepared in `data_dir`; of several, the message
-            lists all that are not.
+        InputError: there is no such dataset or split, or it is not built in `data_dir`; the message lists all that
+            are not.
     """
     names = dataset_names.members(dataset)
     stores = []
@@ -159,7 +159,7 @@ def open_store(
         if split not in splits:
             raise InputError(f"dataset {name!r} has no split {split!r}: choose one of {', '.join(sorted(splits))}")
         videos = [schema.VideoIndex.from_json(entry) for entry in splits[split]]
-        # As an instruction, because TFDS takes the string "all" for the sum of all splits.
+        # As an instruction, because TFDS interprets the string "all" as the sum of all splits.
         source = builder.as_data_source(split=tfds.core.ReadInstruction(split))
         chunk_frames = builder.info.metadata["chunk_frames"]
         stores.append(VideoStore(f"{name} {split}", source, videos, chunk_frames, cache_bytes))
@@ -170,6 +170,6 @@ def open_store(
 
 
 def _titles(names: Sequence[str]) -> list[str]:
-    """What begins the ids of several datasets' videos: the names without configs, as long as that tells them apart."""
+    """Returns the prefixes of video ids of several datasets: names without configs if these are different."""
     short = [name.partition("/")[0] for name in names]
     return short if len(set(short)) == len(names) else list(names)

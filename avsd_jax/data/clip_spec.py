@@ -37,5 +37,5 @@ class ClipSpec:
 
     @property
     def audio_samples(self) -> int:
-        """Length of the model's audio buffer."""
+        """Returns the length of the model's audio buffer."""
         return self.preprocessing.audio_samples(self.clip_size)

@@ -1,8 +1,8 @@
-"""A digest of a built dataset: the same for two builds of the same content, another for any other.
+"""A digest of a built dataset: the same for two builds of the same content, different for others.
 
-It covers the bytes of every record file and of the index that says which video is which. Texts about the build, such
-as where its sources lay, are not in it. Reading gigabytes takes a while, so each file's checksum is kept in the user's
-cache folder, tied to its size and time.
+It covers the bytes of every record file and of the index of videos. Texts about the build, such as the location of its
+sources, are not included. Reading gigabytes takes a while, so the checksum of each file is cached in the user's cache
+folder, with its size and time.
 """
 
 import concurrent.futures
@@ -17,13 +17,13 @@ from typing import Any
 from avsd_jax.common import atomic_files
 from avsd_jax.errors import InputError, StorageError
 
-# What of `metadata.json` decides what a reader gets; the rest says where it came from.
+# The part of `metadata.json` that affects readers; the rest describes its origin.
 _DECIDING = ("splits", "chunk_frames", "settings")
 _SHOWN = 12
 
 
 def dataset_digest(folder: str | Path) -> str:
-    """Returns the SHA-256 of a built dataset's content, as 64 hexadecimal digits.
+    """Computes the SHA-256 of a built dataset's content, as 64 hexadecimal digits.
 
     Args:
         folder: the folder of one version, which holds `metadata.json` and the record files.
@@ -47,12 +47,12 @@ def dataset_digest(folder: str | Path) -> str:
 
 
 def abbreviated(digest: str) -> str:
-    """Returns as much of a digest as a line for a person needs."""
+    """Returns the beginning of a digest, for display."""
     return digest[:_SHOWN]
 
 
 def _checksums(folder: Path, files: Sequence[Path]) -> Iterator[str]:
-    """Returns the SHA-256 of each file; splits share files by hard links, and each is read once."""
+    """Yields the SHA-256 of each file; splits share files by hard links, and each is read once."""
     cache = _cache_file(folder)
     known = _read_cache(cache)
     keys = [_key(path) for path in files]
@@ -61,7 +61,7 @@ def _checksums(folder: Path, files: Sequence[Path]) -> Iterator[str]:
         found = dict(zip(new, pool.map(_sha256, new.values()), strict=True))
     if found:
         kept = {key: known[key] for key in keys if key in known}
-        with contextlib.suppress(InputError, StorageError):  # without a cache it takes longer the next time
+        with contextlib.suppress(InputError, StorageError):  # the cache only saves time
             atomic_files.write_json(cache, kept | found)
     return (found.get(key) or known[key] for key in keys)
 
@@ -77,7 +77,7 @@ def _sha256(path: Path) -> str:
 
 
 def _cache_file(folder: Path) -> Path:
-    """Returns where a dataset's checksums are kept: outside of it, because equal builds have equal files."""
+    """Returns the file of a dataset's cached checksums, outside of it, because equal builds have equal files."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
     return base / "avsd_jax" / "digests" / f"{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:32]}.json"
 

@@ -1,4 +1,4 @@
-"""The six eye-tracking sets' names, as builders, the survey's tree (SCDL) and STAViS's tree spell them."""
+"""Names of the six eye-tracking datasets in builders, the survey's tree (SCDL) and STAViS's tree."""
 
 import re
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from avsd_jax.errors import InputError
 
 @dataclass(frozen=True)
 class SetName:
-    """One set.
+    """The names of one dataset.
 
     Attributes:
         key: the builder's name, such as "coutrot1".
@@ -23,7 +23,7 @@ class SetName:
 
     @property
     def spellings(self) -> tuple[str, ...]:
-        """The folder names that occur, each once."""
+        """Returns the folder names that occur, each once."""
         return tuple(dict.fromkeys((self.title, self.stavis)))
 
 
@@ -40,31 +40,31 @@ SETS = {
 }
 
 SIX = "six"
-"""The name that stands for all six."""
+"""The name for all six."""
 
 _COUTROT_CLIP = re.compile(r"clip_?(\d+)")
 
 
 def named(key: str) -> SetName:
-    """The set of that name.
+    """Returns the names of the dataset with that key.
 
     Raises:
-        InputError: there is no such set; the message lists those there are.
+        InputError: there is no such dataset; the message lists the existing ones.
     """
     if key not in SETS:
-        raise InputError(f"unknown set {key!r}: choose one of {', '.join(SETS)}")
+        raise InputError(f"unknown dataset {key!r}: choose one of {', '.join(SETS)}")
     return SETS[key]
 
 
 def members(datasets: str | Sequence[str]) -> tuple[str, ...]:
-    """The datasets that a configuration names.
+    """Returns the datasets that a configuration names.
 
     Args:
-        datasets: a name, such as "diem" or "sounding_shapes/tiny"; several, as a sequence or joined by commas; "six" or
-            "six/CONFIG" stands for the six sets, each with that config.
+        datasets: a name, such as "diem" or "sounding_shapes/tiny"; several, as a sequence or separated by commas; "six"
+            or "six/CONFIG" means the six datasets, each with that config.
 
     Raises:
-        InputError: no name, or one twice.
+        InputError: no name, or a name twice.
     """
     given = datasets.split(",") if isinstance(datasets, str) else datasets
     names: list[str] = []
@@ -77,12 +77,12 @@ def members(datasets: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def video_id(dataset: str, name: str) -> str:
-    """A video's one name, STAViS's: Coutrot's owner writes `clip_7` for what the lists call `clip7`."""
+    """Returns a video's name in STAViS's spelling: Coutrot's owner writes `clip_7` instead of `clip7`."""
     clip = _COUTROT_CLIP.fullmatch(name) if dataset.startswith("coutrot") else None
     return f"clip{clip[1]}" if clip else name
 
 
 def spellings(dataset: str, video: str) -> tuple[str, ...]:
-    """The names that a video's files may have: inverse of `video_id`."""
+    """Returns the possible names of a video's files: inverse of `video_id`."""
     clip = _COUTROT_CLIP.fullmatch(video) if dataset.startswith("coutrot") else None
     return (f"clip{clip[1]}", f"clip_{clip[1]}") if clip else (video,)

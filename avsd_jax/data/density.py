@@ -1,4 +1,4 @@
-"""Density maps of fixations: a Gaussian at every point, all of the same weight, divided by the peak."""
+"""Density maps of fixations: a Gaussian at every point, with equal weights, divided by the peak."""
 
 from collections.abc import Iterator
 
@@ -16,11 +16,12 @@ SHARE_OF_WIDTH = 0.03
 
 
 def sigma_of(dataset: str, width: int) -> float:
-    """Standard deviation in pixels: a degree of visual angle where it is known, else a share of the picture's width.
+    """Returns the standard deviation in pixels: a degree of visual angle where it is known, else a share of the image's
+    width.
 
     Args:
         dataset: the set's key, such as "diem".
-        width: of the picture in the size in which it was shown.
+        width: of the image in the size in which it was shown.
     """
     return PIXELS_PER_DEGREE.get(dataset, SHARE_OF_WIDTH * width)
 
@@ -28,7 +29,7 @@ def sigma_of(dataset: str, width: int) -> float:
 def bells(
     centres: Float[np.ndarray, " k"], size: int, sigma: float, truncate: float = np.inf
 ) -> Float[np.ndarray, "k {size}"]:
-    """One row of a Gaussian of height 1 per centre, zero beyond `truncate` sigma."""
+    """Returns one row of a Gaussian of height 1 per centre, zero beyond `truncate` sigma."""
     distance = (np.arange(size, dtype=np.float32) - centres[:, None]) / np.float32(sigma)
     return np.where(np.abs(distance) <= truncate, np.exp(-0.5 * distance**2), np.float32(0))
 
@@ -36,10 +37,10 @@ def bells(
 def density_map(
     points: Float[np.ndarray, "k 2"], plane: tuple[int, int], sigma: float
 ) -> UInt8[np.ndarray, "{plane[0]} {plane[1]}"]:
-    """The density map of points: peak 255, all zero if there is no point.
+    """Computes the density map of points: peak 255, all zero if there is no point.
 
     A Gaussian is a product of one in x and one in y, so that the sum over points is one product of matrices: exact for
-    points between pixels, and a hundred times quicker than blurring a picture of 1280x720 by a Gaussian of 50.
+    points between pixels, and a hundred times quicker than blurring an image of 1280x720 by a Gaussian of 50.
 
     Args:
         points: (x, y) in pixels of the plane, pixel centres at whole numbers.

@@ -16,20 +16,20 @@ class ClipSource(Protocol):
     """A clip of a video, as a specification reads it. Frames are resized and normalised, waveforms in [-1, 1]."""
 
     def frames(self, numbers: tuple[int, ...]) -> Float32[np.ndarray, "t h w 3"]:
-        """The model's frames of these numbers."""
+        """Returns the model's frames of these numbers."""
 
     def audio(self, window: Window) -> Float32[np.ndarray, " s"]:
-        """The audio of a clip at the preprocessing's rate; no longer than the model's buffer."""
+        """Returns the audio of a clip at the preprocessing's rate; no longer than the model's buffer."""
 
     def classifier_frames(self, target: int) -> Float32[np.ndarray, "n a a 3"]:
-        """The classifier's frames around frame `target`."""
+        """Returns the classifier's frames around frame `target`."""
 
     def classifier_audio(self, target: int) -> Float32[np.ndarray, " r"]:
-        """The classifier's audio around frame `target`."""
+        """Returns the classifier's audio around frame `target`."""
 
 
 def make_example(spec: ClipSpec, window: Window, source: ClipSource, avc_label: int | np.integer) -> Example:
-    """What a model reads of a clip: the entries of `avsd_jax.batch.ENTRIES` whose reader is "model".
+    """Builds a model's inputs of a clip: the entries of `avsd_jax.batch.ENTRIES` whose reader is "model".
 
     Args:
         spec: what the model reads.

@@ -165,7 +165,7 @@ def _batches(
     process_index: int,
     process_count: int,
 ) -> Iterator[Example]:
-    """This process's rows of the batches of elements 0, 1, 2, ...; batch s starts at s * batch_size."""
+    """Yields this process's rows of the batches of elements 0, 1, 2, ...; batch s starts at s * batch_size."""
     if batch_size % process_count:
         raise InputError(f"batch size {batch_size} does not divide among {process_count} processes: use a multiple")
     local = batch_size // process_count
@@ -283,7 +283,7 @@ class _StoredClip:
         return self._resampled(avc.sample_rate, *span)
 
     def _resampled(self, rate: int, start: int, stop: int) -> Float32[np.ndarray, " s"]:
-        """A part of the waveform at another rate, made and kept in blocks."""
+        """Resamples a part of the waveform, computed and cached in blocks."""
         source_rate = self._store.videos[self._video].sample_rate
 
         def block(number: int) -> np.ndarray:

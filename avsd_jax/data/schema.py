@@ -1,11 +1,11 @@
-"""The one schema of every dataset: how a video becomes records, and what a record holds.
+"""The schema of all datasets: the encoding of a video as records, and their content.
 
-A record is a chunk of consecutive frames of one video, so that reading a clip touches one or two chunks of a
-long video and decodes the asked frames only. Images stay compressed (JPEG frames, 8-bit grey PNG density
+A record is a chunk of consecutive frames of one video, so that reading a clip reads one or two chunks of a
+long video and decodes only the requested frames. Images stay compressed (JPEG frames, 8-bit grey PNG density
 maps); arrays are stored as plain bytes, which TFDS parses fifty times faster than lists of numbers.
 
-What is known of whole videos (`VideoIndex`: length, rates, sizes, labels, where the chunks begin) is kept
-apart in the dataset's metadata: opening a dataset reads no record.
+Data about whole videos (`VideoIndex`: length, rates, sizes, labels, beginnings of chunks) is stored separately in
+the dataset's metadata: opening a dataset reads no record.
 """
 
 import dataclasses
@@ -26,27 +26,27 @@ _LABELS = (-1, 0, 1)
 
 @dataclasses.dataclass(frozen=True)
 class SourceVideo:
-    """One video as a dataset's reader hands it over.
+    """One video as returned by a dataset's reader.
 
     Attributes:
         video_id: unique within its split.
-        fps: frames per second of the frames given (a list's figure, not a rounded one).
+        fps: frames per second of these frames (as in a list, not rounded).
         num_frames: number of frames.
         height: frame height in pixels.
         width: frame width in pixels.
         frames: `num_frames` JPEG files, in order; a generator keeps a long video out of memory.
-        density: `num_frames` 8-bit grey PNG files, in order; None for a video that nobody watched, which has neither
+        density: `num_frames` 8-bit grey PNG files, in order; None for a video that has no eye-tracking data, neither
             maps nor fixations.
         fixations: rows (frame, viewer, x, y), frames ascending from 0; x to the right and y downwards in
             pixels of the map plane, pixel centres at whole numbers.
-        num_viewers: number of people watched; viewers are numbered 0 to `num_viewers` - 1. 0 means unknown, and
-            then every viewer is -1: a binary map of fixations does not tell who looked.
+        num_viewers: number of viewers; they are numbered 0 to `num_viewers` - 1. 0 means unknown, and
+            then every viewer is -1, because a binary fixation map does not distinguish viewers.
         avc_label: per frame 1 consistent, 0 inconsistent, -1 unlabelled.
-        audio: mono waveform, 16 bit; empty where there is no sound.
+        audio: mono waveform, 16 bit; empty without audio.
         sample_rate: samples per second.
         map_height: height of the plane of density maps and fixations; 0 means the frames' height.
         map_width: width of that plane; 0 means the frames' width.
-        tags: words about the video that an evaluation may group by.
+        tags: words that describe the video.
     """
 
     video_id: str
@@ -68,14 +68,14 @@ class SourceVideo:
 
 @dataclasses.dataclass(frozen=True)
 class VideoIndex:
-    """What the index says of one video; the attributes shared with `SourceVideo` mean the same.
+    """The index entry of one video; the attributes shared with `SourceVideo` mean the same.
 
     Attributes:
         num_samples: length of the waveform.
-        audio_rms: root mean square of the 16-bit samples; 0 where there is no sound.
+        audio_rms: root mean square of the 16-bit samples; 0 without audio.
         audio_first: first sample of each chunk.
         label_runs: (first frame, label) of each run of equal AVC labels.
-        watched: whether there are density maps and fixations; in no file written before there was this field.
+        watched: whether there are density maps and fixations; missing in files of earlier versions.
     """
 
     id: str
@@ -96,18 +96,18 @@ class VideoIndex:
 
     @property
     def avc_label(self) -> Int8[np.ndarray, " n"]:
-        """Label per frame."""
+        """Returns the label per frame."""
         starts = [first for first, _ in self.label_runs]
         lengths = np.diff([*starts, self.num_frames])
         return np.repeat(np.array([label for _, label in self.label_runs], np.int8), lengths)
 
     def to_json(self) -> dict[str, Any]:
-        """As plain data for the metadata file."""
+        """Converts to plain data for the metadata file."""
         return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, entry: Mapping[str, Any]) -> "VideoIndex":
-        """Inverse of `to_json`."""
+        """Converts from the result of `to_json`."""
         runs = tuple((int(first), int(label)) for first, label in entry["label_runs"])
         lists = {"audio_first": tuple(entry["audio_first"]), "tags": tuple(entry["tags"]), "label_runs": runs}
         return cls(**{**entry, **lists})
@@ -126,13 +126,13 @@ class Chunk:
 
     @property
     def nbytes(self) -> int:
-        """Memory that the chunk takes."""
+        """Returns the memory that the chunk takes."""
         images = sum(map(len, self.frames)) + sum(map(len, self.density))
         return images + self.fixations.nbytes + self.audio.nbytes
 
 
 def features() -> tfds.features.FeaturesDict:
-    """TFDS features of a record; none of them needs TensorFlow to be written or read."""
+    """Returns the TFDS features of a record, which are written and read without TensorFlow."""
     feature = tfds.features
     image = feature.Tensor(shape=(), dtype=np.object_)
     return feature.FeaturesDict(
@@ -141,7 +141,7 @@ def features() -> tfds.features.FeaturesDict:
             "chunk": feature.Scalar(np.int32, doc="number of the chunk within its video"),
             "first_frame": feature.Scalar(np.int32, doc="number of the chunk's first frame"),
             "frames": feature.Sequence(image, doc="JPEG files"),
-            "density": feature.Sequence(image, doc="8-bit grey PNG files of fixation density; none if nobody watched"),
+            "density": feature.Sequence(image, doc="8-bit grey PNG files of fixation density; none without gaze"),
             "fixations": feature.Tensor(
                 shape=(None, 4),
                 dtype=np.float32,
@@ -170,13 +170,13 @@ def features() -> tfds.features.FeaturesDict:
 
 
 def index_of(video: SourceVideo, chunk_frames: int = CHUNK_FRAMES) -> VideoIndex:
-    """The index entry of a video.
+    """Builds the index entry of a video.
 
-    Sound is cut where the chunks' frames begin, `floor(first_frame / fps * sample_rate)`; what sounds after
+    Audio is split at the first frames of chunks, `floor(first_frame / fps * sample_rate)`; audio after
     the last frame belongs to the last chunk.
 
     Raises:
-        InputError: the video contradicts itself; the message names it and what is wrong.
+        InputError: the video is inconsistent; the message names it and the problem.
     """
     _check(video)
     n, samples = video.num_frames, len(video.audio)
@@ -211,7 +211,7 @@ def encode(video: SourceVideo, chunk_frames: int = CHUNK_FRAMES) -> Iterator[dic
         chunk_frames: frames of a record (the last one of a video may hold fewer).
 
     Raises:
-        InputError: the video contradicts itself, or has fewer or more images than it says.
+        InputError: the video is inconsistent, or has fewer or more images than it states.
     """
     index = index_of(video, chunk_frames)
     frames, density = iter(video.frames), iter(video.density or ())
@@ -245,7 +245,7 @@ def encode(video: SourceVideo, chunk_frames: int = CHUNK_FRAMES) -> Iterator[dic
 
 
 def parse(record: Mapping[str, Any]) -> Chunk:
-    """A record, as TFDS reads it, without what the index already says."""
+    """Parses a record, as TFDS reads it, without the fields that the index has."""
     return Chunk(
         first_frame=int(record["first_frame"]),
         frames=list(record["frames"]),
@@ -257,13 +257,13 @@ def parse(record: Mapping[str, Any]) -> Chunk:
 
 
 def encode_jpeg(image: UInt8[np.ndarray, "h w 3"], quality: int = JPEG_QUALITY) -> bytes:
-    """An RGB picture as a JPEG file."""
+    """Encodes an RGB image as a JPEG file."""
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
 def decode_jpeg(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
-    """A JPEG file as an RGB picture: the same pixels as Pillow, and like Pillow blind to an EXIF rotation.
+    """Decodes a JPEG file to an RGB image: the same pixels as Pillow, also ignoring EXIF rotation.
 
     Raises:
         InputError: the data is damaged.
@@ -275,12 +275,12 @@ def decode_jpeg(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def encode_png(image: UInt8[np.ndarray, "h w"]) -> bytes:
-    """An 8-bit grey picture as a PNG file."""
+    """Encodes an 8-bit grey image as a PNG file."""
     return cv2.imencode(".png", image)[1].tobytes()
 
 
 def decode_png(data: bytes) -> UInt8[np.ndarray, "h w"]:
-    """A PNG file as an 8-bit grey picture.
+    """Decodes a PNG file to an 8-bit grey image.
 
     Raises:
         InputError: the data is damaged.
@@ -294,7 +294,7 @@ def decode_png(data: bytes) -> UInt8[np.ndarray, "h w"]:
 def _take(images: Iterator[bytes], count: int, video_id: str, kind: str) -> list[bytes]:
     taken = [image for _, image in zip(range(count), images, strict=False)]
     if len(taken) < count:
-        raise InputError(f"video {video_id!r} has fewer {kind} than it says: make the number of frames agree")
+        raise InputError(f"video {video_id!r} has fewer {kind} than it states: make the number of frames agree")
     return taken
 
 

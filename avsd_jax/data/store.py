@@ -1,10 +1,10 @@
-"""Random access to the videos of a prepared split."""
+"""Random access to the videos of a built split."""
 
 import bisect
 import dataclasses
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Int8, Int16, UInt8
@@ -15,30 +15,40 @@ from avsd_jax.errors import InputError
 
 T = TypeVar("T")
 
-# Holds all of the embedded benchmark, or some forty chunks of 720p video.
+# Enough for the whole embedded benchmark, or about forty chunks of 720p video.
 CACHE_BYTES = 256 << 20
 
 
+@runtime_checkable
+class Records(Protocol):
+    """Stored chunks by their numbers; what is read is decided by who asks, so no record is looked at before."""
+
+    def __getitem__(self, record: int) -> Mapping[str, Any]:
+        """Reads a record."""
+
+
 class VideoStore:
-    """The videos of one split; reads chunks as needed and decodes only the frames asked for.
+    """The videos of one split; reads chunks as needed and decodes only the requested frames.
 
     Safe to use from several threads. A video is named by its position in `videos`.
 
     Attributes:
         name: dataset and split, for messages.
-        videos: what the index says of each video, in the order of the records. Where several datasets are joined, an
-            id is `dataset/id`: two of them may have a `clip1`.
-        parts: the positions of each joined dataset's videos, by its name; one entry where there is one dataset.
-        derived: cache for whatever is made from the videos; keys are the maker's business.
+        videos: the index entry of each video, in the order of the records. If several datasets are joined, an
+            id is `dataset/id`, because two of them may have a `clip1`.
+        parts: the positions of each joined dataset's videos, by its name; one entry for a single dataset.
+        records: the stored chunks, video after video.
+        chunk_frames: frames of a chunk, by video.
+        derived: cache of data derived from the videos, with keys chosen by the caller.
     """
 
     has_frames = True
-    """Whether there are frames, and not only what people looked at."""
+    """Whether there are frames, and not only ground truth."""
 
     def __init__(
         self,
         name: str,
-        records: Sequence[Mapping[str, Any]],
+        records: Records,
         videos: Sequence[schema.VideoIndex],
         chunk_frames: int | Sequence[int],
         cache_bytes: int = CACHE_BYTES,
@@ -46,9 +56,9 @@ class VideoStore:
         self.name = name
         self.videos = list(videos)
         self.parts = {name: range(len(self.videos))}
-        self._records = records
+        self.records = records
         each = [chunk_frames] * len(self.videos) if isinstance(chunk_frames, int) else list(chunk_frames)
-        self._chunk_frames = each  # frames of a record, by video
+        self.chunk_frames = each
         self._cache = ByteCache(cache_bytes)
         self.derived = ByteCache(cache_bytes)
         counts = [len(video.audio_first) for video in self.videos]
@@ -56,11 +66,11 @@ class VideoStore:
 
     @classmethod
     def join(cls, name: str, stores: Mapping[str, "VideoStore"], cache_bytes: int = CACHE_BYTES) -> "VideoStore":
-        """One store of the videos of several, in their order; it shares their records and no cache.
+        """Joins the videos of several stores, in order; the result shares their records and no cache.
 
         Args:
             name: for messages.
-            stores: by the name that begins their videos' ids.
+            stores: by the prefix of their videos' ids.
             cache_bytes: as for `open`.
         """
         videos = [
@@ -68,52 +78,52 @@ class VideoStore:
             for title, store in stores.items()
             for video in store.videos
         ]
-        chunk_frames = [count for store in stores.values() for count in store._chunk_frames]
-        records = _Joined([(store._records, store._first_record[-1]) for store in stores.values()])
+        chunk_frames = [count for store in stores.values() for count in store.chunk_frames]
+        records = _Joined([(store.records, store._first_record[-1]) for store in stores.values()])
         joined = cls(name, records, videos, chunk_frames, cache_bytes)
         bounds = itertools.pairwise(itertools.accumulate((len(s.videos) for s in stores.values()), initial=0))
         joined.parts = {title: range(*bound) for title, bound in zip(stores, bounds, strict=True)}
         return joined
 
-    def check_watched(self, mend: str) -> None:
-        """Sees to it that every video has density maps and fixations.
+    def require_gaze(self, hint: str) -> None:
+        """Checks that every video has density maps and fixations.
 
         Args:
-            mend: what to do where one has not, as the end of the message.
+            hint: the fix, as the end of the message.
 
         Raises:
-            InputError: nobody watched one of the videos.
+            InputError: one of the videos has no eye-tracking data.
         """
         without = [video.id for video in self.videos if not video.watched]
         if without:
             raise InputError(
-                f"{self.name} has no fixations (nobody watched {len(without)} of {len(self.videos)} videos, such as "
-                f"{without[0]!r}): {mend}"
+                f"{self.name} lacks eye-tracking data (for {len(without)} of {len(self.videos)} videos, such as "
+                f"{without[0]!r}): {hint}"
             )
 
     def frames(self, video: int, indices: Sequence[int] | np.ndarray) -> list[UInt8[np.ndarray, "h w 3"]]:
-        """Decodes frames of a video, in the order asked for; one asked for twice is decoded once.
+        """Decodes frames of a video, in the requested order; each is decoded once.
 
         Raises:
             IndexError: the video has no such frame.
-            InputError: a stored picture or its file is damaged.
+            InputError: a stored image or its file is damaged.
         """
         decoded = {int(i): self._image(video, int(i), "frames", schema.decode_jpeg) for i in np.unique(indices)}
         return [decoded[int(i)] for i in indices]
 
     def density(self, video: int, index: int) -> UInt8[np.ndarray, "h w"]:
-        """The 8-bit density map of a frame, at its own size.
+        """Returns the 8-bit density map of a frame, at its own size.
 
         Raises:
             IndexError: the video has no such frame.
-            InputError: the stored map or its file is damaged, or nobody watched the video.
+            InputError: the stored map or its file is damaged, or the video has no eye-tracking data.
         """
         if not self.videos[video].watched:
-            raise InputError(f"{self.name}: nobody watched video {self.videos[video].id!r}: use other maps")
+            raise InputError(f"{self.name}: video {self.videos[video].id!r} has no eye-tracking data: use other maps")
         return self._image(video, index, "density", schema.decode_png)
 
     def fixations(self, video: int, index: int) -> Float32[np.ndarray, "n 2"]:
-        """Points (x, y) that viewers fixate in a frame, in pixels of the density map's plane.
+        """Returns the fixations (x, y) of a frame, in pixels of the density map's plane.
 
         Raises:
             IndexError: the video has no such frame.
@@ -122,7 +132,7 @@ class VideoStore:
         return self.viewer_rows(video, index)[:, 1:]
 
     def viewer_rows(self, video: int, index: int) -> Float32[np.ndarray, "n 3"]:
-        """As `fixations`, with who looked: (viewer, x, y); the viewer is -1 where the dataset does not say.
+        """Returns the fixations with their viewers: (viewer, x, y); the viewer is -1 if unknown.
 
         Raises:
             IndexError: the video has no such frame.
@@ -133,11 +143,11 @@ class VideoStore:
         return rows[low:high, 1:]
 
     def avc_label(self, video: int) -> Int8[np.ndarray, " n"]:
-        """Label per frame of a video: 1 consistent, 0 inconsistent, -1 unlabelled. Reads no record."""
+        """Returns the label per frame of a video: 1 consistent, 0 inconsistent, -1 unlabelled. Reads no record."""
         return self.videos[video].avc_label
 
     def audio(self, video: int, start: int, stop: int) -> Int16[np.ndarray, " s"]:
-        """Samples `start` to `stop` (exclusive) of a video's waveform, zero outside of it.
+        """Returns the samples `start` to `stop` (exclusive) of a video's waveform, zero outside of it.
 
         Raises:
             InputError: the file is damaged.
@@ -147,10 +157,10 @@ class VideoStore:
         low, high = max(start, 0), min(stop, index.num_samples)
         if low >= high:
             return out
-        # Of chunks that begin with the same sample, the last one holds it: the others have no sound.
+        # Of chunks that begin with the same sample, the last one holds it: the others have no audio.
         first, last = np.searchsorted(index.audio_first, [low, high - 1], side="right") - 1
         for number in range(first, last + 1):
-            chunk = self._chunk(video, number)
+            chunk = self.chunk(video, number)
             a, b = max(low, chunk.audio_first), min(high, chunk.audio_first + len(chunk.audio))
             out[a - start : b - start] = chunk.audio[a - chunk.audio_first : b - chunk.audio_first]
         return out
@@ -165,13 +175,18 @@ class VideoStore:
     def _chunk_of_frame(self, video: int, index: int) -> schema.Chunk:
         if not 0 <= index < self.videos[video].num_frames:
             raise IndexError(f"{self.name}: video {self.videos[video].id!r} has no frame {index}")
-        return self._chunk(video, index // self._chunk_frames[video])
+        return self.chunk(video, index // self.chunk_frames[video])
 
-    def _chunk(self, video: int, number: int) -> schema.Chunk:
+    def chunk(self, video: int, number: int) -> schema.Chunk:
+        """Reads a chunk of a video, with images and audio as they are stored.
+
+        Raises:
+            InputError: the file is damaged.
+        """
         record = self._first_record[video] + number
         try:
-            return self._cache.get(record, lambda: schema.parse(self._records[record]))
-        except RuntimeError as error:  # array_record's, for files that are damaged in whatever way
+            return self._cache.get(record, lambda: schema.parse(self.records[record]))
+        except RuntimeError as error:  # array_record's, for any damage of files
             why = str(error).partition(";")[0]
             raise InputError(
                 f"{self.name}: the file of video {self.videos[video].id!r} is damaged ({why}): "
@@ -179,15 +194,12 @@ class VideoStore:
             ) from error
 
 
-class _Joined(Sequence[Mapping[str, Any]]):
-    """Records of several sources, one source after the other; each is given with its length."""
+class _Joined:
+    """Records of several sources, given with their lengths, one source after the other."""
 
-    def __init__(self, sources: Sequence[tuple[Sequence[Mapping[str, Any]], int]]):
+    def __init__(self, sources: Sequence[tuple[Records, int]]):
         self._sources = [records for records, _ in sources]
         self._starts = list(itertools.accumulate((length for _, length in sources), initial=0))
-
-    def __len__(self) -> int:
-        return self._starts[-1]
 
     def __getitem__(self, record: int) -> Mapping[str, Any]:
         number = bisect.bisect_right(self._starts, record) - 1

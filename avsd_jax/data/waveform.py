@@ -1,4 +1,4 @@
-"""Waveforms: 16-bit samples as numbers and back, and resampling whole or in parts."""
+"""Waveforms: conversion of 16-bit samples to floats and back, and resampling as a whole or in parts."""
 
 import functools
 import math
@@ -14,22 +14,22 @@ _FILTER_HALF_LENGTH = 10
 
 
 def resample(waveform: Float32[np.ndarray, " s"], source_rate: int, target_rate: int) -> Float32[np.ndarray, " t"]:
-    """Resamples a whole waveform; ceil(s * target_rate / source_rate) samples.
+    """Resamples a whole waveform to ceil(s * target_rate / source_rate) samples.
 
-    By scipy's polyphase filter and not by FFmpeg's resampler (which decodes files, see `avsd_jax.media.reading`): it
-    adds no delay, is the same in every version, and any part of its output can be computed alone.
+    It uses scipy's polyphase filter instead of FFmpeg's resampler (which decodes files, see `avsd_jax.media.reading`):
+    it adds no delay, is the same in every version, and any part of its output can be computed alone.
     """
-    from scipy import signal  # takes a second, which no command pays that resamples nothing
+    from scipy import signal  # takes a second, only needed for resampling
 
     up, down, taps = _filter(source_rate, target_rate)
     return waveform if up == down else signal.resample_poly(waveform, up, down, window=taps)
 
 
 def resample_span(read: Reader, source_rate: int, target_rate: int, start: int, stop: int) -> Float32[np.ndarray, " s"]:
-    """Samples `start` to `stop` (exclusive) of the resampled waveform of a reader, in [-1, 1].
+    """Returns the samples `start` to `stop` (exclusive) of the resampled waveform of a reader, in [-1, 1].
 
-    Within the waveform equal to the same samples of `resample` on all of it, reading only what they depend
-    on; outside of it zero but for what the filter lets ring.
+    Within the waveform they equal those of `resample` on all of it, but only the samples that they depend
+    on are read; outside of it they are zero except for the ringing of the filter.
     """
     up, down, _ = _filter(source_rate, target_rate)
     # A period of both rates is `down` source and `up` target samples: whole periods keep the phase.
@@ -40,12 +40,12 @@ def resample_span(read: Reader, source_rate: int, target_rate: int, start: int, 
 
 
 def to_float(samples: Int16[np.ndarray, " s"]) -> Float32[np.ndarray, " s"]:
-    """16-bit samples as a waveform in [-1, 1)."""
+    """Converts 16-bit samples to a waveform in [-1, 1)."""
     return samples.astype(np.float32) * np.float32(2**-15)
 
 
 def to_int16(waveform: Float32[np.ndarray, " s"]) -> Int16[np.ndarray, " s"]:
-    """Inverse of `to_float`, clipped."""
+    """Converts a waveform to 16-bit samples, clipped: inverse of `to_float`."""
     return np.clip(np.round(waveform * 2**15), -(2**15), 2**15 - 1).astype(np.int16)
 
 

@@ -1,4 +1,4 @@
-"""What a sampler chooses: the frames a model is shown to predict one frame's map."""
+"""The output of a sampler: the frames of a clip for the prediction of one frame's map."""
 
 import dataclasses
 
@@ -8,12 +8,12 @@ class Window:
     """One clip, as frame numbers of its video.
 
     Attributes:
-        frames: the clip's frames in the order in which the model sees them; repeats stand for frames that the
+        frames: the clip's frames in the order of the model's input; repeats replace frames that the
             video does not have.
         target: frame whose map is predicted.
-        audio_first: frame with which the clip's sound begins.
+        audio_first: frame with which the clip's audio begins.
         audio_last: frame with which it ends, inclusive.
-        reverse_audio: whether the sound is played backwards, as the frames are.
+        reverse_audio: whether the audio is played backwards, as the frames are.
     """
 
     frames: tuple[int, ...]

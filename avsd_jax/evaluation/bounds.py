@@ -190,12 +190,10 @@ class _Others(VideoStore):
         self.derived = ByteCache(_CACHE_BYTES)
 
     def viewer_rows(self, video: int, index: int) -> Float32[np.ndarray, "n 3"]:
-        """Returns the store's without the viewer's."""
         rows = self._store.viewer_rows(video, index)
         return rows[rows[:, 0] != self._viewer]
 
     def fixations(self, video: int, index: int) -> Float32[np.ndarray, "n 2"]:
-        """Returns the store's without the viewer's."""
         return self.viewer_rows(video, index)[:, 1:]
 
     def density(self, video: int, index: int) -> UInt8[np.ndarray, "h w"]:

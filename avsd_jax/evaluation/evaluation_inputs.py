@@ -122,7 +122,7 @@ def open_splits(predictions: Sequence[str | Path], given: Sequence[Source], read
     parts = []
     for folder, source in zip(list(predictions) * (len(given) // len(predictions)), given, strict=True):
         store = source.open()
-        store.check_watched("score on a set that somebody watched")
+        store.require_gaze("score on a dataset with eye-tracking data")
         lengths = {video.id: video.num_frames for video in store.videos}
         sizes = {video.id: (video.map_height, video.map_width) for video in store.videos}
         found = prediction_folders.find(folder, source.dataset, lengths, sizes=sizes, **reading)

@@ -30,7 +30,7 @@ def counting(
     numbers: Mapping[str, Collection[int]],
     num_frames: Mapping[str, int],
     usage: int | None = None,
-    told: int | None = None,
+    given: int | None = None,
     flag: str = "--first_frame",
 ) -> Counting:
     """Infers the number of the first frame in a folder.
@@ -40,14 +40,14 @@ def counting(
         numbers: video id -> numbers of its maps.
         num_frames: video id -> number of its frames.
         usage: the convention of file names of this kind; None: unknown.
-        told: the number given by the user, or None.
+        given: the number given by the user, or None.
         flag: the option by which the user gives it.
 
     Raises:
         InputError: videos contradict each other, or the numbers are ambiguous; the message names the option.
     """
-    if told is not None:
-        return Counting(told, f"{flag}={told} says so")
+    if given is not None:
+        return Counting(given, f"{flag}={given} says so")
     zero = [video for video, found in numbers.items() if 0 in found]
     last = [video for video, found in numbers.items() if 0 not in found and num_frames[video] in found]
     one = [video for video, found in numbers.items() if found and min(found) == 1 and video not in last]

@@ -34,7 +34,7 @@ from jaxtyping import Num
 from avsd_jax.errors import InputError
 from avsd_jax.evaluation.frame_numbers import Counting, counting
 from avsd_jax.map_files import arrays, colour, contents, images, videos
-from avsd_jax.map_files.images import read_picture as read_picture
+from avsd_jax.map_files.images import read_image as read_image
 
 _NUMBERED = re.compile(r"^(?P<prefix>.*?)(?P<number>\d+)$")
 # First number of `frames` in files of many maps: as documented above; in MATLAB files both are common.
@@ -194,7 +194,7 @@ def read(video: VideoMaps, notes: Counter[str] | None = None) -> Iterator[tuple[
         if path.suffix.lower() in contents.ARRAYS:
             yield frame, arrays.read_map(path, video.colour, notes), False
         else:
-            values = read_picture(path, video.colour, notes)
+            values = read_image(path, video.colour, notes)
             yield frame, values, values.dtype.kind == "u"
     for path in video.archives:
         if path.suffix.lower() in videos.SUFFIXES:

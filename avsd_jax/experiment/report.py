@@ -183,8 +183,9 @@ def _audit_section(rows: Sequence[Mapping[str, Any]]) -> str:
                     real, value = row["conditions"]["real"]["scores"][group][m], result["scores"][group][m]
                     columns[f"{arrow(m)} {group}"].append(change(value, None if condition == "real" else real))
     return (
-        "## Audio audit\n\nThe same frames with false sound: silence, another video's, noise. In brackets "
-        "the change from the real sound; a model whose scores do not change is deaf.\n\n" + markdown_table(columns)
+        "## Audio audit\n\nThe same frames with false audio: silence, another video's, noise. Brackets: change "
+        "relative to the real audio. A model whose scores do not change ignores its audio input.\n\n"
+        + markdown_table(columns)
     )
 
 

@@ -62,7 +62,7 @@ def _train_and_score(config: ConfigDict, workdir: Path, rows: Sequence[Row], mod
     if mode != "eval":
         trained = [row for row in rows if row.trains]
         for k, row in enumerate(trained, 1):
-            logs.stage(f"training {k} of {len(trained)}: {row.label or row.name}")
+            logs.stage(f"training {k} of {len(trained)}: {row.label or row.name}", jax.process_index())
             started = time.monotonic()
             loop.train(row.config, row.folder, parts=row.parts)
             seconds[row.name] = time.monotonic() - started
@@ -71,7 +71,7 @@ def _train_and_score(config: ConfigDict, workdir: Path, rows: Sequence[Row], mod
     # Restoring a checkpoint is a collective operation, and each process scores its share; one writes.
     labelled, scored = [row for row in rows if row.label], []
     for k, row in enumerate(labelled, 1):
-        logs.stage(f"scoring {k} of {len(labelled)}: {row.label}")
+        logs.stage(f"scoring {k} of {len(labelled)}: {row.label}", jax.process_index())
         scored.append(score(row, seconds))
     return report.write(workdir, config, scored, provenance()) if jax.process_index() == 0 else {}
 

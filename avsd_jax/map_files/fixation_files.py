@@ -20,7 +20,7 @@ from jaxtyping import Float32, Shaped
 from avsd_jax.errors import InputError
 from avsd_jax.map_files import fixation_maps, mat_files
 from avsd_jax.map_files.contents import children
-from avsd_jax.map_files.images import read_picture
+from avsd_jax.map_files.images import read_image
 
 MASKS, TABLES = (".png", ".bmp", ".mat"), (".csv", ".mat")
 _TABLE = "fixations"
@@ -89,7 +89,7 @@ def points(found: Fixations, number: int, plane: tuple[int, int]) -> Float32[np.
         InputError: the mask is damaged, not binary, or of a different size than the density map.
     """
     path = found.masks[number]
-    values = _mask_of_mat(path) if path.suffix.lower() == ".mat" else read_picture(path)
+    values = _mask_of_mat(path) if path.suffix.lower() == ".mat" else read_image(path)
     if values.shape != plane:
         raise InputError(
             f"{path} is {values.shape[0]}x{values.shape[1]} and the video's density maps {plane[0]}x{plane[1]} (height "

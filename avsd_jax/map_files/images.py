@@ -20,7 +20,7 @@ _EXIF_ORIENTATION = 0x0112
 _BIT_DEPTH = 24  # byte of a PNG file
 
 
-def read_picture(path: Path, colour: str = colours.REFUSE, notes: Counter[str] | None = None) -> Num[np.ndarray, "h w"]:
+def read_image(path: Path, colour: str = colours.REFUSE, notes: Counter[str] | None = None) -> Num[np.ndarray, "h w"]:
     """Returns the grey channel of an image: uint8, uint16 if it has 16 bits, or floats.
 
     Args:

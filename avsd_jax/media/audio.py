@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from avsd_jax.errors import InputError
-from avsd_jax.media.container import FrameReader, open_media, sound_stream, video_stream
+from avsd_jax.media.container import FrameReader, audio_stream, open_media, video_stream
 
 # Time stamps are rounded, to milliseconds in many files: smaller differences are ignored.
 TOLERANCE_SECONDS = 0.015
@@ -198,9 +198,9 @@ def _pieces(path: str | Path, rate: int, layout: str | None, origin: float | Non
         InputError: the file is missing or damaged, or has no audio track that can be resampled to `rate`.
     """
     with open_media(path) as container:
-        stream = sound_stream(container)
+        stream = audio_stream(container)
         if stream is None:
-            raise no_sound(path)
+            raise no_audio(path)
         if origin is None:
             origin = float((stream.start_time or 0) * stream.time_base)
         stop = 0
@@ -240,12 +240,12 @@ def no_frame(path: str | Path) -> InputError:
     return InputError(f"{path} holds no video frame that can be decoded: check that it is whole, or export it again")
 
 
-def no_sound(path: str | Path) -> InputError:
+def no_audio(path: str | Path) -> InputError:
     """Returns the error for a file without audio."""
     return InputError(f"{path} has no audio track: give a file with audio")
 
 
-def read_sound(
+def stream_audio(
     path: str | Path, rate: int, layout: str | None = None, origin: float | None = None
 ) -> Iterator[Float32[np.ndarray, "channels s"]]:
     """Yields the audio track as consecutive pieces of one waveform.
@@ -287,13 +287,13 @@ def read_audio(path: str | Path, rate: int | None = None) -> tuple[Float32[np.nd
         InputError: the file is missing or damaged, or has no audio track.
     """
     with open_media(path) as container:
-        stream = sound_stream(container)
+        stream = audio_stream(container)
         if stream is None:
-            raise no_sound(path)
+            raise no_audio(path)
         rate = rate or stream.codec_context.sample_rate
         with_pictures = any(not s.disposition & av.stream.Disposition.attached_pic for s in container.streams.video)
     origin = start_time(path) if with_pictures else None
-    pieces = [piece.mean(0) for piece in read_sound(path, rate, origin=origin)]
+    pieces = [piece.mean(0) for piece in stream_audio(path, rate, origin=origin)]
     return np.concatenate(pieces) if pieces else np.zeros(0, np.float32), rate
 
 
@@ -310,7 +310,7 @@ def start_time(path: str | Path) -> float:
         return first.time or 0.0
 
 
-class SoundWindow:
+class AudioWindow:
     """The audio of a file, as the mean of its channels, in a window that only moves forward.
 
     Sample s is the one at s / rate seconds after the first video frame. Only the samples that may still be

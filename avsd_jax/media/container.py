@@ -19,7 +19,7 @@ _OWN_ORDER = re.compile(r"(?m)^ +Stream #0:(\d+).*: Audio: .* (\d+) channels \("
 
 
 @dataclass(frozen=True)
-class SoundInfo:
+class AudioInfo:
     """Properties of the audio track: codec name, samples per second, number of channels."""
 
     codec: str
@@ -73,7 +73,7 @@ def video_stream(container: av.container.InputContainer, path: str | Path) -> av
     return best
 
 
-def sound_stream(container: av.container.InputContainer) -> av.AudioStream | None:
+def audio_stream(container: av.container.InputContainer) -> av.AudioStream | None:
     """Returns the audio track that belongs to the video stream, or None."""
     best = container.streams.best("audio", related=container.streams.best("video"))
     return None if best is None or best.codec_context is None or not best.codec_context.sample_rate else best
@@ -121,11 +121,11 @@ def _own_orders(container: av.container.InputContainer) -> dict[int, int]:
     return _orders[key]
 
 
-def sound_info(container: av.container.InputContainer, stream: av.AudioStream) -> SoundInfo:
+def audio_info(container: av.container.InputContainer, stream: av.AudioStream) -> AudioInfo:
     """Describes an audio track."""
     context = stream.codec_context
     channels = own_order(container, stream) or context.layout.nb_channels
-    return SoundInfo(context.name, context.sample_rate, channels)
+    return AudioInfo(context.name, context.sample_rate, channels)
 
 
 def _decoder(container: av.container.InputContainer, stream: av.stream.Stream) -> av.codec.context.CodecContext:
@@ -155,7 +155,7 @@ class FrameReader:
     """
 
     def __init__(self, container: av.container.InputContainer, stream: av.stream.Stream):
-        streams = {each.index: each for each in (_best_video(container), sound_stream(container), stream) if each}
+        streams = {each.index: each for each in (_best_video(container), audio_stream(container), stream) if each}
         self.clock = Clock(container, list(streams.values()))
         self.damaged = 0
         self._stream = stream

@@ -16,25 +16,25 @@ import av
 import numpy as np
 from jaxtyping import Float64
 
-from avsd_jax.media.audio import SoundWindow, no_frame, read_audio, read_sound
+from avsd_jax.media.audio import AudioWindow, no_frame, read_audio, stream_audio
 from avsd_jax.media.clock import Clock
-from avsd_jax.media.container import FrameReader, SoundInfo, open_media, sound_info, sound_stream, video_stream
+from avsd_jax.media.container import AudioInfo, FrameReader, audio_info, audio_stream, open_media, video_stream
 from avsd_jax.media.orientation import Orientation, orientation
 
 __all__ = [
     "Frame",
     "FrameCount",
-    "SoundInfo",
-    "SoundWindow",
+    "AudioInfo",
+    "AudioWindow",
     "VideoInfo",
     "count_frames",
     "open_media",
     "probe",
     "read_audio",
     "read_frames",
-    "read_sound",
-    "sound_info",
-    "sound_stream",
+    "stream_audio",
+    "audio_info",
+    "audio_stream",
 ]
 
 _NOMINAL_FPS = 25.0
@@ -59,7 +59,7 @@ class VideoInfo:
         pixel_aspect: width of a displayed pixel over its height.
         start: the first frame's time on the container's clock, in seconds: zero of all other times.
         audio: the audio track, or None.
-        sound_as_stored: whether the audio can be copied packet by packet: its time stamps and samples are valid. None
+        audio_as_stored: whether the audio can be copied packet by packet: its time stamps and samples are valid. None
             if not checked (`avsd_jax.media.survey` does).
     """
 
@@ -72,8 +72,8 @@ class VideoInfo:
     num_frames: int | None
     pixel_aspect: Fraction
     start: float
-    sound: SoundInfo | None
-    sound_as_stored: bool | None = None
+    audio: AudioInfo | None
+    audio_as_stored: bool | None = None
 
 
 class Frame(NamedTuple):
@@ -148,7 +148,7 @@ def probe(path: str | Path) -> VideoInfo:
         width, height, aspect = first.width, first.height, stream.sample_aspect_ratio or Fraction(1)
         if orientation(first).transpose:
             width, height, aspect = height, width, 1 / aspect
-        sound = sound_stream(container)
+        audio = audio_stream(container)
         counted = stream.frames and stated
         packets = None if counted else scan_packets(path)
         return VideoInfo(
@@ -161,7 +161,7 @@ def probe(path: str | Path) -> VideoInfo:
             num_frames=stream.frames if counted else packets.frames or None,
             pixel_aspect=Fraction(aspect),
             start=first.time or 0.0,
-            sound=None if sound is None else sound_info(container, sound),
+            audio=None if audio is None else audio_info(container, audio),
         )
 
 

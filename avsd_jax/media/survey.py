@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from avsd_jax.media.audio import Blocks
 from avsd_jax.media.clock import Clock
-from avsd_jax.media.container import FrameReader, open_media, own_order, sound_stream
+from avsd_jax.media.container import FrameReader, audio_stream, open_media, own_order
 from avsd_jax.media.reading import VideoInfo, probe, scan_packets
 
 
@@ -46,11 +46,11 @@ def survey(path: str | Path) -> Survey:
     packets = scan_packets(info.path)
     remarks = _clock_remarks(packets.clock)
     info = dataclasses.replace(info, fps=packets.fps(info.fps), num_frames=packets.frames)
-    if info.sound is not None:
+    if info.audio is not None:
         heard = listen(info)
-        info = dataclasses.replace(info, sound_as_stored=heard.as_stored)
+        info = dataclasses.replace(info, audio_as_stored=heard.as_stored)
         if not heard.samples:
-            info = dataclasses.replace(info, sound=None)
+            info = dataclasses.replace(info, audio=None)
             remarks.append("the audio track is empty: there is no audio")
         elif heard.damaged:
             remarks.append(f"{heard.damaged} packets of the audio cannot be decoded: they are replaced by silence")
@@ -66,7 +66,7 @@ def listen(info: VideoInfo) -> Listening:
         InputError: the file is missing or damaged.
     """
     with open_media(info.path) as container:
-        stream = sound_stream(container)
+        stream = audio_stream(container)
         reader = FrameReader(container, stream)
         blocks = Blocks(reader, info.start)
         for _ in blocks:

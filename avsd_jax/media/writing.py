@@ -13,11 +13,11 @@ import numpy as np
 from jaxtyping import UInt8
 
 from avsd_jax.errors import InputError, storage_error
-from avsd_jax.media.reading import VideoInfo, open_media, read_sound, sound_stream
+from avsd_jax.media.reading import VideoInfo, audio_stream, open_media, stream_audio
 from avsd_jax.media.survey import listen
 
 # Audio codecs that mp4 players commonly support; others are encoded again as AAC.
-COPIED_SOUND = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "flac", "opus"})
+COPIED_AUDIO = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "flac", "opus"})
 _AAC_RATES = frozenset({8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000})
 _TICKS = Fraction(1, 90_000)
 # Audio packets before the first frame that are kept: an encoder's priming samples, which players skip.
@@ -48,7 +48,7 @@ def _transcoded(
 ) -> Iterator[tuple[float, av.Packet]]:
     """Yields the source's audio encoded again, on the clock whose zero is `origin`."""
     position = 0
-    for samples in read_sound(path, rate, layout, origin):
+    for samples in stream_audio(path, rate, layout, origin):
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="fltp", layout=layout)
         frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), position
         for packet in target.encode(frame):
@@ -60,14 +60,14 @@ def _transcoded(
 
 def _can_be_copied(source: VideoInfo) -> bool:
     """Returns whether an mp4 accepts the source's audio packets unchanged; tried without writing a file."""
-    if source.sound.codec not in COPIED_SOUND:
+    if source.audio.codec not in COPIED_AUDIO:
         return False
-    in_order = listen(source).as_stored if source.sound_as_stored is None else source.sound_as_stored
+    in_order = listen(source).as_stored if source.audio_as_stored is None else source.audio_as_stored
     if not in_order:
         return False
     try:
         with open_media(source.path) as container, av.open(f"file:{os.devnull}", "w", format="mp4") as trial:
-            stream = sound_stream(container)
+            stream = audio_stream(container)
             for _, packet in _copied(container, stream, trial.add_stream_from_template(stream), source.start):
                 trial.mux(packet)
     except (av.error.FFmpegError, ValueError):
@@ -107,14 +107,14 @@ class VideoWriter:
         self._temporary = Path(name)
         self._output = av.open(f"file:{self._temporary}", "w", format="mp4", options={"movflags": "+faststart"})
         try:
-            self._add_pictures(source, width + width % 2, height + height % 2)
-            self._sound = self._add_sound(source)
-            self._next_sound = next(self._sound, None)
+            self._add_images(source, width + width % 2, height + height % 2)
+            self._audio = self._add_audio(source)
+            self._next_audio = next(self._audio, None)
         except BaseException:
             self._discard()
             raise
 
-    def _add_pictures(self, source: VideoInfo, width: int, height: int) -> None:
+    def _add_images(self, source: VideoInfo, width: int, height: int) -> None:
         self._fps = Fraction(source.fps).limit_denominator(100_000)
         self._video = self._output.add_stream("libx264", rate=self._fps, options={"preset": "veryfast", "crf": "20"})
         self._video.width, self._video.height, self._video.pix_fmt = width, height, "yuv420p"
@@ -123,16 +123,16 @@ class VideoWriter:
         context.sample_aspect_ratio = source.pixel_aspect
         context.colorspace = context.color_primaries = context.color_trc = _REC709
 
-    def _add_sound(self, source: VideoInfo) -> Iterator[tuple[float, av.Packet]]:
-        if source.sound is None:
+    def _add_audio(self, source: VideoInfo) -> Iterator[tuple[float, av.Packet]]:
+        if source.audio is None:
             return iter(())
         if _can_be_copied(source):
             self._input = open_media(source.path)
-            stream = sound_stream(self._input)
+            stream = audio_stream(self._input)
             target = self._output.add_stream_from_template(stream)
             return _copied(self._input, stream, target, source.start)
-        rate = source.sound.sample_rate if source.sound.sample_rate in _AAC_RATES else 48_000
-        layout = "mono" if source.sound.channels == 1 else "stereo"
+        rate = source.audio.sample_rate if source.audio.sample_rate in _AAC_RATES else 48_000
+        layout = "mono" if source.audio.channels == 1 else "stereo"
         target = self._output.add_stream("aac", rate=rate)
         target.layout = layout
         return _transcoded(source.path, target, rate, layout, source.start)
@@ -150,13 +150,13 @@ class VideoWriter:
         frame.time_base = _TICKS
         frame.pts = self._last_pts = max(self._last_pts + 1, round(time / _TICKS))
         self._output.mux(self._video.encode(frame))
-        self._mux_sound(time)
+        self._mux_audio(time)
 
-    def _mux_sound(self, until: float) -> None:
+    def _mux_audio(self, until: float) -> None:
         # In step with the images: the muxer buffers whatever is ahead of the other stream.
-        while self._next_sound is not None and self._next_sound[0] <= until:
-            self._output.mux(self._next_sound[1])
-            self._next_sound = next(self._sound, None)
+        while self._next_audio is not None and self._next_audio[0] <= until:
+            self._output.mux(self._next_audio[1])
+            self._next_audio = next(self._audio, None)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -166,7 +166,7 @@ class VideoWriter:
             return
         try:
             self._output.mux(self._video.encode(None))
-            self._mux_sound(float("inf"))
+            self._mux_audio(float("inf"))
             self._close()
             self._temporary.replace(self._path)
         except BaseException:

@@ -46,17 +46,6 @@ def apply_matrices(x: Float[Array, "*b h w"], rows: np.ndarray, columns: np.ndar
     return multiply(multiply(jnp.asarray(rows, x.dtype), x), jnp.asarray(columns.T, x.dtype))
 
 
-def resize_bicubic(x: Float[Array, "*b h w"], shape: tuple[int, int]) -> Float[Array, "*b H W"]:
-    """Resizes maps as MATLAB's `imresize(x, shape)` does, which over- and undershoots at edges.
-
-    Args:
-        x: maps `[..., h, w]`.
-        shape: the new (H, W).
-    """
-    rows, columns = (bicubic_matrix(old, new) for old, new in zip(x.shape[-2:], shape, strict=True))
-    return apply_matrices(x, rows, columns)
-
-
 def _keys_cubic(x: np.ndarray) -> np.ndarray:
     x = np.abs(x)
     near = 1.5 * x**3 - 2.5 * x**2 + 1

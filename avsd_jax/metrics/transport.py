@@ -103,7 +103,6 @@ def _distance(surplus: Float[np.ndarray, "h w"]) -> float:
     return float(mass * work)
 
 
-@functools.cache
 def _pot() -> types.ModuleType:
     """Imports POT, whose sources give warnings when they are compiled."""
     try:

@@ -32,7 +32,7 @@ class Model(Network):
 
     @property
     def classifier_inputs(self) -> ClassifierInputs:
-        """What the classifier reads."""
+        """Returns the inputs of the classifier."""
         return classifiers.inputs(self.classifier, self.classifier_options)
 
     @nn.compact

@@ -129,11 +129,13 @@ class ResNet18(nn.Module):
     Attributes:
         width: multiplies the channel counts (see `avsd_jax.nn.width.scaled`).
         axis_name, norm_momentum: as in `ResNeXt`.
+        last_stride: of layer4; 1 keeps layer3's size, for finer maps.
     """
 
     width: float = 1.0
     axis_name: str | None = None
     norm_momentum: float = 0.9
+    last_stride: int = 2
 
     @nn.compact
     def __call__(self, images: Float[Array, "b h w i"], train: bool = False) -> dict[str, Float[Array, "b _ _ _"]]:
@@ -141,9 +143,9 @@ class ResNet18(nn.Module):
         norm = partial(BatchNorm, self.norm_momentum, 1e-5, self.axis_name, unbiased=True)
         x = _stem(images, scaled(64, self.width), norm, train)
         taps = {}
-        for stage in range(4):
+        for stage, first_stride in enumerate((1, 2, 2, self.last_stride)):
             for block in range(2):
-                stride = 2 if stage and not block else 1
+                stride = 1 if block else first_stride
                 name = f"layer{stage + 1}_{block}"
                 x = BasicBlock(scaled(64, self.width) * 2**stage, Conv2D, norm, stride, name=name)(x, train)
             taps[f"layer{stage + 1}"] = x

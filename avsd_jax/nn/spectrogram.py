@@ -22,21 +22,27 @@ def segments(waveform: Float[Array, "b s"], length: int, hop: int) -> Float[Arra
     return waveform[:, starts[:, None] + np.arange(length)]
 
 
-def stft(waveform: Float[Array, "b s"], n_fft: int, hop: int, *, center: bool = True) -> Complex[Array, "b f n"]:
+def stft(
+    waveform: Float[Array, "b s"], n_fft: int, hop: int, *, center: bool = True, padding: str = "constant"
+) -> Complex[Array, "b f n"]:
     """Computes a short-time Fourier transform with a periodic Hann window, as `librosa.stft` does.
 
     Args:
         waveform: [B, S].
         n_fft: window length and transform size; F = n_fft // 2 + 1.
         hop: samples from one column to the next.
-        center: pad both ends with n_fft // 2 zeros, so that column n is centred on sample n * hop.
+        center: pad both ends with n_fft // 2 samples, so that column n is centred on sample n * hop.
+        padding: what they are padded with: "constant", zeros (librosa from 0.10 on), or "reflect", the waveform
+            mirrored (librosa before).
 
     Raises:
-        InputError: the waveform is shorter than one window.
+        InputError: the waveform is shorter than one window, or than the part that is mirrored.
     """
     pad = n_fft // 2 if center else 0
     window = scipy.signal.get_window("hann", n_fft).astype(np.float32)
-    pieces = segments(jnp.pad(waveform, ((0, 0), (pad, pad))), n_fft, hop)
+    if padding == "reflect" and waveform.shape[1] <= pad:
+        raise InputError(f"audio has {waveform.shape[1]} samples: give at least {pad + 1}, half a window and one")
+    pieces = segments(jnp.pad(waveform, ((0, 0), (pad, pad)), padding), n_fft, hop)
     return jnp.fft.rfft(pieces * window).swapaxes(1, 2)
 
 

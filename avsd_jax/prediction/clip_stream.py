@@ -19,7 +19,7 @@ from avsd_jax.data.clip_spec import ClipSpec
 from avsd_jax.data.example import make_example
 from avsd_jax.data.preprocessing.vinet import Preprocessing
 from avsd_jax.data.window import Window
-from avsd_jax.media.reading import SoundWindow, VideoInfo, read_frames
+from avsd_jax.media.reading import AudioWindow, VideoInfo, read_frames
 
 # The rate of the audio buffers (ViNet: a tenth of a second per frame) if the preprocessing sets none.
 _SAMPLE_RATE = 22_050
@@ -51,6 +51,8 @@ class ClipStream:
     Frames are used as they come, at the file's own rate. Audio, and the frames for a classifier, are selected by the
     time of a frame, which for a constant rate is equivalent to its number.
 
+    Close it (`contextlib.closing`) where not all clips are read.
+
     Args:
         info: the file.
         spec: the inputs of the model.
@@ -69,13 +71,13 @@ class ClipStream:
         self._half = (spec.avc.num_frames - 1) / 2 / spec.avc.frame_rate * info.fps if several else 0.0
         self._frames: deque[_Prepared] = deque()
         self._first = 0
-        self._sound = self._open_sound(spec.preprocessing.sample_rate or _SAMPLE_RATE) if spec.audio else None
-        self._avc_sound = self._open_sound(spec.avc.sample_rate) if spec.avc is not None else None
+        self._audio = self._open_audio(spec.preprocessing.sample_rate or _SAMPLE_RATE) if spec.audio else None
+        self._avc_audio = self._open_audio(spec.avc.sample_rate) if spec.avc is not None else None
         self.notes: list[str] = []
         self._told_of_length = False
 
-    def _open_sound(self, rate: int) -> SoundWindow | None:
-        return SoundWindow(self._info.path, rate, self._info.start) if self._info.sound else None
+    def _open_audio(self, rate: int) -> AudioWindow | None:
+        return AudioWindow(self._info.path, rate, self._info.start) if self._info.audio else None
 
     def note(self, text: str) -> None:
         """Logs and records a note on the input, once."""
@@ -83,15 +85,11 @@ class ClipStream:
             logging.warning("%s: %s", self._info.path.name, text)
             self.notes.append(text)
 
-    @property
-    def held_frames(self) -> int:
-        """Returns the number of frames in memory."""
-        return len(self._frames)
-
-    @property
-    def held_samples(self) -> int:
-        """Returns the number of audio samples in memory."""
-        return sum(sound.held for sound in (self._sound, self._avc_sound) if sound)
+    def close(self) -> None:
+        """Closes the file's audio; no clip can be read any more."""
+        for sound in (self._audio, self._avc_audio):
+            if sound is not None:
+                sound.close()
 
     def __iter__(self) -> Iterator[Clip]:
         frames = read_frames(self._info.path)
@@ -144,28 +142,28 @@ class ClipStream:
         return make_example(spec, window, self, avc_label=-1)
 
     def frames(self, numbers: tuple[int, ...]) -> Float32[np.ndarray, "t h w 3"]:
-        """The model's frames of these numbers; see `ClipSource`."""
+        """Returns the model's frames of these numbers; see `ClipSource`."""
         return np.stack([self._at(number).model for number in numbers])
 
     def classifier_frames(self, target: int) -> Float32[np.ndarray, "n a a 3"]:
-        """The classifier's frames, those nearest to the times that it asks for; see `ClipSource`."""
+        """Returns the classifier's frames, nearest to the requested times; see `ClipSource`."""
         position, positions = self._at(target).position, np.array([f.position for f in self._frames], np.float64)
         shown = avc_inputs.nearest_frames(position, self._info.fps, positions, self._spec.avc)
         return np.stack([self._frames[i].classifier for i in shown])
 
     def classifier_audio(self, target: int) -> Float32[np.ndarray, " r"]:
-        """The classifier's audio, zeros without a track; see `ClipSource`."""
+        """Returns the classifier's audio, zeros without a track; see `ClipSource`."""
         start, stop = avc_inputs.audio_span(self._at(target).position, self._info.fps, self._spec.avc)
-        return np.zeros(stop - start, np.float32) if self._avc_sound is None else self._avc_sound.excerpt(start, stop)
+        return np.zeros(stop - start, np.float32) if self._avc_audio is None else self._avc_audio.excerpt(start, stop)
 
     def audio(self, window: Window) -> Float32[np.ndarray, " s"]:
-        """A clip's audio, its middle where it is too long, nothing without a track; see `ClipSource`."""
-        if self._sound is None:
+        """Returns a clip's audio, its middle if it is too long, nothing without a track; see `ClipSource`."""
+        if self._audio is None:
             return np.zeros(0, np.float32)
-        length, (start, stop) = self._spec.audio_samples, self._sound_span(window)
+        length, (start, stop) = self._spec.audio_samples, self._audio_span(window)
         if stop - start > length:
             if not self._told_of_length:
-                heard = length / self._sound.rate
+                heard = length / self._audio.rate
                 self.note(
                     f"some clips last longer than the {heard:.1f} s that the model hears (at {self._info.fps:g} frames "
                     "per second): it gets the middle of the clip's audio"
@@ -173,15 +171,15 @@ class ClipStream:
             self._told_of_length = True
             start += (stop - start - length) // 2
             stop = start + length
-        return self._sound.excerpt(start, stop)
+        return self._audio.excerpt(start, stop)
 
-    def _sound_span(self, window: Window) -> tuple[int, int]:
+    def _audio_span(self, window: Window) -> tuple[int, int]:
         """Returns the samples `(start, stop)` of a clip's audio: as at a constant rate, moved to the frames' times."""
-        preprocessing, fps, rate = self._spec.preprocessing, self._info.fps, self._sound.rate
+        preprocessing, fps, rate = self._spec.preprocessing, self._info.fps, self._audio.rate
         positions = self._at(window.audio_first).position, self._at(window.audio_last).position
         first, last = (round(position) for position in positions)
         early, late = (round((p - round(p)) / fps * rate) for p in positions)
-        frames, available = last + 1, self._sound.reach(math.ceil((positions[1] + 1) / fps * rate) + 1)
+        frames, available = last + 1, self._audio.reach(math.ceil((positions[1] + 1) / fps * rate) + 1)
         if preprocessing.sample_rate is not None:
             if self._info.num_frames is not None:
                 # Windows of a fixed length may be spread over the whole file.
@@ -207,12 +205,12 @@ class ClipStream:
         """Drops the data that no clip from frame `target` on reads."""
         self._drop_frames(target)
         fps = self._info.fps
-        if self._sound is not None:
+        if self._audio is not None:
             # Windows of a set length may begin before the first frame that is kept, by no more than their length.
             before = self._spec.audio_samples if self._spec.preprocessing.sample_rate is not None else 0
-            self._sound.forget(math.floor((self._frames[0].position - 1) / fps * self._sound.rate) - before)
-        if self._avc_sound is not None and target < self._decoded:
-            self._avc_sound.forget(avc_inputs.audio_span(self._at(target).position, fps, self._spec.avc)[0])
+            self._audio.forget(math.floor((self._frames[0].position - 1) / fps * self._audio.rate) - before)
+        if self._avc_audio is not None and target < self._decoded:
+            self._avc_audio.forget(avc_inputs.audio_span(self._at(target).position, fps, self._spec.avc)[0])
 
 
 def _prepared(

@@ -78,7 +78,7 @@ class Predictor:
         self._forward = make_forward(model)
         # Without audio the gate is closed.
         mute = model.clone(gate="never") if self._gate in _GATED else model
-        self._forward_without_sound = self._forward if mute is model else make_forward(mute)
+        self._forward_without_audio = self._forward if mute is model else make_forward(mute)
 
     def predictions(self, info: VideoInfo, clips: Iterable[Clip]) -> Iterator[Prediction]:
         """Predicts the frames of a stream of clips, in order.
@@ -86,7 +86,7 @@ class Predictor:
         Raises:
             InputError: the model predicts no map, or gives values that are not finite.
         """
-        forward = self._forward if info.sound else self._forward_without_sound
+        forward = self._forward if info.audio else self._forward_without_audio
         clips = iter(clips)
         waiting = None
         while batch := list(itertools.islice(clips, self._batch_size)):
@@ -143,12 +143,11 @@ class Predictor:
             raise InputError(f"stride={stride}: give a whole number from 1 on")
         check_folder(Path(out), Path(video).name)
         info, remarks = survey(video)
-        clips = ClipStream(info, self.spec, stride)
-        for remark in remarks:
-            clips.note(remark)
-        self._remark(info, clips, stride)
         try:
-            with Staging(Path(out)) as staging:
+            with contextlib.closing(ClipStream(info, self.spec, stride)) as clips, Staging(Path(out)) as staging:
+                for remark in remarks:
+                    clips.note(remark)
+                self._remark(info, clips, stride)
                 count = self._write(info, clips, staging.folder, maps, stride, progress)
                 files = staging.publish()
         except Exception as error:
@@ -160,9 +159,9 @@ class Predictor:
 
     def _remark(self, info: VideoInfo, clips: ClipStream, stride: int) -> None:
         """Notes the properties of input and options that affect the result unexpectedly."""
-        if info.sound is None and self._gate in _GATED:
+        if info.audio is None and self._gate in _GATED:
             clips.note("no audio track: the gate is closed and the visual stream alone predicts")
-        elif info.sound is None and self._gate == "always":
+        elif info.audio is None and self._gate == "always":
             clips.note("no audio track: the model, which has no gate, gets silence")
         elif self._gate == "labels":
             clips.note("the gate follows labels, which a video file does not have: the visual stream alone predicts")
@@ -174,12 +173,12 @@ class Predictor:
         preprocessing = self.spec.preprocessing
         curve = timeline.Curve()
         map_writer = MAP_WRITERS[maps](folder / "maps")
-        film_path = folder / overlay_name(folder, info.path.stem)
+        overlay_path = folder / overlay_name(folder, info.path.stem)
         record_path = folder / "timeline.json"
         count = 0
         with (
             contextlib.closing(timeline.TimelineWriter(record_path, self._header(info, stride))) as record,
-            VideoWriter(film_path, info, info.width, info.height) as film,
+            VideoWriter(overlay_path, info, info.width, info.height) as overlay_video,
             tqdm(total=info.num_frames, unit="frame", disable=not progress, dynamic_ncols=True) as bar,
         ):
             bar.set_description("compiling the model")
@@ -191,7 +190,7 @@ class Predictor:
                 grey = preprocessing.to_image(preprocessing.smooth(prediction.saliency, frame.image.shape[:2]))
                 map_writer.write(frame.index, frame.time, prediction.saliency, grey)
                 picture = overlay.heat(frame.image, grey)
-                film.write(overlay.gate_label(picture, *self._label(info, prediction)), frame.time)
+                overlay_video.write(overlay.gate_label(picture, *self._label(info, prediction)), frame.time)
                 record.write(_row(frame.time, prediction))
                 if prediction.probability is not None:
                     curve.append(frame.time, prediction.probability, prediction.opened)
@@ -224,7 +223,7 @@ class Predictor:
             "fps": info.fps,
             "width": info.width,
             "height": info.height,
-            "sound": info.sound is not None,
+            "sound": info.audio is not None,
             "stride": stride,
             "threshold": THRESHOLD,
         }
@@ -234,13 +233,13 @@ class Predictor:
         used = "audio used" if prediction.opened else "audio ignored"
         if prediction.probability is not None:
             return f"AVC {prediction.probability:.2f}  {used}", prediction.opened, prediction.probability
-        if info.sound is None and self._gate != "never":
+        if info.audio is None and self._gate != "never":
             return "no audio track", False, None
         return ("visual only" if self._gate == "never" else used), prediction.opened, None
 
     def _caption(self, info: VideoInfo) -> str:
         """Returns the line below the title of the curve."""
-        if info.sound is None:
+        if info.audio is None:
             return "The file has no audio track: nothing to classify."
         if self._gate != "classifier":
             return "This model has no classifier of audio-visual consistency."

@@ -184,7 +184,7 @@ class Checkpointer:
         )
 
     def _is_whole(self, step: int) -> bool:
-        """Whether a step has its items, and all of them can be read as plain arrays, whatever the template."""
+        """Returns whether a step has its items, and all can be read as plain arrays, for any template."""
         found = {name for name in _handlers() if (self.step_folder(step) / name).is_dir()}
         with ocp.CheckpointManager(self._directory, item_handlers=_handlers()) as manager:
             try:
@@ -210,11 +210,11 @@ class Checkpointer:
 
     @property
     def run_folder(self) -> Path:
-        """The folder of the run."""
+        """Returns the folder of the run."""
         return self._directory.parent
 
     def step_folder(self, step: int) -> Path:
-        """Where a step lies."""
+        """Returns the folder of a step."""
         return self._directory / str(step)
 
     def best(self) -> tuple[int, dict[str, float]] | None:
@@ -223,7 +223,7 @@ class Checkpointer:
         return None if step is None else (step, self._manager.metrics(step))
 
     def latest_step(self) -> int | None:
-        """The newest committed step."""
+        """Returns the newest committed step."""
         return self._manager.latest_step()
 
     def wait(self) -> None:
@@ -242,7 +242,7 @@ def _awaited(record: std_logging.LogRecord) -> bool:
 
 @contextlib.contextmanager
 def _failure_told_once() -> Iterator[None]:
-    """Context of a save whose failure is raised: the many threads of orbax do not print it as well."""
+    """Suppresses the messages of a save whose failure is raised: the many threads of orbax do not print it as well."""
 
     def told_by_others(record: std_logging.LogRecord) -> bool:
         return record.levelno < std_logging.ERROR or "orbax" not in record.pathname

@@ -61,7 +61,7 @@ _held: dict[Path, int] = {}  # folders that this process has locked, and how oft
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Context in which this run alone trains into `folder`, which is made if missing and removed if it stays empty.
+    """Locks `folder` for training by this run alone; it is created if missing and removed if it stays empty.
 
     The first process of a job takes the lock for all. The system lets it go when its process dies, however that
     happens. A process may enter a folder that it holds already. Where the file system has no locks, there is none.
@@ -251,5 +251,5 @@ def _warn_of_other_rates(new: ConfigDict, total_before: int, workdir: Path, done
 
 
 def _plain(config: ConfigDict) -> dict[str, Any]:
-    """The configuration as JSON has it."""
+    """Returns the configuration as JSON represents it."""
     return json.loads(config.to_json())

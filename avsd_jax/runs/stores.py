@@ -1,4 +1,4 @@
-"""The videos that a configuration trains and scores on; the only part of a run that needs the dataset library."""
+"""Opening of the videos that a configuration trains and scores on; only this part of a run needs TFDS."""
 
 from ml_collections import ConfigDict
 
@@ -8,29 +8,31 @@ from avsd_jax.data.store import VideoStore
 
 
 def training_store(config: ConfigDict) -> VideoStore:
-    """The videos to train on.
+    """Opens the videos to train on.
 
-    `config.target_maps` names a folder of maps (see `avsd_jax.data.target_maps`) that stand for the viewers' density;
-    then nothing that viewers did is read.
+    `config.target_maps` names a folder of target maps (see `avsd_jax.data.target_maps`); then eye-tracking data is not
+    read.
 
     Raises:
-        InputError: the data is not prepared, the maps are not of this split, or there is neither a folder of maps nor
-            anybody who watched.
+        InputError: the data is not built, the maps do not belong to this split, or there is neither a folder of maps
+            nor eye-tracking data.
     """
     store = open_store(config.dataset, config.train_split, config.data_dir)
     folder = config.get("target_maps", "")
     if folder:
         return target_maps.replace_density(store, folder)
-    store.check_watched("set target_maps to a folder of maps that `python -m avsd_jax.scam` made")
+    store.require_gaze("set target_maps to a folder of maps from `python -m avsd_jax.scam`")
     return store
 
 
 def scoring_store(config: ConfigDict) -> VideoStore:
-    """The videos to score on.
+    """Opens the videos to score on.
 
     Raises:
-        InputError: the data is not prepared, or nobody watched it.
+        InputError: the data is not built, or has no eye-tracking data.
     """
     store = open_store(config.dataset, config.test_split, config.data_dir)
-    store.check_watched("train with --mode=train, and score on a set that has them (--mode=eval --config.dataset=...)")
+    store.require_gaze(
+        "train with --mode=train, and score on a dataset with eye-tracking data (--mode=eval --config.dataset=...)"
+    )
     return store

@@ -1,1 +1,1 @@
-"""Weakly supervised saliency: from tags of whole videos to maps that stand for where people look."""
+"""Weakly supervised saliency: pseudo ground truth maps from tags of whole videos."""

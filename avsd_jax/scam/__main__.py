@@ -1,4 +1,4 @@
-"""Makes saliency maps to train on from the tags of videos alone (weak supervision).
+"""Computes target maps for training from the tags of videos alone (weak supervision).
 
 python -m avsd_jax.scam --config=configs/scam.py[:variant] --workdir=DIR [--config.FIELD=VALUE ...]
 """

@@ -1,7 +1,7 @@
-"""Class activation maps as 8-bit pictures, by the rules of STANet's releases.
+"""Class activation maps as 8-bit images, by the rules of STANet's releases.
 
-A classifier gives a raw map for each tag. The official data has one category a video; a video with several tags is
-treated so that a single one gives the official numbers: its raw map is the largest of those of its tags.
+A classifier gives a raw map for each tag. The official data has one category per video; for a video with several tags
+the raw map is the maximum over its tags, which for a single tag gives the official numbers.
 """
 
 from collections.abc import Callable
@@ -14,14 +14,14 @@ from avsd_jax.errors import InputError
 
 
 def stretched(raw: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
-    """The first release's rule: from the lowest to the highest value, 255 times, truncated. A constant map is black."""
+    """Applies the first release's rule: min-max normalised to 0..255, truncated. A constant map is black."""
     shifted = raw - raw.min()
     peak = shifted.max()
     return np.uint8(255 * (shifted / peak)) if peak > 0 else np.zeros(raw.shape, np.uint8)
 
 
 def rectified(raw: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
-    """The later releases' rule: negative values are cut off, then 255 times the share of the highest one, rounded."""
+    """Applies the later releases' rule: negative values set to 0, scaled to a maximum of 255, rounded."""
     positive = np.maximum(raw, 0)
     return np.uint8(np.rint(255 * (positive / (positive.max() + 1e-8))))
 
@@ -41,10 +41,10 @@ def check_rule(rule: str) -> None:
 def picture(
     class_maps: Float[np.ndarray, "h w k"], present: Bool[np.ndarray, " k"], rule: str
 ) -> UInt8[np.ndarray, "h w"]:
-    """One frame's picture: at every place the evidence of that tag of the video which has most.
+    """Computes one frame's image: at every location the maximum evidence over the video's tags.
 
     Args:
-        class_maps: the classifier's raw map of each of K tags, at its own grid.
+        class_maps: the classifier's raw map of each of K tags, on its own grid.
         present: the tags that the video has, at least one.
         rule: "stretched" (the CVPR network's) or "rectified" (that of 2021 and 2022).
 
@@ -53,15 +53,15 @@ def picture(
     """
     check_rule(rule)
     if not present.any():
-        raise InputError("a video has none of the tags that the classifier tells: correct config.tags or the dataset")
+        raise InputError("a video has none of the tags of the classifier: correct config.tags or the dataset")
     return RULES[rule](class_maps[..., present].max(axis=-1))
 
 
 def confidence(scores: Float[np.ndarray, " k"], present: Bool[np.ndarray, " k"]) -> float:
-    """How sure a classifier is of a frame, 0 where it errs.
+    """Computes the confidence of a classifier for a frame, 0 if it is wrong.
 
-    It errs where its best tag is none of the video's. Else it is as sure as the softmax of its scores says of all the
-    video's tags together; with a single tag that is the official confidence, the softmax of the best class.
+    It is wrong if its best tag is not one of the video's. Otherwise the confidence is the sum of the softmax over the
+    video's tags; with a single tag that is the official confidence, the softmax of the best class.
 
     Args:
         scores: of the K tags.
@@ -74,5 +74,5 @@ def confidence(scores: Float[np.ndarray, " k"], present: Bool[np.ndarray, " k"])
 
 
 def enlarged(cam: UInt8[np.ndarray, "h w"], side: int) -> UInt8[np.ndarray, "side side"]:
-    """A picture at `side` x `side`, by OpenCV's bilinear filter on 8-bit values as the releases write it."""
+    """Resizes an image to `side` x `side`, by OpenCV's bilinear filter on 8-bit values as in the releases."""
     return cv2.resize(cam, (side, side), interpolation=cv2.INTER_LINEAR)

@@ -1,4 +1,4 @@
-"""Selective class activation mapping (Wang et al., "STANet", CVPR 2021): from branches' maps to a pseudo ground truth.
+"""Selective class activation mapping (Wang et al., "STANet", CVPR 2021): fusion of the branches' maps to pseudo labels.
 
 The arithmetic is that of the official MATLAB scripts. Planes are square, as there; boxes are 1-based and inclusive.
 """
@@ -11,7 +11,7 @@ from jaxtyping import Float, Int, Num, UInt8
 
 from avsd_jax.metrics.resize import bicubic_matrix
 
-# Maps that are averaged, the last of which lies this many frames ahead.
+# Number of averaged maps, the last of which is this many frames ahead.
 _SLOTS = 5
 _AHEAD = 2
 _OFFSET = 1e-4
@@ -20,7 +20,7 @@ Box = Int[np.ndarray, "4"]
 
 
 def stretch(x: Num[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
-    """Stretches a map to [0, 1]; a constant one stays as it is."""
+    """Normalises a map to [0, 1] (min-max); a constant one is unchanged."""
     x = np.asarray(x, np.float64)
     low, high = x.min(), x.max()
     return (x - low) / (high - low) if high > low else x
@@ -29,10 +29,10 @@ def stretch(x: Num[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
 def fuse(
     cams: Sequence[UInt8[np.ndarray, "h w"]], confidences: Sequence[float] | Float[np.ndarray, " n"]
 ) -> Float[np.ndarray, "h w"]:
-    """The branches' maps, each stretched, weighed by the branches' confidence, and stretched.
+    """Averages the normalised maps of the branches, weighted by their confidence, and normalises the result.
 
     Args:
-        cams: one picture per branch.
+        cams: one image per branch.
         confidences: of each branch in its frame; 0 leaves a branch out.
     """
     weighted = sum(stretch(cam / 255) * p for cam, p in zip(cams, confidences, strict=True))
@@ -40,9 +40,9 @@ def fuse(
 
 
 def bounding_box(fused: Float[np.ndarray, "h w"], threshold: float = 2.0) -> Box:
-    """The rectangle (first row, last row, first column, last column) around all that exceeds `threshold` means.
+    """Returns the rectangle (first row, last row, first column, last column) around values above `threshold` means.
 
-    Counted from 1, inclusive. A map that nowhere exceeds them gives the whole plane.
+    It is counted from 1, inclusive. A map without such values gives the whole plane.
     """
     above = fused > threshold * fused.mean()
     if not above.any():
@@ -52,24 +52,24 @@ def bounding_box(fused: Float[np.ndarray, "h w"], threshold: float = 2.0) -> Box
 
 
 def resize(x: Num[np.ndarray, "h w *c"], size: tuple[int, int]) -> Float[np.ndarray, "height width *c"]:
-    """MATLAB's bicubic `imresize` in float64 of a map or a picture with channels."""
+    """Resizes a map or an image with channels by MATLAB's bicubic `imresize` in float64."""
     rows, columns = (bicubic_matrix(old, new) for old, new in zip(x.shape[:2], size, strict=True))
     return np.einsum("Hh,hw...,Ww->HW...", rows, np.asarray(x, np.float64), columns, optimize=True)
 
 
 def as_picture(x: Num[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
-    """Values of 0 to 255, rounded and clipped as MATLAB's `uint8` does."""
+    """Rounds and clips values to 0..255 as MATLAB's `uint8` does."""
     return np.clip(np.floor(np.asarray(x) + 0.5), 0, 255).astype(np.uint8)
 
 
 def crop(frame: UInt8[np.ndarray, "h w 3"], box: Box, side: int) -> UInt8[np.ndarray, "ch cw 3"]:
-    """What a box of the `side` x `side` plane shows of a frame, which is brought to that size first."""
+    """Crops a box of the `side` x `side` plane from a frame, which is resized to that size first."""
     square = as_picture(resize(frame, (side, side)))
     return square[_inside(box)]
 
 
 def paste(values: Num[np.ndarray, "h w"], box: Box, side: int) -> Float[np.ndarray, "side side"]:
-    """A map of what a box shows, put back: resized to the box, in a plane of zeros."""
+    """Pastes the map of a box back: resized to the box, in a plane of zeros."""
     first_row, last_row, first_column, last_column = box
     plane = np.zeros((side, side))
     plane[_inside(box)] = resize(values, (int(last_row - first_row + 1), int(last_column - first_column + 1)))
@@ -82,25 +82,25 @@ def _inside(box: Box) -> tuple[slice, slice]:
 
 
 def cut(x: Float[np.ndarray, "h w"], threshold: float) -> Float[np.ndarray, "h w"]:
-    """A map with 0 where it is below `threshold` means of itself."""
+    """Sets a map to 0 where it is below `threshold` times its mean."""
     return np.where(x < threshold * x.mean(), 0, x)
 
 
 def smooth(
     maps: Iterable[Num[np.ndarray, "h w"]], threshold: float = 3.0
 ) -> Iterator[tuple[int, Float[np.ndarray, "h w"]]]:
-    """Smooths a video's maps in time, each from the four smoothed ones before it and the map two frames ahead.
+    """Smooths a video's maps in time, each from the previous four smoothed ones and the map two frames ahead.
 
-    The first five maps start it. Four fifths of each map are what was before: what jumps to another place is seen there
-    six frames late, so that this suits things which stay where they are. What is below `threshold` means of its
-    smoothed map becomes 0, after the map has been handed on.
+    The first five maps initialise it. Four fifths of each map are from earlier frames: a jump to another location
+    appears six frames late, so this suits static objects. Values below `threshold` times the mean of a smoothed map
+    are set to 0 in the output only.
 
     Args:
         maps: of all frames in order, each of any scale.
         threshold: in means of a map.
 
     Yields:
-        `(frame, map)`: frames counted from 0, 3 to N - 3, which have all that they need; maps in [0, 1]. Fewer than
+        `(frame, map)`: frames counted from 0, 3 to N - 3, which have all inputs; maps in [0, 1]. Fewer than
         six frames give none.
     """
     maps = iter(maps)

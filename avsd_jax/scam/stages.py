@@ -1,4 +1,4 @@
-"""The stages of weak supervision, each of which goes on where it was stopped.
+"""The stages of weak supervision, each of which resumes where it was stopped.
 
     WORKDIR/<row>/               a trained classifier, coarse ones first (`config.scam.coarse`, then `.fine`)
     WORKDIR/cams/<row>/<id>.npz  its activation maps of a video: `cams` uint8 [n, h, w], `confidence` float32 [n]
@@ -36,7 +36,7 @@ from avsd_jax.scam import cam, fusion
 from avsd_jax.sources.build import build
 from avsd_jax.training import loop
 
-# What may differ when a run goes on; the rest decides what its files hold.
+# Fields that may differ when a run resumes; the others determine the content of its files.
 MAY_CHANGE = (
     "checkpoint_every",
     "data_dir",
@@ -76,7 +76,7 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
     coarse, fine = ([rows[name] for name in names] for names in (config.scam.coarse, config.scam.fine))
     if config.build_data:
         build(config.dataset, config.data_dir, num_workers=os.cpu_count() or 1)
-    store = target_maps.unwatched(open_store(config.dataset, config.train_split, config.data_dir))
+    store = target_maps.ignore_gaze(open_store(config.dataset, config.train_split, config.data_dir))
     _present(store, config.tags)  # fails here, before the long start
     for row in rows.values():
         check_batch_size(row.config.batch_size, make_mesh())
@@ -96,7 +96,7 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
 
 
 def _present(store: VideoStore, tags: Sequence[str]) -> Bool[np.ndarray, "v k"]:
-    """Which of the tags each video has."""
+    """Returns which of the tags each video has."""
     present = np.array([[tag in video.tags for tag in tags] for video in store.videos], bool)
     without = [video.id for video, row in zip(store.videos, present, strict=True) if not row.any()]
     if without:
@@ -129,7 +129,7 @@ def write_cams(row: Row, store: VideoStore, folder: Path, rule: str) -> None:
 
 
 def _judged(row: Row, store: VideoStore, videos: Sequence[int]) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """(video, class maps [h, w, K], scores [K]) of each frame in order."""
+    """Yields (video, class maps [h, w, K], scores [K]) of each frame in order."""
     if not videos:
         return
     config, model = row.config, row.parts.model
@@ -154,7 +154,7 @@ def _cam_file(folder: Path, video_id: str) -> Path:
 
 
 def _read_cams(config: ConfigDict, workdir: Path, name: str, video_id: str) -> Cams:
-    """A classifier's maps of a video, and its confidence where that is high enough, else 0."""
+    """Returns a classifier's maps of a video, and its confidence if that is high enough, else 0."""
     with np.load(_cam_file(workdir / "cams" / name, video_id)) as archive:
         confidence = archive["confidence"]
         return archive["cams"], np.where(confidence > config.scam.confidence, confidence, 0)
@@ -163,7 +163,7 @@ def _read_cams(config: ConfigDict, workdir: Path, name: str, video_id: str) -> C
 def _fused(
     config: ConfigDict, workdir: Path, names: Sequence[str], video_id: str
 ) -> Iterator[Float32[np.ndarray, "s s"] | None]:
-    """The classifiers' joined map of each frame of a video; None where all of them err."""
+    """Yields the classifiers' fused map of each frame of a video; None if all of them are wrong."""
     read = [_read_cams(config, workdir, name, video_id) for name in names]
     for frame in zip(*(zip(cams, confidence, strict=True) for cams, confidence in read), strict=True):
         confidences = [float(p) for _, p in frame]
@@ -179,7 +179,7 @@ def _fused(
 
 
 def find_boxes(config: ConfigDict, store: VideoStore, workdir: Path, names: Sequence[str]) -> Boxes:
-    """The box of each frame of which a coarse classifier is sure, from `boxes.json` if that is there."""
+    """Returns the box of each frame with a confident coarse classifier, from `boxes.json` if it exists."""
     path = workdir / "boxes.json"
     if not path.is_file():
         found: dict[str, dict[int, list[int]]] = {}
@@ -198,7 +198,7 @@ def find_boxes(config: ConfigDict, store: VideoStore, workdir: Path, names: Sequ
 
 
 def cropped(store: VideoStore, boxes: Boxes, side: int) -> VideoStore:
-    """The videos as the fine classifiers see them: each frame cut to its box, targets only where there is one.
+    """Returns the videos of the fine classifiers: each frame cropped to its box, targets only where there is one.
 
     A frame without a box, such as a neighbour of a target, is cut to that of the nearest frame that has one.
     """

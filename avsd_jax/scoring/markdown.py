@@ -1,4 +1,4 @@
-"""Tables of scores in Markdown, and what stands in their cells; for reports, evaluations and comparisons."""
+"""Tables of scores in Markdown and the formats of their cells, for reports, evaluations and comparisons."""
 
 from collections.abc import Mapping, Sequence
 

@@ -52,7 +52,6 @@ class Protocol:
         stretch: maps are min-max normalised to [0, 1] before anything else; a constant map has no score.
         blur_sigma: standard deviation, in the prediction's pixels, of a Gaussian blur of 2 ceil(3 sigma) + 1 taps with
             mirrored edges; 0: none.
-        kernel: how a map is resized to the size of its ground truth, a key of `KERNELS`.
         smooth_sigma: standard deviation, in the ground truth's pixels, of a blur after that; 0: none.
         clip: whether the resized map is clipped to its previous range (a cubic filter overshoots).
         constant: a constant map: "nan", no score at all; "metrics", the value of each metric.
@@ -80,7 +79,6 @@ class Protocol:
     jpeg_quality: int = 0
     stretch: bool = False
     blur_sigma: float = 0.0
-    kernel: str = "matlab_bicubic"
     smooth_sigma: float = 0.0
     clip: bool = False
     constant: str = "nan"
@@ -106,6 +104,7 @@ class Protocol:
         clipped = ", clipped to the prediction's range" if self.clip else ""
         plain = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
         return plain | {
+            "kernel": "matlab_bicubic",  # the only one; records name it so that others may come
             "resize": f"MATLAB bicubic to the density's size{clipped}",
             "s_auc": f"{bins}, negatives: {POOLS[self.pool]}, whole pool",
             "average": "; and ".join(_AVERAGES[average] for average in self.averages).replace(
@@ -175,7 +174,6 @@ ROUNDINGS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "down": round_down,
     "up": vinet.min_max_image,
 }
-KERNELS: Mapping[str, Callable[[int, int], np.ndarray]] = {"matlab_bicubic": bicubic_matrix}
 
 _AVERAGES = {
     "video": "frame -> video (NaN dropped) -> dataset (unweighted mean over videos)",
@@ -188,7 +186,6 @@ POOLS = {
 _CHOICES: Mapping[str, tuple[Any, ...]] = {
     "metrics": ALL_METRICS,
     "rounding": tuple(ROUNDINGS),
-    "kernel": tuple(KERNELS),
     "constant": ("nan", "metrics"),
     "pool": tuple(POOLS),
     "empty_density": ("metrics", "nan"),
@@ -200,12 +197,6 @@ _CHOICES: Mapping[str, tuple[Any, ...]] = {
 # ---------------------------------------------------------------------------------------------------------------------
 # On the device: from the prediction's plane to the ground truth's
 # ---------------------------------------------------------------------------------------------------------------------
-
-
-def post_process(prediction: Float[Array, "*b h w"], protocol: Protocol) -> Float[Array, "*b h w"]:
-    """Normalises and blurs at the prediction's own size; for inspection, as `to_ground_truth` includes both."""
-    rows, columns = (_blur_matrix(n, protocol.blur_sigma) for n in prediction.shape[-2:])
-    return apply_matrices(min_max(prediction) if protocol.stretch else prediction, rows, columns)
 
 
 def to_ground_truth(
@@ -237,7 +228,7 @@ def to_ground_truth(
 
 def _matrix(old: int, new: int, protocol: Protocol) -> Float[np.ndarray, "new old"]:
     before, after = _blur_matrix(old, protocol.blur_sigma), _blur_matrix(new, protocol.smooth_sigma)
-    return after @ KERNELS[protocol.kernel](old, new) @ before
+    return after @ bicubic_matrix(old, new) @ before
 
 
 def _blur_matrix(size: int, sigma: float) -> Float[np.ndarray, "size size"]:

@@ -38,7 +38,7 @@ _FULL_SCALE = 2.0
 
 
 @dataclass(frozen=True)
-class Sound:
+class AudioFile:
     """Properties of an audio file.
 
     Attributes:
@@ -74,14 +74,14 @@ def read(path: Path, seconds: float | None = None) -> tuple[Int16[np.ndarray, " 
         MissingFile: there is no such file.
         InputError: it is a link, damaged, has no audio track, or is refused by `probe` or `notes`.
     """
-    sound = probe(path)
-    for note in _unusual(sound, seconds):
+    audio = probe(path)
+    for note in _unusual(audio, seconds):
         logging.warning("%s: %s", path, note)
     samples, rate = reading.read_audio(path)
     if not len(samples):
         raise _no_samples(path)
     # Undecodable packets make it shorter than the packets state.
-    _check_length(dataclasses.replace(sound, seconds=len(samples) / rate), seconds)
+    _check_length(dataclasses.replace(audio, seconds=len(samples) / rate), seconds)
     # Before resampling, whose filter spreads NaN.
     samples = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
     if rate > MAX_RATE:
@@ -90,7 +90,7 @@ def read(path: Path, seconds: float | None = None) -> tuple[Int16[np.ndarray, " 
     return waveform.to_int16(samples), rate
 
 
-def probe(path: Path) -> Sound:
+def probe(path: Path) -> AudioFile:
     """Inspects a file without decoding it, except for float samples, which may have any value.
 
     Raises:
@@ -99,10 +99,10 @@ def probe(path: Path) -> Sound:
             plausible, or float samples of which more than `VALUE_TOLERANCE` are not finite or far beyond [-1, 1].
     """
     with reading.open_media(_checked(path)) as container:
-        stream = reading.sound_stream(container)
+        stream = reading.audio_stream(container)
         if stream is None:
             raise InputError(f"{path} has no audio track: give a file with audio")
-        info = reading.sound_info(container, stream)
+        info = reading.audio_info(container, stream)
         rate, channels = info.sample_rate, info.channels
         plausible.checked(rate, "samples per second", path)
         plausible.checked(channels, "channels", path)
@@ -112,7 +112,7 @@ def probe(path: Path) -> Sound:
             raise _no_samples(path)
         floats = stream.codec_context.name.startswith("pcm_f")
     not_finite = _check_values(path) if floats else 0
-    return Sound(rate, channels, seconds, path, own_track, not_finite)
+    return AudioFile(rate, channels, seconds, path, own_track, not_finite)
 
 
 def _checked(path: Path) -> Path:
@@ -153,7 +153,7 @@ def _check_values(path: Path) -> int:
     total = not_finite = too_large = 0
     try:
         with reading.open_media(path) as container:
-            for frame in container.decode(reading.sound_stream(container)):
+            for frame in container.decode(reading.audio_stream(container)):
                 samples = frame.to_ndarray()
                 finite = np.isfinite(samples)
                 total += samples.size
@@ -171,30 +171,30 @@ def _check_values(path: Path) -> int:
     return not_finite
 
 
-def _check_length(sound: Sound, seconds: float | None) -> None:
-    if not seconds or sound.seconds is None:
+def _check_length(audio: AudioFile, seconds: float | None) -> None:
+    if not seconds or audio.seconds is None:
         return
-    share = OWN_TRACK_TOLERANCE if sound.own_track else LENGTH_TOLERANCE
-    if abs(sound.seconds - seconds) > share * seconds + LENGTH_SLACK:
+    share = OWN_TRACK_TOLERANCE if audio.own_track else LENGTH_TOLERANCE
+    if abs(audio.seconds - seconds) > share * seconds + LENGTH_SLACK:
         raise InputError(
-            f"{sound.path} has {sound.seconds:.2f} s of audio ({sound.sample_rate} Hz) for {seconds:.2f} s of video: "
+            f"{audio.path} has {audio.seconds:.2f} s of audio ({audio.sample_rate} Hz) for {seconds:.2f} s of video: "
             "put the video's own audio there, with its true sample rate in the header"
         )
 
 
-def _unusual(sound: Sound, seconds: float | None) -> list[str]:
+def _unusual(audio: AudioFile, seconds: float | None) -> list[str]:
     """Returns notes on a file that is not refused, as sentences."""
-    _check_length(sound, seconds)
+    _check_length(audio, seconds)
     said = []
-    if sound.not_finite:
-        said.append(f"{sound.not_finite} audio samples are NaN or infinite: replaced by silence")
-    if seconds and sound.seconds is not None and abs(sound.seconds - seconds) > NAMED_DIFFERENCE:
-        then = "the rest is silent" if sound.seconds < seconds else "it continues after the last frame"
-        said.append(f"audio of {sound.seconds:.1f} s for {seconds:.1f} s of images: {then}")
+    if audio.not_finite:
+        said.append(f"{audio.not_finite} audio samples are NaN or infinite: replaced by silence")
+    if seconds and audio.seconds is not None and abs(audio.seconds - seconds) > NAMED_DIFFERENCE:
+        then = "the rest is silent" if audio.seconds < seconds else "it continues after the last frame"
+        said.append(f"audio of {audio.seconds:.1f} s for {seconds:.1f} s of images: {then}")
     return said
 
 
-def notes(sound: Sound, seconds: float | None) -> list[str]:
+def notes(audio: AudioFile, seconds: float | None) -> list[str]:
     """Returns what is unusual about a video's audio, as sentences.
 
     Args:
@@ -205,8 +205,8 @@ def notes(sound: Sound, seconds: float | None) -> list[str]:
         InputError: the length differs from the video's by more than the tolerance.
     """
     said = []
-    if sound.sample_rate > MAX_RATE:
-        said.append(f"audio of {sound.sample_rate} Hz: downsampled to {MAX_RATE}")
-    if sound.channels > 1:
-        said.append(f"audio of {sound.channels} channels: mixed down")
-    return said + _unusual(sound, seconds)
+    if audio.sample_rate > MAX_RATE:
+        said.append(f"audio of {audio.sample_rate} Hz: downsampled to {MAX_RATE}")
+    if audio.channels > 1:
+        said.append(f"audio of {audio.channels} channels: mixed down")
+    return said + _unusual(audio, seconds)

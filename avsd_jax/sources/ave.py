@@ -66,7 +66,7 @@ LISTS = {"train": "trainSet.txt", "val": "valSet.txt", "test": "testSet.txt"}
 PUBLISHED = {"train": 3339, "val": 402, "test": 402}
 """Events in the published lists."""
 
-_FILMS = "AVE"
+_VIDEOS = "AVE"
 _HEADER = "Category&VideoID&"
 _TIME = re.compile(r"[0-9]{1,6}")
 _FORM = "category&video&quality&start&end"
@@ -188,9 +188,9 @@ def labels(events: Sequence[Event], num_frames: int, fps: float) -> Int8[np.ndar
     return np.any([(event.start <= time) & (time < event.end) for event in events], axis=0).astype(np.int8)
 
 
-def films(folder: Path) -> tuple[str, ...]:
+def existing_videos(folder: Path) -> tuple[str, ...]:
     """Returns the names of the existing videos, sorted."""
-    names = safe_paths.file_names(safe_paths.below(folder, _FILMS))
+    names = safe_paths.file_names(safe_paths.below(folder, _VIDEOS))
     return tuple(name.removesuffix(".mp4") for name in names if name.endswith(".mp4"))
 
 
@@ -274,13 +274,13 @@ def examine(folder: Path, video: str, listed: Listed | None, thorough: bool = Fa
 
 
 def _probe(folder: Path, video: str, where: str) -> reading.VideoInfo:
-    path = safe_paths.below(folder, _FILMS, f"{video}.mp4")
+    path = safe_paths.below(folder, _VIDEOS, f"{video}.mp4")
     fix = "or leave its video out with --skip_missing"
     if not path.is_file():
         raise MissingFile(f"{path} is missing ({where}): put it there, {fix}")
     info = reading.probe(path)
     video_files.check_whole(path)
     plausible.checked_size((info.height, info.width), path)
-    if info.sound is None:
+    if info.audio is None:
         raise MissingFile(f"{path} has no audio track ({where}): put one with audio there, {fix}")
     return info

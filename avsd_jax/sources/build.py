@@ -11,7 +11,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 from etils import epath
 
-from avsd_jax.common import atomic_files, atomic_folders, file_locks, safe_paths
+from avsd_jax.common import atomic_files, atomic_folders, file_locks, logs, safe_paths
 from avsd_jax.common.worker_processes import one_thread_each
 from avsd_jax.data.catalog import (
     is_prepared,
@@ -77,6 +77,7 @@ def build(
         config = tfds.download.DownloadConfig()
         config.manual_dir = manual_dir and epath.Path(manual_dir).expanduser()
         config.beam_options = _pipeline_options(beam_options)
+        logs.stage(f"building {name}")
         with _place(name, data_dir, target) as place:
             fresh = load_builder(name, place)
             fresh.num_workers, fresh.skip_missing, fresh.report = num_workers, skip_missing, report

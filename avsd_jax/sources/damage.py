@@ -73,19 +73,6 @@ class Tally:
             )
 
 
-def check_image(path: Path) -> None:
-    """Decodes an image file completely.
-
-    Raises:
-        InputError: it cannot be read, is not an image, or is damaged inside.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): put it there, readable") from error
-    Tally(1, "files").look(path, data)
-
-
 def concealed(data: bytes, path: Path) -> str | None:
     """Returns the decoders' message on JPEG data with concealed damage; None if there is none.
 

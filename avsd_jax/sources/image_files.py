@@ -31,10 +31,10 @@ _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # The largest difference between the channels of a grey pixel, in levels: JPEG leaves noise.
 _GREY_GAP = 8
 _SHOWN = 5
-PICTURES = r"\.(?:jpg|jpeg|png)"
+IMAGES = r"\.(?:jpg|jpeg|png)"
 
 
-def numbered(folder: Path, stem: str, suffix: str = PICTURES) -> tuple[Path, ...]:
+def numbered(folder: Path, stem: str, suffix: str = IMAGES) -> tuple[Path, ...]:
     """Returns the files `<stem>_00001`, `<stem>_00002`, ... of a folder, in order.
 
     Args:

@@ -39,7 +39,7 @@ class Tree(abc.ABC):
     dataset: str
 
     @abc.abstractmethod
-    def pictures(self) -> dict[str, Path]:
+    def images(self) -> dict[str, Path]:
         """Returns a file, or a folder of frames, per video in STAViS's spelling.
 
         Raises:
@@ -47,7 +47,7 @@ class Tree(abc.ABC):
         """
 
     @abc.abstractmethod
-    def sound(self, video: str) -> Path | None:
+    def audio(self, video: str) -> Path | None:
         """Returns the path of a video's audio file, which may not exist; None if the video file has the audio."""
 
     @abc.abstractmethod
@@ -66,24 +66,22 @@ class Tree(abc.ABC):
 class Diem(Tree):
     """A folder per video."""
 
-    def pictures(self) -> dict[str, Path]:
+    def images(self) -> dict[str, Path]:
         """Returns video files, or else folders of frames."""
         folder = _set_folder(self.root, self.dataset)
         found = {}
         for video in safe_paths.folder_names(folder):
             own = safe_paths.below(folder, video)
-            film = _videos(safe_paths.below(own, "video")).get(video)
+            video_file = _videos(safe_paths.below(own, "video")).get(video)
             frames = safe_paths.below(own, "frames")
-            if film or frames.is_dir():
-                found[video] = film or frames
+            if video_file or frames.is_dir():
+                found[video] = video_file or frames
         return found
 
-    def sound(self, video: str) -> Path:
-        """Returns a .wav file."""
+    def audio(self, video: str) -> Path:
         return safe_paths.below(_set_folder(self.root, self.dataset), video, "audio", f"{video}.wav")
 
     def gaze(self, video: str, plane: tuple[int, int], options: BuildOptions, longest: int) -> points.Gaze:
-        """Reads a text file per viewer."""
         folder = safe_paths.below(_set_folder(self.root, self.dataset), video, "event_data")
         return diem.read(
             diem.viewer_files(folder, video),
@@ -98,7 +96,7 @@ class Diem(Tree):
 class Coutrot(Tree):
     """One MATLAB file and one folder of clips, at any depth in the archive's folder."""
 
-    def pictures(self) -> dict[str, Path]:
+    def images(self) -> dict[str, Path]:
         """Returns the files `clip_<n>.avi`."""
         found: dict[str, Path] = {}
         for folder in self._folders():
@@ -110,11 +108,10 @@ class Coutrot(Tree):
                     found[video] = path
         return found
 
-    def sound(self, video: str) -> None:
+    def audio(self, video: str) -> None:
         """Returns None: the clips contain their audio."""
 
     def gaze(self, video: str, plane: tuple[int, int], options: BuildOptions, longest: int) -> points.Gaze:
-        """Reads one MATLAB file for all clips."""
         del longest  # all viewers of a clip are in one array
         name = f"coutrot_database{self.dataset[-1]}.mat"
         found = [safe_paths.below(f, n) for f in self._folders() for n in safe_paths.file_names(f) if n.lower() == name]
@@ -133,18 +130,16 @@ class Coutrot(Tree):
 class Ntua(Tree):
     """SumMe or ETMD, which share an archive."""
 
-    def pictures(self) -> dict[str, Path]:
+    def images(self) -> dict[str, Path]:
         """Returns those videos of the folder that belong to the dataset."""
         videos = _videos(safe_paths.below(self._base(), "video"))
         wanted = self.dataset == "etmd"
         return {name: path for name, path in videos.items() if bool(_ETMD_VIDEO.fullmatch(name)) == wanted}
 
-    def sound(self, video: str) -> Path:
-        """Returns a .wav file."""
+    def audio(self, video: str) -> Path:
         return safe_paths.below(self._base(), "audio_mono", f"{video}.wav")
 
     def gaze(self, video: str, plane: tuple[int, int], options: BuildOptions, longest: int) -> points.Gaze:
-        """Reads one MATLAB file for both datasets."""
         del longest  # all viewers of a video are in one array
         path = safe_paths.below(self._base(), "eyetracking", "all_videos.mat")
         if not path.is_file():

@@ -10,15 +10,15 @@ import numpy as np
 
 
 def rule(shared: Path) -> ModuleType:
-    """The module that draws arrays from (seed, key, shape)."""
+    """Loads the module that draws arrays from (seed, key, shape)."""
     spec = importlib.util.spec_from_file_location("parity_weights", shared / "parity/weights.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-def state_dict(shared: Path, case: str, seed: int) -> dict[str, np.ndarray]:
-    """A checkpoint in the official layout, times the factors that its spec asks for; `case` as in "vinet/avinet"."""
+def state_dict(shared: Path, case: str, seed: int = 0) -> dict[str, np.ndarray]:
+    """Draws a checkpoint in the official layout, times the factors of its spec; `case` as in "vinet/avinet"."""
     folder, name = case.split("/")
     spec = json.loads((shared / f"parity/{folder}/spec_{name}.json").read_text())
     drawn = rule(shared).state_dict(spec["state_dict"], seed)
@@ -28,7 +28,7 @@ def state_dict(shared: Path, case: str, seed: int) -> dict[str, np.ndarray]:
     return drawn
 
 
-def stavis_state_dict(shared: Path, seed: int) -> dict[str, np.ndarray]:
+def stavis_state_dict(shared: Path, seed: int = 0) -> dict[str, np.ndarray]:
     """STAViS's checkpoint, scaled as its recipe asks; keys as in the files."""
     rules = json.loads((shared / "parity/stavis/parity_recipe.json").read_text())["scale_rules"]
     drawn = state_dict(shared, "stavis/audiovisual", seed)
@@ -36,18 +36,18 @@ def stavis_state_dict(shared: Path, seed: int) -> dict[str, np.ndarray]:
 
 
 def scaled(key: str, array: np.ndarray, rules: list[tuple[str, float]]) -> np.ndarray:
-    """A drawn array times the factors of all rules whose pattern is found in its key."""
+    """Multiplies a drawn array by the factors of all rules whose pattern is found in its key."""
     factor = np.prod([np.float32(f) for pattern, f in rules if re.search(pattern, key)], dtype=np.float32)
     return array * factor if array.dtype == np.float32 else array
 
 
-def load(shared: Path, case: str, seed: int) -> dict[str, np.ndarray]:
-    """What the official code gave."""
+def load(shared: Path, case: str, seed: int = 0) -> dict[str, np.ndarray]:
+    """Loads the recorded output of the official code."""
     folder, name = case.split("/")
     with np.load(shared / f"parity/{folder}/golden_{name}_seed{seed}.npz") as archive:
         return dict(archive)
 
 
-def drawn_input(shared: Path, name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
-    """An input in PyTorch's layout."""
+def drawn_input(shared: Path, name: str, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    """Draws an input in PyTorch's layout."""
     return rule(shared).array(f"input:{name}", tuple(int(n) for n in shape), seed)

@@ -1,6 +1,7 @@
 """The description of a published checkpoint's layout, and helpers for it."""
 
 import dataclasses
+import functools
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,9 +19,9 @@ def zeros(*shape: int) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(shape, jnp.float32)
 
 
-def variables(model: Any, *inputs: Any) -> dict[str, Any]:
-    """Returns the shapes of a model's variables."""
-    return jax.eval_shape(model.init, jax.random.key(0), *inputs)
+def variables(model: Any, *inputs: Any, method: str | None = None) -> dict[str, Any]:
+    """Returns the shapes of the variables that a model, or one method of it, has."""
+    return jax.eval_shape(functools.partial(model.init, method=method), jax.random.key(0), *inputs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Layout:
         unused: regular expression of keys that the official code never reads.
         transposed: regular expression of keys of transposed convolutions.
         swapped: keys of arrays over two classes in the opposite order.
+        constants: paths of our variables that no checkpoint has ("params/score/scale"), and their values.
     """
 
     variables: Callable[[Mapping[str, Any], Shapes], dict[str, Any]]
@@ -42,6 +44,7 @@ class Layout:
     unused: str = r"$^"
     transposed: str = r"$^"
     swapped: tuple[str, ...] = ()
+    constants: tuple[tuple[str, float], ...] = ()
 
 
 def checkpoint_key(path: Path, layout: Layout) -> str:

@@ -179,7 +179,8 @@ def _cuts(key: str) -> Iterator[int]:
 def _default_keys(layout: Layout) -> frozenset[str]:
     """Returns the keys of a network with default options; those of its variants differ little."""
     paths = traverse_util.flatten_dict(layout.variables(layout.options({}), {}))
-    return frozenset(checkpoint_key(path, layout) for path in paths)
+    constants = {tuple(path.split("/")) for path, _ in layout.constants}
+    return frozenset(checkpoint_key(path, layout) for path in paths if path not in constants)
 
 
 def _unlikely(found: Sequence[Entry]) -> Part:

@@ -49,9 +49,12 @@ def part_variables(name: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
     shapes = {key: tuple(np.shape(array)) for key, array in arrays.items()}
     layout = find(name, shapes)
     expected = traverse_util.flatten_dict(layout.variables(layout.options(shapes), shapes))
-    keys = {path: checkpoint_key(path, layout) for path in expected}
+    constants = {tuple(path.split("/")): value for path, value in layout.constants}
+    keys = {path: checkpoint_key(path, layout) for path in expected if path not in constants}
 
     for path, leaf in expected.items():
+        if path in constants:
+            continue
         key = keys[path]
         wanted = _stored_shape(path, leaf.shape, _is_transposed(key, layout))
         if key not in shapes:
@@ -68,6 +71,8 @@ def part_variables(name: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
             raise InputError(f"the checkpoint has {key!r}, which {name} does not know: give a checkpoint of {name}")
 
     def convert(path: Path) -> jax.Array:
+        if path in constants:
+            return jnp.full(expected[path].shape, constants[path], jnp.float32)
         array = _weights(keys[path], arrays[keys[path]], path[-1] == "var")
         if keys[path] in layout.swapped:
             array = array[::-1]

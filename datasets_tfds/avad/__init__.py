@@ -1,1 +1,1 @@
-"""The AVAD set."""
+"""The AVAD dataset."""

@@ -6,7 +6,7 @@ from datasets_tfds.eye_tracking import EyeTrackingBuilder
 class Builder(EyeTrackingBuilder):
     """AVAD: single sounding things and people: speech, music, animals.
 
-    There is no known form of the owner's own; the tests of its splits overlap, and three videos are in none.
+    The owner's own layout is unknown; the test sets of its splits overlap, and three videos are in none.
     """
 
     FPS = "23.976 to 30 per second"

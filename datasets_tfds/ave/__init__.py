@@ -1,1 +1,1 @@
-"""The AVE set."""
+"""The AVE dataset."""

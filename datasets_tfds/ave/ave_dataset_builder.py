@@ -25,14 +25,14 @@ class AveConfig(tfds.core.BuilderConfig):
 
 
 class Builder(VideoDatasetBuilder):
-    """AVE: ten-second videos, each with an event of one of 28 categories that is both heard and seen.
+    """AVE: ten-second videos, each with an audio-visual event of one of 28 categories.
 
-    The category is a video's tag. Nobody watched: there are neither density maps nor fixations, so a model is trained
-    on tags, or on maps that are made of them (`target_maps`), and cannot be scored here. Labels of consistency are
-    derived from the events: 1 in a frame whose time is in an annotated one, else 0.
+    The category is the tag of a video. The dataset has no eye-tracking data, so a model is trained on tags, or on maps
+    derived from them (`target_maps`), and cannot be scored on it. AVC labels are derived from the events: 1 in a frame
+    whose time is in an annotated event, else 0.
 
-    Written from the public description of the set (4143 videos, split 3339/402/402), and tested on files made in that
-    form. Splits: `train`, `val`, `test` as the lists have them, and `all`.
+    Written from the public description of the dataset (4143 videos, split 3339/402/402), and tested on synthetic files
+    in that layout. Splits: `train`, `val`, `test` as in the lists, and `all`.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -58,7 +58,7 @@ class Builder(VideoDatasetBuilder):
     def get_builder_config(
         cls, name: str, version: str | tfds.core.Version | None = None
     ) -> tfds.core.BuilderConfig | None:
-        """The config of that name: beside the default one `size-WIDTHxHEIGHT`, or `size-own`.
+        """Returns the config of that name: the default, `size-WIDTHxHEIGHT`, or `size-own`.
 
         Raises:
             InputError: the name is none of these.
@@ -67,20 +67,18 @@ class Builder(VideoDatasetBuilder):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The frames' size."""
         return {"size": self.builder_config.size}
 
     def contents(self, manual_dir: Path | None) -> Contents:
-        """The listed videos."""
         if manual_dir is None:
-            raise InputError(f"{self.name} is built from files of yours: give the root of their tree as --manual_dir")
+            raise InputError(f"{self.name} is built from your files: give the root of their tree as --manual_dir")
         folder = ave.find(manual_dir)
         lists = ave.read_lists(folder)
         for sentence in lists.oddities:
             logging.warning("%s: %s", self.name, sentence)
-        unlisted = sorted(set(ave.films(folder)) - set(lists.videos))
+        unlisted = sorted(set(ave.existing_videos(folder)) - set(lists.videos))
         if unlisted:
-            logging.warning("%s: in no list, and left out: %s", self.name, ", ".join(unlisted))
+            logging.warning("%s: in no list, and skipped: %s", self.name, ", ".join(unlisted))
         size = self.builder_config.size
         return Contents(
             {video: functools.partial(ave.read, folder, lists.videos[video], size) for video in lists.splits["all"]},
@@ -89,11 +87,10 @@ class Builder(VideoDatasetBuilder):
         )
 
     def check(self, manual_dir: str | Path, num_workers: int = 1, thorough: bool = False) -> check.Report:
-        """As in the base."""
         folder = ave.find(manual_dir)
         listed, splits, oddities, problems, there = {}, {}, (), [], ()
         try:
-            there = ave.films(folder)
+            there = ave.existing_videos(folder)
             lists = ave.read_lists(folder)
             listed, splits, oddities = lists.videos, lists.splits, lists.oddities
         except InputError as error:

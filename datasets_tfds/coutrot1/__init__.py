@@ -1,1 +1,1 @@
-"""The Coutrot1 set."""
+"""The Coutrot1 dataset."""

@@ -4,7 +4,7 @@ from datasets_tfds.eye_tracking import EyeTrackingBuilder
 
 
 class Builder(EyeTrackingBuilder):
-    """Coutrot1: one moving object, several, landscapes, and faces; some viewers heard another audio than the own."""
+    """Coutrot1: one moving object, several, landscapes, and faces; some viewers heard other audio than the video's."""
 
     OPTIONS = ("condition", "offset_x", "offset_y")
     FPS = "25 per second"
@@ -13,7 +13,7 @@ class Builder(EyeTrackingBuilder):
     LICENSE = "Research use; see the terms of the owner. The files are not to be passed on."
     CITATION = """\
 @article{coutrot2014how,
-  title={How saliency, faces, and audio influence gaze in dynamic social scenes},
+  title={How saliency, faces, and sound influence gaze in dynamic social scenes},
   author={Coutrot, Antoine and Guyader, Nathalie},
   journal={Journal of Vision},
   volume={14},

@@ -1,1 +1,1 @@
-"""The Coutrot2 set."""
+"""The Coutrot2 dataset."""

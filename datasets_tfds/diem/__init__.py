@@ -1,1 +1,1 @@
-"""The DIEM set."""
+"""The DIEM dataset."""

@@ -4,9 +4,9 @@ from datasets_tfds.eye_tracking import EyeTrackingBuilder
 
 
 class Builder(EyeTrackingBuilder):
-    """DIEM: video trailers, television, sport, nature and more, watched by dozens of people each.
+    """DIEM: film trailers, television, sport, nature and more, watched by dozens of people each.
 
-    Of the 84 videos the published lists leave out three; there is one split, which stands for all three.
+    The published lists omit three of the 84 videos; there is a single split, which has all three names.
     """
 
     OPTIONS = ("eye", "placement", "offset_x", "offset_y")

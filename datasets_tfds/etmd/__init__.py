@@ -1,1 +1,1 @@
-"""The ETMD set."""
+"""The ETMD dataset."""

@@ -4,7 +4,7 @@ from datasets_tfds.eye_tracking import GAZE_OF_SUMME_AND_ETMD, EyeTrackingBuilde
 
 
 class Builder(EyeTrackingBuilder):
-    """ETMD: scenes of Hollywood videos."""
+    """ETMD: scenes of Hollywood movies."""
 
     OPTIONS = ("offset_x", "offset_y")
     FPS = "25 per second"

@@ -1,4 +1,4 @@
-"""Where the simulated viewers look, and the density maps of their fixations.
+"""The gaze of the simulated viewers, and the density maps of their fixations.
 
 The model and its probabilities are described in the package docstring.
 """
@@ -11,14 +11,14 @@ from datasets_tfds.sounding_shapes.config import GeneratorConfig
 from datasets_tfds.sounding_shapes.scene import CONSISTENT, Scene, Segment
 
 _CENTRE_SPREAD = 0.18  # of the gaze that looks at no shape, in frame sizes
-_DWELL_SHARE = 0.9  # how much of the gaze's jitter stays through a dwell
+_DWELL_SHARE = 0.9  # fraction of the gaze's jitter that stays constant during a dwell
 
 
 def watch(config: GeneratorConfig, scene: Scene, rng: np.random.Generator) -> Float[np.ndarray, "f 4"]:
-    """Fixations of all viewers: rows (frame, viewer, x, y), ordered by frame, then viewer.
+    """Draws the fixations of all viewers: rows (frame, viewer, x, y), sorted by frame, then viewer.
 
     x and y are pixels, x right and y down, pixel centres at integers. Gazes outside the frame are
-    dropped; where all are, the first viewer's is moved to the nearest pixel, so each frame has one.
+    dropped; if all are, the first viewer's is moved to the nearest pixel, so each frame has one.
     """
     num_frames, num_viewers = config.num_frames, config.num_viewers
     num_shapes = len(scene.classes)
@@ -26,7 +26,7 @@ def watch(config: GeneratorConfig, scene: Scene, rng: np.random.Generator) -> Fl
     new = rng.random((num_frames, num_viewers)) < config.redraw
     new[0] = True
     new[1:] |= perceived[1:] != perceived[:-1]
-    # Each frame draws a choice for everyone; a viewer keeps the one of the frame where the dwell began.
+    # Each frame draws a choice for every viewer, who keeps the one of the frame where the dwell began.
     table = np.cumsum([choice_probabilities(config, s, num_shapes) for s in scene.segments], axis=1)
     drawn = rng.random((num_frames, num_viewers))
     choice = (drawn[..., None] >= table[perceived][..., :-1]).sum(axis=-1)
@@ -53,7 +53,7 @@ def watch(config: GeneratorConfig, scene: Scene, rng: np.random.Generator) -> Fl
 
 
 def choice_probabilities(config: GeneratorConfig, segment: Segment, num_shapes: int) -> Float[np.ndarray, " choices"]:
-    """Probability of choosing each shape in `segment`, and, last, a point near the frame's centre."""
+    """Returns the probability of choosing each shape in `segment`, and, last, a point near the frame's centre."""
     probability = np.zeros(num_shapes + 1)
     if segment.kind == CONSISTENT:
         probability[segment.shape] += config.look_at_speaker
@@ -73,7 +73,7 @@ def choice_probabilities(config: GeneratorConfig, segment: Segment, num_shapes: 
 
 
 def density_maps(config: GeneratorConfig, fixations: Float[np.ndarray, "f 4"]) -> UInt8[np.ndarray, "n h w"]:
-    """Fixations of each frame blurred by a Gaussian of `config.density_sigma` widths; peaks are 255."""
+    """Blurs the fixations of each frame by a Gaussian of `config.density_sigma` widths; peaks are 255."""
     sigma = config.density_sigma * config.width
     maps = np.empty((config.num_frames, config.height, config.width), np.float32)
     frame = fixations[:, 0].astype(int)
@@ -87,7 +87,7 @@ def density_maps(config: GeneratorConfig, fixations: Float[np.ndarray, "f 4"]) -
 
 
 def _perceived_segments(config: GeneratorConfig, scene: Scene, rng: np.random.Generator) -> Int[np.ndarray, "n v"]:
-    """Segment that each viewer believes to be in at each frame: each reacts to a border after a lag."""
+    """Returns the segment that each viewer perceives at each frame: each reacts to a border after a lag."""
     first = np.searchsorted(scene.segment_of_frame, np.arange(1, len(scene.segments)))
     lag = rng.integers(config.min_lag_frames, config.max_lag_frames + 1, (len(first), config.num_viewers))
     reacted = np.arange(config.num_frames)[:, None, None] >= first[:, None] + lag

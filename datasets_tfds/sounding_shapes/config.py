@@ -1,4 +1,4 @@
-"""Every number of the sounding-shapes generator that a user may set."""
+"""The parameters of the sounding-shapes generator."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ from avsd_jax.errors import InputError
 class GeneratorConfig:
     """Sizes, rates and probabilities of the generated videos.
 
-    Equal configs give equal videos; two that differ in `seed` give unrelated ones. The fields below
+    Equal configs give equal videos; two that differ in `seed` give independent ones. The fields below
     the sizes are the parameters of the model of attention in the package docstring.
 
     Attributes:
@@ -18,22 +18,22 @@ class GeneratorConfig:
         fps: frames per second.
         height: frame height in pixels; the shapes' sizes and speeds scale with it.
         width: frame width in pixels.
-        sample_rate: samples per second of the mono waveform; at least 8000, else voices would alias.
+        sample_rate: samples per second of the mono waveform; at least 8000, to avoid aliasing of voices.
         num_viewers: simulated viewers of each video.
         min_shapes: fewest shapes in a video.
         max_shapes: most shapes in a video; at least one class must stay unseen for a foreign voice.
         change_strongest: probability that another shape becomes the strongest at a border of segments.
-        min_segment_seconds: shortest sound segment.
-        max_segment_seconds: longest sound segment, at least twice the shortest.
+        min_segment_seconds: shortest audio segment.
+        max_segment_seconds: longest audio segment, at least twice the shortest.
         consistent_share: share of time in which a visible shape sounds, at most 0.5 because a
             consistent segment is never followed by another one.
         weak_speaker: probability that the sounding (or imitated) shape is not the strongest one.
-        crossfade_seconds: length of the cross-fade between two segments' sounds.
+        crossfade_seconds: length of the cross-fade between two audio segments.
         border_frames: frames nearer than this to a change of the label are unlabelled (-1).
         look_at_speaker: probability of looking at the sounding shape in a consistent segment.
         look_at_strongest: probability of looking at the strongest shape in a consistent segment.
         look_at_strongest_inconsistent: the same in an inconsistent segment.
-        redraw: probability per frame that a viewer chooses anew what to look at.
+        redraw: probability per frame that a viewer chooses a new target.
         min_lag_frames: fewest frames before a viewer reacts to a new segment.
         max_lag_frames: most frames before a viewer reacts to a new segment.
         gaze_jitter: standard deviation of the gaze around a shape's centre, in radii of the shape.
@@ -96,15 +96,15 @@ class GeneratorConfig:
 
     @property
     def seconds(self) -> float:
-        """Length of a video."""
+        """Returns the length of a video."""
         return self.num_frames / self.fps
 
     @property
     def num_samples(self) -> int:
-        """Samples of a whole waveform."""
+        """Returns the number of samples of a whole waveform."""
         return round(self.seconds * self.sample_rate)
 
     @property
     def look_elsewhere(self) -> float:
-        """Probability of looking at neither the speaker nor the strongest shape when consistent."""
+        """Returns the probability of looking at neither the speaker nor the strongest shape when consistent."""
         return 1 - self.look_at_speaker - self.look_at_strongest

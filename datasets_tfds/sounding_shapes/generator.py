@@ -1,4 +1,4 @@
-"""`generate_video`: one video of the benchmark, a pure function of (config, split, index)."""
+"""Generation of one video of the benchmark, as a pure function of (config, split, index)."""
 
 import dataclasses
 import zlib
@@ -16,13 +16,13 @@ __all__ = ["GeneratedVideo", "GeneratorConfig", "Segment", "Truth", "generate_vi
 
 @dataclasses.dataclass(frozen=True)
 class Truth:
-    """What the generator knows and a model has to find out.
+    """The hidden variables of the generator, which a model has to infer.
 
     Attributes:
         tracks: centre and radius (x, y, radius) of each of the K shapes in pixels.
-        sounding: index of the shape that sounds in each frame, -1 where none of them does.
+        sounding: index of the shape that sounds in each frame, -1 if none does.
         strongest: index of the visually strongest shape in each frame.
-        segments: the sound track.
+        segments: of the audio.
     """
 
     tracks: Float[np.ndarray, "n k 3"]
@@ -43,10 +43,10 @@ class GeneratedVideo:
         sample_rate: samples per second.
         fixations: rows (frame, viewer, x, y), at least one per frame, in pixels with x right, y down and
             pixel centres at integers.
-        density: blurred fixations of each frame, the highest value of each being 255.
+        density: blurred fixations of each frame, with a maximum of 255.
         avc_label: 1 consistent, 0 inconsistent, -1 unlabelled.
-        tags: names of the classes that are seen.
-        truth: what the labels and the gaze were made from.
+        tags: names of the visible classes.
+        truth: the hidden variables behind the labels and the gaze.
     """
 
     video_id: str
@@ -64,8 +64,8 @@ class GeneratedVideo:
 def generate_video(config: GeneratorConfig, split: str, index: int) -> GeneratedVideo:
     """Generates video `index` of `split`.
 
-    The random streams depend on (config.seed, split, index) alone: neither the order of calls, nor the
-    number of processes, nor the version of Python matters, and no two splits share a video.
+    The random streams depend on (config.seed, split, index) alone, not on the order of calls, the
+    number of processes or the version of Python, and no two splits share a video.
 
     Args:
         config: sizes and probabilities.
@@ -92,12 +92,12 @@ def generate_video(config: GeneratorConfig, split: str, index: int) -> Generated
 
 
 def script(config: GeneratorConfig, split: str, index: int) -> Scene:
-    """The scene of `generate_video(config, split, index)`, without drawing or sounding it (a few ms)."""
+    """Returns the scene of `generate_video(config, split, index)`, without rendering it (a few ms)."""
     return _script_and_streams(config, split, index)[0]
 
 
 def _script_and_streams(config: GeneratorConfig, split: str, index: int) -> tuple[Scene, list[np.random.Generator]]:
-    """The scene and the random streams of picture, sound and viewers."""
+    """Returns the scene and the random streams of images, audio and viewers."""
     if index < 0:
         raise InputError(f"index must not be negative, not {index}")
     # crc32 because Python's own hash of a string differs from process to process.
@@ -107,7 +107,7 @@ def _script_and_streams(config: GeneratorConfig, split: str, index: int) -> tupl
 
 
 def _truth(plot: Scene) -> Truth:
-    """The part of a scene that is published with the video."""
+    """Returns the part of a scene that is published with the video."""
     sounding = np.array([s.shape if s.kind == CONSISTENT else -1 for s in plot.segments])
     strongest = np.array([s.strongest for s in plot.segments])
     return Truth(

@@ -1,4 +1,4 @@
-"""What the six classes look like: outline, hue and texture.
+"""Appearance of the six classes: outline, hue and texture.
 
 A point of a shape has the coordinates (u, v), in units of the shape's radius, v down. The outlines
 are scaled so that all classes cover about the same area (that of a disc of radius 0.95).
@@ -49,7 +49,7 @@ def draw_look(kind: int, rng: np.random.Generator) -> Look:
 def signed_distance(
     kind: int, u: Float[np.ndarray, "*points"], v: Float[np.ndarray, "*points"]
 ) -> Float[np.ndarray, "*points"]:
-    """Distance to the outline of class `kind` in radii, negative inside (near the outline exact)."""
+    """Returns the distance to the outline of class `kind` in radii, negative inside (exact near the outline)."""
     match CLASSES[kind]:
         case "disc":
             return np.hypot(u, v) - np.float32(0.95)
@@ -72,7 +72,7 @@ def signed_distance(
 def texture(
     look: Look, u: Float[np.ndarray, "*points"], v: Float[np.ndarray, "*points"]
 ) -> Float[np.ndarray, "*points"]:
-    """Texture of `look` in [-1, 1]."""
+    """Returns the texture of `look` in [-1, 1]."""
     waves = [np.sin(fu * u + fv * v + phase) for fu, fv, phase in look.waves]
     match _TEXTURES[look.kind]:
         case "stripes":
@@ -85,7 +85,7 @@ def texture(
 
 
 def _star_distance(u: np.ndarray, v: np.ndarray, tip: float, notch: float) -> np.ndarray:
-    """Signed distance to a five-pointed star with outer radius `tip` and inner radius `notch`."""
+    """Returns the signed distance to a five-pointed star with outer radius `tip` and inner radius `notch`."""
     half = np.pi / 5
     # Fold the plane into the wedge between a tip (angle 0) and the notch beside it (angle `half`).
     angle = np.abs(np.mod(np.arctan2(u, -v), np.float32(2 * half)) - np.float32(half))
@@ -97,6 +97,6 @@ def _star_distance(u: np.ndarray, v: np.ndarray, tip: float, notch: float) -> np
 
 
 def _hue_to_rgb(degrees: float) -> np.ndarray:
-    """Fully saturated colour of full value."""
+    """Returns the fully saturated colour of full value."""
     sector = (np.array([5.0, 3.0, 1.0]) + degrees / 60) % 6
     return 1 - np.clip(np.minimum(sector, 4 - sector), 0, 1)

@@ -1,4 +1,4 @@
-"""The frames of a scene."""
+"""Rendering of the frames of a scene."""
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ from datasets_tfds.sounding_shapes.scene import Scene, frame_times
 
 
 def render(config: GeneratorConfig, scene: Scene, rng: np.random.Generator) -> UInt8[np.ndarray, "n h w 3"]:
-    """Frames of `scene` in RGB: background, shapes (the strongest on top), flicker and sensor noise."""
+    """Renders `scene` in RGB: background, shapes (the strongest on top), flicker and sensor noise."""
     frames = _background(config, scene.camera, rng)
     order = np.argsort(scene.strength.mean(axis=0), kind="stable")
     specimens = [looks.draw_look(kind, rng) for kind in scene.classes]
@@ -26,7 +26,7 @@ def render(config: GeneratorConfig, scene: Scene, rng: np.random.Generator) -> U
 def _background(
     config: GeneratorConfig, camera: Float[np.ndarray, "n 2"], rng: np.random.Generator
 ) -> Float[np.ndarray, "n h w 3"]:
-    """Muted smooth noise in [0, 1] that moves with the camera."""
+    """Renders muted smooth noise in [0, 1] that moves with the camera."""
     border = int(np.ceil(np.abs(camera).max())) + 2
     height, width = config.height + 2 * border, config.width + 2 * border
     light = np.float32(rng.uniform(0.32, 0.45))

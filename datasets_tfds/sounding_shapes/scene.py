@@ -1,7 +1,7 @@
-"""What happens in a video before anything is drawn, sounded or watched.
+"""The scene of a video, before images, audio and gaze are generated.
 
-`draw_scene` is cheap: it decides which shapes there are, how they move, pulsate and stand out, and
-what is heard when. `render`, `soundtrack` and `attention` then only carry out the scene.
+`draw_scene` is cheap: it determines the shapes, their movement, pulsation and saliency, and the audio segments. The
+modules `render`, `soundtrack` and `attention` then realise the scene.
 """
 
 import dataclasses
@@ -16,19 +16,19 @@ from datasets_tfds.sounding_shapes.config import GeneratorConfig
 CONSISTENT = "voice"
 INCONSISTENT = ("music", "foreign", "imitation")
 
-_TRANSITION_SECONDS = 0.8  # how long a change of the strongest shape takes
+_TRANSITION_SECONDS = 0.8  # duration of a change of the strongest shape
 
 
 @dataclasses.dataclass(frozen=True)
 class Segment:
-    """A stretch of the sound track.
+    """A segment of the audio.
 
     Attributes:
         start: seconds.
         stop: seconds, the next segment's start.
         kind: "voice" (consistent), "music", "foreign" or "imitation".
         shape: index of the sounding shape ("voice") or of the imitated one ("imitation"), else -1.
-        voice: class of the voice that is heard, -1 for music.
+        voice: class of the audible voice, -1 for music.
         strongest: index of the visually strongest shape.
     """
 
@@ -47,10 +47,10 @@ class Scene:
     Attributes:
         classes: class of each of the K shapes, all different.
         pulsations: rhythm of each shape.
-        segments: the sound track, from 0 to the end of the video.
-        segment_of_frame: index of the segment that holds the centre time of each frame.
-        strength: how much each shape stands out in each frame, in [0, 1]; 1 for the strongest.
-        camera: displacement of the whole picture in pixels (x, y).
+        segments: of the audio, from 0 to the end of the video.
+        segment_of_frame: index of the segment that contains the centre time of each frame.
+        strength: visual strength of each shape in each frame, in [0, 1]; 1 for the strongest.
+        camera: displacement of the whole image in pixels (x, y).
         tracks: centre and radius (x, y, radius) of each shape in pixels, camera and pulsation included;
             pixel centres lie at integers.
         angles: rotation of each shape in radians.
@@ -67,7 +67,7 @@ class Scene:
 
 
 def frame_times(config: GeneratorConfig) -> Float[np.ndarray, " n"]:
-    """Centre time of each frame in seconds."""
+    """Returns the centre time of each frame in seconds."""
     return (np.arange(config.num_frames) + 0.5) / config.fps
 
 
@@ -100,7 +100,7 @@ def draw_scene(config: GeneratorConfig, rng: np.random.Generator) -> Scene:
 
 
 def labels(config: GeneratorConfig, scene: Scene) -> Int8[np.ndarray, " n"]:
-    """AVC label of each frame: 1 consistent, 0 inconsistent, -1 unlabelled.
+    """Returns the AVC label of each frame: 1 consistent, 0 inconsistent, -1 unlabelled.
 
     The label is that of the segment at the frame's centre time. Frames whose centre is less than
     `config.border_frames` frames from a change of the label are left open, as annotators would.
@@ -114,7 +114,7 @@ def labels(config: GeneratorConfig, scene: Scene) -> Int8[np.ndarray, " n"]:
 
 
 def _draw_segments(config: GeneratorConfig, classes: tuple[int, ...], rng: np.random.Generator) -> tuple[Segment, ...]:
-    """Draws the sound track: no two neighbours are both consistent or of the same kind."""
+    """Draws the audio segments: no two neighbours are both consistent or of the same kind."""
     segments: list[Segment] = []
     unseen = [k for k in range(len(looks.CLASSES)) if k not in classes]
     share = config.consistent_share
@@ -123,7 +123,7 @@ def _draw_segments(config: GeneratorConfig, classes: tuple[int, ...], rng: np.ra
     while start < config.seconds:
         if start > 0 and rng.random() < config.change_strongest:
             strongest = _another(len(classes), strongest, rng)
-        # This chain's stationary distribution gives consistent segments exactly the share asked for.
+        # The stationary distribution of this chain gives consistent segments exactly the requested share.
         probability = share if not kind else 0.0 if kind == CONSISTENT else share / (1 - share)
         others = [k for k in INCONSISTENT if k != kind]
         kind = CONSISTENT if rng.random() < probability else others[rng.integers(len(others))]
@@ -141,7 +141,7 @@ def _draw_segments(config: GeneratorConfig, classes: tuple[int, ...], rng: np.ra
 
 
 def _segment_stop(config: GeneratorConfig, start: float, rng: np.random.Generator) -> float:
-    """End of the segment that begins at `start`, never leaving too short a rest."""
+    """Draws the end of the segment that begins at `start`, never leaving too short a remainder."""
     left = config.seconds - start
     if left <= config.max_segment_seconds:
         return config.seconds
@@ -150,12 +150,12 @@ def _segment_stop(config: GeneratorConfig, start: float, rng: np.random.Generato
 
 
 def _another(count: int, index: int, rng: np.random.Generator) -> int:
-    """One of `count` indices other than `index`."""
+    """Draws one of `count` indices other than `index`."""
     return int((index + rng.integers(1, count)) % count)
 
 
 def _strength(segments: tuple[Segment, ...], weak: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Strength of each shape in each frame: 1 for the strongest, else `weak`, changing smoothly."""
+    """Returns the strength of each shape in each frame: 1 for the strongest, else `weak`, changing smoothly."""
     is_strongest = np.array([[s.strongest == k for k in range(len(weak))] for s in segments])
     level = np.where(is_strongest, 1.0, weak)
     strength = np.broadcast_to(level[0], (len(times), len(weak))).copy()
@@ -166,14 +166,14 @@ def _strength(segments: tuple[Segment, ...], weak: np.ndarray, times: np.ndarray
 
 
 def _drift(config: GeneratorConfig, rng: np.random.Generator) -> np.ndarray:
-    """Displacement of a hand-held camera in pixels (x, y), about 1 % of the height."""
+    """Draws the displacement of a hand-held camera in pixels (x, y), about 1 % of the height."""
     noise = rng.standard_normal((config.num_frames, 2))
     smooth = ndimage.gaussian_filter1d(noise, 2.0, axis=0, mode="nearest")
     return config.height * (0.02 * smooth + 0.001 * rng.standard_normal(noise.shape))
 
 
 def _move(config: GeneratorConfig, radius: np.ndarray, strength: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Centres [N, K, 2] in pixels of shapes that wander, keep inside the frame and avoid each other."""
+    """Draws centres [N, K, 2] in pixels of shapes that wander, stay inside the frame and avoid each other."""
     num_frames, num_shapes = radius.shape
     size = np.array([config.width - 1, config.height - 1], float)
     heading = _directions(rng.uniform(0, 2 * np.pi, num_shapes))
@@ -202,7 +202,7 @@ def _move(config: GeneratorConfig, radius: np.ndarray, strength: np.ndarray, rng
 
 
 def _spread(size: np.ndarray, radius: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Start positions [K, 2]: of 32 random arrangements, the one with the widest gaps."""
+    """Draws start positions [K, 2]: of 32 random arrangements, the one with the widest gaps."""
     reach = 1.3 * radius[:, None]
     arrangements = reach + rng.random((32, len(radius), 2)) * np.maximum(size - 2 * reach, 1)
     apart = arrangements[:, :, None] - arrangements[:, None]
@@ -212,5 +212,5 @@ def _spread(size: np.ndarray, radius: np.ndarray, rng: np.random.Generator) -> n
 
 
 def _directions(angle: np.ndarray) -> np.ndarray:
-    """Unit vectors (x, y)."""
+    """Returns unit vectors (x, y)."""
     return np.stack([np.cos(angle), np.sin(angle)], axis=-1)

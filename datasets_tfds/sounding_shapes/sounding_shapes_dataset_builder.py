@@ -58,18 +58,16 @@ class Builder(VideoDatasetBuilder):
 
     @property
     def chunk_frames(self) -> int:
-        """Frames of a record."""
         return self.builder_config.chunk_frames
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Every number that the videos depend on."""
         config = self.builder_config
         videos = {"train_videos": config.train_videos, "test_videos": config.test_videos}
         return dataclasses.asdict(config.generator) | videos
 
     def contents(self, manual_dir: Path | None) -> Contents:
-        """Folds that share no video: the split's name is part of each video's seed."""
+        """Returns folds that share no video, because the split's name is part of each video's seed."""
         del manual_dir
         config = self.builder_config
         counts = {"train": config.train_videos, "test": config.test_videos}
@@ -83,7 +81,7 @@ class Builder(VideoDatasetBuilder):
 
 
 def _read(config: GeneratorConfig, split: str, index: int) -> schema.SourceVideo:
-    # Whoever only reads the dataset need not import the generator.
+    # Reading the dataset does not need the generator.
     from datasets_tfds.sounding_shapes.generator import generate_video
 
     video = generate_video(config, split, index)

@@ -13,7 +13,7 @@ _SILENCE = 0.1  # amplitude of a voice between two pulses; 1 at the highest peak
 
 
 def sound(config: GeneratorConfig, scene: Scene, rng: np.random.Generator) -> Int16[np.ndarray, " s"]:
-    """The waveform of `scene`, one sample per 1 / `config.sample_rate` seconds from time 0."""
+    """Generates the waveform of `scene`, one sample per 1 / `config.sample_rate` seconds from time 0."""
     total, rate = config.num_samples, config.sample_rate
     gain = _LEVEL * rng.uniform(0.7, 1.0)
     pitches = [voices.draw_pitch(kind, rng) for kind in scene.classes]
@@ -38,7 +38,7 @@ def _segment_sound(
     times: np.ndarray,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """The sound of one segment at `times`, with a root mean square of about 1 while it is loud."""
+    """Generates the audio of one segment at `times`, with a root mean square of about 1 while it is loud."""
     if segment.kind == "music":
         return 0.7 * rng.uniform(0.7, 1.0) * voices.music(len(times), config.sample_rate, rng)
     # A shape keeps its own pitch through the video; the others draw theirs.
@@ -59,14 +59,14 @@ def _segment_sound(
 
 
 def _amplitude(pulsation: rhythm.Pulsation, times: np.ndarray) -> Float[np.ndarray, " s"]:
-    """Amplitude of a voice that follows `pulsation`, read at 500 Hz and interpolated."""
+    """Returns the amplitude of a voice that follows `pulsation`, sampled at 500 Hz and interpolated."""
     coarse = np.arange(times[0], times[-1] + 0.004, 0.002)
     return _SILENCE + (1 - _SILENCE) * np.interp(times, coarse, pulsation.at(coarse))
 
 
 def _room(dry: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
-    """`dry` as heard from the next room: a decaying echo as loud as the sound itself, and fewer highs."""
-    from scipy import signal  # takes a second, which no command pays that builds nothing
+    """Adds reverberation as loud as the sound itself, and removes high frequencies."""
+    from scipy import signal  # takes a second, only needed for builds
 
     decay = rng.uniform(0.5, 0.8)  # seconds until the echo has fallen by 60 dB
     time = np.arange(round(decay * sample_rate)) / sample_rate
@@ -79,7 +79,7 @@ def _room(dry: np.ndarray, sample_rate: int, rng: np.random.Generator) -> np.nda
 
 
 def _fade(config: GeneratorConfig, segment: Segment, times: np.ndarray) -> np.ndarray:
-    """Gain of `segment` at `times`; at each border the powers of both neighbours add up to one."""
+    """Returns the gain of `segment` at `times`; at each border the powers of both neighbours add up to one."""
     gain = np.ones_like(times)
     if segment.start > 0:
         rise = np.clip((times - segment.start) / config.crossfade_seconds + 0.5, 0, 1)
@@ -91,7 +91,7 @@ def _fade(config: GeneratorConfig, segment: Segment, times: np.ndarray) -> np.nd
 
 
 def _background(num_samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Noise with a root mean square of 1 whose power falls with frequency (first-order low-pass)."""
+    """Generates noise with a root mean square of 1 whose power falls with frequency (first-order low-pass)."""
     from scipy import signal
 
     noise = signal.lfilter([1.0], [1.0, -0.9], rng.standard_normal(num_samples))

@@ -1,7 +1,7 @@
-"""What the six classes sound like, and music, which belongs to none of them.
+"""Sounds of the six classes, and music, which belongs to none of them.
 
 A voice is a timbre: it has no rhythm of its own. All sounds are float64 in arbitrary units with a root
-mean square of 1, mono, and last as long as asked.
+mean square of 1, mono, and of the requested length.
 """
 
 import numpy as np
@@ -13,14 +13,14 @@ _TABLE = 4096
 
 
 def draw_pitch(kind: int, rng: np.random.Generator) -> float:
-    """Pitch in Hz of one specimen of voice class `kind`: its class's, up to 10 % off."""
+    """Draws the pitch in Hz of a voice of class `kind`: that of the class, up to 10 % off."""
     return _PITCHES[kind] * rng.uniform(0.9, 1.1)
 
 
 def voice(
     kind: int, pitch: float, num_samples: int, sample_rate: int, rng: np.random.Generator
 ) -> Float[np.ndarray, " s"]:
-    """Steady sound of voice class `kind` at `pitch`, with a light vibrato.
+    """Generates the steady sound of voice class `kind` at `pitch`, with a light vibrato.
 
     Classes: 0 nearly a sine (flute), 1 odd harmonics (clarinet), 2 all harmonics (saw), 3 inharmonic
     frequency modulation (bell), 4 a band of noise (breath), 5 a low buzz with two formants.
@@ -38,7 +38,7 @@ def voice(
 
 
 def music(num_samples: int, sample_rate: int, rng: np.random.Generator) -> Float[np.ndarray, " s"]:
-    """A chord progression over a bass, with a beat; key, tempo and timbre are drawn."""
+    """Generates a chord progression over a bass, with a beat; key, tempo and timbre are drawn."""
     beat = rng.uniform(0.28, 0.5)
     root = 110.0 * 2 ** (rng.integers(0, 12) / 12)
     recipe = rng.uniform(0.2, 1.0, 6) / np.arange(1, 7) ** rng.uniform(0.5, 1.5)
@@ -66,7 +66,7 @@ def music(num_samples: int, sample_rate: int, rng: np.random.Generator) -> Float
 
 
 def _harmonics(kind: int, pitch: float, sample_rate: int) -> np.ndarray:
-    """Amplitudes of harmonics 1, 2, ... of class `kind`, all of them below the Nyquist frequency."""
+    """Returns the amplitudes of harmonics 1, 2, ... of class `kind`, all of them below the Nyquist frequency."""
     order = np.arange(1, max(2, int(0.45 * sample_rate / pitch) + 1))
     match kind:
         case 0:
@@ -82,7 +82,7 @@ def _harmonics(kind: int, pitch: float, sample_rate: int) -> np.ndarray:
 
 
 def _play(cycles: np.ndarray, amplitudes: np.ndarray) -> np.ndarray:
-    """Sum of harmonics at the phase `cycles`, read from a table of one period."""
+    """Sums harmonics at the phase `cycles`, read from a table of one period."""
     spectrum = np.zeros(_TABLE // 2 + 1, complex)
     count = min(len(amplitudes), _TABLE // 16)
     spectrum[1 : count + 1] = -0.5j * _TABLE * amplitudes[:count]
@@ -91,7 +91,7 @@ def _play(cycles: np.ndarray, amplitudes: np.ndarray) -> np.ndarray:
 
 
 def _noise_band(centre: float, num_samples: int, sample_rate: int, rng: np.random.Generator) -> np.ndarray:
-    """Noise with a Gaussian spectrum of a third of an octave around `centre`."""
+    """Generates noise with a Gaussian spectrum of a third of an octave around `centre`."""
     spectrum = np.fft.rfft(rng.standard_normal(num_samples))
     frequency = np.fft.rfftfreq(num_samples, 1 / sample_rate)
     spectrum *= np.exp(-0.5 * ((frequency - centre) / (0.17 * centre)) ** 2)
@@ -99,5 +99,5 @@ def _noise_band(centre: float, num_samples: int, sample_rate: int, rng: np.rando
 
 
 def _unit(sound: np.ndarray) -> np.ndarray:
-    """Scaled to a root mean square of 1."""
+    """Scales to a root mean square of 1."""
     return sound / np.sqrt(np.mean(np.square(sound)))

@@ -1,1 +1,1 @@
-"""The SumMe set."""
+"""The SumMe dataset."""

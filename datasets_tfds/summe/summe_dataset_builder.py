@@ -6,7 +6,7 @@ from datasets_tfds.eye_tracking import GAZE_OF_SUMME_AND_ETMD, EyeTrackingBuilde
 class Builder(EyeTrackingBuilder):
     """SumMe: unedited home videos of sport, holidays and events.
 
-    Two splits leave out one video each.
+    Two splits omit one video each.
     """
 
     OPTIONS = ("offset_x", "offset_y")

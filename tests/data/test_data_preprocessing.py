@@ -216,7 +216,7 @@ def test_audio_conditions_replace_the_sound_and_nothing_else():
 
 def test_sound_is_only_shuffled_where_there_is_another():
     store = memory_store([source_video("a"), source_video("silent", num_samples=0)])
-    with pytest.raises(InputError, match="no other video with sound for 'a'"):
+    with pytest.raises(InputError, match="no other video with audio for 'a'"):
         audio.reader(store, 0, "shuffled")
     with pytest.raises(InputError, match="unknown audio condition 'loud': choose one of real, silent"):
         audio.reader(store, 0, "loud")

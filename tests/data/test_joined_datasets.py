@@ -88,10 +88,10 @@ def test_one_message_names_every_dataset_that_is_not_prepared(tmp_path: pathlib.
     with pytest.raises(InputError) as error:
         open_store(BOTH, "train", tmp_path)
     assert str(error.value) == (
-        f"datasets {TINY}, {MORE} are not prepared in '{tmp_path}': run `python -m avsd_jax.datasets build "
+        f"datasets {TINY}, {MORE} are not built in '{tmp_path}': run `python -m avsd_jax.datasets build "
         f"--dataset={BOTH} --data_dir={tmp_path}`, or train with --config.build_data=True"
     )
-    with pytest.raises(InputError, match="dataset 'sounding_shapes/default' is not prepared .*--dataset=sounding_sh"):
+    with pytest.raises(InputError, match="dataset 'sounding_shapes/default' is not built .*--dataset=sounding_sh"):
         open_store(f"{TINY},sounding_shapes/default", "train", data_dir)
     with pytest.raises(InputError, match=r"diem, avad, .*, etmd are .*=diem,avad,.*,etmd .* --manual_dir=DIR`, with"):
         open_store("six", "train_1", tmp_path)

@@ -171,7 +171,7 @@ def test_the_command_compares_two_folders(tmp_path: Path, capsys: pytest.Capture
     assert f"| 0.125 | 5 videos: too few | 5 : 0 | {sum(LENGTHS) - 2} |" in page
     assert compare.verdict(entry | {"better": "b"}, 2) == "**B**"
     eight = entry | {"videos": {"a": 4, "b": 3, "even": 1}}
-    assert [compare.verdict(eight, metrics) for metrics in (6, 7)] == ["within the noise", "8 videos: too few"]
+    assert [compare.verdict(eight, metrics) for metrics in (6, 7)] == ["not significant", "8 videos: too few"]
     assert "### Consistent frames" in page
     assert "too narrow" in page
 

@@ -23,7 +23,7 @@ from PIL import Image
 from avsd_jax import evaluate
 from avsd_jax.data.catalog import open_store
 from avsd_jax.data.store import VideoStore
-from avsd_jax.data.target_maps import Unwatched
+from avsd_jax.data.target_maps import WithTargetMaps
 from avsd_jax.errors import InputError
 from avsd_jax.evaluation import score_files, scoring_jobs
 from avsd_jax.metrics import METRICS
@@ -251,7 +251,7 @@ def test_what_nobody_looked_at_is_no_fault_of_the_map(store: VideoStore) -> None
     scorer = Scorer(store)
     assert scorer.possible(0, [0, 3]) == {0: frozenset(METRICS), 3: frozenset(METRICS)}
     # The MATLAB code gives a frame without density an SIM of 0.
-    nobody = Unwatched(store, lambda video, frame: np.zeros(SIZE, np.uint8))
+    nobody = WithTargetMaps(store, lambda video, frame: np.zeros(SIZE, np.uint8))
     for protocol, left in ((protocols.NATIVE, set()), (protocols.STAVIS, {"SIM"})):
         assert Scorer(nobody, protocol).possible(0, [1]) == {1: frozenset(left)}
 

@@ -201,7 +201,7 @@ def test_damaged_pictures_are_named(tmp_path: Path, kind: str, keep: float) -> N
     data = path.read_bytes()
     path.write_bytes(data[: int(keep if keep > 1 else keep * len(data))])
     with pytest.raises(InputError, match=f"map.{kind} is damaged or not an image"):
-        prediction_folders.read_picture(path)
+        prediction_folders.read_image(path)
 
 
 def test_archives(tmp_path: Path) -> None:

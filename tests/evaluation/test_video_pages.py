@@ -147,7 +147,7 @@ def named(store: VideoStore, out: Path, name: str) -> tuple[Model, VideoStore]:
     maps = prediction_folders.find(out.parent / "maps", TINY, {first.id: 40}).videos[first.id]
     keys = [(split, name if video == first.id else video, frame) for split, video, frame in evaluation.keys]
     found = prediction_folders.PredictionFolder(out, "numbered", 0, {name: maps}, ())
-    renamed = VideoStore("odd", store._records, [index, *store.videos[1:]], store._chunk_frames)
+    renamed = VideoStore("odd", store.records, [index, *store.videos[1:]], store.chunk_frames)
     renamed.videos = renamed.videos[:1]
     return Model(f"model {name}", dataclasses.replace(evaluation, keys=keys), {"test": found}), renamed
 

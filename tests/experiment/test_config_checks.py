@@ -33,6 +33,9 @@ CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
 FILES = ("avinet", "stavis", "stanet", "scam")
 TINY = {"width": 1 / 32, "depths": (1, 1, 1), "num_classes": 4}
 SMALL_CLASSIFIER = {
+    "avenet": {"width": 1 / 32, "frame_size": 32, "sample_rate": 8000},
+    "avenet_hardway": {"width": 1 / 32, "frame_size": 32, "sample_rate": 8000, "audio_seconds": 1.0},
+    "avid": {"width": 1 / 32, "num_frames": 2, "frame_size": 32, "sample_rate": 8000, "audio_seconds": 0.5},
     "l3net": {"width": 1 / 32, "frame_size": 32, "sample_rate": 8000},
     "soundswitch_audio": {"width": 1 / 32},
     "soundswitch_av": {"width": 1 / 32, "depths": (1, 1, 1), "frame_size": 32},

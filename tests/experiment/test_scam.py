@@ -93,7 +93,7 @@ def test_names_are_looked_at_before_anything_is_trained(tmp_path: pathlib.Path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"data_dir": "none"}, "'sounding_shapes/tiny' is not prepared in 'none'"),
+        ({"data_dir": "none"}, "'sounding_shapes/tiny' is not built in 'none'"),
         ({"tags": ("bus",) * 6}, "'train_00000' has none of the tags bus"),
         ({"optimizer": "lion"}, "unknown optimizer 'lion'"),
         ({"init": "none"}, "none is not a trained model"),
@@ -126,9 +126,9 @@ def demo_config(name: str) -> ConfigDict:
 
 
 def shrunk(config: ConfigDict, data_dir: pathlib.Path, /, **changes: object) -> ConfigDict:
-    """A configuration for networks of a few channels on the tiny dataset."""
+    """A configuration for networks of a few layers and channels on the tiny dataset."""
     config.dataset, config.data_dir, config.build_data = "sounding_shapes/tiny", str(data_dir), False
-    config.model.width, config.frame_size = 1 / 32, (64, 64)
+    config.model.width, config.model.depths, config.frame_size = 1 / 32, (1, 1, 1), (64, 64)
     config.batch_size = config.eval_batch_size = 8
     config.warmup_steps, config.tensorboard = 1, False
     with config.ignore_type():

@@ -23,7 +23,7 @@ def tiny_star(data_dir: pathlib.Path):
     spec.loader.exec_module(module)
     rows = {row.name: row.config for row in derive(module.get_config("demo"), "runs")}
     config = rows["av_star"].unlock()
-    config.model.update(width=0.03, classifier="soundswitch_audio")
+    config.model.update(width=0.03, depths=(1, 1, 1), classifier="soundswitch_audio")
     config.model.classifier_options = ConfigDict({"width": 0.03})
     config.update(dataset="sounding_shapes/tiny", data_dir=str(data_dir), build_data=False, frame_size=(32, 48))
     config.update(total_steps=2, batch_size=8, init="", audit=False, eval_stride=10, eval_batch_size=8)

@@ -13,7 +13,7 @@ from avsd_jax.errors import InputError
 from avsd_jax.evaluation import prediction_folders
 from avsd_jax.evaluation.map_checks import MapChecks, check_upright, remarks
 from avsd_jax.map_files import colour
-from avsd_jax.map_files.images import read_picture
+from avsd_jax.map_files.images import read_image
 
 SIZE, FRAMES = (24, 36), 10
 
@@ -64,7 +64,7 @@ def test_one_grey_channel_is_read_from_every_kind_of_picture(tmp_path: Path, mod
         image = image.convert(mode)
     if not path.is_file():
         image.save(path)
-    values = read_picture(path)
+    values = read_image(path)
     assert values.dtype == expected.dtype
     np.testing.assert_array_equal(values, expected)
 
@@ -72,7 +72,7 @@ def test_one_grey_channel_is_read_from_every_kind_of_picture(tmp_path: Path, mod
 def test_noise_of_jpeg_between_equal_channels_is_no_colour(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(-2, 3, (*SIZE, 3))
     Image.fromarray(np.clip(MAPS[0][..., None] + noise, 0, 255).astype(np.uint8)).save(tmp_path / "a.jpg", quality=90)
-    values = read_picture(tmp_path / "a.jpg")
+    values = read_image(tmp_path / "a.jpg")
     assert values.shape == SIZE
     assert np.abs(values.astype(int) - MAPS[0]).mean() < 4
 
@@ -87,20 +87,20 @@ def test_a_heat_map_is_refused_by_name_and_read_back_on_demand(tmp_path: Path, n
     with pytest.raises(
         InputError, match=rf"{path.name} is in colour \(a heat map: {name}\?\).*--colour_maps=luminance"
     ):
-        read_picture(path)
+        read_image(path)
     notes: Counter[str] = Counter()
-    found = read_picture(path, f"colormap:{name}", notes)
+    found = read_image(path, f"colormap:{name}", notes)
     assert np.abs(found.astype(int) - MAPS[3]).mean() < (6 if kind == "jpg" else 1)
     assert notes == {f"maps in colour read back by the colour map {name}": 1}
     other = "summer" if name != "summer" else "jet"
     with pytest.raises(InputError, match=rf"other colours than those of the colour map {other} \(a heat map: {name}"):
-        read_picture(path, f"colormap:{other}")
+        read_image(path, f"colormap:{other}")
 
 
 def test_luminance_is_pillows(tmp_path: Path) -> None:
     image = Image.fromarray(drawn(MAPS[3], "jet"))
     image.save(tmp_path / "map.png")
-    np.testing.assert_array_equal(read_picture(tmp_path / "map.png", "luminance"), np.asarray(image.convert("L")))
+    np.testing.assert_array_equal(read_image(tmp_path / "map.png", "luminance"), np.asarray(image.convert("L")))
     with pytest.raises(InputError, match="both ends of hsv have one colour"):
         colour.check_rule("colormap:hsv")
     with pytest.raises(InputError, match="unknown colour_maps 'jet': choose refuse, luminance or colormap:NAME"):
@@ -112,7 +112,7 @@ def test_a_heat_map_blended_with_its_frame_is_not_read(tmp_path: Path) -> None:
     Image.fromarray((drawn(MAPS[0], "jet") // 2 + frame // 2).astype(np.uint8)).save(tmp_path / "map.png")
     for rule in ("refuse", "colormap:jet"):
         with pytest.raises(InputError, match="of no colour map that is known"):
-            read_picture(tmp_path / "map.png", rule)
+            read_image(tmp_path / "map.png", rule)
 
 
 def test_a_mark_on_a_grey_map_is_colour(tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_mark_on_a_grey_map_is_colour(tmp_path: Path) -> None:
     marked[3:5, 3:5] = (255, 0, 0)
     Image.fromarray(marked).save(tmp_path / "map.png")
     with pytest.raises(InputError, match="in colour at some pixels and grey elsewhere"):
-        read_picture(tmp_path / "map.png")
+        read_image(tmp_path / "map.png")
 
 
 def test_pictures_that_say_more_than_one_map_are_refused(tmp_path: Path) -> None:
@@ -129,18 +129,18 @@ def test_pictures_that_say_more_than_one_map_are_refused(tmp_path: Path) -> None
     images[0].save(tmp_path / "pages.tif", save_all=True, append_images=images[1:])
     for name in ("moving.png", "pages.tif"):
         with pytest.raises(InputError, match=f"{name} holds 2 images: write one file per frame"):
-            read_picture(tmp_path / name)
+            read_image(tmp_path / name)
     Image.merge("LA", images).save(tmp_path / "alpha.png")
     with pytest.raises(InputError, match=r"alpha.png has transparency that varies"):
-        read_picture(tmp_path / "alpha.png")
+        read_image(tmp_path / "alpha.png")
     exif = Image.Exif()
     exif[0x0112] = 6
     images[0].save(tmp_path / "turned.jpg", exif=exif)
     with pytest.raises(InputError, match=r"turned.jpg has an EXIF orientation"):
-        read_picture(tmp_path / "turned.jpg")
+        read_image(tmp_path / "turned.jpg")
     notes: Counter[str] = Counter()
     images[0].convert("1").save(tmp_path / "bits.png")
-    assert set(np.unique(read_picture(tmp_path / "bits.png", notes=notes))) == {0, 255}
+    assert set(np.unique(read_image(tmp_path / "bits.png", notes=notes))) == {0, 255}
     assert notes == {"images of 1 bit": 1}
 
 

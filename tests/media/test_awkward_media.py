@@ -184,7 +184,7 @@ sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1] / "he
 from pathlib import Path
 from test_awkward_media import clicks, overlay_of, probe, read_audio
 for path, channels in ({str(unused)!r}, 4), ({str(swapped)!r}, 2), ({str(many)!r}, 8):
-    assert probe(path).sound.channels == channels
+    assert probe(path).audio.channels == channels
     for each in path, overlay_of(Path(path), Path(path).with_suffix(".mp4")):
         assert abs(clicks(*read_audio(each, 22_050)) - [0, 1]).max() < 2e-3, each
 """
@@ -194,9 +194,9 @@ for path, channels in ({str(unused)!r}, 4), ({str(swapped)!r}, 2), ({str(many)!r
 
 def test_a_sound_track_without_packets_is_none(tmp_path: Path):
     path = write_video(tmp_path / "empty.mkv", regular(10), sound="pcm_s16le", samples=np.zeros((2, 0), np.float32))
-    assert probe(path).sound is not None
+    assert probe(path).audio is not None
     found = survey(path)
-    assert found.info.sound is None
+    assert found.info.audio is None
     assert found.remarks == ("the audio track is empty: there is no audio",)
 
 

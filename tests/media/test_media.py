@@ -9,7 +9,7 @@ import pytest
 from media_files import clicks, read_stamp, regular, variable, write_video
 
 from avsd_jax.errors import InputError
-from avsd_jax.media.reading import SoundWindow, probe, read_audio, read_frames
+from avsd_jax.media.reading import AudioWindow, probe, read_audio, read_frames
 from avsd_jax.media.writing import VideoWriter
 
 AAC_FRAME = 1024
@@ -57,8 +57,8 @@ def test_probe(files: dict[str, Path], name: str):
     assert (info.width, info.height, info.pixel_aspect) == (128, 96, 1)
     assert info.fps == pytest.approx((len(times) - 1) / times[-1], rel=0.02)
     assert info.num_frames == pytest.approx(len(times), abs=2)
-    assert info.sound.sample_rate == how.get("rate", 44_100)
-    assert info.sound.channels == (1 if how.get("layout") == "mono" else 2)
+    assert info.audio.sample_rate == how.get("rate", 44_100)
+    assert info.audio.channels == (1 if how.get("layout") == "mono" else 2)
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -79,7 +79,7 @@ def test_a_written_video_keeps_frames_times_and_sound(files: dict[str, Path], tm
     assert rate_after == rate
     assert abs(len(after) - len(before)) <= AAC_FRAME
     np.testing.assert_allclose(clicks(after, rate), clicks(before, rate), atol=2e-3)
-    if source.sound.codec == "aac":
+    if source.audio.codec == "aac":
         shared = min(len(before), len(after)) - AAC_FRAME
         np.testing.assert_array_equal(after[:shared], before[:shared])
 
@@ -110,7 +110,7 @@ def test_rotation_is_applied_as_opencv_does(tmp_path: Path):
 def test_odd_size_is_padded_to_even(tmp_path: Path):
     path = write_video(tmp_path / "odd.mp4", regular(3), size=(97, 131), pixels="yuv444p", sound=None)
     info = probe(path)
-    assert (info.width, info.height, info.sound) == (131, 97, None)
+    assert (info.width, info.height, info.audio) == (131, 97, None)
     with VideoWriter(tmp_path / "even.mp4", info, 131, 97) as writer:
         for frame in read_frames(path):
             assert frame.image.shape == (97, 131, 3)
@@ -123,7 +123,7 @@ def test_odd_size_is_padded_to_even(tmp_path: Path):
 def test_sound_window_moves_over_the_waveform_in_little_memory(tmp_path: Path):
     path = write_video(tmp_path / "long.mp4", regular(300, 30))
     whole = read_audio(path, 22_050)[0]
-    window = SoundWindow(path, 22_050, origin=0.0)
+    window = AudioWindow(path, 22_050, origin=0.0)
     held = []
     for centre in range(0, len(whole) + 4000, 735):
         start, stop = centre - 3000, centre + 3001

@@ -15,7 +15,7 @@ from avsd_jax import metrics
 from avsd_jax.errors import InputError
 from avsd_jax.metrics import ranks
 from avsd_jax.metrics.maps import check_shapes
-from avsd_jax.metrics.resize import bicubic_matrix, gaussian_matrix, resize_bicubic
+from avsd_jax.metrics.resize import apply_matrices, bicubic_matrix, gaussian_matrix
 
 # Ours -> the name of the value in the parity file.
 NUMPY_NAMES = {
@@ -63,12 +63,14 @@ def all_scores(
     return mit, pysaliency
 
 
-def golden_cases(shared: Path) -> Iterator[tuple[list[dict], list[np.ndarray]]]:
-    """The parity cases, those of one size together."""
+def golden_cases(shared: Path, at_least: int = 1) -> Iterator[tuple[list[dict], list[np.ndarray]]]:
+    """The parity cases, those of one size together; sizes of fewer cases than `at_least` are left out."""
     cases = json.loads((shared / "parity/metrics/golden.json").read_text())["cases"]
     arrays = np.load(shared / "parity/metrics/golden.npz")
     for size in sorted({tuple(case["hw"]) for case in cases}):
         same = [case for case in cases if tuple(case["hw"]) == size]
+        if len(same) < at_least:
+            continue
         names = [case["name"] for case in same]
         keys = ("pred", "den", "fix", "shuf", "base")
         yield same, [np.stack([arrays[f"{n}/{key}"] for n in names]) for key in keys]
@@ -77,9 +79,11 @@ def golden_cases(shared: Path) -> Iterator[tuple[list[dict], list[np.ndarray]]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_golden_cases(shared: Path, dtype: type) -> None:
+    # Every size is a compilation. What a size alone can break is seen in float64; in float32 the largest groups do.
+    num_cases, at_least = (40, 1) if dtype is np.float64 else (31, 4)
     checked = 0
     with jax.enable_x64(dtype is np.float64):
-        for cases, (pred, density, fixations, pool, base) in golden_cases(shared):
+        for cases, (pred, density, fixations, pool, base) in golden_cases(shared, at_least):
             maps = (pred.astype(dtype), density.astype(dtype), fixations, pool, base.astype(dtype))
             mit, pysaliency = all_scores(*maps)
             sources = (
@@ -102,7 +106,7 @@ def test_golden_cases(shared: Path, dtype: type) -> None:
                     # What MATLAB's jitter of 1e-7 does to values that are nearer than that is no tie to us.
                     limit = 1e-6 + (0 if np.isnan(drawn) else 4 * spread / np.sqrt(calls))
                     np.testing.assert_allclose(value, drawn, atol=limit, rtol=0, err_msg=f"{case['name']} {name}")
-    assert checked >= 40 * 19 - 1
+    assert checked >= num_cases * 19 - 1
 
 
 @pytest.mark.slow
@@ -132,6 +136,10 @@ def test_pysaliency_on_its_own_ground() -> None:
     assert metrics.cc(flat, pred, "pysaliency") == 0
     assert np.isnan(metrics.cc(pred, flat, "pysaliency"))
     assert np.isnan(metrics.nss(pred, 0 * counts, "pysaliency"))
+
+
+def resize_bicubic(x: jax.Array, shape: tuple[int, int]) -> jax.Array:
+    return apply_matrices(x, *(bicubic_matrix(old, new) for old, new in zip(x.shape, shape, strict=True)))
 
 
 def test_golden_resize(shared: Path) -> None:

@@ -97,7 +97,7 @@ def test_steps_of_the_pipeline(shared: Path) -> None:
         for frame in (0, 1):
             levels = jnp.asarray(arrays[f"video/{name}/pred"][frame] / np.float32(255))
             post, resized = (arrays[f"video/{name}/t{frame}_{step}"] for step in ("post", "resized"))
-            np.testing.assert_allclose(protocols.post_process(levels, STAVIS), post, atol=2e-6)
+            np.testing.assert_allclose(protocols.to_ground_truth(levels, levels.shape, STAVIS), post, atol=2e-6)
             found = protocols.to_ground_truth(levels, resized.shape, STAVIS)
             np.testing.assert_allclose(found, resized, atol=2e-6)
 

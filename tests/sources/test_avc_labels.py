@@ -105,7 +105,7 @@ def test_every_form_becomes_the_documented_one(
     command = ["convert", "--dataset=etmd", f"--manual_dir={root}", f"--source={source}", f"--kind={kind}", *flags]
     assert avc_labels.main(command) == 0
     out = capsys.readouterr().out
-    assert f"1 files written to {root}/av_gt_label/ETMD, 0 were there" in out
+    assert f"1 files written to {root}/av_gt_label/ETMD, 0 had the same" in out
     assert "1 files of another kind ignored: notes.doc" in out
     expected = "frame,label\n" + "".join(f"{frame},{label}\n" for frame, label in enumerate(LABELS, 1))
     assert output(root).read_text() == expected
@@ -231,7 +231,7 @@ def test_other_labels_are_kept_unless_told(root, source):
     np.testing.assert_array_equal(label_files.read(output(root)), 1 - LABELS)
     assert avc_labels.convert(root, "etmd", source, "lines", overwrite=True).written == (VIDEO,)
     np.testing.assert_array_equal(label_files.read(output(root)), LABELS)
-    with pytest.raises(InputError, match="would be replaced by what is made of it"):
+    with pytest.raises(InputError, match="would be replaced by its own conversion"):
         avc_labels.convert(root, "etmd", output(root).parent, "frames", first_frame=1)
 
 
@@ -244,7 +244,7 @@ def test_other_labels_are_kept_unless_told(root, source):
         (["--kind=lines", "--first_frame=1"], "--first_frame is for --kind=frames, not lines"),
         (["--kind=lines", "--key=a"], "--key is for --kind=array, not lines"),
         (["--kind=array"], "has no .mat or .npy file"),
-        (["--kind=lines", "--dataset=all"], "unknown set 'all': choose one of diem"),
+        (["--kind=lines", "--dataset=all"], "unknown dataset 'all': choose one of diem"),
         (["--kind=lines", "--source=nowhere"], "nowhere is not a folder"),
         (["--kind=lines", "--manual_dir=nowhere"], "nowhere is not a folder: give the root of the data's tree"),
         (["--kind=lines", "--clock=nowhere"], "nowhere cannot be read (No such file or directory)"),

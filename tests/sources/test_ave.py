@@ -199,8 +199,8 @@ def test_videos_that_lack_a_file_are_left_out_on_request(
     silent(folder / f"AVE/{HORSE}.mp4")
     assert build(folder, tmp_path / "data", "--skip_missing") == 0
     out = capsys.readouterr().out
-    assert f"left out {BELL}: " in out
-    assert f"left out {HORSE}: " in out
+    assert f"skipped {BELL}: " in out
+    assert f"skipped {HORSE}: " in out
     for split, expected in (("train", [SPEECH]), ("test", [PAN]), ("all", sorted([SPEECH, PAN]))):
         assert [video.id for video in open_store(NAME, split, tmp_path / "data").videos] == expected
 
@@ -235,7 +235,7 @@ def test_check_and_list_know_it(
     assert "  note: in no list: skipped (other)" in out.splitlines()
     assert datasets.main(["list", f"--data_dir={built}"]) == 0
     out = capsys.readouterr().out
-    assert "ave/default: frames of 400x400 pixels, as STANet's are [not prepared" in out
+    assert "ave/default: frames of 400x400 pixels, as STANet's are [not built" in out
     assert f"{NAME}: frames of 128x96 pixels [train 2 videos, 30 frames; val 1 videos, 15 frames" in out
 
 
@@ -262,7 +262,7 @@ def test_the_classifiers_of_tags_are_told_its_categories(built: pathlib.Path, tm
     config = first_classifier(built, tmp_path)
     assert config.model.num_tags == len(config.tags) == len(set(config.tags)) == 28
     assert list(config.tags) == sorted(config.tags)
-    store = target_maps.unwatched(open_store(NAME, "train", built))
+    store = target_maps.ignore_gaze(open_store(NAME, "train", built))
     batch = next(pipeline.eval_batches(store, Inference.from_config(config).spec, batch_size=2, stride=FRAMES))
     told = [[config.tags[k] for k in np.flatnonzero(present)] for present in batch["tags"]]
     assert told == [["Male speech"], ["Church bell"]]
@@ -271,7 +271,7 @@ def test_the_classifiers_of_tags_are_told_its_categories(built: pathlib.Path, tm
 
 @pytest.mark.slow
 def test_a_classifier_of_tags_takes_a_step_on_it(built: pathlib.Path, tmp_path: pathlib.Path):
-    store = target_maps.unwatched(open_store(NAME, "train", built))
+    store = target_maps.ignore_gaze(open_store(NAME, "train", built))
     loop.train(first_classifier(built, tmp_path), tmp_path / "run", store=store, mesh=make_mesh(jax.devices()[:1]))
     assert np.isfinite(read_scalars(tmp_path / "run/metrics.jsonl")[0]["loss"])
 
@@ -298,14 +298,16 @@ def test_what_nobody_watched_is_not_scored_nor_trained_on_as_if_somebody_had(
     (tmp_path / "predictions" / HORSE).mkdir(parents=True)
     where = [f"--predictions={tmp_path / 'predictions'}", f"--dataset={NAME}", f"--data_dir={built}"]
     assert evaluate.main(where) == 2
-    nobody = f"{NAME} test has no fixations (nobody watched 1 of 1 videos, such as '{HORSE}'): "
-    assert f"error: {nobody}score on a set that somebody watched" in capsys.readouterr().err
+    nobody = f"{NAME} test lacks eye-tracking data (for 1 of 1 videos, such as '{HORSE}'): "
+    assert f"error: {nobody}score on a dataset with eye-tracking data" in capsys.readouterr().err
     config = paper("stanet", built)
-    with pytest.raises(InputError, match=r"test has no fixations .* train with --mode=train, and score on a set"):
+    with pytest.raises(
+        InputError, match=r"test lacks eye-tracking data .* train with --mode=train, and score on a dataset"
+    ):
         main.run(config.lock(), tmp_path / "run")
     config.unlock().target_maps = ""
-    with pytest.raises(InputError, match=r"train has no fixations .* set target_maps to a folder"):
+    with pytest.raises(InputError, match=r"train lacks eye-tracking data .* set target_maps to a folder"):
         training_store(config)
     assert [path.name for path in tmp_path.iterdir()] == ["predictions"]
-    with pytest.raises(InputError, match=f"nobody watched video '{HORSE}'"):
+    with pytest.raises(InputError, match=f"video '{HORSE}' has no eye-tracking data"):
         open_store(NAME, "test", built).density(0, 3)

@@ -162,7 +162,7 @@ def test_checks_leave_out_what_builds_leave_out(tree: pathlib.Path, capsys: pyte
     assert datasets.main([*check, "--skip_missing"]) == 0
     assert f"  left out: {video}: " in capsys.readouterr().out
     assert build(tree, "--skip_missing") == 0
-    assert f"left out {video}: " in capsys.readouterr().out
+    assert f"skipped {video}: " in capsys.readouterr().out
     (tree / "manual/video_frames/AVAD/V2_Guitar/img_00002.jpg").write_bytes(b"")
     assert datasets.main([*check, "--skip_missing"]) == build(tree, "--skip_missing", "--overwrite") == 2
     shutil.rmtree(tree / "manual/video_audio/AVAD/V31_Bird")

@@ -17,6 +17,7 @@ import pytest
 from avsd_jax import datasets
 from avsd_jax.data import catalog
 from avsd_jax.data.catalog import open_store
+from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 from datasets_tfds.base import VideoDatasetBuilder
 
@@ -38,7 +39,7 @@ def test_list_shows_what_can_be_built_and_what_is(tiny_data_dir: pathlib.Path, c
     assert datasets.main(["list", f"--data_dir={tiny_data_dir}"]) == 0
     default, tiny = (line for line in capsys.readouterr().out.splitlines() if line.startswith("sounding_shapes"))
     assert default.startswith("sounding_shapes/default: ")
-    assert f"not prepared in {tiny_data_dir}" in default
+    assert f"not built in {tiny_data_dir}" in default
     assert "train 4 videos, 160 frames; test 3 videos, 120 frames" in tiny
 
 
@@ -80,7 +81,7 @@ def test_opening_what_is_not_prepared_says_how_to_prepare_it(tmp_path: pathlib.P
     with pytest.raises(InputError) as error:
         open_store(TINY, "train", tmp_path / "a b")
     assert str(error.value) == (
-        f"dataset '{TINY}' is not prepared in '{tmp_path}/a b': run `python -m avsd_jax.datasets build "
+        f"dataset '{TINY}' is not built in '{tmp_path}/a b': run `python -m avsd_jax.datasets build "
         f"--dataset={TINY} '--data_dir={tmp_path}/a b'`, or train with --config.build_data=True"
     )
     with pytest.raises(InputError, match=r"--dataset=etmd/maps-gaze --data_dir=.* --manual_dir=DIR`, with DIR your"):
@@ -120,9 +121,9 @@ def test_a_file_cut_short_is_named_by_its_video(keep: float, tiny_data_dir: path
     shutil.copytree(tiny_data_dir, tmp_path, dirs_exist_ok=True)
     path = sorted(folder(tmp_path).glob("*train*"))[1]
     path.write_bytes(path.read_bytes()[: int(keep * path.stat().st_size)])
-    # Under the tests' type checks, opening it would read any of its records.
-    store = open_store(TINY, "train", tiny_data_dir)
-    store._records = catalog.open_builder(TINY, tmp_path).as_data_source(split="train")
+    whole = open_store(TINY, "train", tiny_data_dir)
+    damaged = catalog.open_builder(TINY, tmp_path).as_data_source(split="train")
+    store = VideoStore(whole.name, damaged, whole.videos, whole.chunk_frames)
     assert store.density(0, 0).any()
     for read in (store.density, store.fixations, lambda *frame: store.audio(1, 0, 1)):
         with pytest.raises(InputError, match=r"the file of video 'train_00001' is damaged \(.*\): build .*--over"):
@@ -163,6 +164,7 @@ READ_ALL = textwrap.dedent("""
     from avsd_jax import datasets
     from avsd_jax.data.pipeline import ClipSpec, eval_batches, train_batches
     from avsd_jax.data.catalog import open_store
+from avsd_jax.data.store import VideoStore
 
     data_dir = sys.argv[1]
     command = ["build", "--dataset=sounding_shapes/tiny", f"--data_dir={data_dir}", "--workers=1"]
@@ -195,7 +197,7 @@ def test_a_killed_build_leaves_nothing_and_is_run_again_without_tensorflow(tmp_p
     build.send_signal(signal.SIGKILL)
     build.wait()
     assert list(folder(tmp_path).parent.glob("incomplete.*"))
-    with pytest.raises(InputError, match="is not prepared"):
+    with pytest.raises(InputError, match="is not built"):
         open_store(TINY, "train", tmp_path)
     # Reading to the end of the pipe waits for all who hold it: the workers have gone, too.
     deadline = time.monotonic() + 60

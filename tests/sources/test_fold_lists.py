@@ -124,7 +124,7 @@ def test_links_are_refused(tmp_path: pathlib.Path):
 def test_missing_double_and_unreadable_lists_are_refused(tmp_path: pathlib.Path):
     with pytest.raises(InputError, match=r"lacks the fold list ETMD_av_list_train_1_fps.txt"):
         fold_lists.read(tmp_path, "etmd")
-    with pytest.raises(InputError, match="unknown set 'dhf1k': choose one of diem, avad"):
+    with pytest.raises(InputError, match="unknown dataset 'dhf1k': choose one of diem, avad"):
         fold_lists.read(tmp_path, "dhf1k")
     write_lists(tmp_path / "fold_lists", "ETMD_av_list_{}_fps.txt", THREE)
     (tmp_path / "fold_lists/ETMD_av_list_train_1_fps.txt").write_bytes(b"\xff\xfe 1 2")

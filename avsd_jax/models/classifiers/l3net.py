@@ -1,7 +1,8 @@
 """L3-Net (Arandjelovic & Zisserman, "Look, listen and learn", ICCV 2017): does this audio go with this frame?
 
 Layers and names follow the public PyTorch port (kyuyeonpooh/objects-that-sound, BSD-3), so that its weights
-load. There class 0 means "corresponds"; here class 1 does, as in the survey, and the import swaps the two.
+load. There class 0 means "corresponds"; here class 1 does, as in the survey, and the import swaps the two. OpenL3's
+audio encoder and its front ends are an option.
 """
 
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from jaxtyping import Array, Float
 
 from avsd_jax.batch import ClassifierInputs
 from avsd_jax.errors import InputError
+from avsd_jax.nn import openl3
 from avsd_jax.nn.norm import BatchNorm
 from avsd_jax.nn.pool import max_pool
 from avsd_jax.nn.spectrogram import power_density
@@ -19,6 +21,8 @@ from avsd_jax.nn.width import scaled
 _FULL_SCALE = 32768.0
 _FLOOR = 1e-7
 _DECIBELS = 26.68
+
+AUDIO_ENCODERS = ("l3net", *openl3.FRONT_ENDS)
 
 
 class Tower(nn.Module):
@@ -67,7 +71,9 @@ class Classifier(nn.Module):
         frame_size: height and width of the frame, pixels.
         sample_rate: of the waveform, Hz.
         audio_seconds: length of the waveform.
-        nperseg, noverlap, nfft: window, overlap and transform size of the spectrogram, samples.
+        nperseg, noverlap, nfft: window, overlap and transform size of the spectrogram, samples; OpenL3 has its own.
+        audio_encoder: "l3net", or OpenL3's with one of its spectrograms: "openl3_linear", "openl3_mel128" or
+            "openl3_mel256".
         axis_name: the pmap axis over which BatchNorm statistics are averaged.
     """
 
@@ -79,24 +85,30 @@ class Classifier(nn.Module):
     nperseg: int = 480
     noverlap: int = 240
     nfft: int = 512
+    audio_encoder: str = "l3net"
     axis_name: str | None = None
 
     @property
     def inputs(self) -> ClassifierInputs:
-        """One frame and the audio around it."""
+        """Returns the spec of one frame and the audio around it."""
         return ClassifierInputs(1, None, self.frame_size, self.sample_rate, self.audio_seconds)
 
     @nn.nowrap
     def front_end(self, waveform: Float[Array, "b s"]) -> Float[Array, "b f n"]:
         """Returns the log spectrogram of the waveform, frequency first; 257 x 199 per second at the default options.
 
+        OpenL3's are those of `avsd_jax.nn.openl3.spectrogram`.
+
         Args:
             waveform: [B, S] in [-1, 1] at `sample_rate`. Computed in float32, returned in the waveform's
                 dtype.
 
         Raises:
-            InputError: the waveform is shorter than `nperseg`.
+            InputError: the waveform is shorter than a window, or an unknown `audio_encoder`.
         """
+        self._check_audio_encoder()
+        if self.audio_encoder != "l3net":
+            return openl3.spectrogram(waveform, self.sample_rate, self.audio_encoder).astype(waveform.dtype)
         samples = waveform.astype(jnp.float32) * _FULL_SCALE
         density = power_density(samples, self.sample_rate, self.nperseg, self.noverlap, self.nfft)
         return (10 * jnp.log10(density + _FLOOR) / _DECIBELS).astype(waveform.dtype)
@@ -113,12 +125,28 @@ class Classifier(nn.Module):
             train: use and update batch statistics.
 
         Raises:
-            InputError: more than one frame.
+            InputError: more than one frame, or an unknown `audio_encoder`.
         """
-        if frames.shape[1] != 1:
-            raise InputError(f"l3net takes one frame and got {frames.shape[1]}: give avc_frames [B, 1, H, W, 3]")
-        image = Tower(self.stride, self.width, self.axis_name, name="icn")(frames[:, 0], train)
-        sound = Tower(self.stride, self.width, self.axis_name, name="acn")(audio[..., None], train)
-        x = jnp.concatenate([image["embedding"], sound["embedding"]], axis=-1)
+        x = jnp.concatenate(self.encode(frames, audio, train), axis=-1)
         x = nn.relu(nn.Dense(scaled(128, self.width), name="fc1")(x))
         return nn.Dense(2, name="fc2")(x)
+
+    def encode(
+        self, frames: Float[Array, "b n h w 3"], audio: Float[Array, "b f m"], train: bool
+    ) -> tuple[Float[Array, "b c"], Float[Array, "b d"]]:
+        """Returns the embeddings of image and audio; to be called by `__call__`."""
+        if frames.shape[1] != 1:
+            name = type(self).__module__.rpartition(".")[2]
+            raise InputError(f"{name} takes one frame and got {frames.shape[1]}: give avc_frames [B, 1, H, W, 3]")
+        self._check_audio_encoder()
+        image = Tower(self.stride, self.width, self.axis_name, name="icn")
+        if self.audio_encoder == "l3net":
+            sound = Tower(self.stride, self.width, self.axis_name, name="acn")
+        else:
+            sound = openl3.OpenL3Audio(self.width, self.axis_name, name="acn")
+        return image(frames[:, 0], train)["embedding"], sound(audio[..., None], train)["embedding"]
+
+    @nn.nowrap
+    def _check_audio_encoder(self) -> None:
+        if self.audio_encoder not in AUDIO_ENCODERS:
+            raise InputError(f"unknown audio_encoder {self.audio_encoder!r}: choose one of {', '.join(AUDIO_ENCODERS)}")

@@ -32,7 +32,7 @@ class Classifier(nn.Module):
 
     @property
     def inputs(self) -> ClassifierInputs:
-        """The audio; the one frame that every classifier is given is not looked at, and so is small."""
+        """Returns the spec of the audio; the frame, which every classifier gets, is unused and therefore small."""
         return ClassifierInputs(1, None, 8, self.sample_rate, self.audio_seconds)
 
     @nn.nowrap

@@ -59,7 +59,7 @@ class Classifier(nn.Module):
 
     @property
     def inputs(self) -> ClassifierInputs:
-        """One frame and the audio around it."""
+        """Returns the spec of one frame and the audio around it."""
         return ClassifierInputs(1, None, self.frame_size, self.sample_rate, self.audio_seconds)
 
     @nn.nowrap

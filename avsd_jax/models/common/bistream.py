@@ -61,7 +61,7 @@ class BiStream(Network):
 
     @property
     def classifier_inputs(self) -> ClassifierInputs | None:
-        """What the gate's classifier reads; None unless gate="classifier"."""
+        """Returns the inputs of the gate's classifier; None unless gate="classifier"."""
         if self.gate != "classifier":
             return None
         return classifiers.inputs(self.classifier, self.classifier_options)

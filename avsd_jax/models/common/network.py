@@ -24,5 +24,5 @@ class Network(nn.Module):
 
     @property
     def classifier_inputs(self) -> ClassifierInputs | None:
-        """What its consistency classifier reads; None if it runs none."""
+        """Returns the inputs of its consistency classifier; None without one."""
         return None

@@ -40,7 +40,7 @@ _FRAMES_FPS = 30.0
 
 
 @dataclass(frozen=True)
-class _Pictures:
+class _Images:
     """A video file or a folder of frames: its (height, width), rate, and numbers of frames by source."""
 
     path: Path
@@ -63,28 +63,28 @@ class Reader(Source):
 
     def videos(self) -> tuple[str, ...]:
         """Returns the videos that have a video file or a folder of frames."""
-        return tuple(sorted(self._tree.pictures()))
+        return tuple(sorted(self._tree.images()))
 
     def read(self, video: str, listed: ListedVideo | None) -> schema.SourceVideo:
         """Reads a video, as `Source` documents; it is decoded first to count its frames."""
         name = f"{self.dataset}, {video}"
-        pictures = self._pictures(video, exact=True)
-        gaze = self._gaze(video, pictures)
-        counts = {"list": listed and listed.num_frames, **pictures.counts, "gaze": gaze.num_frames}
+        images = self._images(video, exact=True)
+        gaze = self._gaze(video, images)
+        counts = {"list": listed and listed.num_frames, **images.counts, "gaze": gaze.num_frames}
         n = agreed_length(name, counts)
         gaze = gaze.first(n)
-        for note in _notes(gaze, pictures, listed):
+        for note in _notes(gaze, images, listed):
             logging.warning("%s: %s", name, note)
         logging.info("%s: %d points of %d viewers; dropped: %s", name, len(gaze.rows), len(gaze.viewers), gaze.dropped)
-        samples, rate = audio_files.read(self._sound(video, pictures.path), n / pictures.fps)
+        samples, rate = audio_files.read(self._audio_file(video, images.path), n / images.fps)
         maps = density.density_maps(gaze.rows, n, gaze.plane, density.sigma_of(self.dataset, gaze.plane[1]))
         return schema.SourceVideo(
             video_id=video,
-            fps=listed.fps if listed else pictures.fps,
+            fps=listed.fps if listed else images.fps,
             num_frames=n,
-            height=pictures.size[0],
-            width=pictures.size[1],
-            frames=pictures.jpegs(n),
+            height=images.size[0],
+            width=images.size[1],
+            frames=images.jpegs(n),
             density=map(schema.encode_png, maps),
             fixations=gaze.rows,
             num_viewers=len(gaze.viewers),
@@ -98,33 +98,33 @@ class Reader(Source):
     def inspect(self, video: str, listed: ListedVideo | None) -> Inspection:
         """Inspects a video; frames are counted by the header of the video file and by its packets."""
         findings, counts, n = Findings(), {}, 0
-        pictures = gaze = sound = None
+        images = gaze = audio = None
         with findings.caught():
-            pictures = self._pictures(video, exact=False)
+            images = self._images(video, exact=False)
         with findings.caught():
-            if pictures:
-                gaze = self._gaze(video, pictures)
-                counts = {"list": listed and listed.num_frames, **pictures.counts, "gaze": gaze.num_frames}
+            if images:
+                gaze = self._gaze(video, images)
+                counts = {"list": listed and listed.num_frames, **images.counts, "gaze": gaze.num_frames}
                 counts = {kind: count for kind, count in counts.items() if count is not None}
                 n, remark = shortest(f"{self.dataset}, {video}", counts)
                 gaze = gaze.first(n)
-                findings.notes += [*([remark] if remark else []), *_notes(gaze, pictures, listed)]
+                findings.notes += [*([remark] if remark else []), *_notes(gaze, images, listed)]
         with findings.caught():
-            if pictures and pictures.path.is_dir():
-                frames = image_files.numbered(pictures.path, "img")
+            if images and images.path.is_dir():
+                frames = image_files.numbered(images.path, "img")
                 image_headers.look(frames[: n or None], "frames", findings)
         with findings.caught():
-            if pictures:
-                sound = audio_files.probe(self._sound(video, pictures.path))
-                findings.notes += audio_files.notes(sound, n / pictures.fps if n else None)
+            if images:
+                audio = audio_files.probe(self._audio_file(video, images.path))
+                findings.notes += audio_files.notes(audio, n / images.fps if n else None)
         if listed is None:
             findings.notes.append("in no fold list: skipped")
         return Inspection(
             num_frames=0 if findings.problems else n,
             counts=counts,
-            sample_rate=sound and sound.sample_rate,
-            channels=sound.channels if sound else 0,
-            size=pictures and pictures.size[::-1],
+            sample_rate=audio and audio.sample_rate,
+            channels=audio.channels if audio else 0,
+            size=images and images.size[::-1],
             empty_maps=tuple(_empty_frames(gaze)) if gaze else (),
             dropped_points=gaze.dropped.outside if gaze else 0,
             problems=tuple(findings.problems),
@@ -136,46 +136,46 @@ class Reader(Source):
     def _tree(self) -> raw_trees.Tree:
         return raw_trees.tree(self.root, self.dataset)
 
-    def _pictures(self, video: str, exact: bool) -> _Pictures:
-        path = self._tree.pictures().get(video)
+    def _images(self, video: str, exact: bool) -> _Images:
+        path = self._tree.images().get(video)
         if path is None:
             raise MissingFile(f"{video} of {self.dataset} has no video file below {self.root}: unpack it there")
         if path.is_dir():
             files = image_files.numbered(path, "img")
-            return _Pictures(path, image_headers.size(files[0]), _FRAMES_FPS, {"frames": len(files)})
+            return _Images(path, image_headers.size(files[0]), _FRAMES_FPS, {"frames": len(files)})
         info = reading.probe(path)
         video_files.check_whole(path)
         size = plausible.checked_size((info.height, info.width), path)
         # A truncated file has fewer packets than it states frames.
         stated, there = reading.count_frames(path) if exact else video_files.count_packets(path)
         counts = {"frames": there} if stated == there else {"frames stated": stated, "frames": there}
-        return _Pictures(path, size, info.fps, counts)
+        return _Images(path, size, info.fps, counts)
 
-    def _gaze(self, video: str, pictures: _Pictures) -> points.Gaze:
-        longest = max(filter(None, pictures.counts.values())) + label_files.TOLERANCE
+    def _gaze(self, video: str, images: _Images) -> points.Gaze:
+        longest = max(filter(None, images.counts.values())) + label_files.TOLERANCE
         try:
-            return self._tree.gaze(video, pictures.size, self.options, longest)
+            return self._tree.gaze(video, images.size, self.options, longest)
         except points.NoGaze as error:
             raise MissingFile(str(error)) from error
 
-    def _sound(self, video: str, pictures: Path) -> Path:
+    def _audio_file(self, video: str, images: Path) -> Path:
         """Returns the video's audio file, or the video file if it contains the audio."""
-        path = self._tree.sound(video)
+        path = self._tree.audio(video)
         if path is None or path.is_file():
-            return path or pictures
-        if pictures.is_file():
-            with reading.open_media(pictures) as container:
-                if reading.sound_stream(container) is not None:
-                    return pictures
+            return path or images
+        if images.is_file():
+            with reading.open_media(images) as container:
+                if reading.audio_stream(container) is not None:
+                    return images
         raise MissingFile(f"{path} is missing: put the video's audio there")
 
 
-def _notes(gaze: points.Gaze, pictures: _Pictures, listed: ListedVideo | None) -> list[str]:
+def _notes(gaze: points.Gaze, images: _Images, listed: ListedVideo | None) -> list[str]:
     """Returns what looks wrong, as sentences."""
     notes = [gaze.misplaced()]
-    if listed and abs(pictures.fps / listed.fps - 1) > _RATE_TOLERANCE:
-        notes.append(f"the video file has {pictures.fps:g} frames per second, the list says {listed.fps:g}")
-    (height, width), (shown_height, shown_width) = pictures.size, gaze.plane
+    if listed and abs(images.fps / listed.fps - 1) > _RATE_TOLERANCE:
+        notes.append(f"the video file has {images.fps:g} frames per second, the list says {listed.fps:g}")
+    (height, width), (shown_height, shown_width) = images.size, gaze.plane
     if abs(width / height * shown_height / shown_width - 1) > _SHAPE_TOLERANCE:
         notes.append(f"frames of {width}x{height} do not have the shape {shown_width}x{shown_height} that was shown")
     return [note for note in notes if note]

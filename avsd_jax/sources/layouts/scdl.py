@@ -18,4 +18,4 @@ def looked_for(dataset: str) -> tuple[tuple[str, ...], ...]:
 class Reader(stavis.Reader):
     """The videos of a dataset in this layout."""
 
-    folders: ClassVar[dict[str, str]] = {"frames": "video_frame", "sound": "audio", "annotations": "annotation"}
+    folders: ClassVar[dict[str, str]] = {"frames": "video_frame", "audio": "audio", "annotations": "annotation"}

@@ -26,7 +26,7 @@ from avsd_jax.sources.fold_lists import ListedVideo
 
 _VARIABLE = "eyeMap"
 KINDS = ("frames", "maps", "fixMaps")
-FOLDERS = {"frames": "video_frames", "sound": "video_audio", "annotations": "annotations"}
+FOLDERS = {"frames": "video_frames", "audio": "video_audio", "annotations": "annotations"}
 
 
 def looked_for(dataset: str) -> tuple[tuple[str, ...], ...]:
@@ -63,14 +63,14 @@ class Reader(Source):
             raise InputError(f"{video} of {self.dataset} is in no fold list, which gives its rate: add it there")
         counts = {"list": listed.num_frames, "frames": len(frames), "maps": len(maps), "fixMaps": len(fixations)}
         n = agreed_length(f"{self.dataset}, {video}", counts)
-        samples, rate = audio_files.read(self._sound(video), n / listed.fps)
+        samples, rate = audio_files.read(self._audio_file(video), n / listed.fps)
         height, width = image_files.frame_size(frames[0])
         plane = image_files.grey(maps[0]).shape
         points = self._checked_points(fixations[:n], plane)
         if self.options.maps == "gaze":
-            pictures = density.density_maps(points, n, plane, density.SHARE_OF_WIDTH * plane[1])
+            images = density.density_maps(points, n, plane, density.SHARE_OF_WIDTH * plane[1])
         else:
-            pictures = _supplied(maps[:n], plane)
+            images = _supplied(maps[:n], plane)
         return schema.SourceVideo(
             video_id=video,
             fps=listed.fps,
@@ -78,7 +78,7 @@ class Reader(Source):
             height=height,
             width=width,
             frames=image_files.jpegs(frames[:n], (height, width)),
-            density=map(schema.encode_png, pictures),
+            density=map(schema.encode_png, images),
             fixations=points,
             num_viewers=0,
             avc_label=np.full(n, label_files.UNLABELLED, np.int8),
@@ -112,17 +112,17 @@ class Reader(Source):
         with findings.caught():
             if not findings.problems and not rendered:
                 empty = [number for number, path in enumerate(maps, 1) if image_files.is_empty(path)]
-        sound = None
+        audio = None
         with findings.caught():
-            sound = audio_files.probe(self._sound(video))
-            findings.notes += audio_files.notes(sound, n / listed.fps if listed and n else None)
+            audio = audio_files.probe(self._audio_file(video))
+            findings.notes += audio_files.notes(audio, n / listed.fps if listed and n else None)
         if listed is None:
             findings.notes.append("in no fold list: skipped")
         return Inspection(
             num_frames=0 if findings.problems else n,
             counts=counts,
-            sample_rate=sound and sound.sample_rate,
-            channels=sound.channels if sound else 0,
+            sample_rate=audio and audio.sample_rate,
+            channels=audio.channels if audio else 0,
             size=size and size[::-1],
             empty_maps=tuple(empty),
             problems=tuple(findings.problems),
@@ -168,10 +168,10 @@ class Reader(Source):
     def _annotations(self, video: str) -> Path:
         return self._video_folder("annotations", video)
 
-    def _sound(self, video: str) -> Path:
+    def _audio_file(self, video: str) -> Path:
         """Returns the video's audio file, in its own folder or, in some copies, beside the others."""
         names = dataset_names.spellings(self.dataset, video)
-        own, shared = self._video_folder("sound", video), self._set_folder("sound")
+        own, shared = self._video_folder("audio", video), self._set_folder("audio")
         candidates = [safe_paths.below(folder, f"{name}.wav") for folder in (own, shared) for name in names]
         path = next((path for path in candidates if path.is_file()), None)
         if path is None:
