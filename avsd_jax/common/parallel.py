@@ -5,18 +5,20 @@ same step on each device with explicit sums over the axis. Both give the one-dev
 """
 
 import functools
+import pickle
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 from flax import jax_utils
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from avsd_jax.errors import InputError
 
 AXIS = "data"
-Step = Callable[[Any, Mapping[str, Any]], tuple[Any, Any]]
+Step = Callable[[Any, Mapping[str, Any], Any], tuple[Any, Any]]
 
 
 def make_mesh(devices: list[jax.Device] | None = None) -> Mesh:
@@ -54,11 +56,12 @@ def check_batch_size(batch_size: int, mesh: Mesh) -> None:
 
 
 class JitExecutor:
-    """Runs `step(state, batch) -> (state, metrics)` as one program over the mesh."""
+    """Runs `step(state, batch, hyperparameters) -> (state, metrics)` as one program over the mesh."""
 
     axis_name: str | None = None
 
     def __init__(self, mesh: Mesh):
+        self.num_devices = mesh.size
         self._replicated = NamedSharding(mesh, PartitionSpec())
         self._split = NamedSharding(mesh, PartitionSpec(AXIS))
 
@@ -71,10 +74,14 @@ class JitExecutor:
         """Combines the parts of the processes, `[B / processes, ...]`, to global arrays `[B, ...]`."""
         return {k: jax.make_array_from_process_local_data(self._split, v) for k, v in batch.items()}
 
-    def compile(self, step: Step) -> Step:
-        """Compiles the step; its state argument is donated."""
+    def jit(self, step: Step) -> Any:
+        """Wraps a step for compilation, by its method `lower`; its state argument is donated."""
         placement = (self._replicated, self._replicated)
         return jax.jit(step, donate_argnums=0, out_shardings=placement, compiler_options=compiler_options())
+
+    def fetch_metrics(self, metrics: Any) -> Any:
+        """Returns the metrics of one step or several in host memory; waits for the step."""
+        return jax.device_get(metrics)
 
     def fetch_state(self, state: Any) -> Any:
         """Returns one copy of the state, without the executor's device axis."""
@@ -87,6 +94,7 @@ class PmapExecutor:
     axis_name: str | None = AXIS
 
     def __init__(self, mesh: Mesh):
+        self.num_devices = mesh.size
         self._all = list(mesh.devices.flat)  # the sums go over those of every process
         self._devices = [d for d in self._all if d.process_index == jax.process_index()]
 
@@ -99,15 +107,13 @@ class PmapExecutor:
         n = len(self._devices)
         return {k: v.reshape(n, -1, *v.shape[1:]) for k, v in batch.items()}
 
-    def compile(self, step: Step) -> Step:
-        """Compiles the step; metrics are returned from the first device (they are the same on all)."""
-        compiled = jax.pmap(step, axis_name=AXIS, donate_argnums=0, devices=self._all)
+    def jit(self, step: Step) -> Any:
+        """Wraps a step for compilation, by its method `lower`; every device gets the same hyperparameters."""
+        return jax.pmap(step, axis_name=AXIS, in_axes=(0, 0, None), donate_argnums=0, devices=self._all)
 
-        def run(state: Any, batch: Mapping[str, Any]) -> tuple[Any, Any]:
-            state, metrics = compiled(state, batch)
-            return state, _first(metrics)
-
-        return run
+    def fetch_metrics(self, metrics: Any) -> Any:
+        """Returns the metrics of one step or several in host memory; waits for the step. Every device has the same."""
+        return _first(metrics)
 
     def fetch_state(self, state: Any) -> Any:
         """Returns one copy of the state, without the executor's device axis, in host memory.
@@ -125,11 +131,23 @@ def _first(tree: Any) -> Any:
     return jax.tree.map(lambda x: np.asarray(x.addressable_shards[0].data).reshape(x.shape[1:]), tree)
 
 
+def gather(value: Any) -> list[Any]:
+    """Returns what each process of the job gave, in their order; a collective operation. Any value that pickles."""
+    if jax.process_count() == 1:
+        return [value]
+    data = np.frombuffer(pickle.dumps(value), np.uint8)
+    sizes = multihost_utils.process_allgather(np.array(len(data)))
+    padded = np.pad(data, (0, int(sizes.max()) - len(data)))
+    rows = multihost_utils.process_allgather(padded)
+    return [pickle.loads(row[:size].tobytes()) for row, size in zip(rows, sizes, strict=True)]
+
+
 EXECUTORS = {"jit": JitExecutor, "pmap": PmapExecutor}
 
 
+@functools.lru_cache(maxsize=8)
 def make_executor(name: str, mesh: Mesh) -> JitExecutor | PmapExecutor:
-    """Builds the executor that a configuration names.
+    """Returns the executor that a configuration names, the same one for the same devices.
 
     Raises:
         InputError: the name is neither `jit` nor `pmap`.

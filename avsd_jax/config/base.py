@@ -99,7 +99,13 @@ def defaults() -> ConfigDict:
     config.keep_checkpoints = 3
     config.tensorboard = True
 
-    # Evaluation section.
+    config.profile_steps = ()  # first and last step of a trace by jax.profiler, in WORKDIR/profile; () for none
+
+    # Evaluation section. While a run trains, a part of the test split can be scored and the best step kept in best/.
+    config.evaluate_every = 0  # steps; 0 for never
+    config.evaluate_videos = 4  # videos of that part, spread over the split
+    config.evaluate_stride = 16  # distance between its scored frames
+    config.best_metric = "CC"  # of avsd_jax.metrics.METRICS: decides which step is the best
     config.eval_stride = 1  # distance between scored frames
     config.eval_batch_size = 8
     config.smooth_sigma = 0.0  # blur of the scored maps, pixels; 0 for none

@@ -9,6 +9,7 @@ from avsd_jax import losses
 from avsd_jax.common.parallel import EXECUTORS
 from avsd_jax.common.value_kinds import FLAG, MAPPING, NAME, TEXT, Kind, choice, listed, mapping_of, real, whole
 from avsd_jax.errors import InputError
+from avsd_jax.metrics import METRICS
 
 SCHEDULES = ("constant", "cosine", "steps")
 COMPUTE_DTYPES = ("float32", "bfloat16", "float16")
@@ -29,6 +30,14 @@ _RATE = Kind(
         else "is no pair"
     )
 )
+
+
+def _range_complaint(value: object) -> str | None:
+    pair = isinstance(value, list | tuple) and len(value) == 2 and not any(whole(1).complaint(x) for x in value)
+    if value in ((), []) or (pair and value[0] <= value[1]):
+        return None
+    return "is no range of steps: give the first and the last, as in (10,15), or ()"
+
 
 FIELDS: dict[str, Kind] = {
     "run_name": NAME,
@@ -74,6 +83,11 @@ FIELDS: dict[str, Kind] = {
     "checkpoint_every": whole(1),
     "keep_checkpoints": whole(1),
     "tensorboard": FLAG,
+    "evaluate_every": whole(0),
+    "evaluate_videos": whole(1),
+    "evaluate_stride": whole(1),
+    "best_metric": choice(METRICS),
+    "profile_steps": Kind(_range_complaint),
     "eval_stride": whole(1),
     "eval_batch_size": whole(1),
     "smooth_sigma": real(0),

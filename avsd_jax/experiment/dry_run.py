@@ -17,6 +17,7 @@ from avsd_jax.batch import batch_shapes
 from avsd_jax.data.clip_spec import ClipSpec
 from avsd_jax.errors import InputError
 from avsd_jax.runs.components import Components, make_forward
+from avsd_jax.training.hyperparameters import hyperparameters_by_step
 from avsd_jax.training.state import TrainState, create_state
 from avsd_jax.training.step import make_train_step
 
@@ -133,17 +134,15 @@ def _step(traced: _Traced) -> tuple[TrainState, TrainState, dict[str, Any]]:
     step = make_train_step(
         parts.model,
         parts.optimizer,
-        parts.losses,
-        parts.rho,
-        seed=0,
-        side_weight=parts.side_weight,
+        parts.terms,
         compute_dtype=jnp.dtype(config.compute_dtype),
-        ema_decay=config.ema_decay,
     )
+
+    numbers = hyperparameters_by_step(config, parts)(0)
 
     def make() -> tuple[TrainState, TrainState, dict[str, Any]]:
         before = jax.eval_shape(lambda v: create_state(v, parts.optimizer, bool(config.ema_decay)), dict(variables))
-        return (before, *jax.eval_shape(step, before, batch_shapes(parts.spec, 2)))
+        return (before, *jax.eval_shape(step, before, batch_shapes(parts.spec, 2), numbers))
 
     return _guarded(config, make)
 

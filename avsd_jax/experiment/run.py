@@ -68,7 +68,7 @@ def _train_and_score(config: ConfigDict, workdir: Path, rows: Sequence[Row], mod
             seconds[row.name] = time.monotonic() - started
     if mode == "train":
         return {}
-    # Restoring a checkpoint is a collective operation across processes, so each of them scores; one writes.
+    # Restoring a checkpoint is a collective operation, and each process scores its share; one writes.
     labelled, scored = [row for row in rows if row.label], []
     for k, row in enumerate(labelled, 1):
         logs.stage(f"scoring {k} of {len(labelled)}: {row.label}", jax.process_index())

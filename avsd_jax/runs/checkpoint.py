@@ -76,18 +76,26 @@ class Checkpointer:
 
     The state is a mapping of item name to tree: `variables`, `training` and, optionally, `ema`. What an earlier
     process left half-written is removed first.
+
+    Args:
+        directory: of the run; steps lie in `checkpoints/` in it.
+        keep: how many steps stay.
+        best: name of a score and "max" or "min": the steps that are best by it stay; by default the newest do.
     """
 
-    def __init__(self, directory: str | Path, keep: int = 3):
+    def __init__(self, directory: str | Path, keep: int = 3, best: tuple[str, str] | None = None):
         self._directory = Path(directory).absolute() / STEPS_FOLDER
-        self._keep = keep
+        ranking = {}
+        if best is not None:
+            metric, mode = best
+            ranking = {"best_fn": lambda scores: scores[metric], "best_mode": mode}
+        self._options = ocp.CheckpointManagerOptions(max_to_keep=keep, create=True, **ranking)
         self._remove_unfinished()
         self._open()
 
     def _open(self) -> None:
-        options = ocp.CheckpointManagerOptions(max_to_keep=self._keep, create=True)
         try:
-            self._manager = ocp.CheckpointManager(self._directory, options=options)
+            self._manager = ocp.CheckpointManager(self._directory, options=self._options)
         except OSError as error:
             storage = storage_error(error, self._directory)
             if storage is None:
@@ -99,8 +107,13 @@ class Checkpointer:
             for path in self._directory.glob(f"*{ocp.utils.TMP_DIR_SUFFIX}*"):
                 shutil.rmtree(path, ignore_errors=True)
 
-    def save(self, step: int, state: Tree) -> None:
+    def save(self, step: int, state: Tree, scores: Mapping[str, float] | None = None) -> None:
         """Saves `state` as `step` and returns when it is on disk; a step that is saved already stays as it is.
+
+        Args:
+            step: number of updates done.
+            state: item name -> tree.
+            scores: of the step, where steps are kept for them.
 
         Raises:
             StorageError: the disk is full or read-only; the steps saved before stay whole.
@@ -109,7 +122,9 @@ class Checkpointer:
             return
         try:
             with _failure_told_once():
-                saved = self._manager.save(step, args=ocp.args.Composite(**_items(state)))
+                args = ocp.args.Composite(**_items(state))
+                # A step that is kept for its scores may come before one that is there.
+                saved = self._manager.save(step, args=args, metrics=scores, force=scores is not None)
                 # Waiting costs little beside the steps between two saves, and a full disk is known at once.
                 self._manager.wait_until_finished()
         except Exception as error:  # orbax and tensorstore raise many types
@@ -201,6 +216,11 @@ class Checkpointer:
     def step_folder(self, step: int) -> Path:
         """Returns the folder of a step."""
         return self._directory / str(step)
+
+    def best(self) -> tuple[int, dict[str, float]] | None:
+        """Returns the best step and its scores; None where no step was saved."""
+        step = self._manager.best_step()
+        return None if step is None else (step, self._manager.metrics(step))
 
     def latest_step(self) -> int | None:
         """Returns the newest committed step."""

@@ -81,6 +81,11 @@ class Components(Inference):
             side_weight=losses.side_schedule(config.total_steps, config.side_epochs),
         )
 
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Names of the terms of the loss that count, which a compiled step is made for."""
+        return losses.present(self.losses, self.rho)
+
     def over(self, axis_name: str | None) -> "Components":
         """Returns a copy whose model averages its batch statistics over the devices of a pmap axis."""
         return dataclasses.replace(self, model=self.model.clone(axis_name=axis_name))

@@ -1,11 +1,13 @@
 """Variables before the first step: a draw, overlaid with what earlier runs learned."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 from absl import logging
+from flax import linen as nn
 from flax import traverse_util
 from ml_collections import ConfigDict
 
@@ -33,9 +35,18 @@ def initial_variables(config: ConfigDict, parts: Inference) -> dict[str, Any]:
     sources = {part: load_for_inference(folder)[1] for part, folder in folders.items()}
     batch = zeros(parts.spec)
     rngs = {"params": jax.random.key(config.seed), "dropout": jax.random.key(config.seed)}
-    init = jax.jit(lambda rngs, batch: parts.model.init(rngs, batch, train=False), compiler_options=_FAST_COMPILE)
-    variables = jax.tree.map(np.asarray, dict(init(rngs, batch)))
+    variables = jax.tree.map(np.asarray, dict(_draw(parts.model)(rngs, batch)))
     return started_from(variables, sources, folders)
+
+
+@functools.lru_cache(maxsize=8)
+def _draw(model: nn.Module) -> Callable[[Mapping[str, jax.Array], Mapping[str, Any]], Mapping[str, Any]]:
+    """The compiled program that draws a model's variables; one for all seeds."""
+
+    def draw(rngs: Mapping[str, jax.Array], batch: Mapping[str, Any]) -> Mapping[str, Any]:
+        return model.init(rngs, batch, train=False)
+
+    return jax.jit(draw, compiler_options=_FAST_COMPILE)
 
 
 def starting_folders(config: ConfigDict) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The optimiser and its learning rate, from a configuration."""
 
+import functools
 import inspect
 import re
 from collections.abc import Sequence
@@ -156,8 +157,11 @@ def _drops(config: ConfigDict) -> dict[int, float]:
     return drops
 
 
-def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:
-    """The whole chain: optional clipping of the global gradient norm, the named optimiser, optional `config.rates`.
+def make_optimizer(config: ConfigDict) -> optax.GradientTransformationExtraArgs:
+    """Builds the whole chain: optional clipping of the gradient norm, the named optimiser, optional `config.rates`.
+
+    `update(gradients, state, params, learning_rate=..., clip_norm=...)` takes the numbers that differ from run to run
+    and step to step, so that a program compiled for one run serves another. Equal configurations give the same object.
 
     Raises:
         InputError: unknown `config.optimizer`, an option that it does not have, or a value of another type or range.
@@ -165,8 +169,7 @@ def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:
     check_fields(config, ("optimizer", "optimizer_options", "clip_norm", "rates"))
     if config.optimizer not in OPTIMIZERS:
         raise InputError(f"unknown optimizer {config.optimizer!r}: choose one of {', '.join(OPTIMIZERS)}")
-    make = OPTIMIZERS[config.optimizer]
-    parameters = inspect.signature(make).parameters
+    parameters = inspect.signature(OPTIMIZERS[config.optimizer]).parameters
     known = sorted(set(parameters) & set(OPTIONS))
     options = {}
     for option, value in config.optimizer_options.items():
@@ -178,9 +181,34 @@ def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:
         for kind in (of_annotation(parameters[option].annotation), OPTIONS[option]):
             kind.check(f"optimizer_options.{option}", value)
         options[option] = float(value) if type(value) is int else value
-    chain = [make(make_schedule(config), **options)]
-    if config.clip_norm:
-        chain.insert(0, optax.clip_by_global_norm(config.clip_norm))
-    if config.rates:
-        chain.append(scale_by_rates([tuple(entry) for entry in config.rates]))
-    return optax.chain(*chain) if len(chain) > 1 else chain[0]
+    rates = tuple(tuple(entry) for entry in config.rates)
+    return _chain(config.optimizer, tuple(sorted(options.items())), bool(config.clip_norm), rates)
+
+
+@functools.lru_cache(maxsize=64)
+def _chain(
+    name: str, options: tuple[tuple[str, Any], ...], clips: bool, rates: tuple[tuple[str, float], ...]
+) -> optax.GradientTransformationExtraArgs:
+    """The optimiser of these options; see `make_optimizer`."""
+
+    def build(learning_rate: Any, clip_norm: Any) -> optax.GradientTransformation:
+        # As a schedule, so that the state counts steps: checkpoints hold that count.
+        chain = [OPTIMIZERS[name](optax.constant_schedule(learning_rate), **dict(options))]
+        if clips:
+            chain.insert(0, optax.clip_by_global_norm(clip_norm))
+        if rates:
+            chain.append(scale_by_rates(rates))
+        return optax.chain(*chain) if len(chain) > 1 else chain[0]
+
+    def update(
+        updates: optax.Updates,
+        state: optax.OptState,
+        params: optax.Params = None,
+        *,
+        learning_rate: Any,
+        clip_norm: Any = None,
+        **_: Any,
+    ) -> tuple[optax.Updates, optax.OptState]:
+        return build(learning_rate, clip_norm).update(updates, state, params)
+
+    return optax.GradientTransformationExtraArgs(build(0.0, 1.0).init, update)

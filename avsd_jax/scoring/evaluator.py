@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from avsd_jax.common.parallel import gather
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 from avsd_jax.scoring import protocols
@@ -23,6 +24,8 @@ from avsd_jax.scoring.summary import Frames, summarise
 
 Batch = Mapping[str, Any]
 PredictFn = Callable[[Batch], Mapping[str, Any]]
+
+Scored = tuple[Predicted, dict[str, float]]
 
 _NO_MAP = np.zeros((0, 0), np.float32)
 
@@ -61,12 +64,14 @@ class SaliencyEvaluator:
         store: the split, with the ground truth at its own size.
         smooth_sigma: standard deviation, in pixels of the ground truth, of a Gaussian blur of predictions; 0:
             none. ViNet's published numbers use 2.
-        examples: number of frames of each consistency group to return for figures. They are the middles of
+        examples: how many frames of each consistency group to return for figures. They are the middles of
             the longest segments of a label in videos spread over the store, chosen independently of the scores.
+        shared: whether each process of the job scores batches of its own, and gets the scores of all.
     """
 
-    def __init__(self, store: VideoStore, *, smooth_sigma: float = 0.0, examples: int = 2):
+    def __init__(self, store: VideoStore, *, smooth_sigma: float = 0.0, examples: int = 2, shared: bool = False):
         self.store = store
+        self._shared = shared
         self._scorer = Scorer(store, dataclasses.replace(protocols.NATIVE, smooth_sigma=float(smooth_sigma)))
         self._targets = _middles(store, examples)
 
@@ -110,16 +115,16 @@ class SaliencyEvaluator:
         Raises:
             InputError: there is no frame to score.
         """
-        rows: list[Predicted] = []
-        scores: list[dict[str, float]] = []
-        best: dict[int, Predicted] = {}  # position among the targets -> row nearest to it
-        shown: dict[int, dict[str, float]] = {}
+        scored: list[Scored] = []
+        best: dict[int, Scored] = {}  # position among the targets -> row nearest to it
         for row, values in self._scorer.stream(_rows(predict_fn, batches)):
             place = self._nearest(row, best)
             if place is not None:
-                best[place], shown[place] = row, values
-            rows.append(dataclasses.replace(row, values=_NO_MAP))  # maps of a whole split would not fit
-            scores.append(values)
+                best[place] = row, values
+            scored.append((dataclasses.replace(row, values=_NO_MAP), values))  # maps of a whole split would not fit
+        if self._shared:
+            scored, best = self._of_all_processes(scored, best)
+        rows, scores = [row for row, _ in scored], [values for _, values in scored]
         if not rows:
             raise InputError("there is no frame to score: the test split, or the stride, leaves none")
 
@@ -136,14 +141,27 @@ class SaliencyEvaluator:
             gate=column("gate", bool),
             margin=column("margin", float),
         )
-        return frames, [self._example(best[place], shown[place]) for place in sorted(best)]
+        return frames, [self._example(*best[place]) for place in sorted(best)]
 
-    def _nearest(self, row: Predicted, best: Mapping[int, Predicted]) -> int | None:
+    def _of_all_processes(
+        self, scored: list[Scored], best: Mapping[int, Scored]
+    ) -> tuple[list[Scored], dict[int, Scored]]:
+        """Returns what all processes of the job scored, in the order of a single process."""
+        parts = gather((scored, best))
+        joined = sorted((one for rows, _ in parts for one in rows), key=lambda one: (one[0].video, one[0].frame))
+        nearest: dict[int, Scored] = {}
+        for one in sorted((one for _, shown in parts for one in shown.values()), key=lambda one: one[0].frame):
+            place = self._nearest(one[0], nearest)
+            if place is not None:
+                nearest[place] = one
+        return joined, nearest
+
+    def _nearest(self, row: Predicted, best: Mapping[int, Scored]) -> int | None:
         """Returns the target to which this row is nearer than any row before it, if there is one."""
         for place, (video, frame, label, _) in enumerate(self._targets):
             if row.video != video or row.label != label:
                 continue
-            if place not in best or abs(row.frame - frame) < abs(best[place].frame - frame):
+            if place not in best or abs(row.frame - frame) < abs(best[place][0].frame - frame):
                 return place
         return None
 

@@ -1,13 +1,13 @@
 """Training and evaluation of one model: read top to bottom."""
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import logging
 from clu import parameter_overview
@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from avsd_jax.batch import step_inputs
 from avsd_jax.common.parallel import check_batch_size, make_executor, make_mesh
+from avsd_jax.config.fields import check_fields
 from avsd_jax.data import pipeline
 from avsd_jax.data.clip_spec import ClipSpec
 from avsd_jax.data.store import VideoStore
@@ -24,17 +25,17 @@ from avsd_jax.runs import checkpoint
 from avsd_jax.runs.components import Components
 from avsd_jax.runs.initial import initial_variables
 from avsd_jax.runs.run_folder import MAY_CHANGE, check_can_continue, check_processes_agree, check_same_run, locked
-from avsd_jax.runs.stores import training_store
-from avsd_jax.training.metric_writer import LogWindow, MetricWriter, NoWriter
+from avsd_jax.runs.stores import scoring_store, training_store
+from avsd_jax.training.best_step import BestStep
+from avsd_jax.training.finite import NonFiniteLossError, check_finite
+from avsd_jax.training.hyperparameters import hyperparameters_by_step
+from avsd_jax.training.metric_writer import MetricWriter, NoWriter
 from avsd_jax.training.preemption import Preempted, Preemption
+from avsd_jax.training.profile import Profile
+from avsd_jax.training.program import Program, compiled_step
 from avsd_jax.training.state import TrainState, all_finite, create_state, from_items, to_items
-from avsd_jax.training.step import make_train_step
 from avsd_jax.training.target_warnings import DensityWatch, warn_of_labels
-
-
-class NonFiniteLossError(RuntimeError):
-    """The loss or what a step made became NaN or infinite; the message names step, batch and last good checkpoint."""
-
+from avsd_jax.training.window import Window
 
 __all__ = ["MAY_CHANGE", "NonFiniteLossError", "Preempted", "check_same_run", "train"]
 
@@ -95,11 +96,14 @@ def train(
     """
     workdir = Path(workdir)
     mesh = make_mesh() if mesh is None else mesh
+    check_fields(config, ("evaluate_every", "evaluate_videos", "evaluate_stride", "best_metric", "profile_steps"))
     check_batch_size(config.batch_size, mesh)
     executor = make_executor(config.executor, mesh)
     parts = (Components.from_config(config) if parts is None else parts).over(executor.axis_name)
     store = training_store(config) if store is None else store
     training_batches(config, parts.spec, store, 0)  # fails here, before the long start, where the data does not fit
+    if config.evaluate_every:
+        scoring_store(config)
 
     check_processes_agree(config, workdir)
     with locked(workdir):
@@ -128,23 +132,20 @@ def _train_locked(
     if writer is None:
         first = jax.process_index() == 0
         writer = MetricWriter(workdir, resume_step=start_step, tensorboard=config.tensorboard) if first else NoWriter()
-    step_fn = make_train_step(
-        parts.model,
-        parts.optimizer,
-        parts.losses,
-        parts.rho,
-        seed=config.seed,
-        side_weight=parts.side_weight,
-        axis_name=executor.axis_name,
-        compute_dtype=jnp.dtype(config.compute_dtype),
-        ema_decay=config.ema_decay,
+    compile_step = functools.partial(
+        compiled_step, parts.model, parts.optimizer, parts.terms, executor, config.compute_dtype
     )
     state = executor.place_state(state)
-    step_fn = executor.compile(step_fn)
     with Preemption() as preemption, contextlib.ExitStack() as stack:
         stack.callback(writer.close)
         stack.callback(checkpointer.close)
-        state = run_steps(config, parts, store, state, step_fn, executor, checkpointer, writer, preemption)
+        best = None
+        if config.evaluate_every:
+            best = BestStep(config, parts.over(None), workdir, scoring_store(config))
+            stack.callback(best.close)
+        state = run_steps(
+            config, parts, store, start_step, state, compile_step, executor, checkpointer, writer, preemption, best
+        )
     return executor.fetch_state(state)
 
 
@@ -152,17 +153,78 @@ def run_steps(
     config: ConfigDict,
     parts: Components,
     store: VideoStore,
+    start_step: int,
     state: TrainState,
-    step_fn: Callable,
+    compile_step: Callable,
     executor: Any,
-    checkpointer: Any,
+    checkpointer: checkpoint.Checkpointer,
     writer: Any,
     preemption: Preemption,
+    best: BestStep | None,
 ) -> TrainState:
-    """The loop: feed, step, look at what came out, log, save."""
-    start_step = int(executor.fetch_state(state).step)
+    """The loop: step, place the next batch meanwhile, and where it is due look at the metrics, score, log and save."""
+    hyperparameters = hyperparameters_by_step(config, parts)
     batches = training_batches(config, parts.spec, store, start_step)
-    bar = tqdm(
+    window = Window(executor.fetch_metrics, functools.partial(check_finite, checkpointer=checkpointer))
+    densities = DensityWatch(store.name)
+    batch = next(batches)
+    placed = executor.place_batch(step_inputs(batch))
+    program, compile_seconds = _compile(compile_step, (state, placed, hyperparameters(start_step)))
+    with _bar(config, start_step) as bar, Profile(checkpointer.run_folder / "profile", config.profile_steps) as profile:
+        window.restart_clock()
+        for step in range(start_step + 1, config.total_steps + 1):
+            first, last = step == start_step + 1, step == config.total_steps
+            numbers = hyperparameters(step - 1)
+            with profile.step(step):
+                state, metrics = program.run(state, placed, numbers)
+            densities.add(batch, metrics, last)
+            clips = _clips(batch)
+            if not last:  # while the devices are at work
+                batch = next(batches)
+                placed = executor.place_batch(step_inputs(batch))
+            window.add(step, clips, metrics)
+            bar.update()
+
+            stop = preemption.reached()
+            saves = stop or last or step % config.checkpoint_every == 0
+            scores = best is not None and best.is_due(step)
+            logs = first or last or step % config.log_every == 0
+            if saves or scores or logs or window.is_full():
+                window.look()
+            profile.after(step, window.look)
+            line = {}
+            if first:
+                line |= window.means() | {"compile_seconds": compile_seconds} | program.costs
+                window.restart_clock()
+            elif logs:
+                line |= window.means() | window.speed(config.batch_size) | device_memory()
+                line |= {"learning_rate": float(numbers.learning_rate)}
+                window.restart()
+                bar.set_postfix(loss=f"{line['loss']:.3f}")
+            with window.clock_stopped():
+                if scores:
+                    line |= best.score(step, executor.fetch_state(state).eval_variables)
+                if line:
+                    writer.write_scalars(step, line)
+                if saves:
+                    checkpointer.save(step, to_items(executor.fetch_state(state)))
+            if stop or (last and preemption.reached()):  # perhaps while it was saved
+                raise Preempted(f"stopped after step {step} as asked; the same command continues from there")
+    return state
+
+
+def _compile(compile_step: Callable, arguments: tuple[Any, ...]) -> tuple[Program, float]:
+    """The compiled step, and the seconds that it took: few where an equal one was compiled before."""
+    began = time.monotonic()
+    program = compile_step(arguments)
+    seconds = time.monotonic() - began
+    logging.info("training step compiled in %.1f s", seconds)
+    return program, seconds
+
+
+def _bar(config: ConfigDict, start_step: int) -> tqdm:
+    """The progress bar, of the first process alone."""
+    return tqdm(
         total=config.total_steps,
         initial=start_step,
         desc=config.run_name,
@@ -170,73 +232,17 @@ def run_steps(
         mininterval=1.0,
         disable=jax.process_index() != 0,
     )
-    sums, since, densities = LogWindow(), time.monotonic(), DensityWatch(store.name)
-    with bar:
-        for step in range(start_step + 1, config.total_steps + 1):
-            batch = next(batches)
-            state, metrics = step_fn(state, executor.place_batch(step_inputs(batch)))
-            finite = jax.device_get(metrics.pop("finite"))
-            metrics = {k: float(v) for k, v in metrics.items()}
-            check_finite(metrics["loss"], finite, step, batch, checkpointer)
-            densities.add(batch, metrics, last=step == config.total_steps)
-            sums.add(metrics)
-            bar.update()
-            if step == start_step + 1:
-                compile_seconds, since = time.monotonic() - since, time.monotonic()
-                logging.info("first step (with compilation): %.1f s", compile_seconds)
-                writer.write_scalars(step, metrics | {"compile_seconds": compile_seconds})
-            elif step % config.log_every == 0 or step == config.total_steps:
-                seconds = (time.monotonic() - since) / sums.count
-                speed = {"steps_per_second": 1 / seconds, "examples_per_second": config.batch_size / seconds}
-                means = sums.means()
-                writer.write_scalars(step, means | speed | {"learning_rate": float(parts.schedule(step - 1))})
-                bar.set_postfix(loss=f"{means['loss']:.3f}")
-                sums, since = LogWindow(), time.monotonic()
-            stop = preemption.reached()
-            if stop or step % config.checkpoint_every == 0 or step == config.total_steps:
-                checkpointer.save(step, to_items(executor.fetch_state(state)))
-            if stop or (step == config.total_steps and preemption.reached()):  # perhaps while it was saved
-                raise Preempted(f"stopped after step {step} as asked; the same command continues from there")
-    return state
 
 
-def check_finite(
-    loss: float, finite: Mapping[str, Any], step: int, batch: Mapping[str, np.ndarray], checkpointer: Any
-) -> None:
-    """Raises NonFiniteLossError on NaN or infinity, before the state of that step can be saved.
-
-    Args:
-        loss: of the step.
-        finite: for the gradients and each part of the new state whether all of it is finite.
-        step: number of updates done.
-        batch: what the step was made on.
-        checkpointer: says what was saved before.
-    """
-    bad = [name for name, good in finite.items() if not good]
-    if np.isfinite(loss) and not bad:
-        return
-    what = f"loss is {loss}" if not np.isfinite(loss) else f"NaN or infinity in the {' and the '.join(bad)}"
-    ids = [f"{v}:{f}" for v, f in zip(batch["video_index"], batch["frame_index"], strict=True)]
-    good = checkpointer.latest_step()
-    saved = "no checkpoint was saved before" if good is None else f"the last good checkpoint is step {good}"
-    raise NonFiniteLossError(
-        f"{what} at step {step} on the clips (video:frame) {', '.join(ids)}; {saved}; "
-        + _advice(batch, None if good is None else checkpointer.run_folder)
-    )
+def _clips(batch: Mapping[str, np.ndarray]) -> list[str]:
+    """The clips of a batch as "video:frame"."""
+    return [f"{v}:{f}" for v, f in zip(batch["video_index"], batch["frame_index"], strict=True)]
 
 
-def _advice(batch: Mapping[str, np.ndarray], run_folder: Path | None) -> str:
-    """What to do after a step that is not finite; `run_folder` is where an earlier one was saved, if any was."""
-    damaged = [name for name, values in step_inputs(batch).items() if not np.isfinite(values).all()]
-    if damaged:
-        return f"the clips' {' and '.join(damaged)} hold NaN or infinity: correct the dataset"
-    advice = "lower learning_rate or set clip_norm"
-    if run_folder is None:
-        return f"{advice}, and give the command again"
-    return (
-        f"{advice}, which makes another run: give another --workdir, and --config.init={run_folder} to start from that "
-        "checkpoint"
-    )
+def device_memory() -> dict[str, int]:
+    """The most bytes that were in use on the first local device, where its backend says so (a CPU does not)."""
+    counts = jax.local_devices()[0].memory_stats()
+    return {"device_memory_peak_bytes": counts["peak_bytes_in_use"]} if counts else {}
 
 
 def start_or_resume(config: ConfigDict, parts: Components, workdir: Path) -> tuple[TrainState, checkpoint.Checkpointer]:
@@ -263,8 +269,3 @@ def start_or_resume(config: ConfigDict, parts: Components, workdir: Path) -> tup
         )
     logging.info("resuming at step %d", step)
     return from_items(items), checkpointer
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Evaluation
-# ---------------------------------------------------------------------------------------------------------------------

@@ -112,24 +112,6 @@ class NoWriter:
         """Does nothing."""
 
 
-class LogWindow:
-    """Means of scalars between two lines of the log."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._sums: dict[str, float] = {}
-
-    def add(self, scalars: Mapping[str, float]) -> None:
-        """Adds one step's scalars."""
-        self.count += 1
-        for name, value in scalars.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
-
-    def means(self) -> dict[str, float]:
-        """Mean of each scalar over the steps added."""
-        return {name: value / self.count for name, value in self._sums.items()}
-
-
 def read_scalars(path: str | Path) -> list[dict[str, Any]]:
     """Reads the lines of `metrics.jsonl`; a line that is damaged, or that a kill cut short, is left out."""
     lines = []

@@ -1,6 +1,8 @@
-"""Scores of a model on the test split of its configuration."""
+"""Scores of a model on the test split of its configuration; every process of a job scores its share."""
 
-from collections.abc import Callable, Iterator, Mapping
+import functools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -10,24 +12,31 @@ from ml_collections import ConfigDict
 
 from avsd_jax.batch import model_inputs
 from avsd_jax.data import pipeline
+from avsd_jax.data.clip_spec import ClipSpec
+from avsd_jax.data.store import VideoStore
 from avsd_jax.runs.components import Inference, make_forward
 from avsd_jax.runs.stores import scoring_store
 from avsd_jax.scoring import evaluator
 
+# Equal models share what is compiled for them: that of the steps on the way, of the end, and of other seeds.
+_forward = functools.lru_cache(maxsize=4)(make_forward)
+
 
 def make_predict_fn(model: nn.Module, variables: Mapping[str, Any]) -> Callable[[Mapping], dict[str, np.ndarray]]:
     """`predict(batch) -> {"saliency": [B, H, W], "gate": [B], "avc_logits": [B, 2]}`, as far as the model has them."""
-    forward, placed = make_forward(model), jax.device_put(variables)
+    forward, placed = _forward(model), jax.device_put(variables)
     return lambda batch: jax.device_get(forward(placed, model_inputs(batch)))
 
 
 def evaluate(config: ConfigDict, parts: Inference, variables: Mapping[str, Any]) -> dict[str, Any]:
     """Scores the configured model on the test split, with its audio audit if it uses audio.
 
+    Every process of a job has to call it; each gets the scores of all.
+
     Args:
         config: the run's record; `eval_stride`, `audit` and `smooth_sigma` say what is scored.
         parts: what is built of it.
-        variables: `{"params": ..., "batch_stats": ...}`.
+        variables: `{"params": ..., "batch_stats": ...}` in host memory.
 
     Returns:
         `{condition: record}` with the condition `real` and, if `config.audit`, `silent`, `shuffled` and `noise`; see
@@ -37,17 +46,49 @@ def evaluate(config: ConfigDict, parts: Inference, variables: Mapping[str, Any])
         InputError: the data is not built, or has no eye-tracking data.
     """
     store = scoring_store(config)
-    scorer = evaluator.SaliencyEvaluator(store, smooth_sigma=config.smooth_sigma)
+    scorer = evaluator.SaliencyEvaluator(store, smooth_sigma=config.smooth_sigma, shared=True)
     predict = make_predict_fn(parts.model, variables)
     conditions = pipeline.AUDIO_CONDITIONS if config.audit and parts.model.uses_audio else ("real",)
-
-    def batches(condition: str) -> Iterator[dict[str, np.ndarray]]:
-        return pipeline.eval_batches(
-            store,
-            parts.spec,
-            batch_size=config.eval_batch_size,
-            stride=config.eval_stride,
-            audio_condition=condition,
-        )
-
+    batches = functools.partial(_batches, config, parts.spec, store, config.eval_stride, None)
     return evaluator.audit(scorer, predict, batches, conditions)
+
+
+def score_part(
+    config: ConfigDict, parts: Inference, store: VideoStore, variables: Mapping[str, Any]
+) -> dict[str, float]:
+    """Scores some videos of the test split, spread over it; every process of a job has to call it.
+
+    Args:
+        config: the run's record; `evaluate_videos`, `evaluate_stride` and `smooth_sigma` say what is scored.
+        parts: what is built of it.
+        store: the test split.
+        variables: `{"params": ..., "batch_stats": ...}` in host memory.
+
+    Returns:
+        Metric -> mean over the videos; NaN where there is none.
+    """
+    scorer = evaluator.SaliencyEvaluator(store, smooth_sigma=config.smooth_sigma, examples=0, shared=True)
+    number = min(config.evaluate_videos, len(store.videos))
+    videos = np.linspace(0, len(store.videos) - 1, number).round().astype(int).tolist()
+    record = scorer.run(
+        make_predict_fn(parts.model, variables),
+        _batches(config, parts.spec, store, config.evaluate_stride, videos, "real"),
+    )
+    return {metric: math.nan if mean is None else mean for metric, mean in record["scores"]["all"].items()}
+
+
+def _batches(
+    config: ConfigDict, spec: ClipSpec, store: VideoStore, stride: int, videos: Sequence[int] | None, condition: str
+) -> Iterator[dict[str, np.ndarray]]:
+    """This process's share of the clips of a split, of all of its videos by default."""
+    processes = jax.process_count()
+    return pipeline.eval_batches(
+        store,
+        spec,
+        batch_size=processes * -(-config.eval_batch_size // processes),
+        stride=stride,
+        videos=videos,
+        audio_condition=condition,
+        process_index=jax.process_index(),
+        process_count=processes,
+    )

@@ -1,6 +1,6 @@
 """One update: forward, loss, gradients, new state."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -10,9 +10,11 @@ from flax import linen as nn
 
 from avsd_jax import losses
 from avsd_jax.common.parallel import sum_over_devices
+from avsd_jax.training.hyperparameters import Hyperparameters
 from avsd_jax.training.state import TrainState, all_finite
 
 Batch = Mapping[str, Any]
+Step = Callable[[TrainState, Batch, Hyperparameters], tuple[TrainState, dict[str, Any]]]
 
 
 def cast_floats(tree: Any, dtype: Any) -> Any:
@@ -32,36 +34,30 @@ def share_of_mean(values: jax.Array, weights: jax.Array, axis_name: str | None) 
 def make_train_step(
     model: nn.Module,
     optimizer: optax.GradientTransformation,
-    weights: Mapping[str, float],
-    rho: float,
+    terms: Sequence[str],
     *,
-    seed: int,
-    side_weight: Callable[[Any], Any] | None = None,
     axis_name: str | None = None,
     compute_dtype: Any = jnp.float32,
-    ema_decay: float = 0.0,
-) -> Callable[[TrainState, Batch], tuple[TrainState, dict[str, Any]]]:
-    """Builds `step(state, batch) -> (state, metrics)`: one update on the loss of eq. 3.
+) -> Step:
+    """Builds `step(state, batch, hyperparameters) -> (state, metrics)`: one update on the loss of eq. 3.
 
-    `metrics` holds scalars by name, and under `finite` for the gradients and each part of the new state whether all of
-    it is finite: norms cannot say so, which overflow earlier.
+    `metrics` holds scalars by name; under `finite` for the gradients and each part of the new state whether all of it
+    is finite (norms cannot say so, which overflow earlier), under `damaged` for each entry of the batch whether it is
+    not.
 
     Args:
         model: takes `(batch, train=True)` and returns the output dictionary.
-        optimizer: the whole chain, clipping included.
-        weights: of the terms of the loss, by name.
-        rho: share of the saliency part, see `losses.total`.
-        seed: of the dropout masks, folded with the step.
-        side_weight: step -> weight of the side maps (see `losses.side_schedule`); None where they are not trained.
+        optimizer: the whole chain, clipping included; may take `learning_rate` and `clip_norm`.
+        terms: names of the terms of the loss (see `losses.present`); their weights are among the hyperparameters.
         axis_name: the mapped axis under pmap, None under jit.
         compute_dtype: of the forward and backward pass; parameters, batch statistics and losses stay float32.
-        ema_decay: of the running average of the parameters; 0 keeps none.
     """
+    optimizer = optax.with_extra_args_support(optimizer)
 
-    names = losses.present(weights, rho)
-
-    def loss_fn(params: Any, state: TrainState, batch: Batch) -> tuple[jax.Array, Any]:
-        rng = jax.random.fold_in(jax.random.key(seed), state.step)
+    def loss_fn(
+        params: Any, state: TrainState, batch: Batch, hyperparameters: Hyperparameters
+    ) -> tuple[jax.Array, Any]:
+        rng = jax.random.fold_in(jax.random.key(hyperparameters.seed), state.step)
         if axis_name is not None:
             rng = jax.random.fold_in(rng, jax.lax.axis_index(axis_name))
         audible = {k: batch[k] for k in ("avc_audio",) if k in batch}
@@ -75,28 +71,35 @@ def make_train_step(
             rngs={"dropout": rng},
         )
         output = cast_floats(output, jnp.float32)
-        sides = None if side_weight is None else side_weight(state.step)
-        terms = losses.compute(output, batch, names, sides)
-        shares = {name: share_of_mean(values, weights, axis_name) for name, (values, weights) in terms.items()}
-        loss = losses.total(shares, weights, rho)
+        values = losses.compute(output, batch, terms, hyperparameters.side_weight)
+        shares = {name: share_of_mean(*weighted, axis_name) for name, weighted in values.items()}
+        loss = losses.total(shares, hyperparameters.weights, hyperparameters.rho)
         if "avc_logits" in output:
             hits = jnp.argmax(output["avc_logits"], -1) == batch["avc_label"]
             shares["avc_accuracy"] = share_of_mean(hits, batch["avc_label"] >= 0, axis_name)
         return loss, (shares | {"loss": loss}, updates["batch_stats"])
 
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, Any]]:
-        grads, (metrics, batch_stats) = jax.grad(loss_fn, has_aux=True)(state.params, state, batch)
+    def step(state: TrainState, batch: Batch, hyperparameters: Hyperparameters) -> tuple[TrainState, dict[str, Any]]:
+        grads, (metrics, batch_stats) = jax.grad(loss_fn, has_aux=True)(state.params, state, batch, hyperparameters)
         grads, metrics = sum_over_devices((grads, metrics), axis_name)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        updates, opt_state = optimizer.update(
+            grads,
+            state.opt_state,
+            state.params,
+            learning_rate=hyperparameters.learning_rate,
+            clip_norm=hyperparameters.clip_norm,
+        )
         params = optax.apply_updates(state.params, updates)
         ema = state.ema_params
-        if ema_decay:
-            ema = optax.incremental_update(params, ema, 1.0 - ema_decay)
+        if ema is not None:
+            ema = optax.incremental_update(params, ema, hyperparameters.ema_update)
         norms = {"l2_grads": grads, "l2_params": params, "l2_updates": updates}
         metrics |= {name: optax.tree.norm(tree) for name, tree in norms.items()}
         parts = {"gradients": grads, "parameters": params, "batch statistics": batch_stats}
         parts |= {"optimizer state": opt_state, "averaged parameters": ema}
         metrics["finite"] = {name: all_finite(tree) for name, tree in parts.items()}
+        damaged = {name: jnp.logical_not(all_finite(entry)).astype(jnp.int32) for name, entry in batch.items()}
+        metrics["damaged"] = sum_over_devices(damaged, axis_name)
         return TrainState(state.step + 1, params, batch_stats, opt_state, ema), metrics
 
     return step

@@ -1,6 +1,7 @@
 """What a run would learn nothing from, said once: densities that are zero everywhere, clips without a label."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -40,12 +41,12 @@ class DensityWatch:
         self._clips = 0
         self._done = jax.process_index() != 0
 
-    def add(self, batch: Mapping[str, np.ndarray], metrics: Mapping[str, float], last: bool) -> None:
+    def add(self, batch: Mapping[str, np.ndarray], metrics: Mapping[str, Any], last: bool) -> None:
         """Looks at the batch of one step.
 
         Args:
             batch: with `density` [B, H, W].
-            metrics: the step's scalars, which say whether maps are trained.
+            metrics: what the step returned; its names say whether maps are trained.
             last: whether the run ends here.
         """
         if self._done:

@@ -52,7 +52,7 @@ def test_sgd_decays_weights_before_momentum_as_pytorch_does() -> None:
     parameter = jnp.ones(4)
     expected, buffer, state = np.ones(4), np.zeros(4), optimizer.init(parameter)
     for gradient in gradients:
-        updates, state = optimizer.update(jnp.asarray(gradient), state, parameter)
+        updates, state = optimizer.update(jnp.asarray(gradient), state, parameter, learning_rate=0.01)
         parameter = optax.apply_updates(parameter, updates)
         decayed = gradient + 0.01 * expected
         buffer = 0.9 * buffer + decayed
@@ -81,7 +81,8 @@ def test_rates_scale_the_steps_of_any_optimizer() -> None:
     config = settings(optimizer="adam", rates=(("a", 1.0), ("b", 0.1)), clip_norm=1.0)
     params = {"a": jnp.ones(3), "b": jnp.ones(3)}
     optimizer = make_optimizer(config)
-    updates, _ = optimizer.update({"a": jnp.ones(3), "b": jnp.ones(3)}, optimizer.init(params), params)
+    gradients, numbers = {"a": jnp.ones(3), "b": jnp.ones(3)}, {"learning_rate": 0.01, "clip_norm": 1.0}
+    updates, _ = optimizer.update(gradients, optimizer.init(params), params, **numbers)
     np.testing.assert_allclose(updates["a"], 10 * updates["b"], rtol=1e-5)
 
 

@@ -8,11 +8,13 @@ import optax
 import pytest
 from extra_models import tiny
 
+from avsd_jax import losses
 from avsd_jax.common.parallel import check_batch_size, make_executor, make_mesh
 from avsd_jax.errors import InputError
 from avsd_jax.runs.checkpoint import Checkpointer
+from avsd_jax.training.hyperparameters import Hyperparameters
+from avsd_jax.training.program import compiled_step
 from avsd_jax.training.state import create_state, from_items, to_items
-from avsd_jax.training.step import make_train_step
 
 WEIGHTS = {"kl": 1.0, "ce": 1.0, "cc": 0.1, "sim": 0.1, "nss": 0.0}
 
@@ -36,24 +38,31 @@ def run(name: str, devices: int) -> tuple[dict, list[float]]:
     variables = tiny.Model(gate="classifier").init(jax.random.key(0), make_batch(0))
     optimizer = optax.sgd(0.1, momentum=0.9)
     state = create_state(variables, optimizer, keep_ema=True)
-    step = make_train_step(model, optimizer, WEIGHTS, 0.5, seed=0, axis_name=executor.axis_name, ema_decay=0.9)
-    step, state = executor.compile(step), executor.place_state(state)
-    losses = []
+    numbers = Hyperparameters(
+        *(np.uint32(0), None, None, np.float32(0.1)),
+        weights={name: np.float32(weight) for name, weight in WEIGHTS.items()},
+        rho=np.float32(0.5),
+    )
+    state, history, program = executor.place_state(state), [], None
     for i in range(5):
-        state, metrics = step(state, executor.place_batch(make_batch(i)))
-        losses.append(float(metrics["loss"]))
-    return jax.device_get(executor.fetch_state(state)), losses
+        arguments = (state, executor.place_batch(make_batch(i)), numbers)
+        program = program or compiled_step(
+            model, optimizer, losses.present(WEIGHTS, 0.5), executor, "float32", arguments
+        )
+        state, metrics = program.run(*arguments)
+        history.append(float(executor.fetch_metrics(metrics["loss"])))
+    return jax.device_get(executor.fetch_state(state)), history
 
 
 @pytest.mark.parametrize("name", ["jit", "pmap"])
 def test_eight_devices_equal_one(name: str) -> None:
     assert jax.device_count() >= 8
-    one, losses = run("jit", 1)
+    one, one_losses = run("jit", 1)
     many, many_losses = run(name, 8)
-    np.testing.assert_allclose(many_losses, losses, atol=1e-6)
+    np.testing.assert_allclose(many_losses, one_losses, atol=1e-6)
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(many), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
-    assert len(set(losses)) == 5
+    assert len(set(one_losses)) == 5
 
 
 def test_a_step_saved_on_some_devices_comes_back_on_any_number(tmp_path: pathlib.Path) -> None:

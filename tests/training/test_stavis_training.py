@@ -11,9 +11,10 @@ import pytest
 from flax import traverse_util
 from golden import stavis_inputs
 
-from avsd_jax import losses, models, torch_import
-from avsd_jax.runs.optimizer import make_optimizer
+from avsd_jax import models, torch_import
+from avsd_jax.runs.components import Components
 from avsd_jax.torch_weights.layouts import checkpoint_key, find
+from avsd_jax.training.hyperparameters import hyperparameters_by_step
 from avsd_jax.training.state import create_state
 from avsd_jax.training.step import make_train_step
 
@@ -47,15 +48,14 @@ def test_three_steps_equal_the_official_ones(shared, variant, recorded_as):
     recorded = json.loads((shared / "parity/stavis/golden_train_step.json").read_text())["steps"][recorded_as]
     config = configuration(variant)
     config.learning_rate = 1e-4  # as recorded: the official rate diverges on drawn weights
-    name, optimizer = config.model_name, make_optimizer(config)
+    parts = Components.from_config(config)
+    name, optimizer = config.model_name, parts.optimizer
     step = make_train_step(
         models.create(name),
         optimizer,
-        config.losses.to_dict(),
-        config.rho,
-        seed=0,
-        side_weight=losses.side_schedule(config.total_steps, config.side_epochs),
+        parts.terms,
     )
+    hyperparameters = hyperparameters_by_step(config, parts)
     state = create_state(
         torch_import.to_variables(name, golden.stavis_state_dict(shared, 0)), optimizer, keep_ema=False
     )
@@ -63,7 +63,7 @@ def test_three_steps_equal_the_official_ones(shared, variant, recorded_as):
     size = norms(name, start)
 
     for number, expected in enumerate(recorded["loss_per_step"], start=1):
-        state, metrics = compiled(state, batch)
+        state, metrics = compiled(state, batch, hyperparameters(number - 1))
         np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-4)
         for term, key, sign in (("stavis_bce", "bce", 1), ("stavis_cc", "neg_cc", -1), ("stavis_nss", "neg_nss", -1)):
             # With the side maps a term is no longer what was recorded, which is that of the final map.

@@ -194,17 +194,17 @@ def test_nothing_that_is_not_finite_is_saved_and_the_advice_can_be_followed(
     "part", ["gradients", "parameters", "batch statistics", "optimizer state", "averaged parameters"]
 )
 def test_every_part_of_a_state_is_guarded(part: str, tmp_path: pathlib.Path) -> None:
-    finite = dict.fromkeys(("gradients", "parameters", "batch statistics", "optimizer state", "averaged parameters"), 1)
-    batch = {"video_index": np.array([3]), "frame_index": np.array([7])}
+    parts = ("gradients", "parameters", "batch statistics", "optimizer state", "averaged parameters")
+    good = {"loss": 0.5, "finite": dict.fromkeys(parts, True), "damaged": {"density": 0, "audio": 0}}
+    bad = good | {"finite": good["finite"] | {part: False}}
     checkpointer = Checkpointer(tmp_path)
-    loop.check_finite(0.5, finite, 2, batch, checkpointer)
+    loop.check_finite(good, 2, ["3:7"], checkpointer)
     with pytest.raises(loop.NonFiniteLossError, match=f"NaN or infinity in the {part} at step 2 on .* 3:7; no check"):
-        loop.check_finite(0.5, finite | {part: 0}, 2, batch, checkpointer)
+        loop.check_finite(bad, 2, ["3:7"], checkpointer)
     with pytest.raises(loop.NonFiniteLossError, match="loss is inf at step 2"):
-        loop.check_finite(float("inf"), finite, 2, batch, checkpointer)
-    batch["density"] = np.full((1, 2, 2), np.nan)
+        loop.check_finite(good | {"loss": float("inf")}, 2, ["3:7"], checkpointer)
     with pytest.raises(loop.NonFiniteLossError, match="the clips' density hold NaN or infinity: correct the dataset"):
-        loop.check_finite(0.5, finite | {part: 0}, 2, batch, checkpointer)
+        loop.check_finite(bad | {"damaged": {"density": 1, "audio": 0}}, 2, ["3:7"], checkpointer)
     checkpointer.close()
 
 

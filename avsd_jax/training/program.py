@@ -1,0 +1,70 @@
+"""The compiled training step, one for all runs that need the same program."""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+
+from avsd_jax.training.hyperparameters import Hyperparameters
+from avsd_jax.training.state import TrainState
+from avsd_jax.training.step import make_train_step
+
+
+class Program(NamedTuple):
+    """A compiled step.
+
+    Attributes:
+        run: `(state, batch, hyperparameters) -> (state, metrics)`, see `make_train_step`; deletes its state argument.
+            What it returns lies on the devices as the executor has it.
+        costs: `flops_per_step`, floating-point operations on all devices together, where XLA counts them.
+    """
+
+    run: Callable[[TrainState, Mapping[str, Any], Hyperparameters], tuple[TrainState, dict[str, Any]]]
+    costs: dict[str, float]
+
+
+def compiled_step(
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    terms: tuple[str, ...],
+    executor: Any,
+    compute_dtype: str,
+    arguments: tuple[TrainState, Mapping[str, Any], Hyperparameters],
+) -> Program:
+    """Compiles a training step, or finds it among those that this process compiled last.
+
+    Args:
+        model, optimizer, terms, executor, compute_dtype: what decides the program, see `make_train_step`;
+            compared by `==`.
+        arguments: of the first step, placed on the devices; of them only shapes, types and places are read.
+    """
+    leaves, structure = jax.tree.flatten(arguments)
+    shapes = tuple(jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=getattr(x, "sharding", None)) for x in leaves)
+    return _compiled(model, optimizer, terms, executor, compute_dtype, structure, shapes)
+
+
+@functools.lru_cache(maxsize=4)  # a program of a large network holds much memory
+def _compiled(
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    terms: tuple[str, ...],
+    executor: Any,
+    compute_dtype: str,
+    structure: Any,
+    shapes: tuple[jax.ShapeDtypeStruct, ...],
+) -> Program:
+    step = make_train_step(
+        model,
+        optimizer,
+        terms,
+        axis_name=executor.axis_name,
+        compute_dtype=jnp.dtype(compute_dtype),
+    )
+    compiled = executor.jit(step).lower(*jax.tree.unflatten(structure, shapes)).compile()
+    costs = compiled.cost_analysis() or {}
+    flops = {"flops_per_step": costs["flops"] * executor.num_devices} if "flops" in costs else {}
+    return Program(compiled, flops)
