@@ -53,7 +53,7 @@ def parse(options: argparse.ArgumentParser, argv: Sequence[str] | None = None) -
         InputError: an option is unknown, missing or has a wrong value, or the configuration cannot be loaded.
     """
     args, fields = options.parse_known_args(argv)
-    unknown = [field for field in fields if re.match(r"--?(?!config\.|noconfig\.|\d)", field)]
+    unknown = [field for field in fields if re.match(r"--?(?!-|(no)?config\.|\d)", field)]
     if unknown:
         options.error(f"unrecognized arguments: {' '.join(unknown)}")
     args.config = command_line.load(args.config, fields)
