@@ -18,7 +18,7 @@ def training_store(config: ConfigDict) -> VideoStore:
             anybody who watched.
     """
     store = open_store(config.dataset, config.train_split, config.data_dir)
-    folder = config.get("target_maps", "")
+    folder = config.target_maps
     if folder:
         return target_maps.replace_density(store, folder)
     store.check_watched("set target_maps to a folder of maps that `python -m avsd_jax.scam` made")
