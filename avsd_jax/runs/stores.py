@@ -18,7 +18,7 @@ def training_store(config: ConfigDict) -> VideoStore:
             nor eye-tracking data.
     """
     store = open_store(config.dataset, config.train_split, config.data_dir)
-    folder = config.get("target_maps", "")
+    folder = config.target_maps
     if folder:
         return target_maps.replace_density(store, folder)
     store.require_gaze("set target_maps to a folder of maps from `python -m avsd_jax.scam`")
