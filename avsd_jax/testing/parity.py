@@ -3,11 +3,11 @@
 import importlib.util
 import json
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+from jaxtyping import Int
 
 
 def rule(shared: Path) -> ModuleType:
@@ -49,6 +49,8 @@ def load(shared: Path, case: str, seed: int = 0) -> dict[str, np.ndarray]:
         return dict(archive)
 
 
-def drawn_input(shared: Path, name: str, shape: Sequence[int] | np.ndarray, seed: int = 0) -> np.ndarray:
-    """Draws an input in PyTorch's layout."""
+def drawn_input(
+    shared: Path, name: str, shape: tuple[int, ...] | Int[np.ndarray, " axes"], seed: int = 0
+) -> np.ndarray:
+    """Draws an input in PyTorch's layout; `shape` may be the array that a case recorded."""
     return rule(shared).array(f"input:{name}", tuple(int(n) for n in shape), seed)

@@ -189,7 +189,7 @@ def test_what_is_built_takes_a_step(number: int, tmp_path: pathlib.Path) -> None
     """The shapes say so; here the arithmetic does."""
     add_extra_models()
     changes = {name: values[number % len(values)] for name, values in STEP.items() if name != "loss"}
-    changes["loss"] = ("kl", "stanet_cvpr_bce", "cc", "sim")[number]
+    changes["loss"] = ("kl", "stanet_cvpr", "cc", "sim")[number]
     changes |= {"model_name": "tiny_gated", "optimizer_options": ConfigDict()}
     config = tiny("avinet", **changes)
     (row,) = plan(config, tmp_path / "run", "train")
