@@ -121,7 +121,7 @@ class Classifier(nn.Module):
             raise InputError(f"unknown padding {self.padding!r}: choose one of {', '.join(PADDINGS)}")
         if self.n_fft % 4:
             raise InputError(f"n_fft is {self.n_fft}: give a multiple of 4, as pairs of frequency bins are averaged")
-        samples = round(self.audio_seconds * self.sample_rate)
+        samples = self.inputs.audio_samples
         waveform = jnp.pad(waveform[:, :samples], ((0, 0), (0, max(0, samples - waveform.shape[1]))))
         decibels = log_power(waveform, self.n_fft, self.hop, self.padding)
         return normalise(decibels, self.sample_rate).astype(waveform.dtype)
