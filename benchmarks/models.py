@@ -27,8 +27,10 @@ from jax.extend.core import jaxprs_in_params
 
 from avsd_jax import models
 from avsd_jax.common import cli
+from avsd_jax.common.by_name import available
 from avsd_jax.errors import InputError
 from avsd_jax.models import classifiers
+from avsd_jax.models.classifiers import avenet_hardway
 from avsd_jax.nn import conv2d
 from avsd_jax.testing import parity
 from avsd_jax.torch_import import options, to_variables
@@ -50,6 +52,7 @@ class Network:
         variant: its name in the table.
         weights: the recorded weights, "folder/name", if their name differs from the case.
         options: of the model.
+        method: of the model, if it is not called itself.
     """
 
     model: str
@@ -60,11 +63,12 @@ class Network:
     variant: str = ""
     weights: str = ""
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    method: str | None = None
 
     @property
     def is_classifier(self) -> bool:
         """Returns whether it is called with frames and a spectrogram instead of a batch."""
-        return self.model in ("l3net", "soundswitch_audio", "soundswitch_av")
+        return self.model in available("avsd_jax.models.classifiers")
 
 
 # ---------------------------------------------------------------- inputs
@@ -137,6 +141,11 @@ def _classifier(picture: tuple[str, int] | None, steps: int, scale: float) -> Ca
     return inputs
 
 
+def _avid(draw: Draw, _: Mapping) -> dict[str, np.ndarray]:
+    frames = draw("video", (2, 3, 8, 224, 224)).transpose(0, 2, 3, 4, 1)
+    return {"frames": frames, "audio": draw("audio", (2, 1, 200, 257))[:, 0]}
+
+
 def _soundnet(draw: Draw, _: Mapping) -> dict[str, np.ndarray]:
     return {"audio": draw("audio", (2, 1, 70560, 1))[:, 0, :, 0]}
 
@@ -192,6 +201,11 @@ def _networks() -> Iterator[Network]:
     # The port's class 0 is "corresponds", ours is class 1.
     swapped = lambda out: out[:, ::-1]  # noqa: E731
     yield Network("l3net", _classifier(("image", 224), 199, 1), "avc/l3net", _key("logits"), swapped)
+    yield Network("avenet", _classifier(("image", 224), 199, 1), "avc/avenet", _key("logits"), swapped)
+    similarity = lambda out: (out[:, 1] - avenet_hardway.SHIFT) / avenet_hardway.SCALE  # noqa: E731
+    hardway = _classifier(("image", 224), 200, 1)
+    yield Network("avenet_hardway", hardway, "avc/avenet_hardway", _key("max_similarity"), similarity)
+    yield Network("avid", _avid, "avc/avid", _key("video_emb"), _key("video"), method="embed")
     heard_only = _classifier(None, 48, 1)
     case = "stanet/switch_audio"
     yield Network(
@@ -244,7 +258,7 @@ def forward(network: Network, lowering: str, found: Mapping[str, Any]) -> tuple[
     module = package.create(network.model, **choices)
 
     def call(variables: Any, batch: Mapping[str, jax.Array]) -> jax.Array:
-        return network.ours(module.apply(variables, *arguments(network, batch)))
+        return network.ours(module.apply(variables, *arguments(network, batch), method=network.method))
 
     return module, call
 

@@ -32,7 +32,9 @@ def to_variables(name: str, state_dict: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         {"params": ..., "batch_stats": ...}, float32, for `models.create(name, **options(name, state_dict))`.
-        l3net's two classes are swapped: ours is 1 = consistent, the published 0 = corresponds.
+        `avid` gives encoders and projections, `avid_avchead` encoders and the head `features` of the classifier avid,
+        `openl3_audio` the audio encoder of an l3net. Two classes of l3net, avenet and avid_avchead are swapped: ours is
+        1 = consistent, the published 0 = corresponds.
 
     Raises:
         InputError: unknown name, missing or unknown key, wrong shape, or values that cannot be weights; the message

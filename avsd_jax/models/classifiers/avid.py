@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 from avsd_jax.batch import ClassifierInputs
 from avsd_jax.errors import InputError
 from avsd_jax.nn.avid_spectrogram import log_power, normalise, num_bins
+from avsd_jax.nn.conv3d import Lowering
 from avsd_jax.nn.r2plus1d import TORCH_UNIFORM, R2Plus1D
 from avsd_jax.nn.score import ScoreLogits
 from avsd_jax.nn.spectrogram_convnet import SpectrogramConvNet
@@ -66,6 +67,7 @@ class Classifier(nn.Module):
             configurations say 512).
         hop: samples between its windows.
         padding: of the waveform's ends: "reflect", as in training (librosa 0.7), or "constant", zeros (from 0.10 on).
+        lowering: see `avsd_jax.nn.conv3d.conv3d`.
         norm_momentum: share of the running statistics that a step keeps; PyTorch's 0.1 is 0.9 here.
         axis_name: the pmap axis over which BatchNorm statistics are averaged.
     """
@@ -81,6 +83,7 @@ class Classifier(nn.Module):
     n_fft: int = 1024
     hop: int = 240
     padding: str = "reflect"
+    lowering: Lowering = "auto"
     norm_momentum: float = 0.9
     axis_name: str | None = None
 
@@ -94,7 +97,7 @@ class Classifier(nn.Module):
         if self.head not in HEADS:
             raise InputError(f"unknown head {self.head!r}: choose one of {', '.join(HEADS)}")
         options = {"width": self.width, "axis_name": self.axis_name, "norm_momentum": self.norm_momentum}
-        self.video_model = R2Plus1D(**options)
+        self.video_model = R2Plus1D(**options, lowering=self.lowering)
         self.audio_model = SpectrogramConvNet(**options)
         hidden, features = scaled(512, self.width), scaled(128, self.width)
         self.video_proj = Projection(hidden, features)
@@ -121,7 +124,7 @@ class Classifier(nn.Module):
             raise InputError(f"unknown padding {self.padding!r}: choose one of {', '.join(PADDINGS)}")
         if self.n_fft % 4:
             raise InputError(f"n_fft is {self.n_fft}: give a multiple of 4, as pairs of frequency bins are averaged")
-        samples = round(self.audio_seconds * self.sample_rate)
+        samples = self.inputs.audio_samples
         waveform = jnp.pad(waveform[:, :samples], ((0, 0), (0, max(0, samples - waveform.shape[1]))))
         decibels = log_power(waveform, self.n_fft, self.hop, self.padding)
         return normalise(decibels, self.sample_rate).astype(waveform.dtype)
