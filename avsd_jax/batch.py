@@ -1,7 +1,7 @@
-"""What passes between data, models and losses: the entries of a batch, and what a classifier says of its own.
+"""The contract between data, models and losses: the entries of a batch, and the inputs of a classifier.
 
-`ENTRIES` is the whole contract. Data makes what a model's clip specification asks for, models read entries by `read`,
-losses read the rest, and what only the host needs (`video_index`, `frame_index`, `mask`) never goes to a device.
+`ENTRIES` is the whole contract. The pipeline builds the entries that a model's clip specification needs, models read
+them by `read`, losses read the rest, and host-only entries (`video_index`, `frame_index`, `mask`) go to no device.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from avsd_jax.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class ClassifierInputs:
-    """What a consistency classifier gets around the moment it classifies; `classifier.inputs` of every classifier.
+    """The inputs of a consistency classifier around the classified moment; `classifier.inputs` of every classifier.
 
     Attributes:
         num_frames: frames, centred on the moment.
@@ -42,7 +42,7 @@ class ClassifierInputs:
 
 @runtime_checkable
 class ClipSizes(Protocol):
-    """What decides the shapes of a batch; `avsd_jax.data.clip_spec.ClipSpec` says what each means."""
+    """The sizes that determine the shapes of a batch; see `avsd_jax.data.clip_spec.ClipSpec`."""
 
     clip_size: int
     frame_size: tuple[int, int]
@@ -57,11 +57,11 @@ class Entry:
     """One entry of a batch.
 
     Attributes:
-        axes: names of the axes of an example, as `_axis_sizes` has them; a batch adds the axis b in front.
+        axes: names of the axes of an example, keys of `_axis_sizes`; a batch adds the axis b in front.
         dtype: its type.
         reader: "model" reads it at inference too, "loss" in training alone, "host" never puts it on a device.
         meaning: what it holds.
-        made: whether the data makes it; others are read where a caller adds them.
+        made: whether the pipeline builds it; others are read if a caller adds them.
     """
 
     axes: str
@@ -84,23 +84,23 @@ class Entry:
 
 ENTRIES: dict[str, Entry] = {
     "video": Entry("t h w 3", np.float32, "model", "normalised frames"),
-    "audio": Entry("s", np.float32, "model", "the waveform, scaled and windowed; where the model uses audio"),
-    "avc_frames": Entry("n ah aw 3", np.float32, "model", "the classifier's frames; where there is a classifier"),
-    "avc_audio": Entry("r", np.float32, "model", "the classifier's waveform; where there is a classifier"),
+    "audio": Entry("s", np.float32, "model", "the waveform, scaled and windowed; if the model uses audio"),
+    "avc_frames": Entry("n ah aw 3", np.float32, "model", "the classifier's frames; if there is a classifier"),
+    "avc_audio": Entry("r", np.float32, "model", "the classifier's waveform; if there is a classifier"),
     "avc_label": Entry("", np.int32, "model", "1 consistent, 0 inconsistent, -1 unlabelled"),
     "density": Entry("h w", np.float32, "loss", "the target's density map in [0, 1], at the model's size"),
     "fixations": Entry("h w", np.float32, "loss", "1 where a viewer fixates in the target frame"),
-    "tags": Entry("k", np.float32, "loss", "1 where the video has the tag; where the model classifies tags"),
+    "tags": Entry("k", np.float32, "loss", "1 where the video has the tag; if the model classifies tags"),
     "video_index": Entry("", np.int32, "host", "position of the video in the store"),
     "frame_index": Entry("", np.int32, "host", "the target frame"),
-    "mask": Entry("", np.bool_, "host", "False in the rows that fill up the last batch of an evaluation"),
-    "spectrogram": Entry("f c", np.float32, "model", "STANet's input made before, instead of `audio`", made=False),
+    "mask": Entry("", np.bool_, "host", "False for padding in the last batch of an evaluation"),
+    "spectrogram": Entry("f c", np.float32, "model", "STANet's precomputed input, instead of `audio`", made=False),
     "switch": Entry("", np.float32, "model", "in [0, 1], how much of the audio STANet uses", made=False),
 }
 
 
 def _axis_sizes(spec: ClipSizes) -> dict[str, int]:
-    """Sizes of the axes that the batches of a specification have."""
+    """Returns the sizes of the axes in the batches of a specification."""
     height, width = spec.frame_size
     sizes = {"t": spec.clip_size, "h": height, "w": width, "3": 3}
     if spec.audio:
@@ -114,7 +114,7 @@ def _axis_sizes(spec: ClipSizes) -> dict[str, int]:
 
 
 def batch_shapes(spec: ClipSizes, batch_size: int = 1) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes and types of what goes to the devices in a step: all that the specification asks for."""
+    """Returns the shapes and types of the entries that go to the devices in a step."""
     sizes, shapes = _axis_sizes(spec), {}
     for key, entry in ENTRIES.items():
         axes = entry.axes.split()
@@ -142,7 +142,7 @@ def read(batch: Mapping[str, Any], key: str) -> Array:
     """Returns an entry of the batch.
 
     Raises:
-        InputError: it is missing; the message says which shape it has.
+        InputError: it is missing; the message gives its shape.
     """
     if key not in batch:
         raise InputError(f"the batch has no {key!r}, which this model reads: add it, of shape {ENTRIES[key].shape}")

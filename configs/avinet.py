@@ -4,9 +4,9 @@ Variants:
 
   paper   the published audio-visual network and recipe: 32 frames of 224x384, Adam 1e-4, batch 8. Starts from a
           visual-only run (`--config.init=FOLDER`). Needs the built eye-tracking datasets and an accelerator.
-  star    AViNet*: `paper` gated by a classifier that is trained jointly by eq. 3.
+  star    AViNet*: `paper` gated by a classifier that is trained jointly (eq. 3).
   oracle  AViNet#: `paper` gated by the labels.
-  demo    laptop size on the embedded benchmark of sounding shapes: four rows, see `compare_gates`.
+  demo    laptop size on the embedded benchmark of sounding shapes: V, AV, AV* and AV#, see `compare_gates`.
 
 Commands, time and score:
 

@@ -1,7 +1,7 @@
-"""STANet's weakly supervised stage: from tags of videos to maps on which STANet is trained without any fixation.
+"""STANet's weakly supervised stage: from tags of videos to training maps for STANet, without any fixations.
 
 Three classifiers predict a video's tags from a frame (S), a frame and its audio (SA) and three frames (ST). Their
-activation maps, joined where they are confident, give a box around what the tags are about; three more are trained on
+activation maps, fused where they are confident, give a box around the tagged object; three more are trained on
 the boxes, and their maps, put back and smoothed in time, are the pseudo ground truth.
 
 Variants:
@@ -70,7 +70,7 @@ def published() -> ConfigDict:
     config.audit = False
     config.scam = stages()
     config.rows = config.scam.coarse + config.scam.fine
-    # A triple costs three frames: its batches are smaller, and its epochs longer.
+    # A triple has three frames: batches are smaller, and epochs longer.
     st = {"label": "", "model_name": "scam_st", "model": {"clip_size": 3}}
     st |= {"batch_size": 3, "effort": 8 / 3, "losses": {"side_tags": 0.4 / len(CATEGORIES)}}
     fine = {"frame_size": (356, 356)}
@@ -93,10 +93,10 @@ def stages() -> ConfigDict:
     scam.coarse = ("coarse_s", "coarse_sa", "coarse_st")
     scam.fine = ("fine_s", "fine_sa", "fine_st")
     scam.rule = "rectified"  # how maps become images; "stretched" is the CVPR release's
-    scam.confidence = 0.0  # what a classifier's must exceed; 0.99 in the CVPR release's crop scripts
+    scam.confidence = 0.0  # threshold of a classifier's confidence; 0.99 in the CVPR release's crop scripts
     scam.side = 356  # of the square plane of boxes and maps, pixels
     scam.box_threshold = 2.0  # times a map's mean
-    scam.smooth = True  # in time, as the official code does at full rate on things that hardly move
+    scam.smooth = True  # in time, as the official code does at full rate on almost static objects
     scam.map_threshold = 3.0
     return scam
 
@@ -104,7 +104,7 @@ def stages() -> ConfigDict:
 def demo(config: ConfigDict) -> None:
     """Shrinks the run to two cores: half-size frames, one block a stage, and a grid of 8 x 8 as in the original.
 
-    No trunk comes from elsewhere: S learns it, and its sister networks start from S.
+    No trunk is pretrained: S learns it, and the other networks start from S.
     """
     use_sounding_shapes(config)
     config.model.width = 1 / 16
@@ -114,7 +114,7 @@ def demo(config: ConfigDict) -> None:
     config.warmup_steps = 10
     config.checkpoint_every = 40
     config.scam.side = 128
-    # Every fifth frame, and shapes that move: smoothing lags behind them.
+    # Smoothing would lag behind moving shapes, of which every fifth frame is read.
     config.scam.smooth = False
     config.scam.map_threshold = 1.0
     rows = {

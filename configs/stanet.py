@@ -2,20 +2,20 @@
 
 Variants:
 
-  paper   the published CVPR network and recipe, weakly supervised: its targets are maps that `configs/scam.py` makes of
-          the tags of AVE. Needs that dataset built, and an accelerator. AVE has no eye-tracking data: train with
+  paper   the published CVPR network and recipe, weakly supervised: its targets are maps computed by `configs/scam.py`
+          from the tags of AVE. Needs that dataset built, and an accelerator. AVE has no eye-tracking data: train with
           --mode=train, and score on eye-tracking datasets.
   star    STANet*: the same network gated by a classifier, on the eye-tracking datasets as in the survey.
   oracle  STANet#: gated by the labels.
-  demo    laptop size on the embedded benchmark of sounding shapes, with the network of 2022: four rows, see
+  demo    laptop size on the embedded benchmark of sounding shapes, with the network of 2022: V, AV, AV* and AV#, see
           `compare_gates`.
 
-`--config.model.release=2021` and `2022` are the later networks, the losses `stanet_2021_bce` and `stanet_2021_kl` are
-what they were trained with, on each scale of the target frame (the script sums over all three frames of a clip). What
-the released scripts do at inference is chosen by name: `--config.preprocessing=stanet_cvpr` (Lanczos frames, windows
+`--config.model.release=2021` and `2022` are the later networks; the losses `stanet_2021_bce` and `stanet_2021_kl` are
+their training losses, on each scale of the target frame (the script sums over all three frames of a clip). The
+inference of the released scripts is selected by name: `--config.preprocessing=stanet_cvpr` (Lanczos frames, windows
 of audio spread over the file, maps blurred with sigma 7), `--config.preprocessing=stanet_2021` (maps min-max
-normalised, not blurred), `--config.model.reports=previous` (the map of frame t-1 goes by the name of frame t, as the
-script of the later releases has it).
+normalised, not blurred), `--config.model.reports=previous` (the map of frame t-1 is written for frame t, as in the
+script of the later releases).
 
 Commands, time and score:
 
@@ -54,7 +54,7 @@ def get_config(variant: str = "paper") -> ConfigDict:
 
 
 def published() -> ConfigDict:
-    """Returns the published network and optimiser; checkpoints were picked by hand, tens of thousands of steps in."""
+    """Returns the published network and optimiser; checkpoints were hand-picked after tens of thousands of steps."""
     config = base("stanet")
     config.init_parts = ConfigDict({"visual": "", "audio_model": "", "classifier": ""})
     config.frame_size = (356, 356)
@@ -69,7 +69,7 @@ def published() -> ConfigDict:
 
 
 def weakly_supervised(config: ConfigDict) -> None:
-    """Trains on the maps of `configs/scam.py` by the loss of the script; AVE has no folds."""
+    """Trains on the maps of `configs/scam.py` with the loss of the script; AVE has no folds."""
     config.dataset = "ave"
     config.train_split, config.test_split = "train", "test"
     del config.split
@@ -80,7 +80,7 @@ def weakly_supervised(config: ConfigDict) -> None:
 def demo(config: ConfigDict) -> None:
     """Shrinks the network to two cores.
 
-    The CVPR network's decoder has no activation, and in so few steps it learns nothing from the gate; the release of
+    The CVPR network's decoder has no activation, and it learns nothing from the gate in so few steps; the release of
     2022 does. Three stages end at a sixteenth of the frame, which is small.
     """
     visual = {"model": {"gate": "never"}}

@@ -3,15 +3,15 @@
 Variants:
 
   paper   the published audio-visual network and recipe: 16 frames of 112x112; BCE, CC and NSS; groups of parameters
-          with rates of their own. Starts from a visual-only run (`--config.init=FOLDER`) and from SoundNet
+          with their own learning rates. Starts from a visual-only run (`--config.init=FOLDER`) and from SoundNet
           (`--config.init_parts.soundnet8=FOLDER`). Needs the built eye-tracking datasets and an accelerator.
   visual  the published visual-only network, which `paper` starts from, with its deep supervision. Starts from the
           Kinetics trunk (`--config.init_parts.trunk=FOLDER`).
-  star    STAViS*: `paper` gated by a classifier that is trained jointly by eq. 3 with STAViS's own loss.
+  star    STAViS*: `paper` gated by a classifier that is trained jointly (eq. 3) with STAViS's own loss.
   oracle  STAViS#: `paper` gated by the labels.
-  demo    laptop size on the embedded benchmark of sounding shapes: four rows, see `compare_gates`.
+  demo    laptop size on the embedded benchmark of sounding shapes: V, AV, AV* and AV#, see `compare_gates`.
 
-The folders are what `python -m avsd_jax.convert` makes of the published files, or own runs.
+The folders are published files converted by `python -m avsd_jax.convert`, or earlier runs.
 
 Commands, time and score:
 
@@ -28,7 +28,7 @@ from avsd_jax.config.sounding_shapes import compare_gates
 
 VARIANTS = ("paper", "visual", "star", "oracle", "demo")
 
-# Parameters that the loss does not reach, and weight decay shall not either.
+# Parameters that the loss does not train; weight decay must not change them either.
 SIDES_UNTRAINED = r"/upscale_/|score_dsn_3/score_dsn/"
 
 
@@ -74,7 +74,7 @@ def rates(trunk: float, untrained: str) -> tuple[tuple[str, float], ...]:
 
     Args:
         trunk: factor of the global group.
-        untrained: expression of the parameters that stay as they are.
+        untrained: expression of the parameters that stay fixed.
     """
     return (
         (untrained, 0.0),
@@ -92,7 +92,7 @@ def rates(trunk: float, untrained: str) -> tuple[tuple[str, float], ...]:
 def demo(config: ConfigDict) -> None:
     """Shrinks the network to two cores.
 
-    It trains from scratch and for minutes, not from Kinetics and for days: the demos' optimiser and loss.
+    It trains from scratch for minutes, not from Kinetics for days, so it uses the demos' optimiser and loss.
     """
     visual = {"model_name": "stavis_visual"}
     compare_gates(config, visual, audio="soundnet8", audio_part="soundnet8", effort=3.0)

@@ -1,8 +1,8 @@
-"""What a command says: on the screen what a person wants to know, in a log file everything.
+"""Output of a command: stages and warnings on the screen, every record in a log file.
 
-A command works within `shown`, which sets the screen up. `kept_in` adds the file for as long as a folder is worked in;
-what was logged before goes into it, too, so that a command that is refused writes nothing. Outside of `shown`, as in a
-notebook, the logging of Python stays as it is.
+A command runs within `shown`, which sets up the screen. `kept_in` adds the file while the command works in a folder;
+earlier records are written to it, too, so that a refused command writes nothing. Outside of `shown`, as in a notebook,
+Python's logging is unchanged.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from avsd_jax.errors import InputError
 
 FILE = "log.txt"
 
-# Its records are for the screen, whatever their level; those of libraries, and absl's, are from WARNING on.
+# Its records are shown at any level; those of libraries, and absl's, from WARNING on.
 _OURS = logging.getLogger("avsd_jax")
 _FORMAT = "%(asctime)s %(levelname)s %(name)s %(module)s:%(lineno)d: %(message)s"
 
@@ -27,7 +27,7 @@ _early: list[logging.handlers.MemoryHandler] = []  # within `shown`: the records
 
 
 class _Screen(logging.Handler):
-    """Prints lines on stderr, above the bars that stand there."""
+    """Prints lines on stderr, above progress bars."""
 
     def emit(self, record: logging.LogRecord) -> None:
         begin = "warning: " if record.levelno >= logging.WARNING and self.formatter is None else ""
@@ -35,14 +35,14 @@ class _Screen(logging.Handler):
 
 
 class _File(logging.FileHandler):
-    """A log file, for want of which no run ends: a full disk is said by what matters."""
+    """A log file whose errors do not end a run: a full disk is reported by the other writers."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802, the name is Python's
         pass
 
 
 class _Once:
-    """Lets pass what the package says to the user, and each warning when it comes for the first time."""
+    """Passes the package's records for the user, and each warning once."""
 
     def __init__(self) -> None:
         self._seen: set[str] = set()
@@ -59,13 +59,13 @@ class _Once:
 
 @contextlib.contextmanager
 def shown(verbose: bool = False) -> Iterator[None]:
-    """Context in which stages and warnings are printed on stderr, or with `verbose` every record from INFO on."""
+    """Prints stages and warnings on stderr within the context, or with `verbose` every record from INFO on."""
     screen, early = _Screen(), logging.handlers.MemoryHandler(capacity=0, flushLevel=logging.CRITICAL + 1)
     if verbose:
         screen.setFormatter(logging.Formatter(_FORMAT))
     else:
         screen.addFilter(_Once())
-    # A library that logs while it is imported leaves a handler that prints everything.
+    # A library that logs during its import leaves a handler that prints everything.
     printing = [h for h in logging.root.handlers if type(h) is logging.StreamHandler]
     for handler in printing:
         logging.root.removeHandler(handler)
@@ -91,15 +91,15 @@ def shown(verbose: bool = False) -> Iterator[None]:
 
 
 def stage(text: str, process: int = 0) -> None:
-    """Says which part of the work begins: the first process of a job on the screen, the others in their log files."""
+    """Announces a stage: the first process of a job on the screen, the others in their log files."""
     (logging.root if process else _OURS).info(text, stacklevel=2)
 
 
 @contextlib.contextmanager
 def kept_in(folder: str | Path, process: int = 0) -> Iterator[None]:
-    """Context in which all records, with those before, are appended to `folder/log.txt`.
+    """Appends all records within the context, and earlier ones, to `folder/log.txt`.
 
-    Where it ends by InputError and the folder holds nothing else, the file is removed: refused work leaves nothing.
+    If it ends by InputError and the folder holds nothing else, the file is removed: refused work leaves nothing.
 
     Args:
         folder: of the run; made if missing.
@@ -112,14 +112,14 @@ def kept_in(folder: str | Path, process: int = 0) -> Iterator[None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = _File(path, encoding="utf-8")
-    except OSError:  # what has to be written there says so itself
+    except OSError:  # other writers report it
         yield
         return
     file.setFormatter(logging.Formatter(_FORMAT))
     logging.root.addHandler(file)
     logging.root.removeHandler(_early[0])
     _early[0].setTarget(file)
-    _early[0].flush()  # into the first folder; empty from then on
+    _early[0].flush()  # into the first folder; empty afterwards
     refused = False
     try:
         yield

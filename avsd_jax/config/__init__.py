@@ -1,1 +1,1 @@
-"""A configuration: its fields, what each may hold, and what stands for one that a file lacks."""
+"""Configurations: their fields, with valid values and defaults."""

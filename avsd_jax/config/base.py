@@ -1,6 +1,6 @@
 """The base of every configuration: each field once, with its default. A configuration states what differs from it.
 
-What a field may hold stands in `avsd_jax.config.fields`; `docs/configurations.md` shows both to users.
+`avsd_jax.config.fields` defines the valid values; `docs/configurations.md` documents both for users.
 """
 
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ from avsd_jax.common.by_name import load_module
 from avsd_jax.config import earlier
 from avsd_jax.config.fields import REQUIRED
 
-# Options of a model that runs decide, not configurations.
+# Options of a model that the run sets, not the configuration.
 _NOT_CONFIGURED = {"parent", "name", "axis_name"}
 
 
 def base(model_name: str) -> ConfigDict:
-    """Returns a configuration of a model with the default of every field, not locked.
+    """Returns a configuration of a model with the default of every field, unlocked.
 
     Args:
         model_name: module of `avsd_jax/models`, which also names the run; `config.model` has all of its options.
@@ -46,17 +46,17 @@ def defaults() -> ConfigDict:
     """Returns the default of every field; `run_name`, `model_name` and `model` are still empty."""
     config = ConfigDict()
     config.run_name = ""  # in logs and tables
-    config.seed = 0  # decides everything that is random
+    config.seed = 0  # seed of all random draws
 
     # Model section.
     config.model_name = ""  # module of avsd_jax/models
     config.model = ConfigDict()  # its options
-    config.init = ""  # folder of a run to start from; a visual-only one starts the visual flow
+    config.init = ""  # folder of a run to start from; a visual-only one initialises the visual stream
     config.init_parts = ConfigDict()  # folders of runs that start single submodules, {"audionet": FOLDER}; "" for none
 
     # Data section. "six" stands for the eye-tracking datasets, trained on together and scored one by one.
     config.dataset = "six"  # modules of datasets_tfds, joined by commas
-    config.data_dir = "data"  # where `python -m avsd_jax.datasets build` puts them
+    config.data_dir = "data"  # where `python -m avsd_jax.datasets build` writes them
     config.build_data = False  # whether a missing dataset is built
     config.split = 1  # fold; delete the field where the names of the splits do not depend on one
     config.train_split = "train_" + config.get_ref("split").to_str()
@@ -70,11 +70,11 @@ def defaults() -> ConfigDict:
     config.preprocessing_options = ConfigDict()
     config.flip = False  # whether half of the training clips are mirrored
     config.samples_per_video = 1  # clips of each video in an epoch
-    config.data_threads = 4  # that prepare clips
+    config.data_threads = 4  # threads that prepare clips
 
     # Loss section: eq. 3.
     config.losses = ConfigDict(losses.default_weights())  # weights of the modules of avsd_jax/losses/terms
-    config.rho = 0.5  # share of the map's and the tags' losses beside the classifier's
+    config.rho = 0.5  # share of the saliency part (map and tags) in the loss; 1 - rho is the classifier's
     config.side_epochs = 0  # epochs over which the side maps of STAViS's losses lose their weight; 0: not trained
     config.tags = ()  # words about videos that a model with `num_tags` learns to classify
 
@@ -101,7 +101,7 @@ def defaults() -> ConfigDict:
 
     config.profile_steps = ()  # first and last step of a trace by jax.profiler, in WORKDIR/profile; () for none
 
-    # Evaluation section. While a run trains, a part of the test split can be scored and the best step kept in best/.
+    # Evaluation section. During training, a part of the test split can be scored and the best step kept in best/.
     config.evaluate_every = 0  # steps; 0 for never
     config.evaluate_videos = 4  # videos of that part, spread over the split
     config.evaluate_stride = 16  # distance between its scored frames
@@ -118,13 +118,13 @@ def defaults() -> ConfigDict:
 
 
 def completed(config: ConfigDict) -> ConfigDict:
-    """Returns a copy in which the defaults stand for the fields that an earlier record lacks; required ones stay out.
+    """Returns a copy with the defaults of the fields that an earlier record lacks, except for required ones.
 
-    The fold is no such field: a configuration without it names its splits. A loss that a record does not mention has no
+    `split` is not added: a configuration without it names its splits. A loss that a record does not mention has no
     weight.
 
     Raises:
-        InputError: the record has fields of an earlier version that mean nothing; see `avsd_jax.config.earlier`.
+        InputError: the record has invalid fields of an earlier version; see `avsd_jax.config.earlier`.
     """
     result = config.copy_and_resolve_references()
     with result.unlocked():
@@ -138,7 +138,7 @@ def completed(config: ConfigDict) -> ConfigDict:
 
 
 def completed_row(changes: ConfigDict) -> ConfigDict:
-    """Returns what a row of a comparison changes, with all that a row may say of itself but its label."""
+    """Returns the changes of a row of a comparison, with the defaults of its own fields except the label."""
     return ConfigDict(
         {"init": "", "init_parts": {}, "weights": "", "effort": 1, "model": {}}
         | {name: changes[name] for name in changes}

@@ -22,11 +22,11 @@ def load(argument: str, fields: Sequence[str] = ()) -> ConfigDict:
     """Loads a configuration file and sets fields of it.
 
     Args:
-        argument: path of the file, with `:variant` where it has some.
+        argument: path of the file, with `:variant` if it has variants.
         fields: arguments of the form `--config.FIELD=VALUE`.
 
     Raises:
-        InputError: there is no such file, variant or field, a value has a wrong type, or `fields` holds something else.
+        InputError: unknown file, variant or field, a value of a wrong type, or another argument in `fields`.
     """
     fields, options = _without_options(fields)
     argv = ["config", f"--config={find_config(argument)}", *fields]
@@ -38,18 +38,18 @@ def load(argument: str, fields: Sequence[str] = ()) -> ConfigDict:
     except (flags.Error, *_MISTAKES) as error:
         raise InputError(_reason(error)) from error
     if rest:
-        raise InputError(f"{rest[0]!r} is no option: fields of the configuration are set as --config.FIELD=VALUE")
+        raise InputError(f"{rest[0]!r} is not an option: fields of the configuration are set as --config.FIELD=VALUE")
     return values.config
 
 
 def _reason(error: Exception) -> str:
     """Returns what is wrong in one sentence."""
-    # A configuration that fails to load comes as a whole traceback in the message; its last line says why.
+    # If a configuration fails to load, the message is a whole traceback; its last line gives the reason.
     reason = re.sub(r"^\w+Error: ", "", str(error).strip().splitlines()[-1])
-    while quoted := re.fullmatch(r"(['\"])(.*)\1", reason):  # once by each KeyError that it went through
+    while quoted := re.fullmatch(r"(['\"])(.*)\1", reason):  # quoted once by each KeyError that it passed
         reason = quoted[2]
     if isinstance(error, AttributeError | KeyError) and reason.isidentifier():
-        return f"the configuration has no field {reason!r}: its file lists those there are"
+        return f"the configuration has no field {reason!r}: its file lists the existing ones"
     if guess := re.search(r'Did you mean "(\w+)" instead of "(\w+)"', reason):
         return f"the configuration has no field {guess[2]!r}: did you mean {guess[1]!r}?"
     return reason
@@ -58,8 +58,8 @@ def _reason(error: Exception) -> str:
 def _without_options(argv: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     """Splits `--config.sampler_options.targets=median` and the like from a command line.
 
-    `config_flags` sets fields that a configuration has; an empty section of options has none. What is no option of the
-    component is found by the check of the configuration, as from a file.
+    `config_flags` only sets fields that a configuration has; an empty section of options has none. Unknown options of
+    the component are found when the configuration is checked, as for a file.
 
     Returns:
         The other arguments, and the values by path ("sampler_options.targets").
@@ -77,10 +77,10 @@ def _without_options(argv: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
 
 
 def _add_options(config: ConfigDict, options: Mapping[str, Any]) -> None:
-    """Sets options by their paths, whether a configuration has them or not; it may be locked.
+    """Sets options by their paths, even if a configuration lacks them or is locked.
 
     Raises:
-        KeyError: it has not the section.
+        KeyError: it lacks the section.
     """
     for path, value in options.items():
         *sections, name = path.split(".")
@@ -92,7 +92,7 @@ def _add_options(config: ConfigDict, options: Mapping[str, Any]) -> None:
 
 
 def _value(text: str) -> Any:
-    """Returns the number, truth value, tuple or text that an argument gives."""
+    """Parses an argument as a number, truth value, tuple or text."""
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     try:

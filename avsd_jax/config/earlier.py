@@ -1,11 +1,11 @@
-"""Fields that records of earlier versions have, in the words of this one."""
+"""Translation of the fields of records of earlier versions."""
 
 from ml_collections import ConfigDict
 
 from avsd_jax import losses
 from avsd_jax.errors import InputError
 
-# The loss used to be a name and some weights: name -> terms with a weight field, and terms with a fixed weight.
+# The loss was a name and some weights: name -> terms with a weight field, and terms with a fixed weight.
 _LOSSES = {
     "kl": ({"cc": "cc_weight", "sim": "sim_weight", "nss": "nss_weight"}, {"kl": 1.0}),
     "stavis": ({"stavis_bce": "bce_weight", "stavis_cc": "cc_weight", "stavis_nss": "nss_weight"}, {}),
@@ -23,7 +23,7 @@ _LOSS_FIELDS = ("loss", "bce_weight", "cc_weight", "sim_weight", "nss_weight", *
 
 
 def translate(config: ConfigDict) -> None:
-    """Replaces the fields of earlier versions in an unlocked record by those of today.
+    """Replaces the fields of earlier versions in an unlocked record by the current ones.
 
     Raises:
         InputError: an unknown loss, or the record has fields of both versions.

@@ -1,4 +1,4 @@
-"""The fields of a configuration: what each may hold. Their meaning and defaults stand in `avsd_jax.config.base`."""
+"""The valid values of the fields of a configuration; `avsd_jax.config.base` has their meaning and defaults."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -70,7 +70,7 @@ FIELDS: dict[str, Kind] = {
     "batch_size": whole(1),
     "optimizer": NAME,
     "optimizer_options": MAPPING,
-    "learning_rate": real(0, finite=False),  # what an infinite one does to a model is found by the check of each step
+    "learning_rate": real(0, finite=False),  # an infinite one is found by the check of each step
     "rates": listed(_RATE, _RATES),
     "schedule": choice(SCHEDULES, "choose constant, cosine or steps"),
     "rate_drops": listed(real(above=0, below=1), _SHARES),
@@ -96,8 +96,8 @@ FIELDS: dict[str, Kind] = {
     "row_changes": mapping_of(MAPPING, "fields by row"),
 }
 
-# Fields that the earliest records have: where one is missing, a file is cut off or is not made from `base()`. The
-# defaults stand for all others.
+# Fields that the earliest records have: if one is missing, a file is incomplete or was not made from `base()`. All
+# others have defaults.
 REQUIRED = frozenset(
     (
         *("run_name", "seed", "model_name", "model", "init", "init_parts"),
@@ -114,14 +114,14 @@ SCAM_FIELDS: dict[str, Kind] = {
     "scam.coarse": listed(NAME, _WORDS),  # rows trained on whole frames
     "scam.fine": listed(NAME, _WORDS),  # rows trained on boxes
     "scam.rule": NAME,  # how activation maps become images
-    "scam.confidence": real(0, 1),  # what a classifier's must exceed
+    "scam.confidence": real(0, 1),  # threshold of a classifier's confidence
     "scam.side": whole(8, 8192),  # side of the plane of boxes and maps, pixels
     "scam.box_threshold": _WEIGHT,  # edge of a box, times a map's mean
     "scam.smooth": FLAG,  # whether maps are smoothed in time
     "scam.map_threshold": _WEIGHT,  # below which a map is cut, times its mean
 }
 
-# What a row of a comparison says of itself (see `avsd_jax.experiment.comparison`).
+# The own fields of a row of a comparison (see `avsd_jax.experiment.comparison`).
 ROW_FIELDS: dict[str, Kind] = {
     "label": TEXT,  # its name in tables; empty where it is not scored; required
     "init": TEXT,  # row to start from
@@ -133,11 +133,11 @@ ROW_FIELDS: dict[str, Kind] = {
 
 
 def check_fields(config: Mapping[str, Any] | ConfigDict, names: Collection[str] = ()) -> None:
-    """Raises InputError, which names the field, where one has a value of another kind, or is missing and required.
+    """Raises InputError, which names the field, if a value is invalid or a required field is missing.
 
     Args:
         config: a configuration, or the record of a run.
-        names: fields to look at; by default all.
+        names: fields to check; by default all.
     """
     for name in names or FIELDS:
         _check(config, name, name, FIELDS[name], required=name in REQUIRED)
@@ -152,7 +152,7 @@ def check_fields(config: Mapping[str, Any] | ConfigDict, names: Collection[str] 
 
 
 def check_row_fields(changes: Mapping[str, Any] | ConfigDict, row: str) -> None:
-    """Raises InputError, which names the field, where a row of a comparison says something of another kind."""
+    """Raises InputError, which names the field, if a row of a comparison has an invalid value."""
     for name, kind in ROW_FIELDS.items():
         _check(changes, f"row_changes.{row}.{name}", name, kind, required=name == "label")
 

@@ -1,4 +1,4 @@
-"""Where configuration files are."""
+"""Location of configuration files."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ PACKAGED_CONFIGS = Path(__file__).parent / "configs"
 
 
 def find_config(argument: str) -> str:
-    """The path of a configuration file; one that the package carries where the given path does not exist.
+    """Returns the path of a configuration file; that of the packaged one if the given path does not exist.
 
     Raises:
         InputError: there is no such file.

@@ -1,4 +1,4 @@
-"""What demos on the embedded benchmark of sounding shapes have in common: a run of minutes on two cores."""
+"""Shared fields of the demos on the embedded benchmark of sounding shapes: minutes on two cores."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ def use_sounding_shapes(config: ConfigDict) -> None:
     config.dataset = "sounding_shapes"
     config.build_data = True
     config.train_split, config.test_split = "train", "test"
-    if "split" in config:  # it has no folds
+    if "split" in config:  # the dataset has no folds
         del config.split
     config.target_maps = ""
     config.tags = TAGS
@@ -32,17 +32,18 @@ def use_sounding_shapes(config: ConfigDict) -> None:
 
 
 def compare_gates(config: ConfigDict, visual: dict[str, Any], audio: str, audio_part: str, effort: float) -> None:
-    """Sets what the demos of the gated models share, and their rows.
+    """Sets the shared fields of the demos of the gated models, and their rows.
 
-    Three stages prepare a visual flow (`base`), an audio encoder (`voice`) and a classifier (`ears`). From them start a
-    visual-only (V), an AVC-unaware (AV) and a gated (AV*) model, which train equally long; AV# is AV* gated by labels.
+    Three stages prepare a visual stream (`base`), an audio encoder (`voice`) and a classifier (`ears`). They initialise
+    a visual-only (V), an AVC-unaware (AV) and a gated (AV*) model, each trained for the same number of steps; AV# is
+    AV* gated by labels.
 
     Args:
         config: the model's configuration.
-        visual: what a row changes to have the model without audio.
+        visual: the changes of a row that has the model without audio.
         audio: model that is the audio encoder.
-        audio_part: submodule that it starts.
-        effort: steps of the classifier's stage, as a factor on those of the models.
+        audio_part: submodule that it initialises.
+        effort: steps of the classifier's stage, relative to those of the models.
     """
     config.run_name = "demo"
     use_sounding_shapes(config)

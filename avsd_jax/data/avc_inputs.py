@@ -1,8 +1,8 @@
-"""The consistency classifier's own clock: which frames and which sound it gets for a target frame.
+"""The frame/audio sampling of the consistency classifier: its frames and audio for a target frame.
 
-The instance that is judged is the frame whose saliency is predicted (survey eq. 1), so everything is centred
+The classified instance is the frame whose saliency is predicted (survey eq. 1), so everything is centred
 on that frame's time, index / fps, whatever clip the saliency model sees. At the ends of a video its first or
-last frame is repeated and the sound is filled with zeros: every frame gets a judgement.
+last frame is repeated and the audio is padded with zeros: every frame is classified.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ def frame_indices(target: int, fps: float, num_frames: int, inputs: ClassifierIn
     time.
 
     Args:
-        target: frame that is judged, from 0.
+        target: the classified frame, from 0.
         fps: frames per second of the video.
         num_frames: frames of the video.
         inputs: the classifier's clock.
@@ -37,13 +37,13 @@ def nearest_frames(
     """Returns `frame_indices` for a video with a variable frame rate.
 
     Args:
-        position: time of the frame that is judged, times `fps`.
+        position: time of the classified frame, times `fps`.
         fps: mean frames per second of the video.
         positions: times of the frames to choose from, times `fps`, increasing.
         inputs: the classifier's clock.
 
     Returns:
-        Which of `positions` are shown: the nearest, of two equally near the later.
+        Indices into `positions`: the nearest ones, the later of two equally near.
     """
     if inputs.num_frames == 1:
         return (int(np.abs(positions - position).argmin()),)
@@ -55,15 +55,15 @@ def nearest_frames(
 
 
 def _wanted(position: int | float, fps: float, inputs: ClassifierInputs) -> Float64[np.ndarray, " n"]:
-    """Positions that a classifier of several frames wants to see, in frames at `fps`."""
+    """Returns the ideal positions of a classifier's frames, in frames at `fps`."""
     offsets = (np.arange(inputs.num_frames) - (inputs.num_frames - 1) / 2) / inputs.frame_rate
     return position + offsets * fps
 
 
 def audio_span(target: int | float, fps: float, inputs: ClassifierInputs) -> tuple[int, int]:
-    """Samples `(start, stop)`, at the classifier's rate, centred on the time of frame `target`.
+    """Returns the samples `(start, stop)`, at the classifier's rate, centred on the time of frame `target`.
 
-    They may lie outside the waveform, where the sound is zero. A frame between two of a constant rate is a fraction.
+    They may lie outside the waveform, where the audio is zero. A frame between two of a constant rate is a fraction.
     """
     length = inputs.audio_samples
     start = round(target / fps * inputs.sample_rate) - length // 2

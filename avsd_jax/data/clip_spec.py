@@ -1,4 +1,4 @@
-"""What a model reads of a video: the specification of its clips."""
+"""The specification of a model's clips."""
 
 import dataclasses
 
@@ -9,19 +9,19 @@ from avsd_jax.data.samplers.vinet import Sampler
 
 @dataclasses.dataclass(frozen=True)
 class ClipSpec:
-    """What a model reads.
+    """The clips that a model reads.
 
     Attributes:
         clip_size: frames of a clip.
         frame_size: (height, width) of the model's frames and maps, pixels.
         frame_step: distance between a clip's frames, in frames of the video.
-        sampler: chooses clips; see `avsd_jax.data.samplers.create`.
-        preprocessing: makes arrays of them; see `avsd_jax.data.preprocessing.create`.
+        sampler: selects clips; see `avsd_jax.data.samplers.create`.
+        preprocessing: converts them to arrays; see `avsd_jax.data.preprocessing.create`.
         flip: whether half of the training clips, drawn at random, are mirrored, their maps with them.
         samples_per_video: clips drawn from each video (each `train_items` of it) per epoch.
-        avc: the classifier's clock (`classifier.inputs`), or None without a classifier.
+        avc: the classifier's frame/audio sampling (`classifier.inputs`), or None without a classifier.
         audio: whether the model uses audio.
-        tags: the words whose presence among a video's tags is part of an example.
+        tags: the words whose presence among a video's tags is the entry `tags`.
     """
 
     clip_size: int

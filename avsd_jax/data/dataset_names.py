@@ -8,7 +8,7 @@ from avsd_jax.errors import InputError
 
 
 @dataclass(frozen=True)
-class SetName:
+class DatasetName:
     """The names of one dataset.
 
     Attributes:
@@ -30,12 +30,12 @@ class SetName:
 SETS = {
     name.key: name
     for name in (
-        SetName("diem", "DIEM", "DIEM"),
-        SetName("avad", "AVAD", "AVAD"),
-        SetName("coutrot1", "Coutrot1", "Coutrot_db1"),
-        SetName("coutrot2", "Coutrot2", "Coutrot_db2"),
-        SetName("summe", "SumMe", "SumMe"),
-        SetName("etmd", "ETMD", "ETMD_av"),
+        DatasetName("diem", "DIEM", "DIEM"),
+        DatasetName("avad", "AVAD", "AVAD"),
+        DatasetName("coutrot1", "Coutrot1", "Coutrot_db1"),
+        DatasetName("coutrot2", "Coutrot2", "Coutrot_db2"),
+        DatasetName("summe", "SumMe", "SumMe"),
+        DatasetName("etmd", "ETMD", "ETMD_av"),
     )
 }
 
@@ -45,7 +45,7 @@ SIX = "six"
 _COUTROT_CLIP = re.compile(r"clip_?(\d+)")
 
 
-def named(key: str) -> SetName:
+def named(key: str) -> DatasetName:
     """Returns the names of the dataset with that key.
 
     Raises:

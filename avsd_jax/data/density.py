@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-# In standard deviations, as scipy.ndimage.gaussian_filter has it by default.
+# In standard deviations, the default of scipy.ndimage.gaussian_filter.
 TRUNCATE = 4.0
 # Of the screens on which videos were shown unscaled: DIEM's has 20 inches at 0.9 m, and one reader of Coutrot's second
 # set states 26. The distance or size of the others' is not known.
 PIXELS_PER_DEGREE = {"diem": 50.0, "coutrot2": 26.0}
-# Near what the published makers of maps take: 20 of 720 pixels, 37.5 of 1280, 12.9 of 640, 60 of 1280.
+# Near the values of published tools: 20 of 720 pixels, 37.5 of 1280, 12.9 of 640, 60 of 1280.
 SHARE_OF_WIDTH = 0.03
 
 
@@ -20,7 +20,7 @@ def sigma_of(dataset: str, width: int) -> float:
     width.
 
     Args:
-        dataset: the set's key, such as "diem".
+        dataset: its key, such as "diem".
         width: of the image in the size in which it was shown.
     """
     return PIXELS_PER_DEGREE.get(dataset, SHARE_OF_WIDTH * width)

@@ -1,4 +1,4 @@
-"""An example: a clip's entries of a batch, made in one way for stored videos and for video files."""
+"""An example: the batch entries of a clip, built in the same way for stored videos and video files."""
 
 from typing import Protocol, runtime_checkable
 
@@ -13,7 +13,7 @@ Example = dict[str, np.ndarray]
 
 @runtime_checkable
 class ClipSource(Protocol):
-    """A clip of a video, as a specification reads it. Frames are resized and normalised, waveforms in [-1, 1]."""
+    """A clip of a video, under a specification. Frames are resized and normalised, waveforms in [-1, 1]."""
 
     def frames(self, numbers: tuple[int, ...]) -> Float32[np.ndarray, "t h w 3"]:
         """Returns the model's frames of these numbers."""

@@ -30,7 +30,7 @@ from avsd_jax.errors import InputError
 
 __all__ = ["AUDIO_CONDITIONS", "ClipSpec", "eval_batches", "train_batches"]
 
-# Samples of a resampled waveform that are made, and kept, together.
+# Samples of a resampled waveform that are computed and cached together.
 _AUDIO_BLOCK = 8192
 
 
@@ -53,19 +53,19 @@ def train_batches(
     Args:
         store: the training split.
         spec: what the model reads.
-        batch_size: rows of the global batch.
-        seed: decides everything random.
-        start_step: steps already done.
-        num_threads: threads that prepare clips; 0 prepares them while the caller waits.
-        process_index: which process this is.
-        process_count: how many share the global batch.
-        num_epochs: passes over the videos; None for no end. A last batch that is not full is dropped.
+        batch_size: examples of the global batch.
+        seed: of all random draws.
+        start_step: number of completed steps.
+        num_threads: threads that prepare clips; 0 prepares them in the caller's thread.
+        process_index: number of this process.
+        process_count: number of processes that share the global batch.
+        num_epochs: passes over the videos; None for no end. An incomplete last batch is dropped.
 
     Returns:
         An iterator of batches of `batch_size / process_count` rows; `close()` ends its threads.
 
     Raises:
-        InputError: the batch does not divide, the sampler does not take the clip's size or step, no video is long
+        InputError: the batch does not divide, the sampler does not support the clip's size or step, no video is long
             enough, or a video's audio does not fit the model. Damaged images raise it while iterating.
     """
     _check(store, spec)
@@ -95,10 +95,10 @@ def train_batches(
 
     epoch = items * spec.samples_per_video
     length = sys.maxsize if num_epochs is None else num_epochs * len(epoch)
-    # A permutation per epoch; grain's own shuffle takes a millisecond an element where there are few.
+    # A permutation per epoch; grain's own shuffle takes a millisecond per element if there are few.
     order = functools.lru_cache(maxsize=4)(lambda e: np.random.default_rng([seed, e]).permutation(len(epoch)))
     stream = grain.MapDataset.range(length).map(lambda i: epoch[order(i // len(epoch))[i % len(epoch)]])
-    # Drawn before processes divide the stream: the other order would make draws depend on their number.
+    # Drawn before processes divide the stream: otherwise draws would depend on their number.
     stream = stream.seed(seed).random_map(draw)
     num_steps = length // batch_size
     return _batches(stream.__getitem__, start_step, num_steps, batch_size, num_threads, process_index, process_count)
@@ -116,17 +116,17 @@ def eval_batches(
     process_index: int = 0,
     process_count: int = 1,
 ) -> Iterator[Example]:
-    """Iterates once over every `stride`-th frame of every video asked for, in order.
+    """Iterates once over every `stride`-th frame of the given videos, in order.
 
-    The last batch is filled up with repeats of the last row, whose `mask` is False.
+    The last batch is padded with repeats of the last example, whose `mask` is False.
 
     Args:
         store: the split to score.
         spec: what the model reads.
         batch_size: rows of the global batch.
-        stride: distance between the frames predicted.
-        videos: which videos, by position; all by default.
-        audio_condition: one of `AUDIO_CONDITIONS`: what both the model and its classifier hear.
+        stride: distance between the predicted frames.
+        videos: positions of the videos; all by default.
+        audio_condition: one of `AUDIO_CONDITIONS`: the audio of both the model and its classifier.
         num_threads: threads that prepare clips; 0 prepares them while the caller waits.
         process_index: which process this is.
         process_count: how many share the global batch.
@@ -135,8 +135,8 @@ def eval_batches(
         An iterator of batches of `batch_size / process_count` rows; `close()` ends its threads.
 
     Raises:
-        InputError: the batch does not divide, an unknown audio condition, the sampler does not take the clip's size or
-            step, or a video's audio does not fit the model. Damaged pictures raise it while iterating.
+        InputError: the batch does not divide, an unknown audio condition, the sampler does not support the clip's size
+            or step, or a video's audio does not fit the model. Damaged images raise it while iterating.
     """
     _check(store, spec)
     sampler = spec.sampler
@@ -165,7 +165,7 @@ def _batches(
     process_index: int,
     process_count: int,
 ) -> Iterator[Example]:
-    """Yields this process's rows of the batches of elements 0, 1, 2, ...; batch s starts at s * batch_size."""
+    """Yields this process's part of the batches of elements 0, 1, 2, ...; batch s starts at s * batch_size."""
     if batch_size % process_count:
         raise InputError(f"batch size {batch_size} does not divide among {process_count} processes: use a multiple")
     local = batch_size // process_count
@@ -174,13 +174,13 @@ def _batches(
         step, offset = divmod(i, local)
         return element(step * batch_size + process_index * local + offset)
 
-    # Grain reads absl flags, which a notebook or a test has not parsed.
+    # Grain reads absl flags, which are not parsed in a notebook or a test.
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()
-    # The threads are ours: OpenCV's own would only compete with them.
+    # OpenCV's own threads would compete with these.
     cv2.setNumThreads(1)
     rows = grain.MapDataset.range(start_step * local, num_steps * local).map(row)
-    # Single clips are prefetched, not batches: a batch is ready sooner, and memory holds two at most.
+    # Clips are prefetched instead of batches: a batch is ready sooner, and memory holds two at most.
     ahead = 2 * local + num_threads if num_threads else 0
     options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=ahead)
     return iter(rows.to_iter_dataset(options).batch(local, drop_remainder=True))
@@ -189,10 +189,10 @@ def _batches(
 def _check(store: VideoStore, spec: ClipSpec) -> None:
     if not store.videos:
         raise InputError(f"{store.name} has no videos: build it from at least one")
-    # What the sampler cannot do, it says now and not in the first step.
+    # The sampler refuses what it does not support now, not in the first step.
     spec.sampler.eval_window(0, store.videos[0].num_frames, spec.clip_size, spec.frame_step)
     if not spec.audio or spec.preprocessing.sample_rate is not None:
-        return  # nothing is heard, or a length that fits by definition
+        return  # no audio, or a length that fits by definition
     frames = (spec.clip_size - 1) * spec.frame_step + 1
     for video in store.videos:
         needed = int(min(frames, video.num_frames) / video.fps * video.sample_rate) + 1
@@ -246,7 +246,7 @@ class _StoredClip:
         self._video = video
         self._read = read
         self._condition = condition
-        # The model and the classifier see much the same frames: each is decoded once for both.
+        # The model and the classifier read almost the same frames: each is decoded once for both.
         self._decode = functools.cache(lambda frame: store.frames(video, [frame])[0])
 
     def frames(self, numbers: tuple[int, ...]) -> Float32[np.ndarray, "t h w 3"]:

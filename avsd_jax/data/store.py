@@ -43,7 +43,7 @@ class VideoStore:
     """
 
     has_frames = True
-    """Whether there are frames, and not only ground truth."""
+    """Whether there are frames, not only ground truth."""
 
     def __init__(
         self,

@@ -1,1 +1,1 @@
-"""Several runs compared: their plan, its checks, the report."""
+"""Comparisons of several runs: plan, checks, training, report."""

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, said before anything is written or compiled."""
+"""Checks of a configuration before anything is written or compiled."""
 
 from absl import logging
 from ml_collections import ConfigDict
@@ -11,9 +11,9 @@ from avsd_jax.runs.components import Components
 
 
 def validate(config: ConfigDict) -> Components:
-    """Builds what a run of this configuration needs; `dry_run.trace` finds what cannot be said at once.
+    """Builds what a run of this configuration needs; `dry_run.trace` checks the shapes.
 
-    What depends on data, on devices or on earlier runs is left to those who read them.
+    What depends on data, devices or earlier runs is checked where they are read.
 
     Args:
         config: with all fields, see `avsd_jax.config.base.completed`.
@@ -26,7 +26,7 @@ def validate(config: ConfigDict) -> Components:
         config.to_json()
     except (TypeError, ValueError) as error:
         raise InputError(f"the configuration holds what config.json cannot ({error}): give plain values") from error
-    if config.warmup_steps > config.total_steps:  # as where a demo is cut short to try it out
+    if config.warmup_steps > config.total_steps:  # as in a demo that is shortened for a trial
         logging.warning("%s: warmup_steps exceeds total_steps: learning_rate is not reached", config.run_name)
     try:
         load_module("avsd_jax.models", config.model_name, "model")

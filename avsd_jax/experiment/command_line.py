@@ -1,4 +1,4 @@
-"""What the commands share that run a configuration: `--config`, `--workdir`, and the exit status of what stopped."""
+"""Shared parts of the commands that run a configuration: `--config`, `--workdir`, and exit statuses."""
 
 import argparse
 import os
@@ -20,13 +20,13 @@ NON_FINITE = 3  # exit status after a loss that is not finite
 
 
 def parser(prog: str, description: str | None, config: str | None = None, workdir: str | None = None) -> cli.Parser:
-    """Returns a parser of the options that all such commands have.
+    """Builds a parser of the options of all such commands.
 
     Args:
-        prog: how the command is called.
-        description: what `--help` says of it.
-        config: default configuration; without one it must be given.
-        workdir: default folder; without one it must be given.
+        prog: the command in usage messages.
+        description: the text of `--help`.
+        config: default configuration; required on the command line if None.
+        workdir: default folder; required on the command line if None.
     """
     made = cli.Parser(prog, description, epilog="Any field of the configuration is set as --config.FIELD=VALUE.")
     made.add_argument(
@@ -62,22 +62,22 @@ def parse(options: argparse.ArgumentParser, argv: Sequence[str] | None = None) -
 
 
 def keep_programs(workdir: Path) -> None:
-    """Keeps compiled programs in `workdir`, where the next run, and the next row of a comparison, finds its own."""
+    """Caches compiled programs in `workdir`, for later runs and the next rows of a comparison."""
     jax.config.update("jax_compilation_cache_dir", str(workdir.absolute() / "compiled"))
-    # On a full disk there is no cache; what matters says so itself.
+    # Without a cache on a full disk; the writers of checkpoints report it.
     warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
 
 
 def run(command: Callable[[], None]) -> int:
-    """Runs a command that trains and returns its exit status: as `cli.run`, and 3 where a loss is not finite.
+    """Runs a command that trains and returns its exit status: as `cli.run`, and 3 after a non-finite loss.
 
-    A run that was asked to stop and has saved its state ends with status 75, so that `main && next` does not go on.
+    A run that was stopped and has saved its state ends with status 75, so that `main && next` does not continue.
     """
     return cli.run(lambda: stoppable(command), statuses={loop.NonFiniteLossError: NON_FINITE})
 
 
 def stoppable(command: Callable[[], None]) -> int:
-    """Runs a command that trains; returns 0, or 75 where it was asked to stop and has saved what there was to save."""
+    """Runs a command that trains; returns 0, or 75 if it was stopped by a signal and its state is saved."""
     try:
         with sigterm_raises():
             command()
@@ -91,13 +91,13 @@ def stoppable(command: Callable[[], None]) -> int:
 def join_processes() -> None:
     """Joins the other processes of the job.
 
-    jax finds them by itself on TPU pods and under Slurm or Open MPI; elsewhere JAX_COORDINATOR_ADDRESS,
-    JAX_NUM_PROCESSES and JAX_PROCESS_ID say who they are (`launch/local.py` sets them).
+    jax finds them automatically on TPU pods and under Slurm or Open MPI; elsewhere by JAX_COORDINATOR_ADDRESS,
+    JAX_NUM_PROCESSES and JAX_PROCESS_ID (`launch/local.py` sets them).
 
     Raises:
-        InputError: there is nothing to find them by.
+        InputError: there is no such environment.
     """
-    # Its own handler of SIGTERM knows neither Ctrl-C nor a second request; see `preemption`.
+    # jax's own handler of SIGTERM handles neither Ctrl-C nor a second request; see `preemption`.
     jax.config.update("jax_enable_preemption_service", False)
     try:
         if "JAX_NUM_PROCESSES" in os.environ:

@@ -1,13 +1,13 @@
 """The rows of a comparison: one configuration each, derived from the configuration file.
 
-`config.rows` names them in training order and `config.row_changes` says what each changes:
+`config.rows` names them in training order and `config.row_changes` holds the changes of each:
 
-  label    how tables name it; a row without a label is a stage that others start from and is not scored
-  init     row whose variables it starts from
-  init_parts  rows whose variables start single submodules of it
-  weights  row whose variables it is scored with; it trains nothing itself (the label oracle)
-  effort   factor on `total_steps`
-  others   fields of the configuration; `model` and `losses` are merged option by option
+  label       its name in tables; a row without a label is a stage for other rows and is not scored
+  init        row whose variables initialise it
+  init_parts  rows whose variables initialise its submodules
+  weights     row whose variables it is scored with; it is not trained itself (the label oracle)
+  effort      factor on `total_steps`
+  others      fields of the configuration; `model` and `losses` are merged option by option
 """
 
 import contextlib
@@ -33,15 +33,15 @@ from avsd_jax.training.loop import training_batches
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the comparison.
+    """One run of the comparison.
 
     Attributes:
         name: its folder's name.
-        label: its name in tables; empty where it is not scored.
+        label: its name in tables; empty if it is not scored.
         config: its whole configuration.
-        folder: where it is trained.
-        weights: folder whose variables it is scored with; `folder` itself where it trains.
-        parts: what its configuration names; None before it is checked by `plan`.
+        folder: folder of its training.
+        weights: folder whose variables it is scored with; `folder` itself if it trains.
+        parts: the objects built from its configuration; None before `plan` has checked it.
     """
 
     name: str
@@ -53,24 +53,24 @@ class Row:
 
     @property
     def trains(self) -> bool:
-        """Whether the row has a training of its own."""
+        """Returns whether the row is trained itself."""
         return self.folder == self.weights
 
 
 def plan(config: ConfigDict, workdir: str | Path, mode: str = "train_and_eval") -> list[Row]:
-    """The rows of a configuration in training order; a configuration without rows is one row in `workdir`.
+    """Returns the rows of a configuration in training order; a configuration without rows is one row in `workdir`.
 
-    Every row is built in shapes, a whole training step and the variables that it starts from, so that what is wrong
-    with the last one is said before the first trains.
+    Every row is built in shapes, a whole training step and its initial variables, so that an error in the last row is
+    reported before the first one trains.
 
     Args:
         config: as the files in `configs/` make it.
         workdir: folder of the run; nothing is written.
-        mode: `train`, `eval` or `train_and_eval`; what the mode does not need is not asked for.
+        mode: `train`, `eval` or `train_and_eval`; only what the mode needs is checked.
 
     Raises:
-        InputError: a row says nothing of itself, or refers to one that does not come before it; or its configuration
-            cannot be run, see `checks.validate` and `dry_run.trace`.
+        InputError: a row is not described, or refers to one that does not come before it; or its configuration cannot
+            be run, see `checks.validate` and `dry_run.trace`.
     """
     derived, rows = derive(config, workdir), []
     for row in derived:
@@ -90,7 +90,7 @@ def plan(config: ConfigDict, workdir: str | Path, mode: str = "train_and_eval") 
 
 
 def derive(config: ConfigDict, workdir: str | Path) -> list[Row]:
-    """The rows of a configuration in training order, not checked beyond what a row says of itself.
+    """Returns the rows of a configuration in training order; only their own fields are checked.
 
     Raises:
         InputError: see `plan`.
@@ -119,9 +119,9 @@ def derive(config: ConfigDict, workdir: str | Path) -> list[Row]:
 
 
 def check_machine(rows: Iterable[Row], mode: str = "train_and_eval") -> None:
-    """Raises InputError where a row that will be trained does not fit the devices, or its data does not fit it.
+    """Raises InputError if a row that will be trained does not fit the devices or its data.
 
-    Asked once the data is there, so that nothing of it is found between two trainings.
+    Called once the data is built, so that no such error comes between two trainings.
     """
     for row in rows if mode != "eval" else ():
         if row.trains:
@@ -130,7 +130,7 @@ def check_machine(rows: Iterable[Row], mode: str = "train_and_eval") -> None:
 
 
 def _check_start(row: Row, known: Mapping[str, Any]) -> None:
-    """Raises InputError where the runs that a row starts from are not there, or have other shapes.
+    """Raises InputError if the runs that a row starts from are missing or have other shapes.
 
     Args:
         row: the row.
@@ -148,7 +148,7 @@ def _check_start(row: Row, known: Mapping[str, Any]) -> None:
 
 @contextlib.contextmanager
 def _named(row: Row, rows: Sequence[Row]) -> Iterator[None]:
-    """Says in a comparison of which row an error is."""
+    """Adds the row's name to errors raised within the context, if there are several rows."""
     try:
         yield
     except InputError as error:
@@ -158,7 +158,7 @@ def _named(row: Row, rows: Sequence[Row]) -> Iterator[None]:
 
 
 def _check_row(name: str, config: ConfigDict, before: Sequence[Row]) -> None:
-    """Raises InputError where a row cannot be derived."""
+    """Raises InputError if a row cannot be derived."""
     if name not in config.row_changes:
         raise InputError(f"row {name!r} is not in row_changes: choose among {', '.join(config.row_changes)}")
     if Path(name).name != name or name.startswith("."):
@@ -179,7 +179,7 @@ def _check_row(name: str, config: ConfigDict, before: Sequence[Row]) -> None:
 
 
 def _sources(changes: ConfigDict) -> list[str]:
-    """The rows that a row takes variables from."""
+    """Returns the rows that a row takes variables from."""
     return [source for source in (changes.init, changes.weights, *changes.init_parts.values()) if source]
 
 
@@ -192,7 +192,7 @@ def _row_config(config: ConfigDict, name: str, changes: ConfigDict, workdir: Pat
     for part, source in changes.init_parts.items():
         with result.init_parts.unlocked():
             result.init_parts[part] = str(workdir / source) if source else ""
-    # A comparison that is cut to a step or two still trains each of its rows.
+    # A comparison shortened to a step or two still trains each of its rows.
     result.total_steps = max(min(1, config.total_steps), round(config.total_steps * changes.effort))
     with result.unlocked(), result.ignore_type():
         for field, value in changes.items():
@@ -202,9 +202,9 @@ def _row_config(config: ConfigDict, name: str, changes: ConfigDict, workdir: Pat
                 result[field] = value
     check_fields(result, ("model_name", "model"))
     if result.model_name != config.model_name:
-        # Another model keeps the options that it has: a visual-only one has no fusion and no gate.
+        # Another model only gets the options that it has: a visual-only one has no fusion and no gate.
         fields = load_module("avsd_jax.models", result.model_name, "model").Model.__dataclass_fields__
         result.model = ConfigDict({k: v for k, v in result.model.items() if k in fields})
-    with result.model.unlocked(), result.model.ignore_type():  # it may have options that the configuration's has not
+    with result.model.unlocked(), result.model.ignore_type():  # it may have options that the configuration's lacks
         result.model.update(changes.model)
     return result.lock()

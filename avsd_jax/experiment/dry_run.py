@@ -21,10 +21,10 @@ from avsd_jax.training.hyperparameters import hyperparameters_by_step
 from avsd_jax.training.state import TrainState, create_state
 from avsd_jax.training.step import make_train_step
 
-# What decides the shapes of a network, and of its step; the rest are numbers in it, or are not read by it.
+# Fields that determine the shapes of a network, and of its step; the others are numbers in it, or not read by it.
 _NETWORK_FIELDS = ("model_name", "model", "frame_size", "preprocessing", "preprocessing_options", "tags")
 _STEP_FIELDS = (*_NETWORK_FIELDS, "optimizer", "optimizer_options", "rates", "compute_dtype")
-# Of these numbers a step depends on whether they are zero, and on whether rho leaves the classifier a loss.
+# A step depends on whether these numbers are zero, and on whether rho leaves the classifier a loss.
 _SWITCHES = ("side_epochs", "clip_norm", "ema_decay")
 
 # Length of a video on which a sampler is tried.
@@ -33,12 +33,12 @@ _VIDEO_FRAMES = 200
 
 @dataclasses.dataclass(frozen=True)
 class Shapes:
-    """What a configuration makes, as `jax.ShapeDtypeStruct`s.
+    """The shapes and types of a configuration's step, as `jax.ShapeDtypeStruct`s.
 
     Attributes:
         output: what the model returns at inference, by name.
         before, after: the state before and after a step.
-        metrics: what a step tells.
+        metrics: the metrics of a step.
     """
 
     output: dict[str, Any]
@@ -49,7 +49,7 @@ class Shapes:
 
 @dataclasses.dataclass(frozen=True)
 class _Traced:
-    """A configuration and what is built of it; equal to another one that has the same shapes."""
+    """A configuration and the objects built from it; equal to any other with the same shapes."""
 
     record: str
     config: ConfigDict = dataclasses.field(compare=False)
@@ -62,7 +62,7 @@ def trace(config: ConfigDict, parts: Components) -> Shapes:
     Configurations of the same shapes are traced once in a process.
 
     Raises:
-        InputError: no step can be made of the configuration; the message says why.
+        InputError: the configuration has no valid step; the message gives the reason.
     """
     output, _ = _network(_network_of(config, parts))
     return Shapes(output, *_step(_step_of(config, parts)))
@@ -74,12 +74,12 @@ def variables(config: ConfigDict, parts: Components) -> dict[str, Any]:
 
 
 def check_prediction(config: ConfigDict, parts: Components, trained: Any = None) -> None:
-    """Raises InputError where the model predicts no map.
+    """Raises InputError if the model predicts no map.
 
     Args:
         config: of the model.
         parts: what is built of it.
-        trained: shapes of the variables of another run, with which it shall; its own by default.
+        trained: shapes of another run's variables to predict with; its own by default.
     """
     output, own = _network(_network_of(config, parts))
     if "saliency" in output and trained is None:
@@ -89,7 +89,7 @@ def check_prediction(config: ConfigDict, parts: Components, trained: Any = None)
 
 
 def check_data(config: ConfigDict, spec: ClipSpec) -> None:
-    """Raises InputError where the sampler or the preprocessing does not do what the configuration asks of it."""
+    """Raises InputError if the sampler or the preprocessing does not support the configuration."""
     sampler, preprocessing = spec.sampler, spec.preprocessing
 
     def draw() -> None:
@@ -152,7 +152,7 @@ def _keys() -> dict[str, Any]:
 
 
 def _guarded(config: ConfigDict, build: Callable[[], Any]) -> Any:
-    """What `build` returns; whatever it raises is said of the configuration, on which alone it depends."""
+    """Returns the result of `build`; any exception becomes an InputError about the configuration."""
     try:
         return build()
     except (InputError, MemoryError):

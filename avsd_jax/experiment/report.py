@@ -1,10 +1,10 @@
-"""The report of a comparison: `report.json`, `report.md`, and the pictures that it shows.
+"""The report of a comparison: `report.json`, `report.md`, and their figures.
 
 Input is a list of rows, one per model:
 
   label          its name in tables
-  conditions     audio condition -> record of `avsd_jax.scoring.evaluator`; `real` is there always
-  train_seconds  time of its training, None where it was not trained now
+  conditions     audio condition -> record of `avsd_jax.scoring.evaluator`; `real` is always present
+  train_seconds  time of its training, None if it was not trained now
   eval_seconds   time of its scoring
   curve          optional: (step, loss) points, see `training_curve`
 """
@@ -36,10 +36,10 @@ def write(
     """Writes the report into a folder, each file atomically.
 
     Args:
-        workdir: gets `report.json`, `report.md`, and where there is something to show `panel.png` and
+        workdir: gets `report.json`, `report.md` and, if there is data for them, `panel.png` and
             `curves.png`.
         config: of the run.
-        rows: see the module's text.
+        rows: see the module.
         provenance: name -> version of what computed the numbers.
 
     Returns:
@@ -60,15 +60,15 @@ def write(
     lines = {row["label"]: row["curve"] for row in rows if row.get("curve")}
     if lines:
         drawn["curves.png"] = figures.curves(lines, "training loss")
-    for name, picture in drawn.items():
-        atomic_files.write(workdir / name, lambda file, p=picture: Image.fromarray(p).save(file, "PNG"))
+    for name, figure in drawn.items():
+        atomic_files.write(workdir / name, lambda file, p=figure: Image.fromarray(p).save(file, "PNG"))
     atomic_files.write_json(workdir / "report.json", record)
     atomic_files.write_text(workdir / "report.md", markdown(record, list(drawn)))
     return record
 
 
 def training_curve(folder: str | Path, name: str = "loss") -> list[tuple[int, float]]:
-    """The (step, value) points of a scalar in a training's `metrics.jsonl`; none where that is missing."""
+    """Returns the (step, value) points of a scalar in a training's `metrics.jsonl`; none if that is missing."""
     path = Path(folder) / "metrics.jsonl"
     if not path.exists():
         return []
@@ -81,7 +81,7 @@ def training_curve(folder: str | Path, name: str = "loss") -> list[tuple[int, fl
 
 
 def table(record: Mapping[str, Any]) -> str:
-    """The scores as plain text for a terminal: a block per group of frames and dataset, then the classifier's line."""
+    """Returns the scores as text for a terminal: a block per group of frames and dataset, then the classifier line."""
     rows = record["rows"]
     blocks = [*_blocks(_real(rows)), *(block for name in _datasets(rows) for block in _blocks(_real(rows, name), name))]
     wide = max(len(text) + 2 for text in (*(row["label"] for row in rows), *(title for title, _ in blocks)))
@@ -104,11 +104,11 @@ def table(record: Mapping[str, Any]) -> str:
 
 
 def markdown(record: Mapping[str, Any], shown: Sequence[str]) -> str:
-    """The whole report as Markdown.
+    """Returns the whole report as Markdown.
 
     Args:
         record: as `write` returns it.
-        shown: names of the pictures beside it.
+        shown: names of the figures beside it.
     """
     rows = record["rows"]
     sections = [f"# {record['run']}\n", _scores_section(rows)]
@@ -116,8 +116,8 @@ def markdown(record: Mapping[str, Any], shown: Sequence[str]) -> str:
         sections.append(_datasets_section(rows))
     if "panel.png" in shown:
         sections.append(
-            "## Pictures\n\nFrames from the middle of the longest stretches of each label, chosen before any "
-            "score; dots are single fixations.\n\n![frames with predictions](panel.png)\n"
+            "## Example frames\n\nFrames from the middle of the longest runs of each label, selected before any "
+            "scoring; dots are single fixations.\n\n![frames with predictions](panel.png)\n"
         )
     if any(_avc(row) for row in rows):
         sections.append(_consistency_section(rows))
@@ -165,25 +165,25 @@ def _consistency_section(rows: Sequence[Mapping[str, Any]]) -> str:
         "on inconsistent": [percent(gate.get("inconsistent")) for gate in gates],
     }
     return (
-        "## Audio-visual consistency\n\nAccuracy is over labelled frames; the majority baseline always says "
-        "the more frequent label. The gate is open where the audio-visual flow was used.\n\n" + markdown_table(columns)
+        "## Audio-visual consistency\n\nAccuracy is over labelled frames; the majority baseline always predicts "
+        "the more frequent label. The gate is open where the AV stream was used.\n\n" + markdown_table(columns)
     )
 
 
 def _audit_section(rows: Sequence[Mapping[str, Any]]) -> str:
-    columns: dict[str, list[str]] = {"": [], "sound": []}
+    columns: dict[str, list[str]] = {"": [], "audio": []}
     groups = _groups(_real(rows))
     columns |= {f"{arrow(m)} {group}": [] for group in groups for m in AUDIT_METRICS}
     for row in (row for row in rows if len(row["conditions"]) > 1):
         for condition, result in row["conditions"].items():
             columns[""].append(row["label"] if condition == "real" else "")
-            columns["sound"].append(condition)
+            columns["audio"].append(condition)
             for group in groups:
                 for m in AUDIT_METRICS:
                     real, value = row["conditions"]["real"]["scores"][group][m], result["scores"][group][m]
                     columns[f"{arrow(m)} {group}"].append(change(value, None if condition == "real" else real))
     return (
-        "## Audio audit\n\nThe same frames with false audio: silence, another video's, noise. Brackets: change "
+        "## Audio audit\n\nThe same frames with replaced audio: silence, another video's, noise. Brackets: change "
         "relative to the real audio. A model whose scores do not change ignores its audio input.\n\n"
         + markdown_table(columns)
     )
@@ -227,18 +227,18 @@ def _real(rows: Sequence[Mapping[str, Any]], dataset: str = "") -> list[Mapping[
 
 
 def _datasets(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Names of the joined datasets; none where there is one."""
+    """Returns the names of the joined datasets; none if there is only one."""
     return list(rows[0]["conditions"]["real"].get("datasets", ()))
 
 
 def _groups(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Groups that have frames."""
+    """Returns the groups that have frames."""
     frames = records[0]["counts"]["frames"]
     return [group for group in GROUP_TITLES if frames[group]]
 
 
 def _blocks(records: Sequence[Mapping[str, Any]], dataset: str = "") -> list[tuple[str, list[Mapping[str, Any]]]]:
-    """A title and each record's scores, by group that has frames."""
+    """Returns a title and each record's scores, for each group that has frames."""
     frames = records[0]["counts"]["frames"]
     begin = f"{dataset}: " if dataset else ""
     return [
@@ -263,7 +263,7 @@ def _bold_best(cells: list[str], values: Sequence[float | None], metric: str) ->
 
 
 def plain_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row without what pictures are made of."""
+    """Returns a row without the data of the figures."""
     conditions = {
         condition: {k: v for k, v in record.items() if k != "examples"}
         for condition, record in row["conditions"].items()

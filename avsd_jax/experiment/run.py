@@ -32,7 +32,7 @@ def run(config: ConfigDict, workdir: str | Path, mode: str = "train_and_eval") -
 
     Args:
         config: as the files in `configs/` make it.
-        workdir: folder of the run; each row gets a folder in it.
+        workdir: folder of the run; each row gets a subfolder.
         mode: `train`, `eval` (of what is trained already) or `train_and_eval`.
 
     Returns:
@@ -42,16 +42,16 @@ def run(config: ConfigDict, workdir: str | Path, mode: str = "train_and_eval") -
     workdir = Path(workdir)
     check_processes_agree(config, workdir)
     if "scam" in config:
-        raise InputError("this configuration makes maps to train on: run it by python -m avsd_jax.scam")
+        raise InputError("this configuration makes maps to train on: run it with python -m avsd_jax.scam")
     rows = plan(config, workdir, mode)
     if config.build_data:
-        # Every process asks: one builds, the others wait for it, or build on their own machine.
+        # Every process requests it: one builds, the others wait for it, or build on their own machine.
         for name in dataset_names.members(config.dataset):
             build(name, config.data_dir, num_workers=os.cpu_count() or 1)
     if mode != "train":
         for row in (row for row in rows if row.label):
-            scoring_store(row.config)  # fails here, and not once everything is trained
-    # Scoring alone may go on beside a training.
+            scoring_store(row.config)  # fails here, not after training
+    # Scoring alone may run beside a training.
     with contextlib.nullcontext() if mode == "eval" else locked(workdir), logs.kept_in(workdir, jax.process_index()):
         return _train_and_score(config, workdir, rows, mode)
 
@@ -91,7 +91,7 @@ def score(row: Row, seconds: dict[str, float]) -> dict[str, Any]:
 
 
 def provenance() -> dict[str, str]:
-    """Versions of what computed a result, and the commit where the code is a checkout."""
+    """Returns the versions of what computed a result, and the commit if the code is a checkout."""
     names = ("avsd-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
     versions = {name: metadata.version(name) for name in names}
     git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]

@@ -1,7 +1,7 @@
 """Training losses: terms by name, and their sum as in the survey's eq. 3.
 
-A term is a module of `avsd_jax/losses/terms`; `config.losses` holds their weights. Which terms there are is decided
-before a step is compiled (`present`), their weights may be arguments of it (`total`).
+A term is a module of `avsd_jax/losses/terms`; `config.losses` holds the weights. The terms are chosen before a step is
+compiled (`present`); their weights may be arguments of the compiled step (`total`).
 """
 
 import functools
@@ -35,18 +35,18 @@ def create(name: str) -> Term:
     """Builds `avsd_jax.losses.terms.<name>.Term()`.
 
     Raises:
-        InputError: there is no such term; the message lists those there are.
+        InputError: there is no such term; the message lists the existing ones.
     """
     return by_name.build(_PACKAGE, name, "loss", "Term", {})
 
 
 def default_weights() -> dict[str, float]:
-    """Returns the weight of every term in a configuration that mentions none: those of ViNet's loss and eq. 3."""
+    """Returns the default weight of every term: those of ViNet's loss and eq. 3."""
     return {name: create(name).weight for name in available()}
 
 
 def present(weights: Mapping[str, float], rho: float) -> tuple[str, ...]:
-    """Returns the names of the terms that count: those with a weight, and a classifier's where rho leaves it a share.
+    """Returns the names of the terms with a weight; those of the classifier only if rho leaves it a share.
 
     Args:
         weights: of the terms, by name.
@@ -64,10 +64,10 @@ def compute(
     """Computes the terms of a batch: name -> values and weights of its examples, both [b].
 
     Args:
-        output: what the model returns; a term that trains an entry which it lacks is left out.
+        output: what the model returns; terms that train an entry which it lacks are left out.
         batch: see `avsd_jax.batch.ENTRIES`; a `mask` is optional.
         names: of the terms, see `present`.
-        side_weight: weight of the maps of STAViS's levels in each of its terms, where they are trained too.
+        side_weight: weight of the maps of STAViS's levels in each of its terms; None if they are not trained.
 
     Raises:
         InputError: unknown name; the batch or the model lacks what a term needs; or no term trains the model, or the
@@ -96,19 +96,19 @@ def _nothing_to_train(output: Mapping[str, Any]) -> str:
             f"losses and rho leave the model no loss: give {' or '.join(f'losses.{name}' for name in known)} a weight"
             f"{', and set rho below 1' if any(create(name).part == 'classifier' for name in known) else ''}"
         )
-    return "the model predicts no map and no tags, so that no loss is for it: choose another model, or give it tags"
+    return "the model predicts no map and no tags, so that no loss applies: choose another model, or give it tags"
 
 
 def total(means: Mapping[str, Scalar], weights: Mapping[str, Scalar], rho: Scalar) -> Float[Array, ""]:
-    """Eq. 3: `(1 - rho) * classifier + rho * saliency`; the one alone where the model has no terms of the other.
+    """Computes eq. 3, `(1 - rho) * classifier + rho * saliency`; one part alone if there are no terms of the other.
 
-    Each part is the weighted sum of its terms. What is better when higher is subtracted, so weights are positive, and
-    an official coefficient of -1 is a weight of 1.
+    Each part is the weighted sum of its terms. Terms that are better when higher are subtracted, so weights are
+    positive, and an official coefficient of -1 is a weight of 1.
 
     Args:
         means: of each of the terms that are `present`, over the whole batch: sum(values * weights) / sum(weights), or
-            0 where no example counts. As the loss is linear in them, devices may each put in the share of their
-            examples and add up the losses and gradients.
+            0 if no example counts. As the loss is linear in them, each device may use the share of its examples,
+            and losses and gradients are summed.
         weights: by term; those that are not in `means` are not read.
         rho: share of the saliency part.
     """
@@ -127,7 +127,7 @@ def side_schedule(total_steps: int, epochs: int) -> Callable[[Any], Float[Array,
 
     Args:
         total_steps: of the run.
-        epochs: into which it is cut; 0: side maps are not trained.
+        epochs: number of epochs into which it is divided; 0: side maps are not trained.
     """
     if not epochs:
         return None

@@ -1,4 +1,4 @@
-"""What a term of the loss is, and what it is computed from."""
+"""The base class of the terms of the loss, and their input."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -16,13 +16,13 @@ Values = tuple[Float[Array, " b"], Float[Array, " b"]]
 
 @dataclasses.dataclass(frozen=True)
 class Given:
-    """What terms are computed from.
+    """The input of the terms.
 
     Attributes:
         output: what the model returns.
         batch: see `avsd_jax.batch.ENTRIES`.
-        mask: 1 for the examples that count at all, 0 for padding.
-        side_weight: weight of the maps of earlier levels beside the last one's 1; None where they are not trained.
+        mask: 1 for examples, 0 for padding.
+        side_weight: weight of the maps of earlier levels relative to the last one's; None if they are not trained.
     """
 
     output: Mapping[str, Any]
@@ -57,7 +57,7 @@ class Given:
         return self.of_batch("density", "the saliency loss")
 
     def with_density(self) -> Float[Array, " b"]:
-        """Returns 1 for the examples that have a target, a density that is not zero everywhere.
+        """Returns 1 for examples with a target, that is, a density that is not zero everywhere.
 
         The official training of ViNet redraws clips whose target is empty.
         """
@@ -66,16 +66,16 @@ class Given:
 
 @dataclasses.dataclass(frozen=True)
 class Term:
-    """One term: `avsd_jax/losses/terms/<name>.py` holds it as a subclass of the same name, `Term`.
+    """The base of a term; `avsd_jax/losses/terms/<name>.py` defines the subclass `Term`.
 
     Called with a `Given`, it returns the values of the examples and the weights with which they count in the mean, so
     that a mean over any split of a batch into devices is exact: sum(values * weights) / global sum(weights).
 
     Attributes:
-        trains: entry of a model's output that this trains; models without it do without this term.
-        part: of eq. 3, "saliency" or "classifier".
+        trains: entry of a model's output that this trains; the term is left out for models without it.
+        part: the part of eq. 3, "saliency" or "classifier".
         higher_is_better: whether it is subtracted from the loss; weights are positive in either case.
-        weight: in a configuration that does not mention it.
+        weight: the default in configurations.
         side_maps: whether `side_weight` is read.
     """
 

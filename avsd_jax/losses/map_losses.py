@@ -9,18 +9,16 @@ from avsd_jax.metrics.maps import centred, per_map
 from avsd_jax.metrics.maps import total as total_of
 
 EPSILON = 2.2204e-16
-# A map is constant where its deviations hold at most this share of its energy: less is rounding.
+# A map is constant if its deviations hold at most this share of its energy: less is rounding.
 CONSTANT = 1e-12
 
 
 def kl(pred: Float[Array, "b h w"], density: Float[Array, "b h w"]) -> Float[Array, " b"]:
-    """ViNet's divergence, `sum g log(eps + g / (s + eps))` with both maps divided by their sums; lower is
-    better.
+    """Computes ViNet's divergence, `sum g log(eps + g / (s + eps))`, of maps divided by their sums; lower is better.
 
-    Equal to the official loss wherever that is finite. Two guards: a map whose sum is zero stays zero instead
-    of becoming NaN (a zero density then costs 0), and at pixels where s <= eps, which make official gradients
-    of about 1e11, the gradient is that of a pixel predicted at the uniform density. A sigmoid output never
-    gets there.
+    Equal to the official loss wherever that is finite. Two guards: a map whose sum is zero stays zero instead of
+    becoming NaN (a zero density then costs 0), and at pixels with s <= eps, where the official gradients reach about
+    1e11, the gradient is that of a pixel predicted at the uniform density. A sigmoid output never gets that low.
 
     Args:
         pred, density: non-negative maps `[B, H, W]` of any scale.
@@ -33,7 +31,7 @@ def kl(pred: Float[Array, "b h w"], density: Float[Array, "b h w"]) -> Float[Arr
 
 
 def cc(pred: Float[Array, "b h w"], density: Float[Array, "b h w"]) -> Float[Array, " b"]:
-    """Pearson correlation over pixels, higher is better; 0 without gradient where a map is constant."""
+    """Computes Pearson's correlation over pixels, higher is better; 0 without gradient if a map is constant."""
     x, y = centred(pred), centred(density)
     xx, yy = total_of(x * x), total_of(y * y)
     varies = _varies(xx, pred) & _varies(yy, density)
@@ -42,26 +40,26 @@ def cc(pred: Float[Array, "b h w"], density: Float[Array, "b h w"]) -> Float[Arr
 
 
 def sim(pred: Float[Array, "b h w"], density: Float[Array, "b h w"]) -> Float[Array, " b"]:
-    """Histogram intersection of the maps, each stretched to [0, 1] and divided by its sum; higher is better.
+    """Computes the histogram intersection of maps, min-max normalised and divided by their sums; higher is better.
 
-    A constant map is stretched to zero, and has similarity 0.
+    A constant map is normalised to zero, and has similarity 0.
     """
     x, y = _sum_to_one(_min_max(pred)), _sum_to_one(_min_max(density))
     return total_of(jnp.minimum(x, y))
 
 
 def bce(logits: Float[Array, "b h w"], density: Float[Array, "b h w"]) -> Float[Array, " b"]:
-    """STAViS's binary cross entropy with a density in [0, 1], summed over the pixels; lower is better."""
+    """Computes STAViS's binary cross entropy with a density in [0, 1], summed over the pixels; lower is better."""
     return total_of(optax.losses.sigmoid_binary_cross_entropy(logits, density))
 
 
 def bce_mean(logits: Float[Array, "b h w"], density: Float[Array, "b h w"]) -> Float[Array, " b"]:
-    """STANet's binary cross entropy with a density in [0, 1], its mean over the pixels; lower is better."""
+    """Computes STANet's binary cross entropy with a density in [0, 1], averaged over the pixels; lower is better."""
     return bce(logits, density) / (logits.shape[-2] * logits.shape[-1])
 
 
 def nss(pred: Float[Array, "b h w"], fixations: Num[Array, "b h w"], ddof: int = 1) -> Float[Array, " b"]:
-    """Mean z-score of the prediction over fixations, higher is better; 0 where there is none.
+    """Computes the mean z-score of the prediction over fixations, higher is better; 0 if there are none.
 
     As in ViNet, a pixel counts as often as its value says, and the standard deviation is over n - `ddof`, 1 in ViNet
     and 0 in STAViS. A constant prediction scores 0 without gradient.
@@ -76,14 +74,14 @@ def nss(pred: Float[Array, "b h w"], fixations: Num[Array, "b h w"], ddof: int =
 
 
 def cross_entropy(logits: Float[Array, "b 2"], labels: Int[Array, " b"]) -> Float[Array, " b"]:
-    """Cross entropy of the consistency classifier; an example labelled -1 costs 0."""
+    """Computes the cross entropy of the consistency classifier; an example labelled -1 costs 0."""
     known = labels >= 0
     loss = optax.losses.softmax_cross_entropy_with_integer_labels(logits, jnp.where(known, labels, 0))
     return jnp.where(known, loss, 0)
 
 
 def tag_entropy(logits: Float[Array, "b *n k"], tags: Float[Array, "b k"]) -> Float[Array, " b"]:
-    """Cross entropy of K tags, each present (1) or not (0), summed over the tags and over what is judged by them.
+    """Computes the cross entropy of K tags, each present (1) or not (0), summed over the tags and classified items.
 
     PyTorch's multi-label soft margin loss is the mean over the tags: a weight of 1 / K.
     """
@@ -98,7 +96,7 @@ def _sum_to_one(x: Float[Array, "b h w"]) -> Float[Array, "b h w"]:
 
 
 def _varies(energy: Float[Array, " b"], x: Float[Array, "b h w"]) -> Bool[Array, " b"]:
-    """Whether the squared deviations of a map sum to more than rounding leaves."""
+    """Returns whether the squared deviations of a map sum to more than rounding errors."""
     return energy > CONSTANT * total_of(x * x)
 
 

@@ -1,4 +1,4 @@
-"""What the terms of STANet's later releases share: each is a sum over the scales of the target frame's map."""
+"""The base of the terms of STANet's later releases: each is a sum over the scales of the target frame's map."""
 
 from jaxtyping import Array, Float
 

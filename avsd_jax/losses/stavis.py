@@ -1,4 +1,4 @@
-"""What STAViS's three terms share: each is a sum over the maps that are trained, and every example counts.
+"""The base of STAViS's three terms: each is a sum over the trained maps, and every example counts.
 
 The official training, unlike ViNet's, keeps clips whose target is empty.
 """
@@ -11,7 +11,7 @@ from avsd_jax.losses import base
 
 
 class StavisTerm(base.Term):
-    """A term of the last level's logits, and of the side maps where those are trained."""
+    """A term of the last level's logits, and of the side maps if those are trained."""
 
     side_maps = True
 

@@ -18,7 +18,7 @@ class Model(Network):
         clip_size: frames of the clips whose audio is read, for the data pipeline; the network takes any length.
         width: multiplies the channel counts.
         axis_name: the pmap axis over which BatchNorm statistics are averaged.
-        num_tags: 0, or the number of tags that a head classifies by their sound. The published weights were
+        num_tags: 0, or the number of tags that a head classifies from the audio. The published weights were
             pretrained in this way, with the output of an image network as the target.
     """
 

@@ -19,7 +19,7 @@ class Model(Network):
         num_classes: number of sound classes.
         width: multiplies the channel counts.
         clip_size: frames of the clips whose audio is read, for the data pipeline; the network takes any length.
-        num_tags: 0, or the number of tags that a head classifies by their sound, instead of the classes.
+        num_tags: 0, or the number of tags that a head classifies from the audio, instead of the classes.
         axis_name: the pmap axis over which BatchNorm statistics are averaged.
     """
 

@@ -16,7 +16,7 @@ _TOP = 12000.0  # Hz, frequency of the last bin of the stored statistics
 
 
 def num_bins(n_fft: int) -> int:
-    """Number of frequency bins of a spectrogram: the constant one, and half of the others."""
+    """Returns the number of frequency bins of a spectrogram: the constant one, and half of the others."""
     return n_fft // 4 + 1
 
 
@@ -59,5 +59,5 @@ def normalise(decibels: Float[Array, "b t f"], sample_rate: int) -> Float[Array,
 
 @functools.cache
 def _statistics() -> Float32[np.ndarray, "257 2"]:
-    """Mean and standard deviation, dB, of each bin."""
+    """Loads the mean and standard deviation, in dB, of each bin."""
     return np.loadtxt(Path(__file__).with_name("avid_statistics.csv"), delimiter=",", dtype=np.float32)

@@ -41,7 +41,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b t h w i"], train: bool) -> Float[Array, "b t2 h2 w2 c"]:
-        """[B, T, H, W, I] -> [B, T/s, H/s, W/s, features], sizes rounded up."""
+        """Maps [B, T, H, W, I] to [B, T/s, H/s, W/s, features], sizes rounded up."""
         s = self.stride
         y = conv_norm_relu(self._space(1, s), self.norm(name="spt_bn1"), x, train)
         y = conv_norm_relu(self._time(1, s), self.norm(name="tmp_bn1"), y, train)

@@ -17,7 +17,7 @@ class ScoreLogits(nn.Module):
 
     @nn.compact
     def __call__(self, score: Float[Array, " b"]) -> Float[Array, "b 2"]:
-        """[B] -> [B, 2], the first logit being zero."""
+        """Maps [B] to [B, 2], the first logit being zero."""
         scale = self.param("scale", nn.initializers.constant(self.scale), ())
         shift = self.param("shift", nn.initializers.constant(self.shift), ())
         logit = score * scale.astype(score.dtype) + shift.astype(score.dtype)

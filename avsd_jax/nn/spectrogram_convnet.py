@@ -67,6 +67,6 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b t f i"], train: bool) -> Float[Array, "b t2 f2 c"]:
-        """[B, T, F, I] -> [B, T/s, F/s, features], sizes rounded up."""
+        """Maps [B, T, F, I] to [B, T/s, F/s, features], sizes rounded up."""
         x = conv_norm_relu(self.conv(self.features, 3, self.stride, name="conv1"), self.norm(name="bn1"), x, train)
         return conv_norm_relu(self.conv(self.features, 3, 1, name="conv2"), self.norm(name="bn2"), x, train)

@@ -1,1 +1,1 @@
-"""A run's folder, and the objects that its record names."""
+"""The folder of a run, and the objects that its configuration names."""

@@ -1,8 +1,8 @@
-"""Checkpoints on disk: one folder a run, `config.json` beside `checkpoints/<step>/`.
+"""Checkpoints on disk: one folder per run, `config.json` beside `checkpoints/<step>/`.
 
 A step holds the item `variables` (`params` and `batch_stats`, all that inference needs), the item `training`
-(optimiser state) and, where an average of the parameters is kept, the item `ema`. Orbax commits a step by renaming
-its folder, so a run killed at any moment leaves only whole steps.
+(optimiser state) and, if an average of the parameters is kept, the item `ema`. Orbax commits a step by renaming
+its folder, so a run killed at any moment leaves only complete steps.
 """
 
 import contextlib
@@ -44,10 +44,10 @@ def write_config(directory: Path, config: ConfigDict | Mapping[str, Any]) -> Non
 
 
 def read_config(directory: str | Path) -> ConfigDict:
-    """Reads the record that `write_config` made; defaults stand for what records of earlier versions lack.
+    """Reads the record that `write_config` wrote; fields that records of earlier versions lack get their defaults.
 
     Raises:
-        InputError: the folder is missing, is no run, or its record is damaged.
+        InputError: the folder is missing or is not a run, or its record is damaged.
     """
     path = Path(directory) / CONFIG_FILE
     if not path.is_file():
@@ -57,13 +57,13 @@ def read_config(directory: str | Path) -> ConfigDict:
         )
     try:
         record = ConfigDict(json.loads(path.read_text()))
-    except (ValueError, AttributeError) as error:  # no JSON; JSON, but no object
+    except (ValueError, AttributeError) as error:  # not JSON, or not a JSON object
         raise InputError(f"{path} is damaged ({error}): restore it or train again") from error
     return completed(record)
 
 
 def saved_steps(directory: str | Path) -> list[int]:
-    """Returns the steps that were saved whole in a run's folder, in order; no folder is needed."""
+    """Returns the complete steps in a run's folder, in order; none if there is no folder."""
     return sorted(ocp.utils.checkpoint_steps(Path(directory).absolute() / STEPS_FOLDER))
 
 
@@ -74,13 +74,13 @@ def _items(state: Tree) -> dict[str, ocp.args.CheckpointArgs]:
 class Checkpointer:
     """Saves and restores the training state of one run.
 
-    The state is a mapping of item name to tree: `variables`, `training` and, optionally, `ema`. What an earlier
-    process left half-written is removed first.
+    The state is a mapping of item name to tree: `variables`, `training` and, optionally, `ema`. Incomplete
+    saves of an earlier process are removed first.
 
     Args:
-        directory: of the run; steps lie in `checkpoints/` in it.
-        keep: how many steps stay.
-        best: name of a score and "max" or "min": the steps that are best by it stay; by default the newest do.
+        directory: of the run; steps are in its subfolder `checkpoints/`.
+        keep: number of steps to keep.
+        best: name of a score and "max" or "min": the steps that are best by it are kept; by default the newest are.
     """
 
     def __init__(self, directory: str | Path, keep: int = 3, best: tuple[str, str] | None = None):
@@ -108,24 +108,24 @@ class Checkpointer:
                 shutil.rmtree(path, ignore_errors=True)
 
     def save(self, step: int, state: Tree, scores: Mapping[str, float] | None = None) -> None:
-        """Saves `state` as `step` and returns when it is on disk; a step that is saved already stays as it is.
+        """Saves `state` as `step` and returns when it is on disk; a step that is saved already is unchanged.
 
         Args:
             step: number of updates done.
             state: item name -> tree.
-            scores: of the step, where steps are kept for them.
+            scores: of the step, if steps are kept by score.
 
         Raises:
-            StorageError: the disk is full or read-only; the steps saved before stay whole.
+            StorageError: the disk is full or read-only; earlier steps stay intact.
         """
         if step in self._manager.all_steps():
             return
         try:
             with _failure_told_once():
                 args = ocp.args.Composite(**_items(state))
-                # A step that is kept for its scores may come before one that is there.
+                # A step that is kept for its scores may precede an existing one.
                 saved = self._manager.save(step, args=args, metrics=scores, force=scores is not None)
-                # Waiting costs little beside the steps between two saves, and a full disk is known at once.
+                # Waiting costs little relative to the steps between two saves, and a full disk is reported at once.
                 self._manager.wait_until_finished()
         except Exception as error:  # orbax and tensorstore raise many types
             self._remove_unfinished()
@@ -137,18 +137,18 @@ class Checkpointer:
             raise RuntimeError(f"checkpoint {step} was refused: {self._directory} already holds a later step")
 
     def restore_latest(self, template: Tree) -> tuple[int, Tree] | None:
-        """Restores the newest step that can be read, on any devices, whatever devices it was saved from.
+        """Restores the newest readable step, on any devices, whatever devices it was saved from.
 
         Args:
-            template: a state of the wanted shapes and dtypes. NumPy arrays come back as NumPy arrays, JAX arrays with
+            template: a state of the required shapes and dtypes. NumPy arrays come back as NumPy arrays, JAX arrays with
                 the sharding that they have in the template.
 
         Returns:
-            `(step, state)`, or None where no step was saved. A newer step whose files are damaged is moved aside (not
-            deleted) and logged; nothing else is a reason to do that.
+            `(step, state)`, or None if no step was saved. A newer step whose files are damaged is moved aside (not
+            deleted) and logged; nothing else is moved.
 
         Raises:
-            InputError: steps are there, and none of them can be read, or the newest one does not fit the template.
+            InputError: there are steps and none of them can be read, or the newest one does not fit the template.
         """
         steps = sorted(self._manager.all_steps(), reverse=True)
         args = ocp.args.Composite(**{name: ocp.args.StandardRestore(tree) for name, tree in template.items()})
@@ -157,7 +157,7 @@ class Checkpointer:
             try:
                 restored = self._manager.restore(step, args=args)
                 state = {name: restored[name] for name in template}
-            except MemoryError:  # says nothing of the step
+            except MemoryError:  # no evidence of a damaged step
                 raise
             except Exception as error:  # orbax and tensorstore raise many types for a damaged step
                 if self._is_whole(step):
@@ -184,7 +184,7 @@ class Checkpointer:
         )
 
     def _is_whole(self, step: int) -> bool:
-        """Returns whether a step has its items, and all can be read as plain arrays, for any template."""
+        """Returns whether a step has its items, all readable as plain arrays without a template."""
         found = {name for name in _handlers() if (self.step_folder(step) / name).is_dir()}
         with ocp.CheckpointManager(self._directory, item_handlers=_handlers()) as manager:
             try:
@@ -218,7 +218,7 @@ class Checkpointer:
         return self._directory / str(step)
 
     def best(self) -> tuple[int, dict[str, float]] | None:
-        """Returns the best step and its scores; None where no step was saved."""
+        """Returns the best step and its scores; None if no step was saved."""
         step = self._manager.best_step()
         return None if step is None else (step, self._manager.metrics(step))
 
@@ -227,11 +227,11 @@ class Checkpointer:
         return self._manager.latest_step()
 
     def wait(self) -> None:
-        """Returns when every started save is on disk."""
+        """Blocks until every started save is on disk."""
         self._manager.wait_until_finished()
 
     def close(self) -> None:
-        """Waits and lets the folder go."""
+        """Waits for saves and releases the folder."""
         self.wait()
         self._manager.close()
 
@@ -242,13 +242,13 @@ def _awaited(record: std_logging.LogRecord) -> bool:
 
 @contextlib.contextmanager
 def _failure_told_once() -> Iterator[None]:
-    """Suppresses the messages of a save whose failure is raised: the many threads of orbax do not print it as well."""
+    """Suppresses the messages of orbax's threads about a failed save, which is raised anyway."""
 
     def told_by_others(record: std_logging.LogRecord) -> bool:
         return record.levelno < std_logging.ERROR or "orbax" not in record.pathname
 
     def unraisable(failure: Any) -> None:
-        # Of tensorstore's writes that end after the first one failed.
+        # From tensorstore's writes that end after the first one failed.
         if str(failure.exc_value) != "Event loop is closed":
             before(failure)
 
@@ -258,7 +258,7 @@ def _failure_told_once() -> Iterator[None]:
     try:
         yield
     except Exception:
-        # Tasks that are not awaited report it when they are collected, possibly when the interpreter exits.
+        # Unawaited tasks report it when they are garbage-collected, possibly at interpreter exit.
         std_logging.getLogger("asyncio").addFilter(_awaited)
         warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
         raise
@@ -286,7 +286,7 @@ def save_variables(directory: str | Path, config: ConfigDict | Mapping[str, Any]
 
     Args:
         directory: must be absent or empty; it is written atomically.
-        config: the model's record (`model_name`, `model`, and what else is known of it).
+        config: the model's record (`model_name`, `model`, and other known fields).
         variables: `{"params": ..., "batch_stats": ...}`.
 
     Raises:
@@ -316,11 +316,11 @@ def load_for_inference(directory: str | Path) -> tuple[ConfigDict, dict[str, Any
     """Loads a trained or converted model, on any number of devices.
 
     Returns:
-        `(config, variables)`: the run's record and `{"params": ..., "batch_stats": ...}` as NumPy arrays. Where the
+        `(config, variables)`: the run's record and `{"params": ..., "batch_stats": ...}` as NumPy arrays. If the
         run kept an average of its parameters, `params` is the average.
 
     Raises:
-        InputError: the folder is no run, or holds no step that can be read.
+        InputError: the folder is not a run, or holds no readable step.
     """
     config = read_config(directory)
     folder = Path(directory).absolute() / STEPS_FOLDER

@@ -1,4 +1,4 @@
-"""From a configuration to the objects it names, built once and handed down to training, evaluation and prediction."""
+"""The objects that a configuration names, built once and passed to training, evaluation and prediction."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ PREDICTION_KEYS = ("saliency", "gate", "avc_logits")
 
 @dataclasses.dataclass(frozen=True)
 class Inference:
-    """What prediction and scoring need, which a run's or a converted model's `config.json` names.
+    """The objects for prediction and scoring, from the `config.json` of a run or a converted model.
 
     Attributes:
         model: the network.
@@ -51,7 +51,7 @@ class Inference:
 
 @dataclasses.dataclass(frozen=True)
 class Components(Inference):
-    """What training needs beside it.
+    """The objects for training.
 
     Attributes:
         optimizer: the whole chain of updates.
@@ -83,7 +83,7 @@ class Components(Inference):
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """Names of the terms of the loss that count, which a compiled step is made for."""
+        """Returns the names of the terms of the loss that a step computes."""
         return losses.present(self.losses, self.rho)
 
     def over(self, axis_name: str | None) -> "Components":
@@ -92,7 +92,7 @@ class Components(Inference):
 
 
 def _plain(options: ConfigDict | Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a section as a plain dictionary, lists as tuples: what a linen module can hold and hash."""
+    """Returns a section as a plain dictionary, lists as tuples, which a linen module can hash."""
     plain = options.to_dict() if isinstance(options, ConfigDict) else dict(options)
     return {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}
 
@@ -137,7 +137,7 @@ def clip_spec(config: ConfigDict, model: nn.Module) -> ClipSpec:
 
 
 def make_forward(model: nn.Module) -> Callable[..., dict[str, jax.Array]]:
-    """The compiled `forward(variables, batch)` at inference: `PREDICTION_KEYS`, as far as the model has them.
+    """Builds the compiled `forward(variables, batch)` at inference: `PREDICTION_KEYS`, as far as the model has them.
 
     Raises:
         InputError: when it is called: the model predicts no map, or the variables are those of another one.

@@ -1,4 +1,4 @@
-"""Variables before the first step: a draw, overlaid with what earlier runs learned."""
+"""Initial variables: random values, overlaid with those of earlier runs."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -16,22 +16,22 @@ from avsd_jax.errors import InputError
 from avsd_jax.runs.checkpoint import load_for_inference
 from avsd_jax.runs.components import Inference
 
-# The program that draws hundreds of parameters runs once: optimising it takes a hundred times longer than running it.
+# The program that initialises hundreds of parameters runs once: optimising it takes a hundred times its runtime.
 _FAST_COMPILE = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 
 
 def initial_variables(config: ConfigDict, parts: Inference) -> dict[str, Any]:
-    """Variables before the first step: drawn from `config.seed`, then overlaid with what earlier runs learned.
+    """Builds the initial variables: drawn from `config.seed`, then overlaid with those of earlier runs.
 
-    `config.init` is a run of the same model, or of a visual-only one that starts the visual flow, as the published
-    recipes do. `config.init_parts` starts single submodules, `{"audionet": FOLDER}`, each from a run of its own or of a
-    model that has a submodule of this name. What a run does not hold keeps its draw.
+    `config.init` is a run of the same model, or of a visual-only one for the visual stream, as in the published
+    recipes. `config.init_parts` initialises single submodules, `{"audionet": FOLDER}`, each from its own run or from a
+    run of a model with a submodule of this name. Variables that no run holds keep their random values.
 
     Raises:
-        InputError: a given run is not there, has an entry of another shape, or shares nothing with the model.
+        InputError: a given run is missing, has an entry of another shape, or shares nothing with the model.
     """
     folders = starting_folders(config)
-    # Read first: a run that is not there is named before anything is compiled.
+    # Read first: a missing run is reported before anything is compiled.
     sources = {part: load_for_inference(folder)[1] for part, folder in folders.items()}
     batch = zeros(parts.spec)
     rngs = {"params": jax.random.key(config.seed), "dropout": jax.random.key(config.seed)}
@@ -41,7 +41,7 @@ def initial_variables(config: ConfigDict, parts: Inference) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=8)
 def _draw(model: nn.Module) -> Callable[[Mapping[str, jax.Array], Mapping[str, Any]], Mapping[str, Any]]:
-    """The compiled program that draws a model's variables; one for all seeds."""
+    """Builds the compiled program that initialises a model's variables; the same for all seeds."""
 
     def draw(rngs: Mapping[str, jax.Array], batch: Mapping[str, Any]) -> Mapping[str, Any]:
         return model.init(rngs, batch, train=False)
@@ -50,18 +50,18 @@ def _draw(model: nn.Module) -> Callable[[Mapping[str, jax.Array], Mapping[str, A
 
 
 def starting_folders(config: ConfigDict) -> dict[str, str]:
-    """The runs that the configured one starts from, by submodule; "" is the whole model."""
+    """Returns the runs that the configured one starts from, by submodule; "" is the whole model."""
     return {part: folder for part, folder in {"": config.init, **config.init_parts}.items() if folder}
 
 
 def started_from(
     variables: Mapping[str, Any], sources: Mapping[str, Mapping[str, Any]], folders: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Variables overlaid with those of earlier runs; works on shapes as on arrays.
+    """Overlays variables with those of earlier runs; works on shapes and arrays.
 
     Args:
-        variables: before the first step.
-        sources: what runs learned, by the submodule that they start.
+        variables: the initial ones.
+        sources: variables of runs, by the submodule that they initialise.
         folders: of these runs, for messages.
 
     Raises:

@@ -21,7 +21,7 @@ Rates = Sequence[tuple[str, float]]
 def dampened_sgd(
     learning_rate: optax.ScalarOrSchedule, momentum: float = 0.9, dampening: float = 0.9, weight_decay: float = 0.0
 ) -> optax.GradientTransformation:
-    """PyTorch's SGD with momentum and dampening, which `optax.sgd` does not have.
+    """Builds PyTorch's SGD with momentum and dampening, which `optax.sgd` does not have.
 
     The direction is the first gradient, and then `momentum * direction + (1 - dampening) * gradient`. With the two
     equal that is an average of gradients, in which the first counts 1 / (1 - dampening) times as much as the others.
@@ -63,12 +63,12 @@ def sgd(
     nesterov: bool = False,
     weight_decay: float = 0.0,
 ) -> optax.GradientTransformation:
-    """`optax.sgd` with PyTorch's weight decay, which adds this share of every parameter to its gradient."""
+    """Builds `optax.sgd` with PyTorch's weight decay, which adds this share of every parameter to its gradient."""
     update = optax.sgd(learning_rate, momentum, nesterov)
     return optax.chain(optax.add_decayed_weights(weight_decay), update) if weight_decay else update
 
 
-# What optimisers may be told, where they have an option of the name; their other parameters are no plain values.
+# Options that a configuration may set, if an optimiser has them; its other parameters are not plain values.
 OPTIONS: dict[str, Kind] = {
     "b1": real(0, below=1),
     "b2": real(0, below=1),
@@ -85,11 +85,11 @@ OPTIMIZERS = {"adam": optax.adam, "adamw": optax.adamw, "sgd": sgd, "dampened_sg
 
 
 def scale_by_rates(rates: Rates) -> optax.GradientTransformation:
-    """Gives groups of parameters learning rates of their own.
+    """Scales the learning rates of groups of parameters.
 
     Args:
         rates: (regular expression, factor on the learning rate); the first that is found in a parameter's path, such as
-            "visual_model/trunk/conv1/kernel", counts. A factor of 0 keeps a parameter as it is.
+            "visual_model/trunk/conv1/kernel", counts. A factor of 0 leaves a parameter unchanged.
 
     Raises:
         InputError: an entry is no pair of an expression and a factor; and, when the optimiser is made for a model, no
@@ -127,12 +127,12 @@ def scale_by_rates(rates: Rates) -> optax.GradientTransformation:
 
 
 def make_schedule(config: ConfigDict) -> optax.Schedule:
-    """Learning rate by step, after a warm-up: `constant`, `cosine` (to 0) or `steps`.
+    """Builds the learning rate by step, after a warm-up: `constant`, `cosine` (to 0) or `steps`.
 
     `steps` divides it by ten at each of `config.rate_drops`, which are shares of all steps.
 
     Raises:
-        InputError: unknown `config.schedule`, or one in steps without any.
+        InputError: unknown `config.schedule`, or `steps` without any `config.rate_drops`.
     """
     check_fields(config, ("schedule", "learning_rate", "total_steps", "warmup_steps", "rate_drops"))
     if config.schedule == "constant":
@@ -147,7 +147,7 @@ def make_schedule(config: ConfigDict) -> optax.Schedule:
 
 
 def _drops(config: ConfigDict) -> dict[int, float]:
-    """Factors on the learning rate, by the step after the warm-up from which they count."""
+    """Returns factors on the learning rate, by the step after the warm-up from which they apply."""
     if not config.rate_drops:
         raise InputError("rate_drops=() gives schedule='steps' no step: give shares of all steps, or schedule=constant")
     drops: dict[int, float] = {}
@@ -160,8 +160,8 @@ def _drops(config: ConfigDict) -> dict[int, float]:
 def make_optimizer(config: ConfigDict) -> optax.GradientTransformationExtraArgs:
     """Builds the whole chain: optional clipping of the gradient norm, the named optimiser, optional `config.rates`.
 
-    `update(gradients, state, params, learning_rate=..., clip_norm=...)` takes the numbers that differ from run to run
-    and step to step, so that a program compiled for one run serves another. Equal configurations give the same object.
+    `update(gradients, state, params, learning_rate=..., clip_norm=...)` takes the numbers that differ between runs
+    and steps, so that a program compiled for one run serves another. Equal configurations give the same object.
 
     Raises:
         InputError: unknown `config.optimizer`, an option that it does not have, or a value of another type or range.
@@ -189,7 +189,7 @@ def make_optimizer(config: ConfigDict) -> optax.GradientTransformationExtraArgs:
 def _chain(
     name: str, options: tuple[tuple[str, Any], ...], clips: bool, rates: tuple[tuple[str, float], ...]
 ) -> optax.GradientTransformationExtraArgs:
-    """The optimiser of these options; see `make_optimizer`."""
+    """Builds the optimiser of these options; see `make_optimizer`."""
 
     def build(learning_rate: Any, clip_norm: Any) -> optax.GradientTransformation:
         # As a schedule, so that the state counts steps: checkpoints hold that count.

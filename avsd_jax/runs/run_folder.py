@@ -25,7 +25,7 @@ from avsd_jax.runs.optimizer import make_schedule
 
 LOCK_FILE = ".lock"
 
-# A run may be continued with these changed; anything else in its record makes it another run.
+# A run may be resumed with these fields changed; a change of any other makes it another run.
 MAY_CHANGE = (
     "total_steps",
     "log_every",
@@ -49,7 +49,7 @@ MAY_CHANGE = (
     "test_split",
 )
 
-# What machines of one job may have of their own.
+# Fields that may differ between the machines of one job.
 _OF_A_MACHINE = ("data_dir", "data_threads")
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -63,8 +63,8 @@ _held: dict[Path, int] = {}  # folders that this process has locked, and how oft
 def locked(folder: Path) -> Iterator[None]:
     """Locks `folder` for training by this run alone; it is created if missing and removed if it stays empty.
 
-    The first process of a job takes the lock for all. The system lets it go when its process dies, however that
-    happens. A process may enter a folder that it holds already. Where the file system has no locks, there is none.
+    The first process of a job takes the lock for all. The system releases it when the process ends, however that
+    happens. A process may lock a folder again that it holds already. Without locks in the file system, there is none.
 
     Raises:
         InputError: in all processes of the job: another run has the folder, or it cannot be made.
@@ -93,7 +93,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _agree(failure: Exception | None, folder: Path) -> None:
-    """Raises in every process where the first one failed."""
+    """Raises in every process if the first one failed."""
     if jax.process_count() > 1:
         failed = multihost_utils.broadcast_one_to_all(np.array(failure is not None))
         if failed and failure is None:
@@ -104,7 +104,7 @@ def _agree(failure: Exception | None, folder: Path) -> None:
 
 @contextlib.contextmanager
 def _made(folder: Path) -> Iterator[None]:
-    """Makes a folder; in the end removes what it made where it is still empty."""
+    """Creates a folder; at the end removes the created folders that are still empty."""
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     atomic_files.make_folder(folder)
     try:
@@ -133,7 +133,7 @@ def _lock_file(folder: Path) -> Iterator[None]:
 
 
 def _open_locked(path: Path) -> TextIO:
-    """Opens the lock file, locks it and says in it who holds it."""
+    """Opens the lock file, locks it and writes the holder into it."""
     while True:
         file = path.open("a+")
         try:
@@ -172,7 +172,7 @@ def _open_locked(path: Path) -> TextIO:
 def check_processes_agree(config: ConfigDict, workdir: str | Path) -> None:
     """Raises InputError in every process of a job unless all have the same configuration and folder.
 
-    Where data lies and how many threads read it may differ from machine to machine.
+    The location of the data and the number of threads that read it may differ between machines.
     """
     if jax.process_count() == 1:
         return
@@ -189,11 +189,11 @@ def check_processes_agree(config: ConfigDict, workdir: str | Path) -> None:
 
 
 def check_same_run(config: ConfigDict, workdir: Path, may_change: Sequence[str] = MAY_CHANGE) -> None:
-    """Raises InputError where `workdir` holds a run whose record differs in what decides its numbers."""
+    """Raises InputError if `workdir` holds a run whose record differs in a field that determines its results."""
     if not (workdir / checkpoint.CONFIG_FILE).exists():
         return
     old, new = _plain(checkpoint.read_config(workdir)), _plain(completed(config))
-    if old.get("model_name") == new["model_name"]:  # an option that one of them leaves out has its default
+    if old.get("model_name") == new["model_name"]:  # an option that one of them omits has its default
         options = _plain(model_options(new["model_name"]))
         old["model"], new["model"] = options | old["model"], options | new["model"]
     changed = [k for k in sorted(set(old) | set(new)) if k not in may_change and old.get(k) != new.get(k)]
@@ -205,10 +205,10 @@ def check_same_run(config: ConfigDict, workdir: Path, may_change: Sequence[str] 
 
 
 def check_can_continue(config: ConfigDict, workdir: Path) -> None:
-    """Raises InputError where `workdir` holds steps that this configuration does not continue.
+    """Raises InputError if `workdir` holds steps that this configuration cannot continue.
 
-    A folder without a saved step is not a run: whatever record lies there is replaced. Logs a warning where a new
-    number of steps changes the rates that the run would have had.
+    A folder without a saved step is not a run: its record is replaced. Logs a warning if a new number of steps changes
+    the learning rates of the run.
     """
     steps = checkpoint.saved_steps(workdir)
     if not steps:
@@ -230,26 +230,26 @@ def _warn_of_other_rates(new: ConfigDict, total_before: int, workdir: Path, done
     old.total_steps = total_before
     totals = old.total_steps, new.total_steps
     steps = np.arange(max(done - 1, 0), max(done, min(totals)))
-    told = []
+    effects = []
     before, after = (np.asarray(jax.vmap(make_schedule(c))(steps)) for c in (old, new))
     differ = np.flatnonzero(~np.isclose(before, after, rtol=1e-6, atol=0))
     if len(differ):
         first = differ[0]
-        told.append(f"learning_rate of step {steps[first] + 1} is {after[first]:.3g}, not {before[first]:.3g}")
+        effects.append(f"learning_rate of step {steps[first] + 1} is {after[first]:.3g}, not {before[first]:.3g}")
     sides = [losses.side_schedule(c.total_steps, c.side_epochs) for c in (old, new)]
     if all(sides):
-        told.append("side maps have other weights")
-    if told:
+        effects.append("side maps have other weights")
+    if effects:
         logging.warning(
             "%s: total_steps was %d and is %d, which changes the rest of the run: %s. For the schedule of a whole run "
             "of %d steps train in another --workdir",
             workdir,
             *totals,
-            "; ".join(told),
+            "; ".join(effects),
             totals[1],
         )
 
 
 def _plain(config: ConfigDict) -> dict[str, Any]:
-    """Returns the configuration as JSON represents it."""
+    """Returns the configuration as JSON values."""
     return json.loads(config.to_json())

@@ -1,4 +1,4 @@
-"""Opening of the videos that a configuration trains and scores on; only this part of a run needs TFDS."""
+"""Access to the videos that a configuration trains and scores on; only this part of a run needs TFDS."""
 
 from ml_collections import ConfigDict
 

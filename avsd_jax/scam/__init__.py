@@ -1,1 +1,1 @@
-"""Weakly supervised saliency: pseudo ground truth maps from tags of whole videos."""
+"""Weakly supervised saliency: pseudo ground truth from tags of whole videos."""

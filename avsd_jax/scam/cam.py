@@ -38,7 +38,7 @@ def check_rule(rule: str) -> None:
         raise InputError(f"unknown rule of activation maps {rule!r}: choose one of {', '.join(RULES)}")
 
 
-def picture(
+def activation_image(
     class_maps: Float[np.ndarray, "h w k"], present: Bool[np.ndarray, " k"], rule: str
 ) -> UInt8[np.ndarray, "h w"]:
     """Computes one frame's image: at every location the maximum evidence over the video's tags.

@@ -19,7 +19,7 @@ _OFFSET = 1e-4
 Box = Int[np.ndarray, "4"]
 
 
-def stretch(x: Num[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+def min_max(x: Num[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
     """Normalises a map to [0, 1] (min-max); a constant one is unchanged."""
     x = np.asarray(x, np.float64)
     low, high = x.min(), x.max()
@@ -35,8 +35,8 @@ def fuse(
         cams: one image per branch.
         confidences: of each branch in its frame; 0 leaves a branch out.
     """
-    weighted = sum(stretch(cam / 255) * p for cam, p in zip(cams, confidences, strict=True))
-    return stretch((weighted + _OFFSET) / (sum(confidences) + _OFFSET))
+    weighted = sum(min_max(cam / 255) * p for cam, p in zip(cams, confidences, strict=True))
+    return min_max((weighted + _OFFSET) / (sum(confidences) + _OFFSET))
 
 
 def bounding_box(fused: Float[np.ndarray, "h w"], threshold: float = 2.0) -> Box:
@@ -57,14 +57,14 @@ def resize(x: Num[np.ndarray, "h w *c"], size: tuple[int, int]) -> Float[np.ndar
     return np.einsum("Hh,hw...,Ww->HW...", rows, np.asarray(x, np.float64), columns, optimize=True)
 
 
-def as_picture(x: Num[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
+def as_image(x: Num[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
     """Rounds and clips values to 0..255 as MATLAB's `uint8` does."""
     return np.clip(np.floor(np.asarray(x) + 0.5), 0, 255).astype(np.uint8)
 
 
 def crop(frame: UInt8[np.ndarray, "h w 3"], box: Box, side: int) -> UInt8[np.ndarray, "ch cw 3"]:
     """Crops a box of the `side` x `side` plane from a frame, which is resized to that size first."""
-    square = as_picture(resize(frame, (side, side)))
+    square = as_image(resize(frame, (side, side)))
     return square[_inside(box)]
 
 
@@ -104,9 +104,9 @@ def smooth(
         six frames give none.
     """
     maps = iter(maps)
-    slots = [stretch(x) for x in itertools.islice(maps, _SLOTS)]
-    slots[-1:] = [stretch(np.mean(slots, axis=0))] if slots else []
+    slots = [min_max(x) for x in itertools.islice(maps, _SLOTS)]
+    slots[-1:] = [min_max(np.mean(slots, axis=0))] if slots else []
     for frame, ahead in enumerate(maps, start=_SLOTS - _AHEAD):
-        slots = [*slots[1:], stretch(ahead)]
-        slots[-1] = current = stretch(np.mean(slots, axis=0))
+        slots = [*slots[1:], min_max(ahead)]
+        slots[-1] = current = min_max(np.mean(slots, axis=0))
         yield frame, cut(current, threshold)

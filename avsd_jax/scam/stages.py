@@ -2,11 +2,11 @@
 
     WORKDIR/<row>/               a trained classifier, coarse ones first (`config.scam.coarse`, then `.fine`)
     WORKDIR/cams/<row>/<id>.npz  its activation maps of a video: `cams` uint8 [n, h, w], `confidence` float32 [n]
-    WORKDIR/boxes.json           {video id: {frame: box}}, where the coarse maps say that something is
+    WORKDIR/boxes.json           {video id: {frame: box}}, for frames with confident coarse maps
     WORKDIR/maps/                the pseudo ground truth, see `avsd_jax.data.target_maps`
 
 The n frames of a video are every `config.eval_stride`-th. A box is (first row, last row, first column, last column),
-counted from 1 and inclusive, in the square plane of `config.scam.side` pixels to which frames are brought.
+counted from 1 and inclusive, in the square plane of `config.scam.side` pixels to which frames are resized.
 """
 
 import itertools
@@ -72,7 +72,7 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
     for name in (*config.scam.coarse, *config.scam.fine):
         if name not in rows:
             raise InputError(f"config.rows lacks {name!r}, which config.scam names: give both the same rows")
-    cam.check_rule(config.scam.rule)  # not only once a classifier is trained
+    cam.check_rule(config.scam.rule)  # before any classifier is trained
     coarse, fine = ([rows[name] for name in names] for names in (config.scam.coarse, config.scam.fine))
     if config.build_data:
         build(config.dataset, config.data_dir, num_workers=os.cpu_count() or 1)
@@ -86,7 +86,7 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
     for k, row in enumerate(coarse, 1):
         logs.stage(f"{k} of {parts}: activation maps of {row.name}", jax.process_index())
         loop.train(row.config, row.folder, parts=row.parts, store=store)
-        # Not earlier: what cannot start must not hold the folder, in which the record is first needed now.
+        # Not earlier: a run that cannot start must not hold the folder, and the record is first needed now.
         checkpoint.write_config(workdir, config)
         write_cams(row, store, workdir / "cams" / row.name, config.scam.rule)
     logs.stage(f"{len(coarse) + 1} of {parts}: boxes", jax.process_index())
@@ -122,18 +122,18 @@ def write_cams(row: Row, store: VideoStore, folder: Path, rule: str) -> None:
     todo = [i for i, video in enumerate(store.videos) if not _cam_file(folder, video.id).exists()]
     bar = tqdm(total=len(store.videos), initial=len(store.videos) - len(todo), desc=f"{row.name} cams", unit="video")
     with bar:
-        for video, outputs in itertools.groupby(_judged(row, store, todo), key=lambda output: output[0]):
-            judged = [
-                (cam.picture(class_maps, present[video], rule), cam.confidence(scores, present[video]))
+        for video, outputs in itertools.groupby(_classified(row, store, todo), key=lambda output: output[0]):
+            classified = [
+                (cam.activation_image(class_maps, present[video], rule), cam.confidence(scores, present[video]))
                 for _, class_maps, scores in outputs
             ]
-            cams, confidence = np.stack([c for c, _ in judged]), np.array([p for _, p in judged], np.float32)
+            cams, confidence = np.stack([c for c, _ in classified]), np.array([p for _, p in classified], np.float32)
             path = _cam_file(folder, store.videos[video].id)
             atomic_files.write(path, lambda file, c=cams, p=confidence: np.savez_compressed(file, cams=c, confidence=p))
             bar.update()
 
 
-def _judged(row: Row, store: VideoStore, videos: Sequence[int]) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+def _classified(row: Row, store: VideoStore, videos: Sequence[int]) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Yields (video, class maps [h, w, K], scores [K]) of each frame in order."""
     if not videos:
         return
@@ -196,7 +196,9 @@ def find_boxes(config: ConfigDict, store: VideoStore, workdir: Path, names: Sequ
                 if plane is not None
             }
         if not any(found.values()):
-            raise InputError("no coarse classifier tells a tag of any video: train longer, or lower scam.confidence")
+            raise InputError(
+                "no coarse classifier recognises a tag of any video: train longer or lower scam.confidence"
+            )
         atomic_files.write_json(path, found)
     boxes = json.loads(path.read_text())
     return {video: {int(i): np.array(box) for i, box in frames.items()} for video, frames in boxes.items()}
@@ -224,7 +226,7 @@ def cropped(store: VideoStore, boxes: Boxes, side: int) -> VideoStore:
 
 
 def write_maps(config: ConfigDict, store: VideoStore, workdir: Path, boxes: Boxes) -> dict[str, Any]:
-    """Joins the fine classifiers' maps, puts them back where they are from, smooths and writes them."""
+    """Fuses the fine classifiers' maps, pastes them back into their boxes, smooths and writes them."""
     folder = workdir / "maps"
     if not (folder / target_maps.RECORD).is_file():
         count = sum(
@@ -243,7 +245,7 @@ def write_maps(config: ConfigDict, store: VideoStore, workdir: Path, boxes: Boxe
 def _write_video(
     config: ConfigDict, workdir: Path, folder: Path, video_id: str, boxes: Mapping[int, fusion.Box]
 ) -> int:
-    """Writes the maps of the frames that have one of their own; returns how many."""
+    """Writes the maps of the frames that have one; returns their number."""
     side, stride = config.scam.side, config.eval_stride
     own: list[bool] = []
 
@@ -256,11 +258,11 @@ def _write_video(
     if config.scam.smooth:
         finished = fusion.smooth(pasted(), threshold)
     else:
-        finished = ((i, fusion.cut(fusion.stretch(plane), threshold)) for i, plane in enumerate(pasted()))
+        finished = ((i, fusion.cut(fusion.min_max(plane), threshold)) for i, plane in enumerate(pasted()))
     count = 0
     for i, plane in finished:
         if own[i]:
-            target_maps.write_map(folder, video_id, i * stride, fusion.as_picture(255 * plane))
+            target_maps.write_map(folder, video_id, i * stride, fusion.as_image(255 * plane))
             count += 1
     return count
 

@@ -186,7 +186,7 @@ def audit(
     make_batches: Callable[[str], Iterable[Batch]],
     conditions: Sequence[str] = ("real", "silent", "shuffled", "noise"),
 ) -> dict[str, dict[str, Any]]:
-    """Scores a prediction function with the real and with false audio: `{condition: record}`.
+    """Scores a prediction function with the real and with replaced audio: `{condition: record}`.
 
     A model whose scores do not depend on the condition ignores its audio input.
 

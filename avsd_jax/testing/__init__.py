@@ -1,1 +1,1 @@
-"""Help for tests and benchmarks."""
+"""Shared helpers of tests and benchmarks."""

@@ -1,4 +1,4 @@
-"""Recorded cases: weights and inputs drawn by their rule, and what the official code gave on them."""
+"""Recorded parity cases: weights and inputs drawn by their rule, and the output of the official code."""
 
 import importlib.util
 import json
@@ -30,7 +30,7 @@ def state_dict(shared: Path, case: str, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def stavis_state_dict(shared: Path, seed: int = 0) -> dict[str, np.ndarray]:
-    """STAViS's checkpoint, scaled as its recipe asks; keys as in the files."""
+    """Draws STAViS's checkpoint, scaled as in its recipe; keys as in the files."""
     rules = json.loads((shared / "parity/stavis/parity_recipe.json").read_text())["scale_rules"]
     drawn = state_dict(shared, "stavis/audiovisual", seed)
     return {f"module.{key}": scaled(key, array, rules) for key, array in drawn.items()}

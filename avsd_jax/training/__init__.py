@@ -1,1 +1,1 @@
-"""One run: its loop, its step, its log."""
+"""Training of one run: the loop, the step, the log."""

@@ -1,4 +1,4 @@
-"""Scores on the way, of a part of the test split, and the best step so far in `best/`: a model folder of its own."""
+"""Scoring during training on a part of the test split; the best step so far is kept in `best/`, a model folder."""
 
 import math
 from collections.abc import Mapping
@@ -19,14 +19,14 @@ BEST_FOLDER = "best"
 
 
 class BestStep:
-    """Scores a run every so many steps and keeps the variables of the best one, also across restarts.
+    """Scores a run every `evaluate_every` steps and keeps the variables of the best step, also across restarts.
 
-    A step that scores as well as an earlier one does not replace it; one without the score is never kept.
+    A step with the same score as an earlier one does not replace it; a step whose score is NaN is never kept.
 
     Args:
         config: the run's; `evaluate_every`, `evaluate_videos`, `evaluate_stride` and `best_metric` are read.
-        parts: what is built of it, for one device.
-        workdir: the run's folder; `best/` in it is what `load_for_inference` reads.
+        parts: the objects built from it, for one device.
+        workdir: the run's folder; `load_for_inference` reads `best/` in it.
         store: the videos to score on.
     """
 
@@ -43,14 +43,14 @@ class BestStep:
         return step % self._config.evaluate_every == 0 or step == self._config.total_steps
 
     def score(self, step: int, variables: Mapping[str, Any]) -> dict[str, float]:
-        """Scores variables and keeps them if they are the best so far; every process has to call it.
+        """Scores variables and keeps them if they are the best so far; every process must call it.
 
         Args:
             step: number of updates done.
             variables: to evaluate with, `{"params": ..., "batch_stats": ...}`.
 
         Returns:
-            Scalars for the log: `test/CC` and so on, NaN where there is no such score.
+            Scalars for the log: `test/CC` and so on; NaN if a score is undefined.
         """
         scores = score_part(self._config, self._parts, self._store, jax.device_get(variables))
         if self._is_better(scores[self._config.best_metric]):
@@ -70,5 +70,5 @@ class BestStep:
         return score < earlier if self._lower else score > earlier
 
     def close(self) -> None:
-        """Lets the folder go."""
+        """Releases the folder."""
         self._kept.close()

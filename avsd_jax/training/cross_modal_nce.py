@@ -1,7 +1,7 @@
 """AVID's self-supervised objective: cross-modal noise-contrastive estimation (NCE) against two memory banks, and CMA.
 
 AVID (Morgado et al., "Audio-visual instance discrimination", CVPR 2021) asks of each video which audio of a memory bank
-is its own, and of each audio which video. CMA (cross-modal agreement) continues from there: videos that are alike in
+belongs to it, and of each audio which video. CMA (cross-modal agreement) continues from there: videos that are alike in
 both modalities become each other's positives, within each modality. All functions are pure; `Memory` is the state that
 a training step carries. An instance, a row of the banks, is a whole video: no negative comes from the same one.
 """
@@ -25,7 +25,7 @@ NEGATIVES = 1024
 WITHIN_NEGATIVES = 64
 POSITIVES = 32
 
-# How the similarities of two instances in both modalities are joined where positives are mined.
+# How the similarities of two instances in both modalities are combined to mine positives.
 AGREEMENTS = {
     "consensus": jnp.minimum,
     "union": jnp.maximum,
@@ -38,7 +38,7 @@ _EXACT = lax.Precision.HIGHEST
 
 @struct.dataclass
 class Memory:
-    """The embeddings that instances had lately, and the constant of the estimation.
+    """The latest embeddings of all instances, and the normalising constant of the estimation.
 
     Attributes:
         video: [N, D], of unit length.
@@ -61,7 +61,7 @@ def memory_from_checkpoint(train_criterion: Mapping[str, Any]) -> Memory:
     """Converts the banks in a checkpoint of AVID-CMA.
 
     Args:
-        train_criterion: the file's entry of this name. Its constant may have shape () or (1,); a negative one was not
+        train_criterion: the file's entry of this name. Its constant has shape () or (1,); a negative one was not
             measured yet.
 
     Raises:
@@ -92,7 +92,7 @@ def draw_negatives_outside(
 
 
 def skip(draw: Int[Array, "b k"], left_out: Int[Array, "b p"]) -> Int[Array, "b k"]:
-    """Returns the row of each number in a count of rows that leaves out `left_out`, which increase along the axis."""
+    """Returns the row of each number when rows are counted without `left_out`, which increase along the axis."""
     before = left_out - jnp.arange(left_out.shape[1])
     return draw + jnp.sum(before[:, None] <= draw[..., None], axis=-1)
 
@@ -142,7 +142,7 @@ def cma_loss(
         video, audio, memory, instances, temperature: as in `avid_loss`.
         positives: the instances' rows of what `mine_positives` found.
         negatives: from `draw_negatives_outside`.
-        within_negatives: how many of them the positives within a modality are told from.
+        within_negatives: how many of them are the negatives of the positives within a modality.
 
     Returns:
         The loss, and v2a, a2v, v2v, a2a and z.

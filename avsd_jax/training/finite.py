@@ -1,4 +1,4 @@
-"""What happens when a step is not finite: nothing of it is saved, and the message says what to do."""
+"""Handling of non-finite training steps: nothing of them is saved, and the message gives the fix."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,18 +8,18 @@ import numpy as np
 
 
 class NonFiniteLossError(RuntimeError):
-    """The loss or what a step made became NaN or infinite; the message names step, clips and last good checkpoint."""
+    """The loss or the new state became NaN or infinite; the message names step, clips and last good checkpoint."""
 
 
 def check_finite(metrics: Mapping[str, Any], step: int, clips: Sequence[str], checkpointer: Any) -> None:
     """Raises NonFiniteLossError on NaN or infinity, before the state of that step can be saved.
 
     Args:
-        metrics: of the step in host memory: `loss`; `finite`, for the gradients and each part of the new state whether
-            all of it is finite; and `damaged`, for each entry of the batch whether it is not.
+        metrics: of the step in host memory: `loss`; `finite`, whether the gradients and each part of the new state are
+            all finite; and `damaged`, whether each entry of the batch is not.
         step: number of updates done.
-        clips: what the step was made on, as "video:frame".
-        checkpointer: says what was saved before.
+        clips: the clips of the step, as "video:frame".
+        checkpointer: knows the last saved step.
     """
     bad = [name for name, good in metrics["finite"].items() if not good]
     if np.isfinite(metrics["loss"]) and not bad:
@@ -34,7 +34,7 @@ def check_finite(metrics: Mapping[str, Any], step: int, clips: Sequence[str], ch
 
 
 def _advice(damaged: Sequence[str], run_folder: Path | None) -> str:
-    """What to do after a step that is not finite; `run_folder` is where an earlier one was saved, if any was."""
+    """Returns the fix after a non-finite step; `run_folder` holds an earlier checkpoint, or is None."""
     if damaged:
         return f"the clips' {' and '.join(damaged)} hold NaN or infinity: correct the dataset"
     advice = "lower learning_rate or set clip_norm"

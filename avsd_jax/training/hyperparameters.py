@@ -1,6 +1,6 @@
-"""The numbers of a training step that differ from run to run or from step to step: arguments of the compiled program.
+"""Numbers that differ from run to run or from step to step: arguments of the compiled training step.
 
-A second seed, another learning rate or a longer run therefore need no compilation.
+So a second seed, another learning rate or a longer run need no compilation.
 """
 
 from collections.abc import Callable
@@ -13,22 +13,22 @@ from ml_collections import ConfigDict
 
 from avsd_jax.runs.components import Components
 
-# Learning rates are computed for so many steps at once: the device is asked for them that seldom.
+# Learning rates are computed for this many steps at once, so that transfers from the device are rare.
 _BLOCK = 1024
 
 
 @struct.dataclass
 class Hyperparameters:
-    """Scalars of one step, NumPy outside of the program.
+    """Scalars of one step, as NumPy values outside of the program.
 
     Attributes:
         seed: of the dropout masks, folded with the step, uint32.
         learning_rate: of this step.
-        clip_norm: largest norm of the gradients; read where the optimiser clips.
-        ema_update: share of the new parameters in their running average, 1 - `ema_decay`; read where one is kept.
+        clip_norm: largest norm of the gradients; read if the optimiser clips.
+        ema_update: share of the new parameters in their running average, 1 - `ema_decay`; read if one is kept.
         weights: of the terms of the loss, by name.
         rho: share of the saliency part, see `losses.total`.
-        side_weight: weight of the side maps (see `losses.side_schedule`); None where they are not trained.
+        side_weight: weight of the side maps (see `losses.side_schedule`); None if they are not trained.
     """
 
     seed: Any
@@ -41,7 +41,7 @@ class Hyperparameters:
 
 
 def hyperparameters_by_step(config: ConfigDict, parts: Components) -> Callable[[int], Hyperparameters]:
-    """Builds the function from the number of updates done to the numbers of the next one."""
+    """Builds the function from the number of completed updates to the hyperparameters of the next one."""
     constant = Hyperparameters(
         seed=np.uint32(config.seed),
         learning_rate=None,

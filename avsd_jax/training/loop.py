@@ -1,4 +1,4 @@
-"""Training and evaluation of one model: read top to bottom."""
+"""The training loop of one model, in the order in which it runs."""
 
 import contextlib
 import functools
@@ -47,7 +47,7 @@ __all__ = ["MAY_CHANGE", "NonFiniteLossError", "Preempted", "check_same_run", "t
 def training_batches(
     config: ConfigDict, spec: ClipSpec, store: VideoStore, start_step: int
 ) -> Iterator[dict[str, np.ndarray]]:
-    """This process's part of every global batch from `start_step` on; the order depends on seed and step alone."""
+    """Yields this process's part of each global batch from `start_step` on; seed and step alone decide the order."""
     return pipeline.train_batches(
         store,
         spec,
@@ -76,23 +76,23 @@ def train(
 ) -> TrainState:
     """Trains one model into `workdir` and returns its last state.
 
-    A run starts from (1) the newest readable checkpoint of `workdir`, else (2) the run `config.init` where its entries
-    have a place in the model, else (3) the draw of `config.seed`. A run that was stopped and started again ends with
-    the parameters of one that never stopped.
+    A run starts from (1) the newest readable checkpoint of `workdir`, else (2) the run `config.init`, for the entries
+    that the model shares with it, else (3) random values from `config.seed`. A run that was stopped and resumed ends
+    with the parameters of an uninterrupted one.
 
     Args:
         config: as the files in `configs/` make it.
         workdir: folder of the run; made if missing.
-        parts: what is built of the configuration, if it is already.
-        store: the videos to train on; what the configuration names by default.
+        parts: the objects built from the configuration; built here by default.
+        store: the videos to train on; by default those that the configuration names.
         mesh: devices to run on; all by default.
         writer: takes `write_scalars(step, scalars)` and `close()`; `metrics.jsonl` and TensorBoard by default.
 
     Raises:
-        InputError: data that is not prepared, an unknown name, or a workdir of another configuration or in use.
+        InputError: data that is not built, an unknown name, or a workdir that is in use or of another configuration.
         NonFiniteLossError: the loss, the gradients or the new state became NaN or infinite; nothing of it is saved.
-        Preempted: SIGTERM or Ctrl-C came; the state is saved.
-        StorageError: the disk is full or read-only; what was saved before stays whole.
+        Preempted: SIGTERM or Ctrl-C was received; the state is saved.
+        StorageError: the disk is full or read-only; earlier checkpoints stay intact.
     """
     workdir = Path(workdir)
     mesh = make_mesh() if mesh is None else mesh
@@ -101,7 +101,7 @@ def train(
     executor = make_executor(config.executor, mesh)
     parts = (Components.from_config(config) if parts is None else parts).over(executor.axis_name)
     store = training_store(config) if store is None else store
-    training_batches(config, parts.spec, store, 0)  # fails here, before the long start, where the data does not fit
+    training_batches(config, parts.spec, store, 0)  # data that does not fit fails before the long start
     if config.evaluate_every:
         scoring_store(config)
 
@@ -118,10 +118,10 @@ def _train_locked(
     executor: Any,
     writer: Any,
 ) -> TrainState:
-    """The part of `train` that has the folder for itself."""
+    """Trains as `train` does, once the folder is locked."""
     check_can_continue(config, workdir)
     state, checkpointer = start_or_resume(config, parts, workdir)
-    if jax.process_index() == 0:  # not earlier: what no model can be made of must not hold the folder
+    if jax.process_index() == 0:  # not earlier: a configuration without a model must not hold the folder
         checkpoint.write_config(workdir, config)
     start_step = int(state.step)
     if start_step >= config.total_steps:
@@ -162,7 +162,7 @@ def run_steps(
     preemption: Preemption,
     best: BestStep | None,
 ) -> TrainState:
-    """The loop: step, place the next batch meanwhile, and where it is due look at the metrics, score, log and save."""
+    """Runs the loop: step, place the next batch meanwhile; when due, check the metrics, score, log and save."""
     hyperparameters = hyperparameters_by_step(config, parts)
     batches = training_batches(config, parts.spec, store, start_step)
     window = Window(executor.fetch_metrics, functools.partial(check_finite, checkpointer=checkpointer))
@@ -179,7 +179,7 @@ def run_steps(
                 state, metrics = program.run(state, placed, numbers)
             densities.add(batch, metrics, last)
             clips = _clips(batch)
-            if not last:  # while the devices are at work
+            if not last:  # while the devices compute
                 batch = next(batches)
                 placed = executor.place_batch(step_inputs(batch))
             window.add(step, clips, metrics)
@@ -208,13 +208,13 @@ def run_steps(
                     writer.write_scalars(step, line)
                 if saves:
                     checkpointer.save(step, to_items(executor.fetch_state(state)))
-            if stop or (last and preemption.reached()):  # perhaps while it was saved
+            if stop or (last and preemption.reached()):  # the request may come during the save
                 raise Preempted(f"stopped after step {step} as asked; the same command continues from there")
     return state
 
 
 def _compile(compile_step: Callable, arguments: tuple[Any, ...]) -> tuple[Program, float]:
-    """The compiled step, and the seconds that it took: few where an equal one was compiled before."""
+    """Returns the compiled step and the seconds that compilation took: few if an equal one was compiled before."""
     began = time.monotonic()
     program = compile_step(arguments)
     seconds = time.monotonic() - began
@@ -223,7 +223,7 @@ def _compile(compile_step: Callable, arguments: tuple[Any, ...]) -> tuple[Progra
 
 
 def _bar(config: ConfigDict, start_step: int) -> tqdm:
-    """The progress bar, of the first process alone."""
+    """Creates the progress bar, which only the first process shows."""
     return tqdm(
         total=config.total_steps,
         initial=start_step,
@@ -235,24 +235,24 @@ def _bar(config: ConfigDict, start_step: int) -> tqdm:
 
 
 def _clips(batch: Mapping[str, np.ndarray]) -> list[str]:
-    """The clips of a batch as "video:frame"."""
+    """Returns the clips of a batch as "video:frame"."""
     return [f"{v}:{f}" for v, f in zip(batch["video_index"], batch["frame_index"], strict=True)]
 
 
 def device_memory() -> dict[str, int]:
-    """The most bytes that were in use on the first local device, where its backend says so (a CPU does not)."""
+    """Returns the peak memory in bytes of the first local device, if its backend reports it (a CPU does not)."""
     counts = jax.local_devices()[0].memory_stats()
     return {"device_memory_peak_bytes": counts["peak_bytes_in_use"]} if counts else {}
 
 
 def start_or_resume(config: ConfigDict, parts: Components, workdir: Path) -> tuple[TrainState, checkpoint.Checkpointer]:
-    """The state to continue from, in host memory; see `train` for the order of what is tried.
+    """Returns the state to continue from, in host memory; `train` documents where it is looked for.
 
     Raises:
-        InputError: what the run would start from is not finite, or no saved step can be used.
+        InputError: the initial state is not finite, or no saved step can be used.
     """
     fresh = create_state(initial_variables(config, parts), parts.optimizer, bool(config.ema_decay))
-    # As NumPy arrays a step comes back on any number of devices; the executor places it.
+    # NumPy arrays can be restored on any number of devices; the executor places them.
     fresh = jax.tree.map(np.asarray, fresh)
     checkpointer = checkpoint.Checkpointer(workdir, keep=config.keep_checkpoints)
     restored = checkpointer.restore_latest(to_items(fresh))

@@ -1,4 +1,4 @@
-"""Scalars of a run: append-only JSON lines and, where wanted, TensorBoard event files.
+"""Scalars of a run: append-only JSON lines and, if requested, TensorBoard event files.
 
 `MetricWriter` has the methods of `clu.metric_writers.MetricWriter` that the training loop calls, so a clu writer can
 be injected in its place; clu's own writers need TensorFlow.
@@ -24,10 +24,10 @@ from avsd_jax.errors import storage_error
 class MetricWriter:
     """Writes `metrics.jsonl` and TensorBoard events into a folder.
 
-    A run that resumes at step S drops the lines of later steps first, so each step stands once.
+    A run that resumes at step S drops the lines of later steps first, so that each step occurs once.
 
     Raises:
-        StorageError: here and when scalars are written, the disk is full or read-only; no half line stays behind.
+        StorageError: here and when scalars are written, the disk is full or read-only; no partial line is left.
     """
 
     def __init__(self, directory: str | Path, *, resume_step: int = 0, tensorboard: bool = True):
@@ -41,7 +41,7 @@ class MetricWriter:
         with self._storage_errors():
             self._file = self._path.open("ab")
             if tensorboard:
-                # Not SummaryWriter: its thread dies on a full disk, and whoever writes then waits for it without end.
+                # Not SummaryWriter: its thread dies on a full disk, and later writes then block forever.
                 # The name that TensorBoard looks for, and the process, because a run may start again within a second.
                 name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}"
                 self._board = RecordWriter(str(directory / name))
@@ -81,7 +81,7 @@ class MetricWriter:
             raise storage from error
 
     def _let_go(self) -> None:
-        """Closes the files, whatever of them cannot be written any more."""
+        """Closes the files, ignoring failed writes."""
         board, self._board = self._board, None
         for file in (self._file, board):
             if file is not None:
@@ -89,7 +89,7 @@ class MetricWriter:
                     file.close()
 
     def flush(self) -> None:
-        """Hands everything to the operating system."""
+        """Flushes everything to the operating system."""
         with self._storage_errors():
             if self._file is not None and not self._file.closed:
                 self._file.flush()
@@ -103,7 +103,7 @@ class MetricWriter:
 
 
 class NoWriter:
-    """Takes scalars and drops them: what the processes beside the first one write to."""
+    """A writer that drops its scalars, for all processes but the first."""
 
     def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
         """Drops the scalars."""
@@ -113,12 +113,12 @@ class NoWriter:
 
 
 def read_scalars(path: str | Path) -> list[dict[str, Any]]:
-    """Reads the lines of `metrics.jsonl`; a line that is damaged, or that a kill cut short, is left out."""
+    """Reads the lines of `metrics.jsonl`; damaged or incomplete lines are skipped."""
     lines = []
     for text in Path(path).read_bytes().split(b"\n"):
         try:
             line = json.loads(text)
-        except ValueError:  # no JSON, or not even text
+        except ValueError:  # not JSON, or not text
             continue
         if isinstance(line, dict) and isinstance(line.get("step"), int):
             lines.append(line)

@@ -1,4 +1,4 @@
-"""Requests to stop (SIGTERM, Ctrl-C), heeded by all processes of a run at the same step."""
+"""Requests to stop (SIGTERM, Ctrl-C), followed by all processes of a run at the same step."""
 
 import contextlib
 import os
@@ -13,26 +13,27 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-# Exit status of a command that was asked to stop and has saved its state (EX_TEMPFAIL: give it again).
+# Exit status of a command that was stopped by a signal and has saved its state (EX_TEMPFAIL: run it again).
 PREEMPTED = 75
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
-# A launcher hands on what a terminal has sent to its processes already: within this time, in s, that is one request.
+# A launcher forwards a signal that the terminal has sent to its processes already: within this time, in seconds,
+# both count as one request.
 _SAME_REQUEST = 0.2
 
 
 class Preempted(BaseException):
-    """The run was asked to stop; its state is saved.
+    """The run was stopped by a signal; its state is saved.
 
-    Like KeyboardInterrupt it is no error: where any error is caught, such as while a damaged step is read, it passes.
+    Like KeyboardInterrupt it is not an Exception, so handlers of any error (as of damaged steps) do not catch it.
     """
 
 
 class Preemption:
-    """Context in which the first SIGTERM or Ctrl-C asks to save and end, and a second one ends the process at once.
+    """Context in which the first SIGTERM or Ctrl-C requests a save and exit, and a second one exits at once.
 
-    Signals are seen by a thread of their own: the main thread may be in a long compilation, where Python calls no
-    handler. Outside of the main thread, where Python does not let signals be handled, nothing is changed.
+    A separate thread receives the signals: the main thread may be in a long compilation, where Python calls no
+    handler. Outside of the main thread, where Python cannot handle signals, the context has no effect.
     """
 
     def __init__(self) -> None:
@@ -48,31 +49,31 @@ class Preemption:
         self._on_exit.close()
 
     def _listen(self) -> None:
-        heard, sent = socket.socketpair()
-        sent.setblocking(False)  # as Python demands
+        received, sent = socket.socketpair()
+        sent.setblocking(False)  # set_wakeup_fd requires it
         before = signal.set_wakeup_fd(sent.fileno(), warn_on_full_buffer=False)
-        watcher = threading.Thread(target=self._watch, args=(heard,), name="signals", daemon=True)
+        watcher = threading.Thread(target=self._watch, args=(received,), name="signals", daemon=True)
         watcher.start()
-        # In reverse order: the signals are given back first, the thread ends when its socket is closed.
+        # In reverse order: the signal handlers are restored first; the thread ends when its socket is closed.
         self._on_exit.callback(watcher.join)
         self._on_exit.callback(sent.close)
         self._on_exit.callback(signal.set_wakeup_fd, before)
         for number in _SIGNALS:
-            # None is a handler that was not set from Python, such as the one of jax.distributed.
+            # None is a handler that was not set from Python, such as that of jax.distributed.
             previous = signal.signal(number, self._note) or signal.SIG_DFL
             self._on_exit.callback(signal.signal, number, previous)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        """Takes the place of the default, which kills; `_watch` does the work."""
+        """Replaces the default handler, which kills; `_watch` does the work."""
 
-    def _watch(self, heard: socket.socket) -> None:
-        with heard:
-            while numbers := heard.recv(1):
+    def _watch(self, signals: socket.socket) -> None:
+        with signals:
+            while numbers := signals.recv(1):
                 now = time.monotonic()
                 if self._asked is None:
                     self._asked = now
                 elif now - self._asked > _SAME_REQUEST:
-                    os.write(2, b"\nleft at once, as asked twice: the steps saved before are whole\n")
+                    os.write(2, b"\nended at once by a second signal: earlier checkpoints are intact\n")
                     os._exit(128 + numbers[0])
 
     def asked(self) -> bool:
@@ -80,9 +81,9 @@ class Preemption:
         return self._asked is not None
 
     def reached(self) -> bool:
-        """Returns whether any process of the run was asked to stop; every process answers alike.
+        """Returns whether any process of the run was asked to stop; the same in every process.
 
-        All of them have to call it, after the same steps.
+        All of them must call it, after the same steps.
         """
         if jax.process_count() == 1:
             return self.asked()
@@ -91,7 +92,7 @@ class Preemption:
 
 @contextlib.contextmanager
 def sigterm_raises() -> Iterator[None]:
-    """Context in which SIGTERM raises `Preempted`: for work of which nothing needs to be saved first."""
+    """Makes SIGTERM raise `Preempted` within the context: for work without state to save."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise Preempted("stopped as asked; the same command continues from what is saved")
@@ -107,6 +108,6 @@ def sigterm_raises() -> Iterator[None]:
 
 
 def leave_on_signals(status: int) -> None:
-    """From now on a signal to stop ends the process at once with `status`: all is saved, only its end is to come."""
+    """Makes SIGTERM and Ctrl-C end the process at once with `status` from now on: everything is saved."""
     for number in _SIGNALS:
         signal.signal(number, lambda *_: os._exit(status))

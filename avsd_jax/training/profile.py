@@ -9,10 +9,10 @@ from absl import logging
 
 
 class Profile:
-    """Traces the steps from the first to the last of a range; on leaving the context a trace under way is written.
+    """Traces a range of steps; leaving the context writes an unfinished trace.
 
     Args:
-        folder: where the trace goes.
+        folder: where the trace is written.
         steps: first and last step; empty for none.
     """
 
@@ -29,7 +29,7 @@ class Profile:
 
     @contextlib.contextmanager
     def step(self, number: int) -> Iterator[None]:
-        """Context in which a step is started; a trace shows it under its number."""
+        """Annotates the step that is started within the context with its number."""
         if self._first <= number <= self._last and not self._tracing:
             jax.profiler.start_trace(self._folder)
             self._tracing = True
@@ -37,7 +37,7 @@ class Profile:
             yield
 
     def after(self, number: int, wait: Callable[[], None]) -> None:
-        """Writes the trace after its last step, for whose end `wait` waits."""
+        """Writes the trace after its last step; `wait` blocks until that step is done."""
         if self._tracing and number >= self._last:
             wait()
             self._stop()

@@ -1,4 +1,4 @@
-"""The compiled training step, one for all runs that need the same program."""
+"""The compiled training step, shared by all runs that need the same program."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -19,8 +19,8 @@ class Program(NamedTuple):
 
     Attributes:
         run: `(state, batch, hyperparameters) -> (state, metrics)`, see `make_train_step`; deletes its state argument.
-            What it returns lies on the devices as the executor has it.
-        costs: `flops_per_step`, floating-point operations on all devices together, where XLA counts them.
+            Its results stay on the devices.
+        costs: `flops_per_step`, floating-point operations on all devices together, if XLA counts them.
     """
 
     run: Callable[[TrainState, Mapping[str, Any], Hyperparameters], tuple[TrainState, dict[str, Any]]]
@@ -35,19 +35,19 @@ def compiled_step(
     compute_dtype: str,
     arguments: tuple[TrainState, Mapping[str, Any], Hyperparameters],
 ) -> Program:
-    """Compiles a training step, or finds it among those that this process compiled last.
+    """Compiles a training step, or returns it from the cache of this process's latest ones.
 
     Args:
-        model, optimizer, terms, executor, compute_dtype: what decides the program, see `make_train_step`;
+        model, optimizer, terms, executor, compute_dtype: they determine the program, see `make_train_step`;
             compared by `==`.
-        arguments: of the first step, placed on the devices; of them only shapes, types and places are read.
+        arguments: of the first step, placed on the devices; only shapes, dtypes and shardings are read.
     """
     leaves, structure = jax.tree.flatten(arguments)
     shapes = tuple(jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=getattr(x, "sharding", None)) for x in leaves)
     return _compiled(model, optimizer, terms, executor, compute_dtype, structure, shapes)
 
 
-@functools.lru_cache(maxsize=4)  # a program of a large network holds much memory
+@functools.lru_cache(maxsize=4)  # the program of a large network takes much memory
 def _compiled(
     model: nn.Module,
     optimizer: optax.GradientTransformation,

@@ -1,4 +1,4 @@
-"""Scores of a model on the test split of its configuration; every process of a job scores its share."""
+"""Scoring of a model on the test split of its configuration; every process of a job scores its share."""
 
 import functools
 import math
@@ -18,12 +18,12 @@ from avsd_jax.runs.components import Inference, make_forward
 from avsd_jax.runs.stores import scoring_store
 from avsd_jax.scoring import evaluator
 
-# Equal models share what is compiled for them: that of the steps on the way, of the end, and of other seeds.
+# Equal models share their compiled program: scoring during training, at its end, and with other seeds.
 _forward = functools.lru_cache(maxsize=4)(make_forward)
 
 
 def make_predict_fn(model: nn.Module, variables: Mapping[str, Any]) -> Callable[[Mapping], dict[str, np.ndarray]]:
-    """`predict(batch) -> {"saliency": [B, H, W], "gate": [B], "avc_logits": [B, 2]}`, as far as the model has them."""
+    """Builds `predict(batch) -> {"saliency": [B, H, W], "gate": [B], "avc_logits": [B, 2]}`, as the model has them."""
     forward, placed = _forward(model), jax.device_put(variables)
     return lambda batch: jax.device_get(forward(placed, model_inputs(batch)))
 
@@ -31,10 +31,10 @@ def make_predict_fn(model: nn.Module, variables: Mapping[str, Any]) -> Callable[
 def evaluate(config: ConfigDict, parts: Inference, variables: Mapping[str, Any]) -> dict[str, Any]:
     """Scores the configured model on the test split, with its audio audit if it uses audio.
 
-    Every process of a job has to call it; each gets the scores of all.
+    Every process of a job must call it; each gets the scores of all.
 
     Args:
-        config: the run's record; `eval_stride`, `audit` and `smooth_sigma` say what is scored.
+        config: the run's record; `eval_stride`, `audit` and `smooth_sigma` are read.
         parts: what is built of it.
         variables: `{"params": ..., "batch_stats": ...}` in host memory.
 
@@ -56,16 +56,16 @@ def evaluate(config: ConfigDict, parts: Inference, variables: Mapping[str, Any])
 def score_part(
     config: ConfigDict, parts: Inference, store: VideoStore, variables: Mapping[str, Any]
 ) -> dict[str, float]:
-    """Scores some videos of the test split, spread over it; every process of a job has to call it.
+    """Scores some videos, spread over the test split; every process of a job must call it.
 
     Args:
-        config: the run's record; `evaluate_videos`, `evaluate_stride` and `smooth_sigma` say what is scored.
+        config: the run's record; `evaluate_videos`, `evaluate_stride` and `smooth_sigma` are read.
         parts: what is built of it.
         store: the test split.
         variables: `{"params": ..., "batch_stats": ...}` in host memory.
 
     Returns:
-        Metric -> mean over the videos; NaN where there is none.
+        Metric -> mean over the videos; NaN if it is undefined.
     """
     scorer = evaluator.SaliencyEvaluator(store, smooth_sigma=config.smooth_sigma, examples=0, shared=True)
     number = min(config.evaluate_videos, len(store.videos))
@@ -80,7 +80,7 @@ def score_part(
 def _batches(
     config: ConfigDict, spec: ClipSpec, store: VideoStore, stride: int, videos: Sequence[int] | None, condition: str
 ) -> Iterator[dict[str, np.ndarray]]:
-    """This process's share of the clips of a split, of all of its videos by default."""
+    """Yields this process's share of the clips of a split, of all of its videos by default."""
     processes = jax.process_count()
     return pipeline.eval_batches(
         store,

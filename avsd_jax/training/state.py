@@ -1,4 +1,4 @@
-"""The training state and the pure functions that make and advance it."""
+"""The training state, and its conversion to and from checkpoint items."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,14 +12,14 @@ from jaxtyping import Array, Bool
 
 @struct.dataclass
 class TrainState:
-    """All that a step reads and writes.
+    """Everything that a step reads and writes.
 
     Attributes:
         step: number of updates done, int32.
         params: the model's parameters, float32.
         batch_stats: running means and variances of the batch norms.
         opt_state: the optimiser's state.
-        ema_params: running average of `params`, or None where none is kept.
+        ema_params: running average of `params`, or None if none is kept.
     """
 
     step: Any
@@ -30,18 +30,18 @@ class TrainState:
 
     @property
     def variables(self) -> dict[str, Any]:
-        """What `model.apply` takes."""
+        """Returns the variables that `model.apply` takes."""
         return {"params": self.params, "batch_stats": self.batch_stats}
 
     @property
     def eval_variables(self) -> dict[str, Any]:
-        """What to evaluate with: the averaged parameters where they are kept."""
+        """Returns the variables for evaluation, with the averaged parameters if they are kept."""
         params = self.params if self.ema_params is None else self.ema_params
         return {"params": params, "batch_stats": self.batch_stats}
 
 
 def create_state(variables: Mapping[str, Any], optimizer: optax.GradientTransformation, keep_ema: bool) -> TrainState:
-    """The state before the first step."""
+    """Builds the state before the first step."""
     params = variables["params"]
     return TrainState(
         step=jnp.zeros((), jnp.int32),
@@ -53,13 +53,13 @@ def create_state(variables: Mapping[str, Any], optimizer: optax.GradientTransfor
 
 
 def to_items(state: TrainState) -> dict[str, Any]:
-    """The state as checkpoint items (see `avsd_jax.runs.checkpoint`)."""
+    """Returns the state as checkpoint items (see `avsd_jax.runs.checkpoint`)."""
     items = {"variables": state.variables, "training": {"step": state.step, "opt_state": state.opt_state}}
     return items if state.ema_params is None else items | {"ema": {"params": state.ema_params}}
 
 
 def from_items(items: Mapping[str, Any]) -> TrainState:
-    """The inverse of `to_items`."""
+    """Builds a state from checkpoint items: inverse of `to_items`."""
     return TrainState(
         step=items["training"]["step"],
         opt_state=items["training"]["opt_state"],
@@ -69,6 +69,6 @@ def from_items(items: Mapping[str, Any]) -> TrainState:
 
 
 def all_finite(tree: Any) -> Bool[Array, ""]:
-    """Whether no floating leaf of a tree holds a NaN or an infinity."""
+    """Returns whether no floating-point leaf of a tree holds NaN or infinity."""
     leaves = [jnp.isfinite(x).all() for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
     return jnp.stack(leaves).all() if leaves else jnp.array(True)

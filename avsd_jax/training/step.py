@@ -18,14 +18,14 @@ Step = Callable[[TrainState, Batch, Hyperparameters], tuple[TrainState, dict[str
 
 
 def cast_floats(tree: Any, dtype: Any) -> Any:
-    """Casts the floating leaves of a tree; integers, keys and booleans stay."""
+    """Casts the floating-point leaves of a tree; integers, keys and booleans are unchanged."""
     return jax.tree.map(lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree)
 
 
 def share_of_mean(values: jax.Array, weights: jax.Array, axis_name: str | None) -> jax.Array:
-    """What this device's examples add to the weighted mean over the whole batch; 0 where no example counts.
+    """Returns this device's contribution to the weighted mean over the whole batch; 0 if no example counts.
 
-    Shares of the devices add up to the mean however the weights are spread, and so do their gradients.
+    The contributions of all devices sum to the mean, however the weights are distributed, and so do their gradients.
     """
     whole = sum_over_devices(jnp.sum(weights), axis_name)
     return jnp.sum(values * weights) / jnp.maximum(whole, 1)
@@ -41,9 +41,8 @@ def make_train_step(
 ) -> Step:
     """Builds `step(state, batch, hyperparameters) -> (state, metrics)`: one update on the loss of eq. 3.
 
-    `metrics` holds scalars by name; under `finite` for the gradients and each part of the new state whether all of it
-    is finite (norms cannot say so, which overflow earlier), under `damaged` for each entry of the batch whether it is
-    not.
+    `metrics` holds scalars by name; under `finite` whether the gradients and each part of the new state are all finite
+    (norms overflow earlier, so they cannot tell), under `damaged` whether each entry of the batch is not.
 
     Args:
         model: takes `(batch, train=True)` and returns the output dictionary.
@@ -64,7 +63,7 @@ def make_train_step(
         variables = {"params": cast_floats(params, compute_dtype), "batch_stats": state.batch_stats}
         output, updates = model.apply(
             variables,
-            # Rounding the waveform would bury quiet sounds: the classifier listens in float32.
+            # Rounding the waveform would lose quiet audio: the classifier gets it in float32.
             cast_floats({k: v for k, v in batch.items() if k != "avc_audio"}, compute_dtype) | audible,
             train=True,
             mutable=["batch_stats"],

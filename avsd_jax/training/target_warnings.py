@@ -1,4 +1,4 @@
-"""What a run would learn nothing from, said once: densities that are zero everywhere, clips without a label."""
+"""Warnings about uninformative targets: densities that are zero everywhere, clips without a label."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,13 +10,13 @@ from flax import linen as nn
 
 from avsd_jax.data.store import VideoStore
 
-# Single clips may have an empty target; after so many it is no chance.
+# Single clips may have an empty target; after this many it is not by chance.
 _CLIPS = 100
 _MAP_TERMS = {"kl", "bce"}
 
 
 def warn_of_labels(model: nn.Module, store: VideoStore) -> None:
-    """Logs a warning where the model reads labels of consistency and no frame of the videos has one."""
+    """Logs a warning if the model reads AVC labels and no frame of the videos has one."""
     by_labels = "labels" in (model.gate, model.train_gate)
     gate = "classifier" if model.classifier_inputs else model.gate
     if gate not in ("labels", "classifier") or any(
@@ -34,7 +34,7 @@ def warn_of_labels(model: nn.Module, store: VideoStore) -> None:
 
 
 class DensityWatch:
-    """Logs one warning where no clip of a run so far had a density above zero."""
+    """Logs one warning if no clip of a run so far had a density above zero."""
 
     def __init__(self, name: str):
         self._name = name  # of the videos
@@ -42,12 +42,12 @@ class DensityWatch:
         self._done = jax.process_index() != 0
 
     def add(self, batch: Mapping[str, np.ndarray], metrics: Mapping[str, Any], last: bool) -> None:
-        """Looks at the batch of one step.
+        """Checks the batch of one step.
 
         Args:
             batch: with `density` [B, H, W].
-            metrics: what the step returned; its names say whether maps are trained.
-            last: whether the run ends here.
+            metrics: what the step returned; their names tell whether maps are trained.
+            last: whether this is the last step.
         """
         if self._done:
             return

@@ -1,4 +1,4 @@
-"""The steps since the last look at their metrics, and the means and speed since the last line of the log."""
+"""Steps whose metrics are still on the devices, and means and speed since the last line of the log."""
 
 import contextlib
 import time
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-# So many steps are looked at together at most: their metrics and clips are held until then.
+# Metrics of at most this many steps are held, with their clips, before they are fetched together.
 _MOST = 256
 
 
@@ -18,11 +18,11 @@ class _Step(NamedTuple):
 
 
 class Window:
-    """Holds the metrics of steps on the devices until they are asked for; the loop need not wait for any of them.
+    """Holds the metrics of steps on the devices until they are needed, so that the loop does not wait for them.
 
     Args:
         fetch: copies metrics to host memory.
-        check: takes the metrics, number and clips of a step, and raises where they are not finite.
+        check: takes the metrics, number and clips of a step, and raises if they are not finite.
     """
 
     def __init__(self, fetch: Callable[[Any], Any], check: Callable[[Mapping[str, Any], int, Sequence[str]], None]):
@@ -31,19 +31,19 @@ class Window:
         self.restart()
 
     def restart(self) -> None:
-        """Begins the next line of the log: its means and its clock."""
+        """Resets the means and the clock for the next line of the log."""
         self._sums: dict[str, float] = {}
         self._count = 0
         self.restart_clock()
 
     def restart_clock(self) -> None:
-        """Counts steps and seconds from now on."""
+        """Resets the counts of steps and seconds."""
         self._since, self._timed = time.monotonic(), 0
 
     def add(self, number: int, clips: list[str], metrics: Any) -> None:
-        """Adds a step that may still be running; waits for the one before it, so that two at most are under way.
+        """Adds a step that may still be running; waits for the one before it, so that at most two are running.
 
-        More would only hold memory: the devices are never idle.
+        More would only take memory: the devices are never idle.
         """
         if self._pending:
             jax.block_until_ready(self._pending[-1].metrics)
@@ -51,11 +51,11 @@ class Window:
         self._timed += 1
 
     def is_full(self) -> bool:
-        """Returns whether the metrics of no further step should be held."""
+        """Returns whether no further step should be added before `look`."""
         return len(self._pending) >= _MOST
 
     def look(self) -> None:
-        """Waits for all steps added and checks them, the earliest first."""
+        """Fetches the metrics of all added steps and checks them, the earliest first."""
         steps, self._pending = self._pending, []
         for step, metrics in zip(steps, self._fetch([step.metrics for step in steps]), strict=True):
             self._check(metrics, step.number, step.clips)
@@ -65,7 +65,7 @@ class Window:
                     self._sums[name] = self._sums.get(name, 0.0) + float(value)
 
     def means(self) -> dict[str, float]:
-        """Returns the mean of each scalar over the steps looked at."""
+        """Returns the mean of each scalar over the checked steps."""
         return {name: value / self._count for name, value in self._sums.items()}
 
     def speed(self, batch_size: int) -> dict[str, float]:
@@ -75,7 +75,7 @@ class Window:
 
     @contextlib.contextmanager
     def clock_stopped(self) -> Iterator[None]:
-        """Context whose seconds do not count: saving and scoring are not training."""
+        """Stops the clock within the context: saving and scoring do not count as training."""
         began = time.monotonic()
         yield
         self._since += time.monotonic() - began

@@ -99,7 +99,7 @@ def test_predictions_become_the_official_pictures(cases, arrays, draw, case: str
 
 def test_a_constant_prediction_is_a_black_picture_and_an_unknown_rule_an_error():
     assert vinet.to_image(vinet.smooth(np.full((8, 8), 0.3, np.float32), (16, 16))).max() <= 1
-    with pytest.raises(InputError, match="unknown picture rule 'x'"):
+    with pytest.raises(InputError, match="unknown image rule 'x'"):
         min_max_image(np.zeros((8, 8), np.float32), "x")
 
 

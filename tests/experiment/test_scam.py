@@ -47,7 +47,7 @@ def test_smoothing_lags_and_a_cut_keeps_what_stands_out():
 def test_a_branch_that_errs_does_not_count():
     rng = np.random.default_rng(0)
     first, second = rng.integers(0, 256, (2, 9, 9)).astype(np.uint8)
-    np.testing.assert_allclose(fusion.fuse([first, second], [0.7, 0.0]), fusion.stretch(first), atol=1e-12)
+    np.testing.assert_allclose(fusion.fuse([first, second], [0.7, 0.0]), fusion.min_max(first), atol=1e-12)
     both = fusion.fuse([first, second], [0.9, 0.1])
     assert np.corrcoef(both.ravel(), first.ravel())[0, 1] > np.corrcoef(both.ravel(), second.ravel())[0, 1]
 
@@ -67,16 +67,16 @@ def test_what_is_cut_out_is_put_back_in_its_place():
 def test_a_frame_shows_the_tags_of_its_video_and_one_tag_is_the_official_case(rule):
     class_maps = np.zeros((4, 5, 3), np.float32)
     class_maps[1, 1, 0], class_maps[2, 3, 1], class_maps[3, 0, 2] = 4.0, 2.0, 9.0
-    shown = cam.picture(class_maps, np.array([True, True, False]), rule)
+    shown = cam.activation_image(class_maps, np.array([True, True, False]), rule)
     assert (shown[1, 1], shown[3, 0]) == (255, 0)
     assert shown[2, 3] in (127, 128)
-    only = cam.picture(class_maps, np.array([False, True, False]), rule)
+    only = cam.activation_image(class_maps, np.array([False, True, False]), rule)
     np.testing.assert_array_equal(only, cam.RULES[rule](class_maps[..., 1]))
     np.testing.assert_array_equal(cam.RULES[rule](np.zeros((2, 2), np.float32)), np.zeros((2, 2)))
     with pytest.raises(InputError, match="none of the tags"):
-        cam.picture(class_maps, np.zeros(3, bool), rule)
+        cam.activation_image(class_maps, np.zeros(3, bool), rule)
     with pytest.raises(InputError, match="unknown rule of activation maps 'x': choose one of stretched, rectified"):
-        cam.picture(class_maps, np.ones(3, bool), "x")
+        cam.activation_image(class_maps, np.ones(3, bool), "x")
 
 
 def test_names_are_looked_at_before_anything_is_trained(tmp_path: pathlib.Path):

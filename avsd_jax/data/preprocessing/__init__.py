@@ -1,4 +1,4 @@
-"""From decoded frames and waveforms to network inputs: `avsd_jax.data.preprocessing.<name>.Preprocessing`."""
+"""Conversion of decoded frames and waveforms to network inputs: `avsd_jax.data.preprocessing.<name>.Preprocessing`."""
 
 from typing import Any
 
@@ -9,6 +9,6 @@ def create(name: str, /, **options: Any) -> Any:
     """Builds `avsd_jax.data.preprocessing.<name>.Preprocessing(**options)`.
 
     Raises:
-        InputError: no module of that name, no such option (the message lists those there are), or a wrong value.
+        InputError: no module of that name, no such option (the message lists the existing ones), or a wrong value.
     """
     return build(__name__, name, "preprocessing", "Preprocessing", options)

@@ -27,22 +27,22 @@ class Preprocessing(vinet.Preprocessing):
     ) -> Float32[np.ndarray, "height width"]:
         """Resizes a density map to `(height, width)` by PIL's antialiased bilinear filter.
 
-        Values are divided by 255 where any of them exceeds 1; the map is not made to sum to one.
+        Values are divided by 255 if any of them exceeds 1; the map is not normalised to sum to one.
         """
         peak = density.max()
         unit = Image.fromarray(density.astype(np.float32) / np.float32(255 if peak > 1 else 1))
         return np.array(unit.resize((size[1], size[0]), Image.Resampling.BILINEAR), np.float32)
 
     def audio_samples(self, clip_size: int) -> int:
-        """Length of the audio, whatever the clip's: half a second."""
+        """Returns the length of the audio, half a second whatever the clip's size."""
         return round(_SECONDS * self.sample_rate)
 
     def excerpt_span(
         self, first: int, last: int, num_frames: int, fps: float, sample_rate: int, num_samples: int
     ) -> tuple[int, int]:
-        """Samples `(start, stop)`, stop exclusive, of the half second around the middle of frames `first` to `last`.
+        """Returns the samples `(start, stop)`, stop exclusive, of the half second centred on frames `first` to `last`.
 
-        It may begin before and end after the waveform, where there is silence.
+        It may begin before or end after the waveform, where there is silence.
         """
         length = round(_SECONDS * sample_rate)
         start = round((first + last) / 2 / fps * sample_rate) - length // 2
@@ -51,7 +51,7 @@ class Preprocessing(vinet.Preprocessing):
     def window_audio(
         self, excerpt: Num[np.ndarray, " s"], length: int, reverse: bool = False
     ) -> Float32[np.ndarray, " length"]:
-        """The audio in the first samples of `length`, zeros after it; a longer one is cut.
+        """Puts the audio at the start of `length` zeros; a longer one is truncated.
 
         Args:
             excerpt: samples in [-1, 1].

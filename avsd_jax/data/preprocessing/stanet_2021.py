@@ -1,4 +1,4 @@
-"""What the scripts of STANet's later releases do: audio as in the CVPR one, bilinear frames, no blur."""
+"""The preprocessing in the scripts of STANet's later releases: audio as in the CVPR one, bilinear frames, no blur."""
 
 import dataclasses
 

@@ -1,7 +1,7 @@
-"""What the scripts of STANet's CVPR release do: Lanczos frames, windows of audio spread over the file, blurred maps.
+"""The preprocessing in STANet's CVPR scripts: Lanczos frames, audio windows spread over the file, blurred maps.
 
-The half second of the first frame starts a video, that of the last frame ends it, and those between move on evenly: it
-starts with its frame at the beginning of a video and ends with it at the end.
+The half second of the first frame starts a video, that of the last frame ends it, and those between advance evenly: a
+window starts at its frame at the beginning of a video and ends at its frame at the end.
 """
 
 import dataclasses
@@ -30,10 +30,10 @@ class Preprocessing(stanet.Preprocessing):
     def excerpt_span(
         self, first: int, last: int, num_frames: int, fps: float, sample_rate: int, num_samples: int
     ) -> tuple[int, int]:
-        """Samples `(start, stop)`, stop exclusive, of the half second that belongs to frames `first` to `last`.
+        """Returns the samples `(start, stop)`, stop exclusive, of the half second of frames `first` to `last`.
 
-        The middle one of them counts. The span may end after the waveform, where that is shorter. A frame of a file
-        whose length is not known yet counts as the last one of what is known.
+        The middle one of them counts. The span may end after a shorter waveform. In a file whose length is not known
+        yet, a frame counts as the last known one.
         """
         length = self.audio_samples(1) * sample_rate // self.sample_rate
         step = (num_samples - length) // max(1, num_frames - 1)
@@ -41,7 +41,7 @@ class Preprocessing(stanet.Preprocessing):
         return start, start + length
 
     def smooth(self, prediction: Float[np.ndarray, "h w"], size: tuple[int, int]) -> Float[np.ndarray, "height width"]:
-        """Cuts a map to 8 bits, blurs it (Gaussian, sigma 7 of its own pixels), scales it to 255 and resizes it.
+        """Truncates a map to 8 bits, blurs it (Gaussian, sigma 7 of its own pixels), scales it to 255 and resizes it.
 
         Args:
             prediction: in [0, 1].
@@ -52,5 +52,5 @@ class Preprocessing(stanet.Preprocessing):
         return cv2.resize(grey, (size[1], size[0]), interpolation=cv2.INTER_LINEAR).astype(np.float32)
 
     def to_image(self, smoothed: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
-        """What `smooth` returns, as bytes."""
+        """Converts the result of `smooth` to bytes."""
         return smoothed.astype(np.uint8)

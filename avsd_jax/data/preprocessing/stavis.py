@@ -1,9 +1,9 @@
 """STAViS's preprocessing of frames, maps and audio.
 
-The same numbers as the official code: everything that is seen goes through 320x240 pixels on its way to the model's
-size, frames keep the range 0..255 around the mean of a video dataset, and audio is treated as for ViNet, which took
-it from STAViS. How its scripts made images of predictions is in `avsd_jax.prediction.map_writers` and
-`avsd_jax.scoring.protocols`; elsewhere a map becomes an image as ViNet's.
+The same numbers as the official code: all images are resized to 320x240 before the model's
+size, frames keep the range 0..255 around the mean of a video dataset, and audio is processed as for ViNet, which took
+it from STAViS. The conversion of predictions to images in its scripts is in `avsd_jax.prediction.map_writers` and
+`avsd_jax.scoring.protocols`; elsewhere maps are converted as ViNet's.
 """
 
 import dataclasses
@@ -39,11 +39,11 @@ class Preprocessing(vinet.Preprocessing):
     def resize_frame(
         self, frame: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]
     ) -> UInt8[np.ndarray, "height width 3"]:
-        """Resizes an RGB frame to `(height, width)` by way of 320x240, aspect ratio not kept."""
+        """Resizes an RGB frame to `(height, width)` via 320x240, aspect ratio not kept."""
         return self._resize_twice(frame, size)
 
     def normalise(self, frames: UInt8[np.ndarray, "*t h w 3"]) -> Float32[np.ndarray, "*t h w 3"]:
-        """RGB frames minus `MEAN`, not divided by anything."""
+        """Subtracts `MEAN` from RGB frames, without a division."""
         return frames.astype(np.float32) - np.float32(MEAN)
 
     def resize_density(
@@ -51,14 +51,14 @@ class Preprocessing(vinet.Preprocessing):
     ) -> Float32[np.ndarray, "height width"]:
         """Resizes an 8-bit density map as a frame is, and divides it by 255.
 
-        The official loss takes the levels themselves and divides them where that matters.
+        The official loss reads 0..255 and divides where that matters.
         """
         return self._resize_twice(density, size).astype(np.float32) / np.float32(255)
 
     def fixation_map(
         self, points: Float[np.ndarray, "n 2"], plane: tuple[int, int], size: tuple[int, int]
     ) -> Float32[np.ndarray, "height width"]:
-        """Map of `(height, width)` with 1 at every pixel that a bilinear filter reaches from a fixation.
+        """Builds a map of `(height, width)` with 1 at every pixel that a bilinear filter reaches from a fixation.
 
         A fixation becomes a patch of some ten pixels, since whatever is above zero after each of two resizes counts.
         Arguments as in ViNet's.
@@ -68,6 +68,6 @@ class Preprocessing(vinet.Preprocessing):
         return (resize(levels, size, Image.Resampling.BILINEAR) > 0).astype(np.float32)
 
     def _resize_twice(self, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """By way of 320x240; the second step is Pillow's antialiased bilinear filter."""
+        """Resizes via 320x240; the second step is Pillow's antialiased bilinear filter."""
         first = resize(image, FIRST_SIZE, FIRST_FILTERS[self.first_filter])
         return resize(first, size, Image.Resampling.BILINEAR)

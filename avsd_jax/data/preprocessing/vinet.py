@@ -1,4 +1,4 @@
-"""ViNet's preprocessing of frames, maps and audio, and its way from a prediction to an image.
+"""ViNet's preprocessing of frames, maps and audio, and its conversion of predictions to images.
 
 The same numbers as the official code: PIL's antialiased bilinear filter for frames, OpenCV's plain one for
 maps, audio as 16-bit samples over 128 in a Hann window in the middle of a buffer of zeros.
@@ -24,7 +24,7 @@ class Preprocessing:
     """ViNet's, and the base of the others: they override what they do differently, and add options as fields.
 
     Attributes:
-        sample_rate: rate to which audio is resampled before anything is cut out, Hz; None for the video's own.
+        sample_rate: rate to which audio is resampled before clips are cut out, Hz; None for the video's own.
         waveform_scale: factor from a waveform in [-1, 1] to what the network was trained on (SoundNet: 256).
     """
 
@@ -38,7 +38,7 @@ class Preprocessing:
         return resize(frame, size, Image.Resampling.BILINEAR)
 
     def normalise(self, frames: UInt8[np.ndarray, "*t h w 3"]) -> Float32[np.ndarray, "*t h w 3"]:
-        """ImageNet normalisation of RGB frames: (frame / 255 - MEAN) / STD."""
+        """Applies ImageNet normalisation to RGB frames: (frame / 255 - MEAN) / STD."""
         rows = frames.reshape(-1, frames.shape[-2], 3)
         return cv2.LUT(rows, _normalised_values()).reshape(frames.shape)
 
@@ -47,7 +47,7 @@ class Preprocessing:
     ) -> Float32[np.ndarray, "height width"]:
         """Resizes a density map to `(height, width)` by OpenCV's bilinear filter (no antialiasing).
 
-        Values are divided by 255 where any of them exceeds 1; the map is not made to sum to one.
+        Values are divided by 255 if any of them exceeds 1; the map is not normalised to sum to one.
         """
         resized = cv2.resize(density.astype(np.float64), (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
         return (resized / 255 if resized.max() > 1 else resized).astype(np.float32)
@@ -55,7 +55,7 @@ class Preprocessing:
     def fixation_map(
         self, points: Float[np.ndarray, "n 2"], plane: tuple[int, int], size: tuple[int, int]
     ) -> Float32[np.ndarray, "height width"]:
-        """Map of `(height, width)` with 1 at the pixels that hold a fixation.
+        """Builds a map of `(height, width)` with 1 at the pixels that hold a fixation.
 
         Args:
             points: (x, y) in pixels of a plane of `plane` = (height, width), pixel centres at whole numbers.
@@ -69,15 +69,15 @@ class Preprocessing:
         return out
 
     def audio_samples(self, clip_size: int) -> int:
-        """Length of the audio buffer of a clip: a tenth of a second at 22,050 Hz per frame."""
+        """Returns the length of the audio buffer of a clip: a tenth of a second at 22,050 Hz per frame."""
         return int(22050 / 10 * clip_size)
 
     def excerpt_span(
         self, first: int, last: int, num_frames: int, fps: float, sample_rate: int, num_samples: int
     ) -> tuple[int, int]:
-        """Samples `(start, stop)`, stop exclusive, of the audio of frames `first` to `last` (from 0, inclusive).
+        """Returns the samples `(start, stop)`, stop exclusive, of the audio of frames `first` to `last`.
 
-        The same as `excerpt_bounds` without computing every frame's.
+        Frames count from 0, inclusive. The same as `excerpt_bounds` without computing every frame's.
         """
         last = min(last, num_frames - 1)
         start = min(num_samples, int(max(0, first * (1 / fps) * sample_rate - sample_rate / fps / 2)))
@@ -136,7 +136,7 @@ def excerpt_bounds(
 
 
 def min_max_image(smoothed: Float[np.ndarray, "h w"], rule: str = "tvnew") -> UInt8[np.ndarray, "h w"]:
-    """Min-max normalises a map to an 8-bit image, as torchvision's `save_image` did for the official inference.
+    """Normalises a map (min-max) to an 8-bit image, as torchvision's `save_image` did for the official inference.
 
     Args:
         smoothed: what `Preprocessing.smooth` returns.
@@ -147,16 +147,16 @@ def min_max_image(smoothed: Float[np.ndarray, "h w"], rule: str = "tvnew") -> UI
         InputError: an unknown rule.
     """
     if rule not in ("tv05", "tvnew"):
-        raise InputError(f"unknown picture rule {rule!r}: choose tv05 or tvnew")
+        raise InputError(f"unknown image rule {rule!r}: choose tv05 or tvnew")
     low, high = float(smoothed.min()), float(smoothed.max())
     spread = high - low + 1e-5 if rule == "tv05" else max(high - low, 1e-5)
-    stretched = (smoothed - low) / spread
-    return np.clip(np.round(stretched * 255 + 0.5), 0, 255).astype(np.uint8)
+    normalised = (smoothed - low) / spread
+    return np.clip(np.round(normalised * 255 + 0.5), 0, 255).astype(np.uint8)
 
 
 @functools.cache
 def _normalised_values() -> Float32[np.ndarray, "256 1 3"]:
-    """Normalised value of each 8-bit value, in the official order of operations."""
+    """Returns the normalised value of each 8-bit value, computed in the official order of operations."""
     unit = np.arange(256, dtype=np.float32)[:, None, None] / np.float32(255)
     return (unit - np.float32(MEAN)) / np.float32(STD)
 

@@ -1,4 +1,4 @@
-"""Rules that choose which clips of a video are read: `avsd_jax.data.samplers.<name>.Sampler`."""
+"""Selection of clips from a video: `avsd_jax.data.samplers.<name>.Sampler`."""
 
 from typing import Any
 
@@ -9,6 +9,6 @@ def create(name: str, /, **options: Any) -> Any:
     """Builds `avsd_jax.data.samplers.<name>.Sampler(**options)`.
 
     Raises:
-        InputError: no module of that name, no such option (the message lists those there are), or a wrong value.
+        InputError: no module of that name, no such option (the message lists the existing ones), or a wrong value.
     """
     return build(__name__, name, "sampler", "Sampler", options)

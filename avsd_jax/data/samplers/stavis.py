@@ -1,11 +1,10 @@
-"""STAViS's choice of clips: consecutive frames, of which one in the middle is predicted.
+"""STAViS's clips: consecutive frames, of which one in the middle is predicted.
 
 Training cuts a video into windows of 90 frames, which begin `90 - clip_size` apart, and draws one clip from each per
 epoch. The target is the median of the clip's frame numbers, counted from 1, with halves rounded to the even number
 (Python's `round`): of 16 frames the eighth or the ninth. Testing starts a clip at every frame and calls its
 prediction the ninth frame's, so that a model is tested on targets half of which it was not trained for. Clips that
-reach past the end of the video begin anew with their own first frame; their audio ends with the frame that happens to
-be last.
+reach past the end of the video wrap around to their own first frame; their audio ends with whichever frame is last.
 """
 
 import dataclasses
@@ -68,7 +67,7 @@ class Sampler(vinet.Sampler):
             num_frames: frames of the video, at least 2.
             clip_size: frames of a clip.
             frame_step: 1.
-            is_empty: not asked: targets without gaze are not drawn anew.
+            is_empty: unused: targets without gaze are not redrawn.
 
         Raises:
             InputError: another frame step.
@@ -79,7 +78,7 @@ class Sampler(vinet.Sampler):
         return _clip(window[begin:], clip_size)
 
     def eval_targets(self, num_frames: int, clip_size: int, stride: int) -> Sequence[int]:
-        """Frames to predict, every `stride`-th of those that `targets` means."""
+        """Frames to predict, every `stride`-th of those that `targets` selects."""
         if self.targets == "ninth":
             return range(clip_size // 2, num_frames, stride)
         if self.targets == "median":
@@ -89,7 +88,7 @@ class Sampler(vinet.Sampler):
         return sorted({clip.target for clip in clips})[::stride]
 
     def eval_window(self, target: int, num_frames: int, clip_size: int, frame_step: int) -> Window:
-        """The clip from which frame `target` is predicted.
+        """Returns the clip from which frame `target` is predicted.
 
         There is one for each frame of any video: a frame that `eval_targets` leaves out gets the clip of which it is
         the ninth, and one of the first eight the first clip. Arguments as in ViNet's.
@@ -112,7 +111,7 @@ class Sampler(vinet.Sampler):
 
 
 def test_window(start: int, num_frames: int, clip_size: int) -> Window:
-    """The clip of STAViS's test that begins with frame `start`; its target is the median.
+    """Returns the clip of STAViS's test that begins with frame `start`; its target is the median.
 
     The test has one for every start but the last frame.
 
@@ -125,7 +124,7 @@ def test_window(start: int, num_frames: int, clip_size: int) -> Window:
 
 
 def _centre_clips(items: int, num_frames: int, clip_size: int) -> Iterable[Window]:
-    """The clip in the middle of each training window."""
+    """Yields the clip in the middle of each training window."""
     for item in range(items):
         window = _train_frames(item, num_frames, clip_size)
         yield _clip(window[max(0, len(window) // 2 - clip_size // 2) :], clip_size)
@@ -137,7 +136,7 @@ def _train_frames(item: int, num_frames: int, clip_size: int) -> range:
 
 
 def _clip(frames: range, clip_size: int) -> Window:
-    """The first frames of `frames`, over and over where there are too few."""
+    """Returns the clip of the first of `frames`, repeated if there are too few."""
     shown = tuple(itertools.islice(itertools.cycle(frames), clip_size))
     target = round(statistics.median(shown) + 1) - 1  # the rounding is of numbers from 1
     return Window(shown, target, audio_first=shown[0], audio_last=shown[-1])

@@ -1,7 +1,7 @@
-"""ViNet's choice of clips: the last frame of a clip is predicted.
+"""ViNet's clips: the last frame of a clip is predicted.
 
 A clip of `clip_size` frames takes every `frame_step`-th frame (`alternate` in the official code, 1 in all
-published runs), so it reaches over a span of (clip_size - 1) * frame_step frames before its target.
+published runs), so it spans (clip_size - 1) * frame_step frames before its target.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ import numpy as np
 
 from avsd_jax.data.window import Window
 
-# Draws until a target with gaze is found; a video without any would keep the official code drawing for ever.
+# Maximum number of draws of a target with gaze; for a video without any, the official code never ends.
 _MAX_DRAWS = 100
 
 
@@ -34,7 +34,7 @@ class Sampler:
     ) -> Window:
         """Draws a training clip: a uniform start among all clips that fit.
 
-        It is drawn anew while the target's map is empty. A video shorter than a clip gives its last frame as the
+        It is redrawn while the target's map is empty. A video shorter than a clip gives its last frame as the
         target, with the first frame repeated in front.
 
         Args:
@@ -54,7 +54,7 @@ class Sampler:
         return range(0, num_frames, stride)
 
     def eval_window(self, target: int, num_frames: int, clip_size: int, frame_step: int) -> Window:
-        """The clip from which frame `target` is predicted; there is one for each frame of a video of any length.
+        """Returns the clip from which frame `target` is predicted; every frame of a video of any length has one.
 
         From frame `span` on, the clip ends with the target. Before, it starts with the target and is shown in
         reversed order of time, its audio too. Where the video is too short for that (official rule for short
@@ -75,7 +75,7 @@ class Sampler:
 
 
 def draw_target(rng: np.random.Generator, first: int, choices: int, is_empty: Callable[[int], bool]) -> int:
-    """Draws a frame, uniformly among `choices` from `first` on, anew while its map is empty."""
+    """Draws a frame, uniformly among `choices` from `first` on; redrawn while its map is empty."""
     target = first
     for _ in range(_MAX_DRAWS):
         target = first + int(rng.integers(choices))

@@ -1,4 +1,4 @@
-"""The loss of STANet's CVPR scripts: mean binary cross entropy of a map that went through the sigmoid before."""
+"""The loss of STANet's CVPR scripts: mean binary cross entropy of a map that is a sigmoid's output already."""
 
 from avsd_jax.losses import base
 from avsd_jax.losses.map_losses import bce_mean

@@ -1,7 +1,7 @@
-"""AVE-Net (Arandjelovic & Zisserman, "Objects that sound", ECCV 2018): how far apart are image and audio?
+"""AVE-Net (Arandjelovic & Zisserman, "Objects that sound", ECCV 2018): the distance of image and audio.
 
-L3-Net's encoders and front end, two embeddings of unit length, and their Euclidean distance, from which one dense layer
-decides. Layers and names follow the public PyTorch port (kyuyeonpooh/objects-that-sound, BSD-3); there class 0 means
+L3-Net's encoders and front end, two embeddings of unit length, and their Euclidean distance, which one dense layer
+classifies. Layers and names follow the public PyTorch port (kyuyeonpooh/objects-that-sound, BSD-3); there class 0 means
 "corresponds", here class 1 does, and the import swaps the two.
 """
 
@@ -34,16 +34,16 @@ class Classifier(l3net.Classifier):
         Raises:
             InputError: more than one frame, or an unknown `audio_encoder`.
         """
-        image, sound = self.encode(frames, audio, train)
-        distance = euclidean(self._embed(image, "img"), self._embed(sound, "aud"))
-        # With the wrong sign at the start the network learns to push corresponding pairs apart.
+        image, audio = self.encode(frames, audio, train)
+        distance = euclidean(self._embed(image, "img"), self._embed(audio, "aud"))
+        # With the wrong initial sign the network learns to push corresponding pairs apart.
         kernel = lambda *_: jnp.array([[1.0, -1.0]])  # noqa: E731
         return nn.Dense(2, kernel_init=kernel, bias_init=lambda *_: jnp.array([-1.0, 1.0]), name="fc3")(
             distance[:, None]
         )
 
     def _embed(self, x: Float[Array, "b c"], name: str) -> Float[Array, "b d"]:
-        """Takes an encoder's embedding to the space where image and audio are compared, at unit length."""
+        """Projects an encoder's embedding into the space where image and audio are compared, at unit length."""
         features = scaled(128, self.width)
         x = nn.relu(nn.Dense(features, name=f"{name}_fc1")(x))
         return l2_normalise(nn.Dense(features, name=f"{name}_fc2")(x))

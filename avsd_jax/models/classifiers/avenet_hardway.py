@@ -24,10 +24,10 @@ POSITIVE, NEGATIVE, SOFTNESS = 0.65, 0.4, 0.03
 # So the score's logit starts as the positive mask at the most similar position.
 SCALE, SHIFT = 1 / SOFTNESS, -POSITIVE / SOFTNESS
 _TEMPERATURE = 0.07
-# Takes a pair's own similarity out of those to other pairs of the batch.
+# Removes a pair's own similarity from those to other pairs of the batch.
 _OWN = -99.0
 
-# Logarithms of power are divided by it.
+# Log powers are divided by it.
 _LOG_SCALE = 12.0
 _FLOOR = 1e-7
 
@@ -57,7 +57,7 @@ class Classifier(nn.Module):
 
     @property
     def inputs(self) -> ClassifierInputs:
-        """One frame and the audio around it."""
+        """Returns one frame and the audio around it."""
         return ClassifierInputs(1, None, self.frame_size, self.sample_rate, self.audio_seconds)
 
     def setup(self) -> None:
@@ -100,8 +100,8 @@ class Classifier(nn.Module):
                 f"avenet_hardway takes one frame and got {frames.shape[1]}: give avc_frames [B, 1, H, W, 3]"
             )
         image = self.imgnet(frames[:, 0], train)["layer4"]
-        sound = self.audnet(audio[..., None], train)["layer4"]
-        return {"image": l2_normalise(image), "audio": l2_normalise(sound.max(axis=(1, 2)))}
+        features = self.audnet(audio[..., None], train)["layer4"]
+        return {"image": l2_normalise(image), "audio": l2_normalise(features.max(axis=(1, 2)))}
 
     def __call__(
         self, frames: Float[Array, "b n h w 3"], audio: Float[Array, "b f m"], train: bool = False
@@ -116,7 +116,7 @@ def contrastive_logits(image: Float[Array, "b h w c"], audio: Float[Array, "b c"
     """Returns the published training's logits, K = B + 2, of which class 0 is right.
 
     For each pair: its similarity at its source, that of its image to the audio of every pair of the batch (its own
-    pushed far down), and its similarity in the background. The masks that tell source and background are soft.
+    pushed far down), and its similarity in the background. The masks of source and background are soft.
 
     Args:
         image: features of unit length at each position.

@@ -27,12 +27,12 @@ from avsd_jax.nn.width import scaled
 HEADS = ("features", "cosine", "embeddings")
 PADDINGS = ("reflect", "constant")
 
-# Of the scores that AVID is trained with: cosines are divided by it.
+# Temperature of AVID's training scores: cosines are divided by it.
 _TEMPERATURE = 0.07
 
 
 class Projection(nn.Module):
-    """Three dense layers that take an encoder's features to the space where audio and video are compared.
+    """Three dense layers that project an encoder's features into the space where audio and video are compared.
 
     Attributes:
         hidden: features of the first two layers.
@@ -44,7 +44,7 @@ class Projection(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b c"]) -> Float[Array, "b d"]:
-        """[B, C] -> [B, features], not normalised."""
+        """Projects [B, C] to [B, features], not normalised."""
         for number, features in ((0, self.hidden), (2, self.hidden), (4, self.features)):
             x = nn.Dense(features, kernel_init=TORCH_UNIFORM, name=f"projection_{number}")(x)
             x = nn.relu(x) if number < 4 else x
@@ -55,7 +55,7 @@ class Classifier(nn.Module):
     """AVID; the published encoders, projections and front end with the default options.
 
     Attributes:
-        head: what decides: "features", "cosine" or "embeddings"; see the module.
+        head: "features", "cosine" or "embeddings"; see the module.
         dropout: share of the joined features that training drops before the head's hidden layer.
         width: multiplies the channel counts.
         num_frames: frames of the clip.
@@ -89,7 +89,7 @@ class Classifier(nn.Module):
 
     @property
     def inputs(self) -> ClassifierInputs:
-        """Half a second of frames and two seconds of audio, both centred on the classified moment."""
+        """Returns half a second of frames and two seconds of audio, both centred on the classified moment."""
         return ClassifierInputs(self.num_frames, self.frame_rate, self.frame_size, self.sample_rate, self.audio_seconds)
 
     def setup(self) -> None:
@@ -158,7 +158,7 @@ class Classifier(nn.Module):
             InputError: an unknown head, or the spectrogram has another number of frequency bins.
         """
         features = self._encode(frames, audio, train)
-        # The projections' parameters exist whatever the head, so that one checkpoint serves all of them.
+        # The projections' parameters exist for every head, so that one checkpoint serves all of them.
         if self.head != "features" or self.is_initializing():
             projected = self._project(features)
         if self.head == "cosine":
@@ -170,7 +170,7 @@ class Classifier(nn.Module):
         return self.classifier_2(nn.relu(self.classifier_0(x)))
 
     def _encode(self, frames: Array, audio: Array, train: bool) -> dict[str, Float[Array, "b c"]]:
-        """The encoders' pooled features."""
+        """Returns the encoders' pooled features."""
         bins = num_bins(self.n_fft)
         if bins not in audio.shape[1:]:
             raise InputError(

@@ -141,10 +141,10 @@ class Classifier(nn.Module):
         self._check_audio_encoder()
         image = Tower(self.stride, self.width, self.axis_name, name="icn")
         if self.audio_encoder == "l3net":
-            sound = Tower(self.stride, self.width, self.axis_name, name="acn")
+            audio_tower = Tower(self.stride, self.width, self.axis_name, name="acn")
         else:
-            sound = openl3.OpenL3Audio(self.width, self.axis_name, name="acn")
-        return image(frames[:, 0], train)["embedding"], sound(audio[..., None], train)["embedding"]
+            audio_tower = openl3.OpenL3Audio(self.width, self.axis_name, name="acn")
+        return image(frames[:, 0], train)["embedding"], audio_tower(audio[..., None], train)["embedding"]
 
     @nn.nowrap
     def _check_audio_encoder(self) -> None:

@@ -40,5 +40,5 @@ class Fusion(nn.Module):
         tokens = jnp.concatenate([positions, steps], axis=1)
         tokens = Transformer(self.num_layers, self.num_heads, name="transformer")(tokens, train)
         positions, steps = jnp.split(tokens, [t * h * w], axis=1)
-        sound = jnp.broadcast_to(jnp.mean(steps, axis=1, keepdims=True), positions.shape)
-        return rearrange(jnp.concatenate([positions, sound], -1), "b (t h w) c -> b t h w c", t=t, h=h, w=w)
+        mean = jnp.broadcast_to(jnp.mean(steps, axis=1, keepdims=True), positions.shape)
+        return rearrange(jnp.concatenate([positions, mean], -1), "b (t h w) c -> b t h w c", t=t, h=h, w=w)

@@ -58,5 +58,5 @@ def candidates(name: str, keys: Collection[str]) -> list[Layout]:
     if name not in NAMES:
         return [find(name, {})]
     by_key = _BY_KEY.get(name, {})
-    told = [layout for key, layout in by_key.items() if any(f".{k}".endswith(f".{key}") for k in keys)]
-    return told or ([_LAYOUTS[name]] if name in _LAYOUTS else list(by_key.values()))
+    matching = [layout for key, layout in by_key.items() if any(f".{k}".endswith(f".{key}") for k in keys)]
+    return matching or ([_LAYOUTS[name]] if name in _LAYOUTS else list(by_key.values()))

@@ -23,13 +23,13 @@ LAYOUTS = {
         swapped=("fc3.weight", "fc3.bias"),
         classifier="avenet",
     ),
-    # Both networks carry first layers for the other modality, and a classification layer.
+    # Both networks have first layers for other inputs, and a classification layer.
     "avenet_hardway": Layout(
         _avenet_hardway,
         rename=((r"^audnet\.conv1\.", "audnet.conv1_a."),),
         unused=r"^imgnet\.conv1_(a|flow)\.|^audnet\.conv1(_flow)?\.|net\.fc\.",
         classifier="avenet_hardway",
-        # The published network has no decision: the score's scale and shift are what training starts from.
+        # The published network has no classification layer: the score's scale and shift are their initial values.
         constants=(("params/score/scale", SCALE), ("params/score/shift", SHIFT)),
     ),
 }

@@ -10,12 +10,12 @@ _INPUTS = (zeros(1, 8, 32, 32, 3), zeros(1, 16, 257))
 
 
 def _avid(options: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
-    """The encoders and the projections."""
+    """Returns the variables of the encoders and the projections."""
     return variables(classifiers.create("avid"), *_INPUTS, method="embed")
 
 
 def _avid_avchead(options: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
-    """The encoders and the head, for which AVSpatialAlignment drops the projections."""
+    """Returns the variables of the encoders and the head; AVSpatialAlignment has no projections."""
     tree = variables(classifiers.create("avid"), *_INPUTS)
     params = {name: part for name, part in tree["params"].items() if not name.endswith("_proj")}
     return {**tree, "params": params}

@@ -15,7 +15,7 @@ def _openl3_audio(options: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
 
 
 def _options(shapes: Shapes) -> dict[str, Any]:
-    """The front end's filters, where a file has them, tell it."""
+    """Infers the encoder from the number of mel bands of the front end's filters, if a file has them."""
     bands = shapes.get("speclayer.mel_basis", (None,))[0]
     return {"audio_encoder": next(name for name, known in FRONT_ENDS.items() if known == bands)}
 
@@ -26,6 +26,6 @@ LAYOUTS = {
         rename=((r"^acn\.", ""), (r"^(batch_normalization|conv2d)\.", r"\1_")),
         options=_options,
         classifier="l3net",
-        unused=r"^speclayer\.",  # fixed filters, which the front end makes itself
+        unused=r"^speclayer\.",  # fixed filters, which our front end computes
     ),
 }
