@@ -1,6 +1,6 @@
 """Audio-visual saliency detection in JAX.
 
-What a program needs stands here, and is loaded when it is first used:
+The public names, loaded on first use:
 
     Predictor   a trained or converted model that predicts video files
     load_model  the network and the variables of a trained or converted model

@@ -169,7 +169,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             default=DEFAULT_DATA_DIR,
             help=f"folder of built datasets (default: {DEFAULT_DATA_DIR})",
         )
-        command.add_argument("--verbose", action="store_true", help="print what libraries say, too")
+        command.add_argument("--verbose", action="store_true", help="also print the logs of libraries")
     return cli.run(lambda: _run_command_line(parser.parse_args(argv)))
 
 
