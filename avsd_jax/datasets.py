@@ -66,8 +66,7 @@ def _build_command_line(args: argparse.Namespace) -> int:
     for name in wanted:
         start = time.monotonic()
         builder = load_builder(name, args.data_dir)
-        with logs.kept_in(Path(builder.data_path).parent):
-            built = build(name, args.data_dir, num_workers=args.workers, report=reports.get(name), **options)
+        built = build(name, args.data_dir, num_workers=args.workers, report=reports.get(name), **options)
         builder = load_builder(name, args.data_dir)
         if built:
             print(f"built {name} in {time.monotonic() - start:.0f} s: {_summary(builder)}")
