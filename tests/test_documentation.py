@@ -1,4 +1,4 @@
-"""The links of the documentation lead somewhere."""
+"""The links and paths of the documentation lead somewhere."""
 
 import re
 from pathlib import Path
@@ -30,3 +30,13 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_the_readme_leads_to_every_page() -> None:
     links = set(re.findall(r"\]\(docs/([\w.]+)", (ROOT / "README.md").read_text()))
     assert {page.name for page in (ROOT / "docs").iterdir()} <= links
+
+
+@pytest.mark.parametrize("folder", [".", "avsd_jax", "datasets_tfds", "configs", "benchmarks"])
+def test_paths_in_the_text_exist(folder: str) -> None:
+    """Pages, docstrings and comments name no file or folder that is gone; `<name>` stands for anything."""
+    files = PAGES if folder == "." else sorted((ROOT / folder).glob("**/*.py"))
+    inside = r"(?<![\w/.:-])((?:avsd_jax|datasets_tfds|configs|benchmarks|tests|docs|launch)/[\w./-]*\w)(?![\w<*/])"
+    for file in files:
+        for path in re.findall(inside, file.read_text()):
+            assert "MODEL" in path or (ROOT / path).exists(), f"{file.relative_to(ROOT)}: {path}"

@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -69,6 +70,12 @@ def test_no_file_imports_from_a_room_above():
         (a, b) for a, b in arrows if b != "avsd_jax" and (_room(a) == _room(b) or LEVELS[_room(a)] > LEVELS[_room(b)])
     }
     assert sorted(arrows - allowed) == []
+
+
+def test_the_contributors_table_has_every_room_in_order():
+    table = (ROOT / "CONTRIBUTING.md").read_text().partition("| room | contents |")[2].partition("\n\n")[0]
+    named = [name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+    assert named == [room for rooms in ROOMS for room in ((rooms,) if isinstance(rooms, str) else rooms)]
 
 
 def test_no_module_imports_itself_in_a_circle():

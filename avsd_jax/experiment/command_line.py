@@ -42,7 +42,7 @@ def parser(prog: str, description: str | None, config: str | None = None, workdi
         default=workdir,
         help="folder of the run: checkpoints, logs, report" + (f" (default: {workdir})" if workdir else ""),
     )
-    made.add_argument("--verbose", action="store_true", help=f"also print everything that is written to WORKDIR/{logs.FILE}")
+    made.add_argument("--verbose", action="store_true", help=f"also print all records of WORKDIR/{logs.FILE}")
     return made
 
 

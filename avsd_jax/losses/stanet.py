@@ -14,7 +14,7 @@ class ScalesTerm(base.Term):
         raise NotImplementedError
 
     def __call__(self, given: base.Given) -> base.Values:
-        """Adds up the scales; counts the examples with a target."""
+        """Returns the sum over the scales; only examples with a target count."""
         scales, density = given.of_model("scale_logits", name_of(self)), given.density()
         target = scales[:, scales.shape[1] // 2]
         return sum(self.of_map(target[:, i], density) for i in range(target.shape[1])), given.with_density()

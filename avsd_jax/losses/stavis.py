@@ -20,7 +20,7 @@ class StavisTerm(base.Term):
         raise NotImplementedError
 
     def __call__(self, given: base.Given) -> base.Values:
-        """Adds up the trained maps; counts all examples."""
+        """Returns the sum over the trained maps; all examples count."""
         values = self.of_map(given.of_model("logits", name_of(self)), given)
         if given.side_weight is not None:
             if "side_logits" not in given.output:

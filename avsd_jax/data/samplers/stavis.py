@@ -43,7 +43,7 @@ class Sampler(vinet.Sampler):
             )
 
     def train_items(self, num_frames: int, clip_size: int) -> int:
-        """Windows of a video, one for each clip of an epoch; none for a single frame, which the official code skips.
+        """Returns the number of windows of a video, one per clip of an epoch; 0 for a single frame, as in the official code.
 
         Raises:
             InputError: a clip is longer than a window.
@@ -78,7 +78,7 @@ class Sampler(vinet.Sampler):
         return _clip(window[begin:], clip_size)
 
     def eval_targets(self, num_frames: int, clip_size: int, stride: int) -> Sequence[int]:
-        """Frames to predict, every `stride`-th of those that `targets` selects."""
+        """Returns the frames to predict, every `stride`-th of those that `targets` selects."""
         if self.targets == "ninth":
             return range(clip_size // 2, num_frames, stride)
         if self.targets == "median":

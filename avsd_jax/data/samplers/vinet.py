@@ -20,7 +20,7 @@ class Sampler:
     """ViNet's, and the base of the others: they override what they do differently, and add options as fields."""
 
     def train_items(self, num_frames: int, clip_size: int) -> int:
-        """Clips per video and epoch: one."""
+        """Returns the number of clips per video and epoch: one."""
         return 1
 
     def train_window(
@@ -50,7 +50,7 @@ class Sampler:
         return _forward(draw_target(rng, first, choices, is_empty), clip_size, frame_step)
 
     def eval_targets(self, num_frames: int, clip_size: int, stride: int) -> Sequence[int]:
-        """Frames to predict: every `stride`-th, whatever the clip's length."""
+        """Returns the frames to predict: every `stride`-th, whatever the clip's length."""
         return range(0, num_frames, stride)
 
     def eval_window(self, target: int, num_frames: int, clip_size: int, frame_step: int) -> Window:

@@ -12,6 +12,6 @@ class Term(base.Term):
     weight = 1.0
 
     def __call__(self, given: base.Given) -> base.Values:
-        """Counts the labelled examples."""
+        """Returns values and weights; only labelled examples count."""
         labels = given.of_batch("avc_label", "the classifier's loss")
         return cross_entropy(given.output["avc_logits"], labels), given.mask * (labels >= 0)

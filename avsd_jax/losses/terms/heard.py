@@ -11,7 +11,7 @@ class Term(base.Term):
     weight = 1.0
 
     def __call__(self, given: base.Given) -> base.Values:
-        """Counts the consistent examples: only there is the audio's source visible."""
+        """Returns values and weights; only consistent examples count: in the others the source is not visible."""
         consistent = given.of_batch("avc_label", "the loss of tags of the audio") == 1
         tags = given.of_batch("tags", "the loss of tags of the audio")
         return tag_entropy(given.output["heard_logits"], tags), given.mask * consistent

@@ -10,5 +10,5 @@ class Term(base.Term):
     weight = 1.0
 
     def __call__(self, given: base.Given) -> base.Values:
-        """Counts the examples with a target."""
+        """Returns values and weights; only examples with a target count."""
         return kl(given.output["saliency"], given.density()), given.with_density()

@@ -11,6 +11,6 @@ class Term(base.Term):
     higher_is_better = True
 
     def __call__(self, given: base.Given) -> base.Values:
-        """Counts the examples with a fixation."""
+        """Returns values and weights; only examples with a fixation count."""
         fixations = given.of_batch("fixations", "the NSS loss (losses.nss)")
         return nss(given.output["saliency"], fixations), given.mask * (total(fixations) > 0)

@@ -10,5 +10,5 @@ class Term(base.Term):
     trains = "side_tag_logits"
 
     def __call__(self, given: base.Given) -> base.Values:
-        """Counts all examples."""
+        """Returns values and weights; all examples count."""
         return tag_entropy(given.output["side_tag_logits"], given.of_batch("tags", "the loss of tags")), given.mask

@@ -8,5 +8,5 @@ class Term(base.Term):
     """See `avsd_jax.losses.map_losses.bce_mean`; its official weight is 1."""
 
     def __call__(self, given: base.Given) -> base.Values:
-        """Counts the examples with a target."""
+        """Returns values and weights; only examples with a target count."""
         return bce_mean(given.output["saliency"], given.density()), given.with_density()
