@@ -43,7 +43,7 @@ class Sampler(vinet.Sampler):
             )
 
     def train_items(self, num_frames: int, clip_size: int) -> int:
-        """Returns the number of windows of a video, one per clip of an epoch; 0 for a single frame, as in the official code.
+        """Returns the number of windows of a video, one per clip of an epoch; 0 for a single frame, as officially.
 
         Raises:
             InputError: a clip is longer than a window.
