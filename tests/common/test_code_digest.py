@@ -1,4 +1,4 @@
-"""What of the code decides a score, so that a change of it makes finished videos be scored again."""
+"""The digest of the code that scores depend on: if it changes, finished videos are scored again."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Folders that appear whole: what is left after errors, kills and signals, and which targets are refused."""
+"""Atomic creation of folders: what remains after errors, kills and signals, and which targets are refused."""
 
 import errno
 import os

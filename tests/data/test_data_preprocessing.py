@@ -207,7 +207,7 @@ def test_audio_conditions_replace_the_sound_and_nothing_else():
     assert not read["silent"](0, 5000).any()
     np.testing.assert_array_equal(read["shuffled"](0, 5000), videos[2].audio[:5000])
     assert np.std(read["noise"](0, 5000)) == pytest.approx(store.videos[0].audio_rms, rel=0.05)
-    # The next video with sound, repeated; one without sound stays so.
+    # The next video with audio, repeated; one without audio stays silent.
     np.testing.assert_array_equal(audio.reader(store, 2, "shuffled")(4900, 5100)[:100], videos[0].audio[4900:])
     np.testing.assert_array_equal(audio.reader(store, 2, "shuffled")(4900, 5100)[100:], videos[0].audio[:100])
     for condition in audio.AUDIO_CONDITIONS:

@@ -1,4 +1,4 @@
-"""Records, index and store: what goes in comes out, whole or in parts."""
+"""Records, index and store: what is written is read back, entirely or in parts."""
 
 import dataclasses
 import io

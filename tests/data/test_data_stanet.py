@@ -1,4 +1,4 @@
-"""STANet's clips: three frames around the target and the half second of sound that belongs to it."""
+"""STANet's clips: three frames around the target and its half second of audio."""
 
 import dataclasses
 
@@ -70,7 +70,7 @@ def test_the_sound_is_resampled_and_not_scaled(rate):
     silence = np.zeros(4000, np.float32)
     padded = np.concatenate([silence, whole, silence])
     for i in (1, 11, 22):
-        # Where the sound begins and ends the resampler's filter rings beyond it.
+        # At the start and end of the audio the resampler's filter rings beyond it.
         inside = slice(200, -200) if i == 11 else slice(4000, None) if i == 1 else slice(None, 4000)
         start = round(i / 12.5 * 16000)
         np.testing.assert_allclose(around[i][inside], padded[start : start + 8000][inside], atol=1e-6)

@@ -51,7 +51,7 @@ def arrays(shared: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def lossless(frame: np.ndarray) -> bytes:
-    """A colour picture as the store reads it back, nothing lost (readers of JPEG files take others, too)."""
+    """A colour image as the store reads it back, lossless (readers of JPEG files take other formats, too)."""
     return cv2.imencode(".png", frame[..., ::-1])[1].tobytes()
 
 
@@ -199,7 +199,7 @@ def test_the_pipeline_gives_the_official_validation_batch(store, arrays) -> None
 
 
 def assert_legal(window: Window, num_frames: int, clip_size: int) -> None:
-    """Consecutive frames of the video, or all frames of a shorter stretch over and over."""
+    """Consecutive frames of the video, or all frames of a shorter range, repeated."""
     assert len(window.frames) == clip_size
     assert 0 <= min(window.frames) <= max(window.frames) < num_frames
     assert (window.audio_first, window.audio_last, window.reverse_audio) == (
@@ -207,8 +207,8 @@ def assert_legal(window: Window, num_frames: int, clip_size: int) -> None:
         window.frames[-1],
         False,
     )
-    stretch = len(set(window.frames))
-    assert window.frames == tuple(window.frames[0] + i % stretch for i in range(clip_size))
+    length = len(set(window.frames))
+    assert window.frames == tuple(window.frames[0] + i % length for i in range(clip_size))
 
 
 def assert_median_target(window: Window) -> None:
@@ -320,7 +320,7 @@ def long_store() -> VideoStore:
 
 
 def slanted(video: schema.SourceVideo) -> schema.SourceVideo:
-    """The video with pictures and maps that are brighter on the left."""
+    """The video with images and maps that are brighter on the left."""
     slope = np.linspace(1, 0.2, video.width)
 
     def shade(picture: np.ndarray) -> np.ndarray:

@@ -76,7 +76,7 @@ def test_of_distributions_chance_is_a_uniform_map() -> None:
     ((_, near),) = own.stream([Predicted(0, 0, nearly, stored=True)])
     assert found["KL"][0] == pytest.approx(near["KL"], abs=1e-5)
     assert found["IG-pysaliency"][0] == pytest.approx(near["IG-pysaliency"], abs=1e-5)
-    # These stretch a map to its range first: the corner is then 0 and the rest uniform.
+    # These min-max normalise a map first: the corner is then 0 and the rest uniform.
     pixels = SIZE[0] * SIZE[1]
     assert found["IG"][0] == pytest.approx(near["IG"] - np.log2(pixels / (pixels - 1)), abs=1e-9)
     assert found["SIM"][0] == pytest.approx(near["SIM"], abs=1 / pixels)
@@ -94,7 +94,7 @@ def test_the_centre_scores_as_a_model_that_writes_it() -> None:
 def test_one_human_is_scored_against_the_others() -> None:
     own = scorer("NSS,CC")
     found = bounds.of_video(own, 0, range(4))["one human"]
-    assert found["NSS"][1] is found["NSS"][3] is None  # nobody else looked
+    assert found["NSS"][1] is found["NSS"][3] is None  # no other viewer has fixations
     sigma = 0.03 * SIZE[1]
     expected = []
     for viewer in range(3):

@@ -1,4 +1,4 @@
-"""Intervals and paired comparisons, against draws and averages written out."""
+"""Confidence intervals and paired comparisons, against resampling and averages written out."""
 
 import dataclasses
 import json

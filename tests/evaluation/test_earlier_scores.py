@@ -1,4 +1,4 @@
-"""Scores that are there already: others are refused, the same are set aside until the new ones are whole."""
+"""Earlier scores in the output folder: others' are refused, the same are set aside until the new ones are complete."""
 
 import json
 from pathlib import Path
@@ -56,7 +56,7 @@ def test_the_same_evaluation_may_be_repeated(tmp_path: Path) -> None:
     out = leave_scores(tmp_path / "out", maps / "sounding_shapes")
     earlier_scores.check_same(out, TINY, ["test"], [maps], "native")
     earlier_scores.check_same(out, TINY, ["test"], [maps / "sounding_shapes"], "native, undefined=worst")
-    (out / "scores.json").write_text("{")  # a damaged record is nobody's
+    (out / "scores.json").write_text("{")  # a damaged record belongs to no evaluation
     earlier_scores.check_same(out, "diem", ["test"], [maps], "native")
 
 

@@ -449,7 +449,7 @@ def test_a_killed_run_continues(store: VideoStore, maps: Path, tiny_data_dir: Pa
                 time.sleep(0.005)
         finally:
             process.send_signal(signal.SIGKILL)
-        # Reading to the end of the pipe waits for all who hold it: the workers have gone, too.
+        # Reading to the end of the pipe waits for all its holders: the workers have exited, too.
         while select.select([process.stderr], [], [], max(0.0, deadline - time.monotonic()))[0]:
             if not os.read(process.stderr.fileno(), 1000):
                 break

@@ -1,4 +1,4 @@
-"""Ground truth in a folder of one's own: the same scores as from a built dataset, and what is refused or told."""
+"""Ground truth in the user's folder: the same scores as from a built dataset, and what is refused or reported."""
 
 import csv
 import dataclasses
@@ -148,7 +148,7 @@ def test_every_form_holds_the_same(made: VideoStore, tmp_path: Path) -> None:
         ], form
     store = FolderTruth(tmp_path / "table")
     assert [video.num_viewers for video in store.videos] == [2, 2]
-    assert digest == content(tmp_path / "csv")[1][0] != other  # the table says who looked
+    assert digest == content(tmp_path / "csv")[1][0] != other  # the table names the viewers
     assert GroundTruth(store).digest(0) == GroundTruth(FolderTruth(tmp_path / "masks")).digest(0)
 
 

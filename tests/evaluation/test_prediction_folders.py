@@ -1,4 +1,4 @@
-"""Anybody's prediction files: what is found, what is read, and what is refused."""
+"""Third-party prediction files: what is found, what is read, and what is refused."""
 
 import tracemalloc
 import unicodedata

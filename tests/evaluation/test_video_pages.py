@@ -1,4 +1,4 @@
-"""A page per video: what it holds, in which order, of any name, and whole or not at all."""
+"""A page per video: its contents, their order, any name of a video, and atomic writing."""
 
 import dataclasses
 import json
@@ -117,7 +117,7 @@ def test_a_page_holds_every_score_and_shows_the_worst_frames_first(scored: list[
     assert shown[: video_pages.WORST] == np.argsort(cc)[: video_pages.WORST].tolist()
     assert 5 not in shown[: video_pages.WORST]  # it has no CC
     assert len(page.all("img")) == 3 * len(shown)
-    assert sum(float(a["width"]) for a in page.all("rect")) == pytest.approx(3 * 562, rel=1e-3)  # three whole bands
+    assert sum(float(a["width"]) for a in page.all("rect")) == pytest.approx(3 * 562, rel=1e-3)  # three complete bands
 
 
 def test_models_stand_side_by_side(

@@ -1,4 +1,4 @@
-"""Whatever a configuration says, it is built or refused in one sentence, before anything is written.
+"""Any configuration is either built or refused in one sentence, before anything is written.
 
 `python tests/experiment/test_config_checks.py [SHARE]` tries every value of every field, and the whole product of names
 or a share of it, and prints a count.
@@ -103,7 +103,7 @@ def tiny(file: str, **changes: object) -> ConfigDict:
 
 
 def refused(config: ConfigDict, workdir: pathlib.Path, mode: str = "train") -> str | None:
-    """What is said of a configuration that is refused; None where it is built, and a step of it has a loss."""
+    """Returns the message about a refused configuration; None if it is built and a step of it has a loss."""
     answer = asked(lambda: plan(config, workdir, mode))
     assert not workdir.exists()
     if answer is None:
@@ -113,7 +113,7 @@ def refused(config: ConfigDict, workdir: pathlib.Path, mode: str = "train") -> s
 
 
 def at_once(config: ConfigDict) -> str | None:
-    """What is said of a configuration before its shapes are asked for."""
+    """Returns the message about a configuration before its shapes are traced."""
     return asked(lambda: checks.validate(derive(config, "runs")[0].config))
 
 
@@ -144,7 +144,7 @@ def _pairs(combination: dict[str, str], names: list[str]) -> set:
 
 
 def try_names(combination: dict[str, str], workdir: pathlib.Path) -> str | None:
-    """What is said of a combination of names."""
+    """Returns the message about a combination of names."""
     changes = {name: value for name, value in combination.items() if name != "file"}
     # Options are those of one optimizer or sampler.
     changes |= {"optimizer_options": ConfigDict(), "side_epochs": 0}
@@ -161,8 +161,8 @@ def test_every_pair_of_names_passes_what_is_asked_at_once() -> None:
     assert count >= len(FACTORS["model_name"]) * len(FACTORS["fusion"])
 
 
-# What meets in a step. A model of one convolution stands for all in it: an optimizer sees parameters, a schedule sees
-# numbers and a loss the output, whatever network they are of.
+# The combinations in a step. A model of one convolution stands for all models: optimizers see parameters, schedules see
+# numbers and losses see outputs, of whatever network.
 STEP = {name: FACTORS[name] for name in ("optimizer", "schedule", "loss", "sampler", "preprocessing", "gate")}
 
 
@@ -378,7 +378,7 @@ def test_values_are_refused_by_name_or_built(tmp_path: pathlib.Path) -> None:
 
 
 def main(share: float) -> None:
-    """Tries every value in every file, and a share of the whole product of names; prints what was said how often."""
+    """Tries every value in every file, and a share of the product of names; prints how often each message came."""
     for file in FILES:
         for path, value, config in fuzzed(file):
             answer = refused(config, NOWHERE)

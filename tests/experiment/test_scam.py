@@ -1,4 +1,4 @@
-"""Weak supervision: the arithmetic of maps, and the whole way from tags to a trained and scored model."""
+"""Weak supervision: the arithmetic of maps, and all stages from tags to a trained and scored model."""
 
 import importlib.util
 import json
@@ -137,7 +137,7 @@ def shrunk(config: ConfigDict, data_dir: pathlib.Path, /, **changes: object) -> 
 
 
 def tiny_scam(data_dir: pathlib.Path, /, **changes: object) -> ConfigDict:
-    """The demo at the size of a test. One fine network stands for three, which are compiled as the coarse ones are."""
+    """The demo at the size of a test. One fine network stands for three, which are compiled like the coarse ones."""
     config = demo_config("scam")
     config.scam.side, config.scam.smooth = 64, True
     config.scam.fine = ("fine_s",)
@@ -146,7 +146,7 @@ def tiny_scam(data_dir: pathlib.Path, /, **changes: object) -> ConfigDict:
 
 @pytest.fixture(scope="module")
 def weak_run(tmp_path_factory: pytest.TempPathFactory, tiny_data_dir: pathlib.Path) -> pathlib.Path:
-    """A complete run that would fail if it asked what anybody looked at."""
+    """A complete run that would fail if it read any eye-tracking data."""
     workdir = tmp_path_factory.mktemp("scam")
     with pytest.MonkeyPatch.context() as patch:
         for name in ("density", "fixations"):

@@ -1,4 +1,4 @@
-"""STANet from its configuration to a film: two steps, an evaluation and a prediction, gated by its own SoundSwitch."""
+"""STANet from its configuration to a video: two steps, an evaluation and a prediction, gated by its own SoundSwitch."""
 
 import importlib.util
 import pathlib

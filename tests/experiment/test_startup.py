@@ -1,4 +1,4 @@
-"""How long a command takes before its work: what is not imported costs nothing."""
+"""The start-up time of commands: libraries that are not needed are not imported."""
 
 import os
 import subprocess

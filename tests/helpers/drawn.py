@@ -1,4 +1,4 @@
-"""Variables, inputs and compiled functions for tests, none of them slow to make."""
+"""Variables, inputs and compiled functions for tests, all fast to create."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -32,7 +32,7 @@ class Fault:
     Attributes:
         tree: what it is made in: a key of `DATASETS`.
         change: makes it.
-        said: part of the one line about it; None where the tree is as good as before.
+        said: part of the message about it; None if the tree is still valid.
         deep: only decoding shows it: `check --thorough` and a build do.
     """
 
@@ -88,7 +88,7 @@ def _write_ave(root: Path) -> None:
 
 
 def write(path: str, content: bytes | str) -> Callable[[Path], object]:
-    """Puts content into a file, made if need be."""
+    """Writes content into a file, created if missing."""
     data = content.encode() if isinstance(content, str) else content
 
     def change(root: Path) -> None:
@@ -124,7 +124,7 @@ def flip(path: str, share: float, count: int = 40) -> Callable[[Path], object]:
 
 
 def damaged_packets(path: str) -> Callable[[Path], object]:
-    """Zeroes the second half of a film's packets, of which the index stays whole; the encoder's words come first."""
+    """Zeroes the second half of a video's packets, with its index intact; the encoder's headers come first."""
 
     def change_bytes(data: bytes) -> bytes:
         start, end = data.index(b"mdat") + 4, data.rindex(b"moov") - 4
@@ -168,12 +168,12 @@ def named_in_latin_1(folder: str) -> Callable[[Path], object]:
 
 
 def picture(path: str, height: int, width: int) -> Callable[[Path], object]:
-    """Writes a grey picture of another size."""
+    """Writes a grey image of another size."""
     return write(path, cv2.imencode(Path(path).suffix, np.full((height, width), 90, np.uint8))[1].tobytes())
 
 
 def grey_of_three_channels(path: str) -> Callable[[Path], object]:
-    """Writes a grey picture as three equal channels."""
+    """Writes a grey image as three equal channels."""
     return lambda root: cv2.imwrite(str(root / path), cv2.imread(str(root / path), cv2.IMREAD_COLOR))
 
 
@@ -219,7 +219,7 @@ def all_files(folder: str, suffix: str, change_one: Callable[[Path], object]) ->
 
 
 def to_png(path: Path) -> None:
-    """Writes a picture as PNG in the place of JPEG."""
+    """Writes an image as PNG instead of JPEG."""
     cv2.imwrite(str(path.with_suffix(".png")), cv2.imread(str(path)))
     path.unlink()
 

@@ -1,4 +1,4 @@
-"""Video files for the tests, made by PyAV: every frame carries its number, every 30th comes with a click."""
+"""Video files for the tests, written by PyAV: every frame shows its number, every 30th has a click."""
 
 import struct
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +13,7 @@ BITS = 10
 
 
 def stamp(index: int, size: tuple[int, int] = (96, 128), click: bool = False) -> np.ndarray:
-    """A frame [height, width, 3] that shows `index` in binary, and a red bar when a click sounds with it."""
+    """A frame [height, width, 3] that shows `index` in binary, and a red bar if it has a click."""
     image = np.full((*size, 3), 60, np.uint8)
     cell = size[1] // BITS
     for bit in range(BITS):
@@ -76,8 +76,7 @@ def write_video(
 ) -> Path:
     """Writes frames shown at `times`, a click with every 30th of them, or `samples` [channels, n]. Returns `path`.
 
-    The k-th block of 1024 samples is stamped late(k) seconds late; `stated` is the rate that the container
-    is told.
+    The k-th block of 1024 samples is stamped late(k) seconds late; `stated` is the rate in the container.
     """
     fps = Fraction((len(times) - 1) / times[-1] if len(times) > 1 else 30).limit_denominator(1001)
     units: list[av.Packet] = []
@@ -148,7 +147,7 @@ def _boxes(data: bytes, start: int, end: int) -> Iterator[tuple[int, bytes, int]
 
 
 def name_channels(path: Path, labels: Sequence[int]) -> None:
-    """Names each channel of a mov's sound in a `chan` box of the file's own (0: unused); `moov` is its last box."""
+    """Names each channel of a mov's audio in a `chan` box of the file's own (0: unused); `moov` is its last box."""
     data = path.read_bytes()
     at = data.index(b"chan") - 4
     old = struct.unpack(">I", data[at : at + 4])[0]

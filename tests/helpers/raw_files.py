@@ -84,7 +84,7 @@ def write_ntua(root: Path, gaze: Mapping[str, np.ndarray], folder: str = "SumMe_
 
 
 def write_ntua_video(root: Path, video: str, frames: int = 10, fps: float = 25, folder: str = "SumMe_ETMD") -> Path:
-    """A video of 64x48 and its sound of 16 kHz; returns the video's file."""
+    """A video of 64x48 and its audio of 16 kHz; returns the video's file."""
     path = root / folder / f"video/{video}.mp4"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_wav(root / folder / f"audio_mono/{video}.wav", frames / fps, 16_000, 1)
@@ -92,7 +92,7 @@ def write_ntua_video(root: Path, video: str, frames: int = 10, fps: float = 25, 
 
 
 def write_set(root: Path, dataset: str, videos: Sequence[str], frames: int = 12) -> None:
-    """A whole set without its lists: everyone looks at the middle of the picture, and beside it."""
+    """A complete dataset without its lists: all viewers look at the middle of the image, and beside it."""
     middle = np.tile(np.array([(0.5, 0.5), (0.55, 0.45)]).T[:, None], (1, frames, 1))
     pixels = middle * np.array([720, 576])[:, None, None]
     match dataset:

@@ -43,7 +43,7 @@ def write_lists(root: Path, dataset: str, layout: str = "stavis", frames: int | 
 
 
 def write_set(root: Path, dataset: str, layout: str = "stavis") -> None:
-    """A whole set with its lists."""
+    """A complete dataset with its lists."""
     for number, video in enumerate(VIDEOS[dataset]):
         write_video(root, dataset, video, layout, seed=number)
     write_lists(root, dataset, layout)

@@ -1,4 +1,4 @@
-"""Small made-up videos for the data tests."""
+"""Small synthetic videos for the data tests."""
 
 from collections.abc import Sequence
 

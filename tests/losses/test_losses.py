@@ -116,7 +116,7 @@ def test_cross_entropy_ignores_unlabelled() -> None:
 def make_batch(seed: int = 0) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
     rng = np.random.default_rng(seed)
     saliency, density = rng.random((2, 6, 8, 12), np.float32)
-    density[1] = 0  # nobody looked
+    density[1] = 0  # no fixations
     output = {
         "saliency": jnp.asarray(saliency),
         "avc_logits": jnp.asarray(rng.normal(size=(6, 2)), jnp.float32),

@@ -1,4 +1,4 @@
-"""Audio files of datasets: held against the video's length, and refused where they are not what a header says."""
+"""Audio files of datasets: compared with the video's length, and refused if they contradict their header."""
 
 import pathlib
 import re

@@ -1,4 +1,4 @@
-"""Wrong stamps, jumping clocks, mirrored images, odd channels, broken samples: all is seen and heard as it should."""
+"""Wrong stamps, jumping clocks, mirrored images, unusual channels, broken samples: all decoded correctly."""
 
 import subprocess
 import sys

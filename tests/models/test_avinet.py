@@ -128,13 +128,13 @@ def _drawn():
 
 @functools.cache
 def _flows(consistent: bool):
-    """Outputs of all flows, the classifier being made to favour one answer for every clip."""
+    """Outputs of all gates, with a classifier biased to one answer for every clip."""
     return _run_flows()(_biased(1e6 if consistent else -1e6), BATCH)
 
 
 @functools.cache
 def _run_flows():
-    """One compilation of all flows, which share most of their work."""
+    """One compilation of all gates, which share most of their work."""
 
     def run(drawn, batch):
         outs = {name: _tiny(**options).apply(drawn, batch) for name, options in FLOWS.items()}

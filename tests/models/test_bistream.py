@@ -67,7 +67,7 @@ def run(batch=BATCH, train=False, **options):
 @pytest.mark.parametrize("gate_at", ["input", "output"])
 def test_each_clip_gets_the_flow_that_the_gate_says(gate_at):
     v, av = run(gate="never"), run(gate="always")
-    assert np.abs(v["saliency"] - av["saliency"]).min(axis=(1, 2)).max() > 1e-4, "the flows do not differ"
+    assert np.abs(v["saliency"] - av["saliency"]).min(axis=(1, 2)).max() > 1e-4, "the streams do not differ"
     out = run(gate="labels", gate_at=gate_at)
     assert out["gate"].tolist() == [True, False, False]
     for name in ("saliency", "logits", "dec_in"):

@@ -220,7 +220,7 @@ FLOWS = [("cvpr", "published"), ("2021", "published"), ("2022", "published"), ("
 @pytest.mark.slow
 @pytest.mark.parametrize(("release", "fusion"), FLOWS)
 def test_the_gate_chooses_between_the_two_flows(release, fusion):
-    """Shut, the network is that of vision alone; open, the one that always listens. Any size of frame goes through."""
+    """Closed, the network is visual-only; open, it always uses the audio. Any frame size works."""
     out = _outputs(release, fusion)
     for name in ("always", "never", "labels"):
         assert out[name]["saliency"].shape == out[name]["logits"].shape == (2, 64, 96)

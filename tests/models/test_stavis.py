@@ -1,4 +1,4 @@
-"""STAViS against the official network, and what the survey's switch makes of its two streams."""
+"""STAViS against the official network, and the survey's gate between its two streams."""
 
 import functools
 
@@ -140,7 +140,7 @@ def _tiny(**options):
 
 @functools.cache
 def _flows():
-    """The variables of the gated model, and what every flow makes of them."""
+    """The variables of the gated model, and the outputs of every gate."""
     drawn = variables(shapes(_tiny(**FLOWS["star"]), BATCH))
 
     @fast_jit
@@ -164,14 +164,14 @@ def test_vision_alone_is_the_visual_network():
 def test_the_gate_chooses_the_head(name):
     _, flows = _flows()
     gated, v, av = flows[name], flows["v"], flows["av"]
-    assert np.abs(av["saliency"] - v["saliency"]).max() > 1e-2, "the flows do not differ"
+    assert np.abs(av["saliency"] - v["saliency"]).max() > 1e-2, "the streams do not differ"
     expected = np.where(gated["gate"][:, None, None], av["logits"], v["logits"])
     np.testing.assert_allclose(gated["logits"], expected, **CLOSE)
     np.testing.assert_allclose(gated["fused"], av["logits"], **CLOSE)
 
 
 def test_one_clip_alone_and_in_silence():
-    """The official audio-visual network fails on a single clip. Its map alone depends on the sound."""
+    """The official audio-visual network fails on a single clip. Only its map depends on the audio."""
     drawn, flows = _flows()
     one = {k: v[1:2] for k, v in BATCH.items()}
     quiet = one | {"audio": 0 * one["audio"]}

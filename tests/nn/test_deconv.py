@@ -1,4 +1,4 @@
-"""Transposed convolution: what the dilated one gives, and what PyTorch's definition says."""
+"""Transposed convolution equals the dilated one, and PyTorch's definition."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Any video goes through a model of random weights: inputs as in evaluation, files whole, memory bounded."""
+"""Prediction of any video by a model of random weights: inputs as in evaluation, complete files, bounded memory."""
 
 import contextlib
 import json
@@ -156,7 +156,7 @@ def test_sound_goes_by_time_where_the_frame_rate_varies(tmp_path: Path):
     spec = ClipSpec(clip_size=8, frame_size=(32, 64), avc=L3)
     times = [frame.time for frame in read_frames(path)]
     loud = [np.abs(clip.inputs["avc_audio"]).max() > 0.2 for clip in ClipStream(probe(path), spec)]
-    # A click sounds with every 30th frame; the classifier hears half a second to either side of a frame.
+    # Every 30th frame has a click; the classifier's audio reaches half a second to either side of a frame.
     distances = np.abs(np.subtract.outer(times, times[::30])).min(1)
     clear = np.abs(distances - 0.5) > 0.05
     np.testing.assert_array_equal(np.array(loud)[clear], distances[clear] < 0.5)

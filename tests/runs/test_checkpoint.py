@@ -1,4 +1,4 @@
-"""What is saved comes back, from damage too, and nothing half-written is taken for whole."""
+"""Checkpoints are restored, also after damage, and incomplete ones are never taken for complete."""
 
 import contextlib
 import gc

@@ -27,7 +27,7 @@ LABELS = {"a": [1] * 6 + [0] * 6, "b": [0, 0, -1, 1, 1, 1, 1], "c": [0] * 6}
 
 
 def video(name: str) -> schema.SourceVideo:
-    """Blobs of density with points around them; nobody looks at frame 1."""
+    """Blobs of density with points around them; frame 1 has no fixations."""
     rng = np.random.default_rng(ord(name))
     height, width = SIZES[name]
     y, x = np.mgrid[:height, :width]
@@ -103,7 +103,7 @@ def expected_scores(store: VideoStore) -> dict[tuple[int, int], dict[str, float]
         for f in range(index.num_frames):
             pool = marked.any(axis=0) & ~marked[f]
             found = score(guess(v, f), store.density(v, f) / np.float32(255), marked[f], pool)
-            # A frame that nobody looks at has no score, also where a metric would give it one.
+            # A frame without fixations has no score, even if a metric would give it one.
             scores[v, f] = {m: float(found[m]) if marked[f].any() else np.nan for m in metrics.METRICS}
     return scores
 

@@ -1,4 +1,4 @@
-"""AVE: from its download's files, made in small, through the command line to batches, a step and clear errors."""
+"""AVE: from small synthetic files of its download through the command line to batches, a step and clear errors."""
 
 import importlib.util
 import pathlib
@@ -54,7 +54,7 @@ def write_lists(folder: pathlib.Path) -> None:
 
 @pytest.fixture(scope="module")
 def download(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """A `manual_dir` with the folder as unpacked: videos of three seconds, of two sizes and rates of sound."""
+    """A `manual_dir` with the folder as unpacked: videos of three seconds, of two sizes and audio rates."""
     root = tmp_path_factory.mktemp("download")
     folder = root / "AVE_Dataset"
     (folder / "AVE").mkdir(parents=True)

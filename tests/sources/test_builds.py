@@ -1,4 +1,4 @@
-"""What a build leaves behind: the old dataset or the new one, whole, and the same bytes each time."""
+"""The result of a build: the old dataset or the new one, complete, and the same bytes each time."""
 
 import os
 import pathlib

@@ -1,4 +1,4 @@
-"""The command that builds datasets, and what is said when one is not there."""
+"""The command that builds datasets, and the messages about missing ones."""
 
 import os
 import pathlib
@@ -199,7 +199,7 @@ def test_a_killed_build_leaves_nothing_and_is_run_again_without_tensorflow(tmp_p
     assert list(folder(tmp_path).parent.glob("incomplete.*"))
     with pytest.raises(InputError, match="is not built"):
         open_store(TINY, "train", tmp_path)
-    # Reading to the end of the pipe waits for all who hold it: the workers have gone, too.
+    # Reading to the end of the pipe waits for all its holders: the workers have exited, too.
     deadline = time.monotonic() + 60
     while select.select([build.stderr], [], [], max(0.0, deadline - time.monotonic()))[0]:
         if not os.read(build.stderr.fileno(), 1000):

@@ -1,4 +1,4 @@
-"""Fold lists: every form they come in, what is refused, and how a difference from the published ones is told."""
+"""Fold lists: every format, what is refused, and how a difference from the published ones is reported."""
 
 import pathlib
 

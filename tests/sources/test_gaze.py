@@ -1,4 +1,4 @@
-"""Gaze as the sets' owners hand it out, and the maps made of it: numbers worked out by hand."""
+"""Gaze as the datasets' owners distribute it, and the maps computed from it: numbers worked out by hand."""
 
 import pathlib
 

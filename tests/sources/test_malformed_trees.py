@@ -1,4 +1,4 @@
-"""A check says of files what a build of them says, and a build that fails leaves everything as it was."""
+"""A check reports what a build would report, and a failed build changes nothing."""
 
 import pathlib
 import shutil
@@ -11,7 +11,7 @@ from avsd_jax import datasets
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pathlib.Path]:
-    """Whole trees by their names, each below a folder that also has the dataset that was built of it."""
+    """Complete trees by name, each below a folder that also has the dataset built from it."""
     folders = {}
     for tree, dataset in DATASETS.items():
         folders[tree] = tmp_path_factory.mktemp(tree)

@@ -236,7 +236,7 @@ def test_damaged_video_files_are_named(tmp_path):
     with pytest.raises(InputError, match=f"{VIDEO}.mp4 cannot be read as a video"):
         source.read(VIDEO, None)
     assert "cannot be read as a video" in source.inspect(VIDEO, None).problems[0]
-    # The index is whole, half of the frames are not.
+    # The index is intact, half of the frames are not.
     first, last = content.index(b"mdat"), content.index(b"moov")
     quarter = (last - first) // 4
     path.write_bytes(content[: first + quarter] + bytes(2 * quarter) + content[first + 3 * quarter :])

@@ -224,7 +224,7 @@ def test_a_timbre_tells_its_class_within_0_6_seconds(
     nearest = np.square(x[:, None] - means).sum(axis=-1).argmin(axis=1)
     new = np.isin(kind, ("voice", "foreign")) & ~fit
     assert np.mean(nearest[new] == y[new]) > 0.95
-    # An imitation has the timbre of what it imitates: it would mislead whoever hears only that.
+    # An imitation has the timbre of what it imitates: it would mislead a model of timbre alone.
     imitated = kind == "imitation"
     assert np.mean(nearest[imitated] == y[imitated]) > 0.9
 

@@ -1,4 +1,4 @@
-"""STAViS's tree and the survey's as layouts: what is read, and what is said of files that are not as they should be."""
+"""STAViS's tree and the survey's as layouts: what is read, and the messages about unexpected files."""
 
 import pathlib
 import shutil

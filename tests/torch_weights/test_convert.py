@@ -148,7 +148,7 @@ def test_code_in_a_file_is_refused(tmp_path, capsys):
 
 
 class _Evil:
-    """Unpickled, it makes a file."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, folder):
         self._folder = folder

@@ -1,4 +1,4 @@
-"""Scores on the way: what is logged, which step is kept, and that processes and restarts change neither."""
+"""Scores during training: what is logged, which step is kept, and that processes and restarts change neither."""
 
 import pathlib
 
@@ -28,7 +28,7 @@ def test_the_best_step_is_a_model_folder_and_a_restart_keeps_it(
     tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_extra_models()
-    # Real scores of so short a run hardly differ: these say that step 4 is the best, and step 6 is as good.
+    # Real scores of such a short run barely differ: these make step 4 the best, and step 6 as good.
     given = {2: 0.1, 4: 0.3, 6: 0.3, 7: 0.2}
     real, variables = best_step.score_part, {}
 

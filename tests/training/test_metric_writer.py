@@ -1,4 +1,4 @@
-"""Scalars stay whole: on a full disk, after a kill, and beside a damaged line."""
+"""Scalars stay intact: on a full disk, after a kill, and beside a damaged line."""
 
 import pathlib
 import resource

@@ -1,4 +1,4 @@
-"""A run that cannot learn from its targets says so once."""
+"""A run with uninformative targets warns once."""
 
 import re
 

@@ -11,7 +11,7 @@ from avsd_jax.nn.gate import AVCGate, select
 
 
 class Model(Network):
-    """One convolution on the clip's mean frame, one dense layer on the sound, gated by a linear classifier."""
+    """One convolution on the clip's mean frame, one dense layer on the audio, gated by a linear classifier."""
 
     clip_size: int = 8
     gate: str = "always"

@@ -1,1 +1,1 @@
-"""A second small dataset, beside the one of the package: to be joined with it."""
+"""A second small dataset, to be joined with the one of the package."""
