@@ -235,7 +235,7 @@ def _remarks(
         for kind, what in words.items()
         if kinds[kind]
     ]
-    for key, what in (("picture", "outside the image"), ("frames", "before the start or past the end of the video")):
+    for key, what in (("image", "outside the image"), ("frames", "before the start or past the end of the video")):
         counts = {video: found[key] for video, found in store.outside.items() if found[key]}
         if counts:
             each = ", ".join(f"{number} of video {video}" for video, number in list(counts.items())[:4])

@@ -185,10 +185,10 @@ def outside(
     rows: Float32[np.ndarray, "f 4"], plane: tuple[int, int], num_frames: int
 ) -> tuple[np.ndarray, Counter[str]]:
     """Returns which fixations are in the video (x and y in the image, frame from 0 in its length), and counts of those
-    outside the `picture` and its `frames`."""
+    outside the `image` and its `frames`."""
     _, _, x, y = rows.T
     height, width = plane
     in_time = (rows[:, 0] >= 0) & (rows[:, 0] < num_frames)
-    in_picture = (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
-    counts = Counter(frames=int((~in_time).sum()), picture=int((in_time & ~in_picture).sum()))
-    return in_time & in_picture, counts
+    in_image = (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
+    counts = Counter(frames=int((~in_time).sum()), image=int((in_time & ~in_image).sum()))
+    return in_time & in_image, counts

@@ -189,8 +189,8 @@ class Predictor:
                     bar.reset()
                 grey = preprocessing.to_image(preprocessing.smooth(prediction.saliency, frame.image.shape[:2]))
                 map_writer.write(frame.index, frame.time, prediction.saliency, grey)
-                picture = overlay.heat(frame.image, grey)
-                overlay_video.write(overlay.gate_label(picture, *self._label(info, prediction)), frame.time)
+                overlaid = overlay.heat(frame.image, grey)
+                overlay_video.write(overlay.gate_label(overlaid, *self._label(info, prediction)), frame.time)
                 record.write(_row(frame.time, prediction))
                 if prediction.probability is not None:
                     curve.append(frame.time, prediction.probability, prediction.opened)

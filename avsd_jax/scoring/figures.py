@@ -135,13 +135,13 @@ def laid_over(image: Picture, values: Num[np.ndarray, "hd wd"], height: int) -> 
 
 def truth(image: Picture, density: Num[np.ndarray, "hd wd"], fixations: Num[np.ndarray, "n 2"], height: int) -> Drawn:
     """Draws the density map over its frame, with its fixations (x, y) in pixels of the density map."""
-    picture = laid_over(image, density, height)
+    canvas = laid_over(image, density, height)
     scale = (CELL / density.shape[1], height / density.shape[0])
     for x, y in (fixations + 0.5) * scale:
         centre = (round(16 * x), round(16 * y))
         for radius, colour in ((56, _INK), (36, _PAPER)):
-            cv2.circle(picture, centre, radius, colour, -1, cv2.LINE_AA, shift=4)
-    return picture
+            cv2.circle(canvas, centre, radius, colour, -1, cv2.LINE_AA, shift=4)
+    return canvas
 
 
 def _caption(draw: ImageDraw.ImageDraw, where: tuple[int, int], example: Example) -> None:

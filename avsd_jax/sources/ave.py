@@ -213,14 +213,14 @@ def read(folder: Path, listed: Listed, size: tuple[int, int] | None) -> schema.S
     video_damage.check_video(info.path)
     height, width = size or (info.height, info.width)
     resize = Preprocessing().resize_frame
-    pictures = (resize(frame.image, (height, width)) for frame in reading.read_frames(info.path))
+    images = (resize(frame.image, (height, width)) for frame in reading.read_frames(info.path))
     return schema.SourceVideo(
         video_id=listed.video,
         fps=info.fps,
         num_frames=n,
         height=height,
         width=width,
-        frames=map(schema.encode_jpeg, pictures),
+        frames=map(schema.encode_jpeg, images),
         density=None,
         fixations=np.zeros((0, 4), np.float32),
         num_viewers=0,

@@ -19,7 +19,7 @@ def resize(
     if (h, w) == (height, width):
         return image
     passes = [(w, height), (width, height)] if height < h and width > w else [(width, h), (width, height)]
-    picture = Image.fromarray(image)
+    resized = Image.fromarray(image)
     for step in passes:
-        picture = picture.resize(step, resampling)
-    return np.asarray(picture)
+        resized = resized.resize(step, resampling)
+    return np.asarray(resized)

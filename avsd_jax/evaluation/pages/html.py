@@ -306,9 +306,9 @@ def _value(score: float) -> str:
 
 
 def _figure(uri: str | None, words: str, caption: str) -> str:
-    picture = (
+    image = (
         '<div class="none">no map</div>'
         if uri is None
         else f'<img src="{uri}" alt="{escape(words)}" width="{figures.CELL}" loading="lazy">'
     )
-    return f"<figure>{picture}<figcaption>{caption}</figcaption></figure>"
+    return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"

@@ -259,7 +259,7 @@ def _card(store: VideoStore, number: int, frame: int, maps: Sequence[Mapping[int
     return Card(frame, shown, _jpeg(truth), tuple(drawn))
 
 
-def _jpeg(picture: UInt8[np.ndarray, "h w 3"]) -> str:
+def _jpeg(image: UInt8[np.ndarray, "h w 3"]) -> str:
     """Encodes an image as a data URI."""
-    _, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+    _, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
