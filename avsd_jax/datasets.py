@@ -65,7 +65,6 @@ def _build_command_line(args: argparse.Namespace) -> int:
     reports = _checked_before(wanted, args)
     for name in wanted:
         start = time.monotonic()
-        builder = load_builder(name, args.data_dir)
         built = build(name, args.data_dir, num_workers=args.workers, report=reports.get(name), **options)
         builder = load_builder(name, args.data_dir)
         if built:
