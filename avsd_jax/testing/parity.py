@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -36,7 +37,7 @@ def stavis_state_dict(shared: Path, seed: int = 0) -> dict[str, np.ndarray]:
     return {f"module.{key}": scaled(key, array, rules) for key, array in drawn.items()}
 
 
-def scaled(key: str, array: np.ndarray, rules: list[tuple[str, float]]) -> np.ndarray:
+def scaled(key: str, array: np.ndarray, rules: Sequence[Sequence[str | float]]) -> np.ndarray:
     """Multiplies a drawn array by the factors of all rules whose pattern is found in its key."""
     factor = np.prod([np.float32(f) for pattern, f in rules if re.search(pattern, key)], dtype=np.float32)
     return array * factor if array.dtype == np.float32 else array

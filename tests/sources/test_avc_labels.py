@@ -254,9 +254,9 @@ def test_wrong_arguments_are_told(flags: list[str], message: str, root, source, 
     as_lines(source / f"{VIDEO}.txt", LABELS)
     command = ["convert", "--dataset=etmd", f"--manual_dir={root}", f"--source={source}", *flags]
     assert avc_labels.main(command) == 2
-    assert capsys.readouterr().err.startswith("error: ")
-    assert avc_labels.main(command) == 2
-    assert message in capsys.readouterr().err
+    *_, error = capsys.readouterr().err.splitlines()  # after warnings of lists that are not the published ones
+    assert error.startswith("error: ")
+    assert message in error
     assert not (root / "av_gt_label").exists()
 
 

@@ -164,7 +164,6 @@ READ_ALL = textwrap.dedent("""
     from avsd_jax import datasets
     from avsd_jax.data.pipeline import ClipSpec, eval_batches, train_batches
     from avsd_jax.data.catalog import open_store
-from avsd_jax.data.store import VideoStore
 
     data_dir = sys.argv[1]
     command = ["build", "--dataset=sounding_shapes/tiny", f"--data_dir={data_dir}", "--workers=1"]
