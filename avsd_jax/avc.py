@@ -40,7 +40,7 @@ def _parser() -> cli.Parser:
     parser.add_argument("--checkpoint", required=True, metavar="DIR", help="a classifier, or a run gated by one")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write to; created if missing")
     parser.add_argument(
-        "--every", type=cli.number(0.001, 3600), default=EVERY, help=f"seconds between two scores (default: {EVERY})"
+        "--every", type=cli.number(0.001, 3600.0), default=EVERY, help=f"seconds between two scores (default: {EVERY})"
     )
     how = parser.add_mutually_exclusive_group()
     how.add_argument(
