@@ -4,8 +4,9 @@
   python -m avsd_jax.avc_labels summary --manual_dir=ROOT
 
 `convert` reads one file per video, named after it, and writes `ROOT/av_gt_label/<SET>/<video>.csv`. The kinds are those
-of `avsd_jax.sources.label_formats`: lines, frames, array, seconds, segments. Numbers of frames and rates come from the
-fold lists in ROOT, or from a file `--clock` with the header `video,frames,fps`.
+of `avsd_jax.sources.label_formats`: lines, frames, array, seconds, segments, and consistency, the table that
+`python -m avsd_jax.avc` writes, also in its own folder, if that is named after the video. Numbers of frames and rates
+come from the fold lists in ROOT, or from a file `--clock` with the header `video,frames,fps`.
 """
 
 import argparse
@@ -142,13 +143,19 @@ def _sources(folder: Path, dataset: str, kind: str) -> tuple[dict[str, Path], li
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder: give the folder of the labels, one file per video")
     videos: dict[str, Path] = {}
-    ignored = []
+    ignored, found = [], []
     for name in safe_paths.file_names(folder):
-        if Path(name).suffix.lower() not in label_formats.SUFFIXES[kind]:
+        if Path(name).suffix.lower() in label_formats.SUFFIXES[kind]:
+            found.append((Path(name).stem, safe_paths.below(folder, name)))
+        else:
             ignored.append(name)
-            continue
-        path = safe_paths.below(folder, name)
-        video = dataset_names.video_id(dataset, path.stem)
+    if kind == "consistency":
+        for name in safe_paths.folder_names(folder):
+            path = safe_paths.below(folder, name, label_formats.CONSISTENCY_FILE)
+            if path.is_file():
+                found.append((name, path))
+    for name, path in found:
+        video = dataset_names.video_id(dataset, name)
         if video in videos:
             raise InputError(f"{videos[video]} and {path} are of the same video: keep one of them")
         videos[video] = path

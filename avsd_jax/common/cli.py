@@ -1,6 +1,7 @@
 """The entry point of all commands: bad input, a full disk and Ctrl-C become one line on stderr and an exit status."""
 
 import argparse
+import math
 import os
 import signal
 import sys
@@ -43,6 +44,21 @@ def at_least(least: int) -> Callable[[str], int]:
 
 
 positive = at_least(1)
+
+
+def number(least: float, most: float) -> Callable[[str], float]:
+    """Returns a type for `Parser.add_argument`: numbers from `least` to `most`, both included."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {least:g} to {most:g}")
+        return value
+
+    return parse
 
 
 def run(command: Callable[[], int | None], statuses: Mapping[type[Exception], int] | None = None) -> int:

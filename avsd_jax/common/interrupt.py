@@ -10,7 +10,7 @@ import sys
 from types import FrameType
 
 # The modules that call `loaded`.
-_COMMANDS = ("avsd_jax.predict",)
+_COMMANDS = ("avsd_jax.predict", "avsd_jax.avc")
 
 
 def _leave(signum: int, frame: FrameType | None) -> None:

@@ -154,19 +154,23 @@ def _consistency_section(rows: Sequence[Mapping[str, Any]]) -> str:
     rows = [row for row in rows if _avc(row)]
     found = [_avc(row) for row in rows]
     gates = [avc["gate_open"] or {} for avc in found]
+    # Scores that were written by earlier versions have no calibration error.
+    errors = [avc.get("ece") for avc in found]
     columns = {
         "": [row["label"] for row in rows],
         "accuracy": [percent(avc["accuracy"]) for avc in found],
         "majority baseline": [percent(avc["majority_baseline"]) for avc in found],
         "balanced accuracy": [percent(avc["balanced_accuracy"]) for avc in found],
         "AUC": [number(avc["auc"]) for avc in found],
+        "ECE": [number(error) for error in errors],
         "gate open": [percent(gate.get("all")) for gate in gates],
         "on consistent": [percent(gate.get("consistent")) for gate in gates],
         "on inconsistent": [percent(gate.get("inconsistent")) for gate in gates],
     }
     return (
         "## Audio-visual consistency\n\nAccuracy is over labelled frames; the majority baseline always predicts "
-        "the more frequent label. The gate is open where the AV stream was used.\n\n" + markdown_table(columns)
+        "the more frequent label. ECE is the expected calibration error of the probability of consistency. The gate is "
+        "open where the AV stream was used.\n\n" + markdown_table(columns)
     )
 
 

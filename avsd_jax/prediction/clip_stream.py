@@ -19,12 +19,14 @@ from avsd_jax.data.clip_spec import ClipSpec
 from avsd_jax.data.example import make_example
 from avsd_jax.data.preprocessing.vinet import Preprocessing
 from avsd_jax.data.window import Window
-from avsd_jax.media.reading import AudioWindow, VideoInfo, read_frames
+from avsd_jax.media.reading import AudioWindow, Frame, VideoInfo, read_frames
 
 # The rate of the audio buffers (ViNet: a tenth of a second per frame) if the preprocessing sets none.
 _SAMPLE_RATE = 22_050
 # Time stamps are rounded, to milliseconds in many files: a frame this near its time at a constant rate is regular.
 _ROUNDED_SECONDS = 0.002
+# Share of a step in which times that are computed in two ways are the same.
+_ROUNDING = 1e-6
 
 
 class Clip(NamedTuple):
@@ -46,7 +48,7 @@ class _Prepared(NamedTuple):
 
 
 class ClipStream:
-    """Iterates over the clips of every `stride`-th frame of a video.
+    """Iterates over the clips of every `stride`-th frame of a video, or of one frame every so many seconds.
 
     Frames are used as they come, at the file's own rate. Audio, and the frames for a classifier, are selected by the
     time of a frame, which for a constant rate is equivalent to its number.
@@ -57,12 +59,25 @@ class ClipStream:
         info: the file.
         spec: the inputs of the model.
         stride: distance between the predicted frames.
+        every: seconds between them, instead: of each `every` seconds the first frame.
+        frames: all frames of the file, if the caller looks at them too.
     """
 
-    def __init__(self, info: VideoInfo, spec: ClipSpec, stride: int = 1):
+    def __init__(
+        self,
+        info: VideoInfo,
+        spec: ClipSpec,
+        stride: int = 1,
+        *,
+        every: float | None = None,
+        frames: Iterator[Frame] | None = None,
+    ):
         self._info = info
         self._spec = spec
         self._stride = stride
+        self._every = every
+        self._due = -math.inf
+        self._source = read_frames(info.path) if frames is None else frames
         self._span = (spec.clip_size - 1) * spec.frame_step
         # How many frames around one the sampler may look, one further than it shows: whether the video continues
         # decides between its rules. The classifier looks around by time.
@@ -85,6 +100,12 @@ class ClipStream:
             logging.warning("%s: %s", self._info.path.name, text)
             self.notes.append(text)
 
+    def note_skipped(self, count: int) -> None:
+        """Notes that many of the file's frames are missing among the `count` that were decoded."""
+        if count < 0.9 * (self._info.num_frames or 0):
+            skipped = self._info.num_frames - count
+            self.note(f"{skipped} of {self._info.num_frames} images cannot be decoded: they are skipped")
+
     def close(self) -> None:
         """Closes the file's audio; no clip can be read any more."""
         for sound in (self._audio, self._avc_audio):
@@ -92,11 +113,10 @@ class ClipStream:
                 sound.close()
 
     def __iter__(self) -> Iterator[Clip]:
-        frames = read_frames(self._info.path)
         target, ended = 0, False
         while True:
             while not ended and self._needs_more(target):
-                frame = next(frames, None)
+                frame = next(self._source, None)
                 if frame is None:
                     ended = True
                 elif frame.index < target - self._reach and not self._half:
@@ -107,7 +127,8 @@ class ClipStream:
                     self._drop_frames(target)
             if target >= self._decoded:
                 return
-            yield Clip(target, self._inputs(target))
+            if self._is_due(target):
+                yield Clip(target, self._inputs(target))
             target += self._stride
             self._forget(target)
 
@@ -116,6 +137,17 @@ class ClipStream:
         if self._decoded < target + self._reach + 1:
             return True
         return self._frames[-1].position < self._at(target).position + self._half
+
+    def _is_due(self, target: int) -> bool:
+        """Returns whether a frame, reached for the first time, is the first of its `every` seconds."""
+        if self._every is None:
+            return True
+        time = self._at(target).position / self._info.fps
+        if time < self._due:
+            return False
+        # A frame may be early by rounding alone.
+        self._due = (math.floor(time / self._every + _ROUNDING) + 1 - _ROUNDING) * self._every
+        return True
 
     @property
     def _decoded(self) -> int:

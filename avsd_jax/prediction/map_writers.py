@@ -7,7 +7,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -47,16 +47,29 @@ def check_folder(out: Path, video: str) -> None:
     Raises:
         InputError: it holds the prediction of another video, or maps of an unknown video.
     """
-    try:
-        held = json.loads((out / "timeline.json").read_text())["video"]
-    except (OSError, ValueError, LookupError, TypeError):
-        held = None
-    if held == video:
-        return
-    if held is not None:
-        raise InputError(f"{out} holds the prediction of {held}: give another --out, or remove that folder")
-    if any(_earlier_maps(out)):
+    if not holds(out, "timeline.json", video, "prediction") and any(_earlier_maps(out)):
         raise InputError(f"{out / 'maps'} holds maps of an unknown video: give another --out, or remove that folder")
+
+
+def holds(out: Path, record: str, video: str, what: str) -> bool:
+    """Returns whether `out` holds an earlier result for the same video; False if there is no readable record.
+
+    Args:
+        out: the output folder; need not exist.
+        record: name of the file in it that names the video.
+        video: name of the video's file.
+        what: the kind of result, for the message.
+
+    Raises:
+        InputError: it is of another video.
+    """
+    try:
+        held = json.loads((out / record).read_text())["video"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+    if held != video:
+        raise InputError(f"{out} holds the {what} of {held}: give another --out, or remove that folder")
+    return True
 
 
 def _earlier_maps(out: Path) -> Iterator[Path]:
@@ -77,14 +90,23 @@ class Staging:
 
     Args:
         out: the output folder; created if missing.
+        record: the file that names the video.
+        earlier: finds what an earlier result may have left besides the files that replace it.
 
     Raises:
         InputError: it cannot be created or written to.
         StorageError: the disk is full or read-only.
     """
 
-    def __init__(self, out: Path):
+    def __init__(
+        self,
+        out: Path,
+        record: str = "timeline.json",
+        earlier: Callable[[Path], Iterable[Path]] = _earlier_maps,
+    ):
         self._out = out
+        self._record = record
+        self._earlier = earlier
         self._made = [folder for folder in (out, *out.parents) if not folder.exists()]
         self._lock: int | None = None
 
@@ -115,7 +137,7 @@ class Staging:
         """
         files = sorted(p for p in self.folder.rglob("*") if p.is_file())
         # The record first: a run that is killed in between can be repeated, because the folder names the video.
-        files.sort(key=lambda p: p.name != "timeline.json")
+        files.sort(key=lambda p: p.name != self._record)
         targets = [self._out / p.relative_to(self.folder) for p in files]
         for target in targets:
             if target.is_dir() or target.parent.is_file():
@@ -125,10 +147,10 @@ class Staging:
             target.parent.mkdir(exist_ok=True)
             os.replace(source, target)
         self._made = []
-        for stale in set(_earlier_maps(self._out)) - set(targets):
+        for stale in set(self._earlier(self._out)) - set(targets):
             stale.unlink()
-        with contextlib.suppress(OSError):  # it holds files of the user, or does not exist
-            (self._out / "maps").rmdir()
+            with contextlib.suppress(OSError):  # it holds more files
+                stale.parent.rmdir()
         return tuple(sorted(targets))
 
     def _remove_made(self) -> None:

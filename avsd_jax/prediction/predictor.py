@@ -17,6 +17,7 @@ from avsd_jax.media.reading import VideoInfo, read_frames
 from avsd_jax.media.survey import survey
 from avsd_jax.media.writing import VideoWriter
 from avsd_jax.prediction import timeline
+from avsd_jax.prediction.batches import in_batches, probability_of
 from avsd_jax.prediction.clip_stream import Clip, ClipStream
 from avsd_jax.prediction.map_writers import MAP_WRITERS, Staging, check_folder, overlay_name
 from avsd_jax.runs.checkpoint import load_for_inference
@@ -87,29 +88,15 @@ class Predictor:
             InputError: the model predicts no map, or gives values that are not finite.
         """
         forward = self._forward if info.audio else self._forward_without_audio
-        clips = iter(clips)
-        waiting = None
-        while batch := list(itertools.islice(clips, self._batch_size)):
-            rows = batch + batch[-1:] * (self._batch_size - len(batch))
-            inputs = {key: np.stack([clip.inputs[key] for clip in rows]) for key in rows[0].inputs}
-            running = [clip.index for clip in batch], forward(self._variables, inputs)
-            # The devices compute this batch while the host reads the previous one and decodes the next.
-            if waiting is not None:
-                yield from self._unpack(*waiting)
-            waiting = running
-        if waiting is not None:
-            yield from self._unpack(*waiting)
+        for indices, outputs in in_batches(forward, self._variables, clips, self._batch_size):
+            yield from self._unpack(indices, outputs)
 
-    def _unpack(self, indices: list[int], outputs: dict[str, jax.Array]) -> Iterator[Prediction]:
-        host = {key: np.asarray(value) for key, value in outputs.items()}
+    def _unpack(self, indices: list[int], host: dict[str, np.ndarray]) -> Iterator[Prediction]:
         for row, index in enumerate(indices):
             saliency = host["saliency"][row].astype(np.float32)
             if not np.isfinite(saliency).all():
                 raise InputError(f"{self._checkpoint} gives values that are not finite (frame {index}): train it again")
-            probability = None
-            if "avc_logits" in host:
-                no, yes = host["avc_logits"][row].astype(np.float64)
-                probability = float(np.exp(-np.logaddexp(0.0, no - yes)))
+            probability = probability_of(host["avc_logits"][row]) if "avc_logits" in host else None
             yield Prediction(index, saliency, probability, bool(host["gate"][row]) if "gate" in host else False)
 
     def run(
@@ -201,8 +188,7 @@ class Predictor:
             map_writer.close()
             if count < self.spec.clip_size:
                 clips.note(f"{count} frames are fewer than a clip of {self.spec.clip_size}: the first is repeated")
-            if count < 0.9 * (info.num_frames or 0):
-                clips.note(f"{info.num_frames - count} of {info.num_frames} images cannot be decoded: they are skipped")
+            clips.note_skipped(count)
             record.finish({"num_frames": count, "notes": clips.notes})
         timeline.draw(
             folder / "timeline.png",

@@ -20,12 +20,18 @@ _INK, _FAINT, _CURVE, _BAND, _OPEN = "#202024", "#c8c8d0", "#1f5fb4", "#b9d0ee",
 
 
 class TimelineWriter:
-    """Writes `timeline.json`: the header's fields, `frames` with one row per line, the footer's fields."""
+    """Writes `timeline.json`: the header's fields, `frames` with one row per line, the footer's fields.
 
-    def __init__(self, path: Path, header: Mapping[str, Any]):
+    Args:
+        path: the file.
+        header: the first fields.
+        rows: name of the field that holds the rows.
+    """
+
+    def __init__(self, path: Path, header: Mapping[str, Any], rows: str = "frames"):
         self._file = path.open("w")
         opened = json.dumps(dict(header), indent=2)
-        self._file.write(opened.removesuffix("\n}") + ',\n  "frames": [')
+        self._file.write(opened.removesuffix("\n}") + f',\n  "{rows}": [')
         self._separator = "\n    "
 
     def write(self, row: Mapping[str, Any]) -> None:

@@ -136,8 +136,12 @@ def clip_spec(config: ConfigDict, model: nn.Module) -> ClipSpec:
     )
 
 
-def make_forward(model: nn.Module) -> Callable[..., dict[str, jax.Array]]:
+def make_forward(model: nn.Module, maps: bool = True) -> Callable[..., dict[str, jax.Array]]:
     """Builds the compiled `forward(variables, batch)` at inference: `PREDICTION_KEYS`, as far as the model has them.
+
+    Args:
+        model: the network.
+        maps: whether it must predict maps.
 
     Raises:
         InputError: when it is called: the model predicts no map, or the variables are those of another one.
@@ -154,7 +158,7 @@ def make_forward(model: nn.Module) -> Callable[..., dict[str, jax.Array]]:
                 f"the weights are not those of {name} as it is configured ({why}): give them the configuration with "
                 "which they were trained"
             ) from error
-        if "saliency" not in output:
+        if maps and "saliency" not in output:
             raise InputError(f"{name} predicts no map: choose another model, or give its row of a comparison no label")
         return {k: output[k] for k in PREDICTION_KEYS if k in output}
 

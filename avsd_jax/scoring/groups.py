@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from avsd_jax.scoring.calibration import calibration_error, reliability
+
 GROUPS = {"all": None, "consistent": 1, "inconsistent": 0}
 """Group name -> label of its frames; unlabelled frames (-1) are in `all` only."""
 
@@ -28,7 +30,8 @@ def classifier_scores(
     Returns:
         None without classifier and gate, otherwise a dictionary of `labelled` (frames), `majority_baseline`
         (accuracy of the more frequent label), `accuracy` (over frames), `balanced_accuracy` (mean over the
-        two labels), `auc`, and `gate_open` (fraction of frames, by group). A number that does not exist is None.
+        two labels), `auc`, `ece` (expected calibration error of the probability of consistency), and `gate_open`
+        (fraction of frames, by group). A number that does not exist is None.
     """
     if margin is None and gate is None:
         return None
@@ -40,6 +43,7 @@ def classifier_scores(
         "accuracy": None,
         "balanced_accuracy": None,
         "auc": None,
+        "ece": None,
         "gate_open": None,
     }
     if margin is not None:
@@ -48,6 +52,9 @@ def classifier_scores(
         result["accuracy"] = _mean(right)
         result["balanced_accuracy"] = None if None in per_label else sum(per_label) / 2
         result["auc"] = rank_auc(margin[known], truth)
+        if known.any():
+            logits = np.stack([np.zeros_like(margin), margin], axis=-1)
+            result["ece"] = calibration_error(reliability(logits, labels))
     if gate is not None:
         result["gate_open"] = {group: _mean(gate[members(labels, group)]) for group in GROUPS}
     return result

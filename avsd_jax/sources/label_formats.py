@@ -7,6 +7,7 @@ The format of the survey's authors is not public, so common formats are supporte
   array     one-dimensional numbers in a .npy file or a variable of a .mat file
   seconds   text, one label per line; line k (from 0) is the label of the frames with floor((n - 1) / fps) = k
   segments  text, `start_s end_s label`, half open: a frame belongs to the segment with its time (n - 1) / fps
+  consistency  text, `frame time probability label` per line, as `python -m avsd_jax.avc` writes it
 
 with n counted from 1. A first line of column names is skipped.
 """
@@ -31,10 +32,15 @@ SUFFIXES = {
     "array": (".mat", ".npy"),
     "seconds": _TEXT,
     "segments": _TEXT,
+    "consistency": _TEXT,
 }
 KINDS = tuple(SUFFIXES)
 # Kinds whose labels can only be assigned to frames with the video's rate and length.
 TIMED = ("seconds", "segments")
+# The file that `python -m avsd_jax.avc` writes into the folder of a video.
+CONSISTENCY_FILE = "consistency.csv"
+
+_COLUMNS = {"frames": 2, "segments": 3, "consistency": 4}
 
 _COLUMN_NAME = re.compile(r"[A-Za-z_]\w*")
 
@@ -64,11 +70,13 @@ def read(
     """
     if kind == "array":
         return _checked_array(_read_array(path, key), path)
-    rows = _read_rows(path, {"frames": 2, "segments": 3}.get(kind, 1))
+    rows = _read_rows(path, _COLUMNS.get(kind, 1))
     if kind == "lines":
         return np.array([_label(path, line, row[0]) for line, row in rows.items()], np.int8)
     if kind == "frames":
         return _from_frames(path, rows, first_frame)
+    if kind == "consistency":
+        return _from_frames(path, {line: [row[0], row[3]] for line, row in rows.items()}, first_frame=1)
     if num_frames is None or not fps:
         raise ValueError(f"kind {kind!r} needs num_frames and fps")
     return {"seconds": _from_seconds, "segments": _from_segments}[kind](path, rows, num_frames, fps)

@@ -69,6 +69,7 @@ AVC = {
     "accuracy": 0.875,
     "balanced_accuracy": 0.9,
     "auc": 0.95,
+    "ece": 0.125,
     "gate_open": {"all": 0.6, "consistent": 0.8, "inconsistent": 0.1},
 }
 
@@ -121,7 +122,7 @@ def test_markdown_tells_the_comparison(folder: Path) -> None:
     assert cells(text, "|  | NSS")[1:] == ["NSS ↑", "CC ↑", "SIM ↑", "KL ↓", "AUC-J ↑", "s-AUC ↑"]
     assert cells(text, "| V | 0.200")[1:5] == ["0.200", "0.300", "0.400", "**0.500**"]
     assert cells(text, "| AV* | **0.400**")[1:5] == ["**0.400**", "**0.500**", "**0.600**", "0.700"]
-    assert cells(text, "| AV* | 87.5%")[1:] == ["87.5%", "62.5%", "90.0%", "0.950", "60.0%", "80.0%", "10.0%"]
+    assert cells(text, "| AV* | 87.5%")[1:] == ["87.5%", "62.5%", "90.0%", "0.950", "0.125", "60.0%", "80.0%", "10.0%"]
     assert "Inconsistent frames (3)" in text
     assert "|  | silent | 0.400 (-0.100) |" in text
     for said in (

@@ -155,6 +155,10 @@ def test_classifier_and_gate(store: VideoStore) -> None:
     assert record["balanced_accuracy"] == pytest.approx((right[truth].mean() + right[~truth].mean()) / 2)
     assert record["majority_baseline"] == pytest.approx(max(truth.mean(), 1 - truth.mean()))
     assert record["auc"] == pytest.approx(np.mean(margin[known][truth][:, None] > margin[known][~truth]))
+    probability = 1 / (1 + np.exp(-margin[known]))
+    bins = np.floor(probability * 15).astype(int)
+    apart = [abs(sum(probability[bins == k] - truth[bins == k])) for k in range(15)]
+    assert record["ece"] == pytest.approx(sum(apart) / known.sum())
     assert record["gate_open"]["all"] == pytest.approx((margin > 0).mean())
     assert record["gate_open"]["consistent"] == pytest.approx((margin[labels == 1] > 0).mean())
 
@@ -163,7 +167,7 @@ def test_classifier_scores_that_do_not_exist() -> None:
     assert classifier_scores(np.array([1, 0]), None, None) is None
     unlabelled = classifier_scores(np.array([-1, -1]), np.zeros(2), None)
     assert unlabelled["labelled"] == 0
-    assert unlabelled["accuracy"] is None
+    assert unlabelled["accuracy"] is unlabelled["ece"] is None
     assert unlabelled["majority_baseline"] is None
     one_kind = classifier_scores(np.array([1, 1]), np.array([1.0, -1.0]), np.array([True, False]))
     assert (one_kind["accuracy"], one_kind["balanced_accuracy"], one_kind["auc"]) == (0.5, None, None)

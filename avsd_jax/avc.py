@@ -1,0 +1,87 @@
+"""Scores the audio-visual consistency (AVC) of a video file over time: does the audio belong to what is visible?
+
+    python -m avsd_jax.avc --checkpoint=DIR INPUT.mp4 --out=DIR [--every=0.25] [--threshold=0.5 | --hysteresis=LOW,HIGH]
+
+`DIR` is the folder of a classifier converted by `python -m avsd_jax.convert`, of a training run of the model `avc`, or
+of a run that a classifier gates. It scores one frame every `--every` seconds, from the frames and the audio around it,
+and the score holds until the next one. The output folder gets
+
+    consistency.csv    per frame: number from 1, time in seconds, probability of consistency, label 1 or 0
+    consistency.json   the scores alone, with settings and notes on the input
+    consistency.png    a plot of the probability, green where the label is 1
+
+when all of them are complete. A folder holds one video: another run on the same video replaces its files, one of
+another video is refused. `python -m avsd_jax.avc_labels convert --kind=consistency` makes the labels of a dataset from
+such folders.
+
+A frame is consistent above the threshold. With --hysteresis=LOW,HIGH it becomes consistent above HIGH and stays so
+down to LOW, so that a score that wavers does not change the label every time. A file without audio has nothing to
+compare: its probability is nan, and every label 0. See docs/prediction.md.
+"""
+
+import avsd_jax.common.interrupt  # isort: skip
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from avsd_jax.common import cli, logs
+from avsd_jax.media.reading import probe
+from avsd_jax.prediction.consistency import EVERY, THRESHOLD, ConsistencyScorer, Decision, check_folder
+
+_probability = cli.number(0.0, 1.0)
+
+
+def _parser() -> cli.Parser:
+    parser = cli.Parser("python -m avsd_jax.avc", __doc__)
+    parser.add_argument("video", metavar="INPUT.mp4", help="the video file")
+    parser.add_argument("--checkpoint", required=True, metavar="DIR", help="a classifier, or a run gated by one")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write to; created if missing")
+    parser.add_argument(
+        "--every", type=cli.number(0.001, 3600.0), default=EVERY, help=f"seconds between two scores (default: {EVERY})"
+    )
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--threshold", type=_probability, default=THRESHOLD, help=f"consistent is above it (default: {THRESHOLD})"
+    )
+    how.add_argument("--hysteresis", type=_hysteresis, metavar="LOW,HIGH", help="two thresholds instead of one")
+    parser.add_argument("--batch_size", type=cli.positive, default=4, help="clips per batch (default: 4)")
+    parser.add_argument("--verbose", action="store_true", help="also print the logs of libraries")
+    return parser
+
+
+def _hysteresis(text: str) -> Decision:
+    """Parses two probabilities, the lower one first."""
+    parts = text.split(",")
+    if len(parts) != 2:
+        raise argparse.ArgumentTypeError(f"{text!r} is not LOW,HIGH, as in 0.4,0.6")
+    low, high = map(_probability, parts)
+    if low > high:
+        raise argparse.ArgumentTypeError(f"{text!r} begins with the higher one: write {parts[1]},{parts[0]}")
+    return Decision(low, high)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line; returns the exit status."""
+    return cli.run(lambda: _score_command_line(_parser().parse_args(argv)))
+
+
+def _score_command_line(args: argparse.Namespace) -> None:
+    # A terminated run cleans up like an interrupted one.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    # Both fail here, before the classifier is loaded.
+    probe(args.video)
+    check_folder(Path(args.out), Path(args.video).name)
+    decision = args.hysteresis or Decision(args.threshold, args.threshold)
+    with logs.shown(args.verbose):
+        scorer = ConsistencyScorer(args.checkpoint, args.batch_size)
+        result = scorer.run(args.video, args.out, every=args.every, decision=decision)
+    table = next(path for path in result.files if path.suffix == ".csv")
+    print(f"{result.num_frames} frames, {result.consistent / result.num_frames:.1%} consistent: {table}")
+
+
+if __name__ == "__main__":
+    avsd_jax.common.interrupt.loaded()
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""A stream of clips through a compiled model, in batches."""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from avsd_jax.prediction.clip_stream import Clip
+
+
+def in_batches(
+    forward: Callable[..., dict[str, jax.Array]], variables: Any, clips: Iterable[Clip], batch_size: int
+) -> Iterator[tuple[list[int], dict[str, np.ndarray]]]:
+    """Yields the numbers of a batch's frames and what the model gives for them, in order.
+
+    Args:
+        forward: called with the variables and a batch of `batch_size` clips; the last clip fills up the last batch.
+        variables: of the model.
+        clips: its inputs.
+        batch_size: clips per batch.
+
+    Yields:
+        Frame numbers, no more than `batch_size`, and arrays whose first rows are of these frames.
+    """
+    clips = iter(clips)
+    waiting = None
+    while batch := list(itertools.islice(clips, batch_size)):
+        rows = batch + batch[-1:] * (batch_size - len(batch))
+        inputs = {key: np.stack([clip.inputs[key] for clip in rows]) for key in rows[0].inputs}
+        running = [clip.index for clip in batch], forward(variables, inputs)
+        # The devices compute this batch while the host reads the previous one and decodes the next.
+        if waiting is not None:
+            yield _on_host(*waiting)
+        waiting = running
+    if waiting is not None:
+        yield _on_host(*waiting)
+
+
+def _on_host(indices: list[int], outputs: dict[str, jax.Array]) -> tuple[list[int], dict[str, np.ndarray]]:
+    return indices, {key: np.asarray(value) for key, value in outputs.items()}
+
+
+def probability_of(logits: Float[np.ndarray, " 2"]) -> float:
+    """Returns the probability of class 1, consistent, from a classifier's two logits."""
+    no, yes = logits.astype(np.float64)
+    return float(np.exp(-np.logaddexp(0.0, no - yes)))

@@ -1,0 +1,304 @@
+"""Audio-visual consistency of a video file over time: a classifier's score on a grid, held between its points."""
+
+import contextlib
+import dataclasses
+from collections import deque
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from avsd_jax.data.clip_spec import ClipSpec
+from avsd_jax.errors import InputError, storage_error
+from avsd_jax.media.reading import Frame, VideoInfo, read_frames
+from avsd_jax.media.survey import survey
+from avsd_jax.prediction import timeline
+from avsd_jax.prediction.batches import in_batches, probability_of
+from avsd_jax.prediction.clip_stream import Clip, ClipStream
+from avsd_jax.prediction.map_writers import Staging, holds
+from avsd_jax.runs.checkpoint import load_for_inference
+from avsd_jax.runs.classifier import Classifier
+from avsd_jax.runs.components import make_forward
+
+RECORD, TABLE, PLOT = "consistency.json", "consistency.csv", "consistency.png"
+# Seconds between two scores.
+EVERY = 0.25
+# Consistent and inconsistent for `Decision`: the hard decision of the survey, argmax of two logits.
+THRESHOLD = 0.5
+
+_HEADER = "frame,time,probability,label\n"
+_NO_AUDIO = "no audio track: there is nothing to compare, and every frame is labelled 0, inconsistent"
+
+
+@dataclasses.dataclass(frozen=True)
+class Decision:
+    """From scores over time to labels: 1 above `high`, 0 up to `low`, as before in between.
+
+    The first score, if it is in between, is compared with the middle. Without a gap this is a threshold.
+
+    Attributes:
+        low, high: probabilities.
+
+    Raises:
+        InputError: they are not in order in [0, 1].
+    """
+
+    low: float = THRESHOLD
+    high: float = THRESHOLD
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low <= self.high <= 1:
+            raise InputError(f"hysteresis {self.low:g},{self.high:g}: give two probabilities, the lower one first")
+
+    def label(self, probability: float, before: int | None) -> int:
+        """Returns the label of a score, given the label before it."""
+        if before is None:
+            return int(probability > (self.low + self.high) / 2)
+        return before if self.low < probability <= self.high else int(probability > self.high)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Returns the decision as the record states it."""
+        return {"threshold": self.low} if self.low == self.high else {"hysteresis": [self.low, self.high]}
+
+    def __str__(self) -> str:
+        """Returns the decision in words."""
+        if self.low == self.high:
+            return f"above {self.low:g}"
+        return f"from above {self.high:g} until at most {self.low:g}"
+
+
+class Score(NamedTuple):
+    """A point of the grid: frame from 0, probability of consistency, label 0 or 1; no probability without audio."""
+
+    index: int
+    probability: float | None
+    label: int
+
+
+@dataclasses.dataclass(frozen=True)
+class ConsistencyResult:
+    """Result of a run: the written files, the number of frames, how many are consistent, and notes on the input."""
+
+    files: tuple[Path, ...]
+    num_frames: int
+    consistent: int
+    notes: tuple[str, ...]
+
+
+class ConsistencyScorer:
+    """A classifier that is loaded once and run on any number of videos.
+
+    Args:
+        checkpoint: folder of a converted classifier, of a run of model `avc`, or of a run gated by a classifier.
+        batch_size: clips per batch.
+
+    Raises:
+        InputError: the folder holds no classifier.
+    """
+
+    def __init__(self, checkpoint: str | Path, batch_size: int = 4):
+        self._classifier = Classifier.from_run(checkpoint, *load_for_inference(checkpoint))
+        self._checkpoint = Path(checkpoint)
+        self._batch_size = batch_size
+        self._variables = jax.device_put(self._classifier.variables)
+        self._forward = make_forward(self._classifier.model, maps=False)
+        # The clip of a saliency model is not read: as small as can be.
+        inputs = self._classifier.model.classifier_inputs
+        self.spec = ClipSpec(clip_size=1, frame_size=(1, 1), avc=inputs, audio=False)
+
+    def scores(self, clips: Iterable[Clip], decision: Decision) -> Iterator[Score]:
+        """Classifies a stream of clips, in order.
+
+        Raises:
+            InputError: the weights are those of another classifier, or give values that are not finite.
+        """
+        label = None
+        for indices, host in in_batches(self._forward, self._variables, clips, self._batch_size):
+            for index, logits in zip(indices, host["avc_logits"], strict=False):
+                if not np.isfinite(logits).all():
+                    raise InputError(
+                        f"{self._checkpoint} gives values that are not finite (frame {index}): train it again"
+                    )
+                probability = probability_of(logits)
+                label = decision.label(probability, label)
+                yield Score(index, probability, label)
+
+    def run(
+        self,
+        video: str | Path,
+        out: str | Path,
+        *,
+        every: float = EVERY,
+        decision: Decision | None = None,
+        progress: bool = True,
+    ) -> ConsistencyResult:
+        """Scores a video and writes table, record and plot; `avsd_jax.avc` describes them.
+
+        Memory does not grow with the video's length. On an error nothing is left in `out`.
+
+        Args:
+            video: any file that FFmpeg reads, of any size, rate and length, with audio or without.
+            out: folder to write to; created if missing.
+            every: seconds between two scores.
+            decision: from scores to labels; by default consistent above `THRESHOLD`.
+            progress: show a progress bar on stderr.
+
+        Raises:
+            InputError: the video cannot be read, `out` cannot be written to or holds another video's result, or
+                `every` is not positive.
+            StorageError: the disk is full or read-only.
+        """
+        if not every > 0:
+            raise InputError(f"every={every}: give a positive number of seconds")
+        decision = decision or Decision()
+        check_folder(Path(out), Path(video).name)
+        info, remarks = survey(video)
+        times: deque[float] = deque()
+        frames = _timed(read_frames(info.path), times)
+        try:
+            with (
+                contextlib.closing(ClipStream(info, self.spec, every=every, frames=frames)) as clips,
+                Staging(Path(out), RECORD, lambda out: ()) as staging,
+            ):
+                for remark in remarks:
+                    clips.note(remark)
+                if info.audio is None:
+                    clips.note(_NO_AUDIO)
+                    scored = _unscored(frames, times)
+                else:
+                    scored = held(self.scores(clips, decision), times)
+                files = _Files(staging.folder, self._header(info, every, decision))
+                with contextlib.closing(files), _bar(info, progress) as bar:
+                    for index, time, score in scored:
+                        files.write(index, time, score)
+                        bar.update()
+                    bar.total = files.count
+                    bar.refresh()
+                    clips.note_skipped(files.count)
+                    files.finish(clips.notes, self._caption(info, decision), info)
+                paths = staging.publish()
+        except Exception as error:
+            full = storage_error(error, out)
+            if full is None:
+                raise
+            raise full from error
+        return ConsistencyResult(paths, files.count, files.consistent, tuple(clips.notes))
+
+    def _header(self, info: VideoInfo, every: float, decision: Decision) -> dict[str, Any]:
+        settings = {
+            "video": info.path.name,
+            "checkpoint": str(self._checkpoint),
+            "classifier": self._classifier.model.classifier,
+            "fps": info.fps,
+            "audio": info.audio is not None,
+            "every": every,
+        }
+        return settings | decision.record
+
+    def _caption(self, info: VideoInfo, decision: Decision) -> str:
+        """Returns the line below the title of the curve."""
+        if info.audio is None:
+            return "The file has no audio track: nothing to classify."
+        return (
+            f"Probability that the audio belongs to what is visible, by {self._classifier.model.classifier}. "
+            f"Green: {decision}, consistent."
+        )
+
+
+def check_folder(out: Path, video: str) -> None:
+    """Checks that `out` holds no consistency of another video.
+
+    Args:
+        out: the output folder; need not exist.
+        video: name of the video's file.
+
+    Raises:
+        InputError: it holds that of another video, or of an unknown one.
+    """
+    if not holds(out, RECORD, video, "consistency") and (out / TABLE).exists():
+        raise InputError(f"{out / TABLE} is of an unknown video: give another --out, or remove that file")
+
+
+def held(scores: Iterator[Score], times: deque[float]) -> Iterator[tuple[int, float, Score]]:
+    """Yields for every frame its number from 0, its time, and the score at or before it.
+
+    Args:
+        scores: in order, the first one of frame 0.
+        times: of the frames that were decoded and not yielded yet; reading a score decodes the frames up to it, and
+            reading past the last one all frames.
+    """
+    current, index = next(scores), 0
+    for following in scores:
+        while index < following.index:
+            yield index, times.popleft(), current
+            index += 1
+        current = following
+    while times:
+        yield index, times.popleft(), current
+        index += 1
+
+
+def _unscored(frames: Iterator[Frame], times: deque[float]) -> Iterator[tuple[int, float, Score]]:
+    """Yields the same for a file without audio."""
+    for frame in frames:
+        yield frame.index, times.popleft(), Score(0, None, 0)
+
+
+def _timed(frames: Iterator[Frame], times: deque[float]) -> Iterator[Frame]:
+    """Yields frames, and appends their times."""
+    for frame in frames:
+        times.append(frame.time)
+        yield frame
+
+
+def _bar(info: VideoInfo, progress: bool) -> tqdm:
+    return tqdm(total=info.num_frames, unit="frame", disable=not progress, dynamic_ncols=True)
+
+
+class _Files:
+    """The output files in the making.
+
+    Attributes:
+        count: frames written.
+        consistent: those among them that are labelled 1.
+    """
+
+    def __init__(self, folder: Path, header: dict[str, Any]):
+        self._folder = folder
+        self._title = f"Audio-visual consistency: {header['video']}"
+        self._record = timeline.TimelineWriter(folder / RECORD, header, rows="scores")
+        self._table: IO[str] = (folder / TABLE).open("w", encoding="utf-8", newline="\n")
+        self._table.write(_HEADER)
+        self._curve = timeline.Curve()
+        self._time = 0.0
+        self.count = self.consistent = 0
+
+    def write(self, index: int, time: float, score: Score) -> None:
+        """Appends a frame; its score is recorded if it is the frame's own."""
+        probability = score.probability
+        # NaN stays a number to whatever reads the table.
+        shown = "nan" if probability is None else f"{probability:.6f}"
+        self._table.write(f"{index + 1},{time:.6f},{shown},{score.label}\n")
+        if probability is not None:
+            self._curve.append(time, probability, bool(score.label))
+            if index == score.index:
+                row = {"frame": index + 1, "time": round(time, 6), "probability": round(probability, 6)}
+                self._record.write(row | {"label": score.label})
+        self._time = time
+        self.count += 1
+        self.consistent += score.label
+
+    def finish(self, notes: list[str], caption: str, info: VideoInfo) -> None:
+        """Completes all files."""
+        self._table.close()
+        self._record.finish({"num_frames": self.count, "num_consistent": self.consistent, "notes": notes})
+        timeline.draw(self._folder / PLOT, self._curve, self._title, caption, self._time + 1 / info.fps)
+
+    def close(self) -> None:
+        """Closes the files without completing them."""
+        self._table.close()
+        self._record.close()
