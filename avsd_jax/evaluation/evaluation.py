@@ -33,7 +33,7 @@ PRECISIONS = ("float64", "float32")
 
 
 def evaluate(
-    predictions: Sequence[str | Path],
+    predictions: str | Path | Sequence[str | Path],
     dataset: str | None,
     splits: Sequence[str] = ("test",),
     *,
@@ -57,7 +57,7 @@ def evaluate(
     """Scores folders of predictions and writes the result.
 
     Args:
-        predictions: a folder per split, or one for all.
+        predictions: a folder for all splits, or a sequence of one per split.
         dataset: `name` or `name/config`, in any case, built in `data_dir`; None with `ground_truth`.
         splits: names of splits. Their videos are pooled, or their means averaged, depending on the protocol.
         ground_truth: a folder of ground truth instead of a dataset, see `ground_truth_folder`.
@@ -92,6 +92,7 @@ def evaluate(
             argument is not one of its choices; or `out` cannot be written to.
     """
     started = time.monotonic()
+    predictions = [predictions] if isinstance(predictions, str | Path) else predictions
     given = evaluation_inputs.sources(dataset, splits, data_dir, ground_truth, ground_truth_first_frame)
     dataset, splits, out = given[0].dataset, [source.split for source in given], Path(out)
     protocol = protocols.get(protocol) if isinstance(protocol, str) else protocol

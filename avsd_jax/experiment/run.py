@@ -43,6 +43,7 @@ def run(config: ConfigDict, workdir: str | Path, mode: str = "train_and_eval") -
     check_processes_agree(config, workdir)
     if "scam" in config:
         raise InputError("this configuration makes maps to train on: run it with python -m avsd_jax.scam")
+    logs.stage("checking the configuration", jax.process_index())
     rows = plan(config, workdir, mode)
     if config.build_data:
         # Every process requests it: one builds, the others wait for it, or build on their own machine.

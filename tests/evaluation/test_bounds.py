@@ -170,7 +170,7 @@ def test_the_report_says_where_viewers_are_not_known(tiny_data_dir: Path, tmp_pa
             x, y = np.rint(videos.fixations(video, frame)).astype(int).T
             mask[y, x] = 1
             Image.fromarray(mask).save(truth / known.id / "fixations" / f"{frame:03d}.png")
-    record = evaluate.evaluate([maps], None, ground_truth=truth, out=tmp_path / "out", with_bounds=True, progress=False)
+    record = evaluate.evaluate(maps, None, ground_truth=truth, out=tmp_path / "out", with_bounds=True, progress=False)
     human = record["bounds"]["one human"]
     assert human["missing"].startswith(
         "the dataset does not distinguish two or more viewers in 3 of 3 videos, such as "
