@@ -109,6 +109,7 @@ def kept_in(folder: str | Path, process: int = 0) -> Iterator[None]:
         yield
         return
     path = Path(folder) / (f"log_{process}.txt" if process else FILE)
+    made = [each for each in (path.parent, *path.parent.parents) if not each.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = _File(path, encoding="utf-8")
@@ -132,6 +133,9 @@ def kept_in(folder: str | Path, process: int = 0) -> Iterator[None]:
         file.close()
         if refused and not any(_of_the_work(other, path) for other in path.parent.iterdir()):
             path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # not empty: it is needed
+                for each in made:
+                    each.rmdir()
 
 
 def _of_the_work(file: Path, log: Path) -> bool:

@@ -34,7 +34,7 @@ def translate(config: ConfigDict) -> None:
     if "losses" in config:
         raise InputError(f"the field {given[0]} has become one of losses: give losses.TERM a weight instead")
     name = config.loss if "loss" in config else "kl"
-    if name not in _LOSSES:
+    if not isinstance(name, str) or name not in _LOSSES:
         raise InputError(f"unknown loss {name!r}: choose one of {', '.join(_LOSSES)}")
     weighted, fixed = _LOSSES[name]
     weights = losses.default_weights() | {"kl": 0.0} | fixed

@@ -56,6 +56,8 @@ def parse(options: argparse.ArgumentParser, argv: Sequence[str] | None = None) -
     unknown = [field for field in fields if re.match(r"--?(?!-|(no)?config\.|\d)", field)]
     if unknown:
         options.error(f"unrecognized arguments: {' '.join(unknown)}")
+    if not args.workdir:
+        options.error("argument --workdir: is empty; give a folder")
     args.config = command_line.load(args.config, fields)
     args.workdir = Path(args.workdir)
     return args

@@ -57,7 +57,7 @@ def read_config(directory: str | Path) -> ConfigDict:
         )
     try:
         record = ConfigDict(json.loads(path.read_text()))
-    except (ValueError, AttributeError) as error:  # not JSON, or not a JSON object
+    except (ValueError, AttributeError, RecursionError, TypeError) as error:  # not JSON, or not a JSON object
         raise InputError(f"{path} is damaged ({error}): restore it or train again") from error
     return completed(record)
 

@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 from avsd_jax import losses
 from avsd_jax.common import atomic_files, file_locks
 from avsd_jax.config.base import completed, model_options
+from avsd_jax.config.fields import check_fields
 from avsd_jax.errors import InputError, storage_error
 from avsd_jax.runs import checkpoint
 from avsd_jax.runs.optimizer import make_schedule
@@ -34,9 +35,6 @@ MAY_CHANGE = (
     "tensorboard",
     "profile_steps",
     "evaluate_every",
-    "evaluate_videos",
-    "evaluate_stride",
-    "best_metric",
     "data_dir",
     "data_threads",
     "executor",
@@ -192,7 +190,7 @@ def check_same_run(config: ConfigDict, workdir: Path, may_change: Sequence[str] 
     """Raises InputError if `workdir` holds a run whose record differs in a field that determines its results."""
     if not (workdir / checkpoint.CONFIG_FILE).exists():
         return
-    old, new = _plain(checkpoint.read_config(workdir)), _plain(completed(config))
+    old, new = _plain(_record(workdir)), _plain(completed(config))
     if old.get("model_name") == new["model_name"]:  # an option that one of them omits has its default
         options = _plain(model_options(new["model_name"]))
         old["model"], new["model"] = options | old["model"], options | new["model"]
@@ -202,6 +200,21 @@ def check_same_run(config: ConfigDict, workdir: Path, may_change: Sequence[str] 
             f"{workdir} holds a run with {changed[0]}={old.get(changed[0])!r}, now {new.get(changed[0])!r}: "
             "use another --workdir"
         )
+
+
+def _record(workdir: Path) -> ConfigDict:
+    """Reads the record of a run.
+
+    Raises:
+        InputError: it is damaged: a field is missing or has a value that means nothing.
+    """
+    record = checkpoint.read_config(workdir)
+    try:
+        check_fields(record)
+    except InputError as error:
+        path = workdir / checkpoint.CONFIG_FILE
+        raise InputError(f"{path} is damaged ({error}): restore it, or use another --workdir") from error
+    return record
 
 
 def check_can_continue(config: ConfigDict, workdir: Path) -> None:

@@ -67,6 +67,8 @@ class BestStep:
         if best is None:
             return True
         earlier = best[1][self._config.best_metric]
+        if math.isnan(earlier):
+            return True
         return score < earlier if self._lower else score > earlier
 
     def close(self) -> None:

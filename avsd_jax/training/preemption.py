@@ -68,7 +68,8 @@ class Preemption:
 
     def _watch(self, signals: socket.socket) -> None:
         with signals:
-            while numbers := signals.recv(1):
+            # Those that came together, as `timeout` sends two, are one request.
+            while numbers := signals.recv(64):
                 now = time.monotonic()
                 if self._asked is None:
                     self._asked = now

@@ -1,5 +1,6 @@
 """One run at a time in a folder, and only the run that it holds."""
 
+import json
 import pathlib
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from held_folder import HOLD
 from tiny_run import add_extra_models, tiny_config
 
 from avsd_jax.errors import InputError
-from avsd_jax.runs.checkpoint import Checkpointer, write_config
+from avsd_jax.runs.checkpoint import Checkpointer, read_config, write_config
 from avsd_jax.runs.run_folder import LOCK_FILE, check_can_continue, locked
 
 
@@ -64,6 +65,24 @@ def test_fewer_steps_than_are_done_are_refused(tmp_path: pathlib.Path) -> None:
     check_can_continue(tiny_config("data", total_steps=6), tmp_path)
     with pytest.raises(InputError, match="holds a run with learning_rate="):
         check_can_continue(tiny_config("data", total_steps=6, learning_rate=1.0), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("model", None), ("model", [1]), ("total_steps", "abc"), ("total_steps", None), ("rows", 5)]
+)
+def test_a_damaged_record_of_a_run_is_named(tmp_path: pathlib.Path, field: str, value: object) -> None:
+    run_at_step(tmp_path, 6, total_steps=6)
+    record = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(record | {field: value}))
+    with pytest.raises(InputError, match=rf"config.json is damaged \({field}.*restore it, or use another --workdir"):
+        check_can_continue(tiny_config("data", total_steps=6), tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "3", '{"loss": ["kl"]}'], ids=["deep", "number", "loss"])
+def test_a_record_that_is_none_is_refused(tmp_path: pathlib.Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(InputError):
+        read_config(tmp_path)
 
 
 @pytest.mark.parametrize(
