@@ -22,7 +22,6 @@ compare: its probability is nan, and every label 0. See docs/prediction.md.
 import avsd_jax.common.interrupt  # isort: skip
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,9 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return cli.run(lambda: _score_command_line(_parser().parse_args(argv)))
 
 
+@cli.sigterm_exits()
 def _score_command_line(args: argparse.Namespace) -> None:
-    # A terminated run cleans up like an interrupted one.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     # Both fail here, before the classifier is loaded.
     probe(args.video)
     check_folder(Path(args.out), Path(args.video).name)

@@ -23,7 +23,6 @@ linearly, and probability and gate are those of the earlier one. Frames are take
 import avsd_jax.common.interrupt  # isort: skip
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,9 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return cli.run(lambda: _predict_command_line(_parser().parse_args(argv)))
 
 
+@cli.sigterm_exits()
 def _predict_command_line(args: argparse.Namespace) -> None:
-    # A terminated run cleans up like an interrupted one.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     # Both fail here, before the model is loaded.
     probe(args.video)
     check_folder(Path(args.out), Path(args.video).name)

@@ -1,16 +1,27 @@
 """The entry point of all commands: bad input, a full disk and Ctrl-C become one line on stderr and an exit status."""
 
 import argparse
+import contextlib
 import math
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NoReturn
 
 from avsd_jax.errors import InputError, storage_error
 
 BAD_INPUT, FAILED = 2, 1
+
+
+@contextlib.contextmanager
+def sigterm_exits() -> Iterator[None]:
+    """Lets SIGTERM end the command within the context like an exception, so that it cleans up as after Ctrl-C."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class Parser(argparse.ArgumentParser):

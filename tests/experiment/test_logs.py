@@ -41,7 +41,9 @@ def test_a_run_prints_what_a_person_wants_and_logs_the_rest(tmp_path: Path, tiny
     )
     assert done.returncode == 0, done.stderr
     printed = [line for line in done.stderr.splitlines() if line.strip() and "|" not in line]  # no bars
-    assert printed == ["training 1 of 2: base", "training 2 of 2: AV", "scoring 1 of 1: AV"]
+    assert printed == [
+        *("checking the configuration", "training 1 of 2: base", "training 2 of 2: AV", "scoring 1 of 1: AV")
+    ]
     assert "loss=" in done.stderr
     assert done.stderr.count("\n") + done.stdout.count("\n") < 40
     assert "INFO" not in done.stderr + done.stdout

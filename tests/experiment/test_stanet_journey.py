@@ -3,11 +3,13 @@
 import importlib.util
 import pathlib
 
+import jax
 import numpy as np
 import pytest
 from media_files import regular, write_video
 from ml_collections import ConfigDict
 
+from avsd_jax.common.parallel import make_mesh
 from avsd_jax.experiment.comparison import derive
 from avsd_jax.predict import Predictor
 from avsd_jax.runs.components import Inference
@@ -36,7 +38,7 @@ def tiny_star(data_dir: pathlib.Path):
 @pytest.mark.slow
 def test_two_steps_an_evaluation_and_a_film(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path):
     config = tiny_star(tiny_data_dir)
-    state = loop.train(config, tmp_path / "run")
+    state = loop.train(config, tmp_path / "run", mesh=make_mesh(jax.devices()[:1]))  # compiles soonest
     assert int(state.step) == 2
     scores = score.evaluate(config, Inference.from_config(config), state.eval_variables)["real"]
     assert np.isfinite([scores["scores"]["all"][metric] for metric in ("CC", "NSS", "KL")]).all()
