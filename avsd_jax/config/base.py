@@ -11,6 +11,7 @@ from avsd_jax import losses
 from avsd_jax.common.by_name import load_module
 from avsd_jax.config import earlier
 from avsd_jax.config.fields import REQUIRED
+from avsd_jax.data.consistency_grid import EVERY
 
 # Options of a model that the run sets, not the configuration.
 _NOT_CONFIGURED = {"parent", "name", "axis_name"}
@@ -108,6 +109,7 @@ def defaults() -> ConfigDict:
     config.best_metric = "CC"  # of avsd_jax.metrics.METRICS: decides which step is the best
     config.eval_stride = 1  # distance between scored frames
     config.eval_batch_size = 8
+    config.avc_every = EVERY  # seconds between two scores of a gate's classifier, also in prediction; 0: every frame
     config.smooth_sigma = 0.0  # blur of the scored maps, pixels; 0 for none
     config.audit = True  # whether models are also scored on silent, shuffled and noise audio
 

@@ -90,6 +90,7 @@ FIELDS: dict[str, Kind] = {
     "profile_steps": Kind(_range_complaint),
     "eval_stride": whole(1),
     "eval_batch_size": whole(1),
+    "avc_every": real(0),
     "smooth_sigma": real(0),
     "audit": FLAG,
     "rows": listed(NAME, _WORDS),
