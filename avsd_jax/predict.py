@@ -20,8 +20,8 @@ Every frame has a map. With --stride=k every k-th frame is predicted: maps betwe
 linearly, and probability and gate are those of the earlier one. Frames are taken at the file's own rate.
 
 The classifier of a gated model scores one frame every `--every` seconds (by default as the run's `avc_every` says; 0:
-every frame), and its score holds until the next one. The gate is open above `--threshold`; with --hysteresis=LOW,HIGH it
-opens above HIGH and closes at LOW or below.
+every frame), and its score holds until the next one. The gate is open above `--threshold`; with --hysteresis=LOW,HIGH
+it opens above HIGH and closes at LOW or below.
 """
 
 import avsd_jax.common.interrupt  # isort: skip

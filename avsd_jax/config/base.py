@@ -62,6 +62,7 @@ def defaults() -> ConfigDict:
     config.split = 1  # fold; delete the field where the names of the splits do not depend on one
     config.train_split = "train_" + config.get_ref("split").to_str()
     config.test_split = "test_" + config.get_ref("split").to_str()
+    config.calibration_share = 0.0  # share of the training videos held out for `python -m avsd_jax.calibrate`
     config.target_maps = ""  # folder of maps to train on instead of the density maps; "" trains on the density maps
     config.frame_size = (224, 384)  # height and width, pixels
     config.frame_step = 1  # distance between the frames of a clip

@@ -52,6 +52,7 @@ FIELDS: dict[str, Kind] = {
     "split": whole(1),
     "train_split": NAME,
     "test_split": NAME,
+    "calibration_share": real(0, below=1),
     "target_maps": TEXT,
     "frame_size": listed(whole(1, 8192), _SIZE, 2),  # larger frames than 8192 pixels fit no accelerator
     "frame_step": whole(1),
