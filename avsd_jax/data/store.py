@@ -2,6 +2,7 @@
 
 import bisect
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -91,10 +92,8 @@ class VideoStore:
         numbers = [self._first_record[v] + n for v in chosen for n in range(len(self.videos[v].audio_first))]
         videos, frames = [self.videos[v] for v in chosen], [self.chunk_frames[v] for v in chosen]
         result = VideoStore(self.name, _Chosen(self.records, numbers), videos, frames)
-        bounds = {
-            name: [bisect.bisect_left(chosen, edge) for edge in (p.start, p.stop)] for name, p in self.parts.items()
-        }
-        result.parts = {name: range(*bound) for name, bound in bounds.items()}
+        place = functools.partial(bisect.bisect_left, chosen)
+        result.parts = {name: range(place(part.start), place(part.stop)) for name, part in self.parts.items()}
         return result
 
     def require_gaze(self, hint: str) -> None:

@@ -1,6 +1,7 @@
 """Calibration of the classifier of a run, on videos that it neither trained on nor is scored on."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +87,7 @@ def _open(folder: Path, config: ConfigDict, step: int, given: Videos) -> tuple[V
     config.data_dir = given.data_dir or config.data_dir
     if given.dataset or given.split or step == 0:
         store = open_store(dataset, split, config.data_dir)
-        trained_on = step > 0 and split == config.train_split and _share(dataset, config.dataset)
-        if trained_on:
+        if step > 0 and split == config.train_split and _shared(dataset, config.dataset):
             logging.warning("%s was trained on %s: probabilities of other videos stay too certain", folder, store.name)
     elif config.calibration_share:
         store, split = calibration_store(config), f"{split}, held out"
@@ -100,19 +100,20 @@ def _open(folder: Path, config: ConfigDict, step: int, given: Videos) -> tuple[V
     return store, dataset, split
 
 
-def _share(one: str, other: str) -> bool:
-    return bool(set(dataset_names.members(one)) & set(dataset_names.members(other)))
+def _shared(one: str, other: str) -> list[str]:
+    """Returns the datasets that are in both."""
+    return [name for name in dataset_names.members(one) if name in dataset_names.members(other)]
 
 
 def _refuse_test_videos(store: VideoStore, dataset: str, split: str, config: ConfigDict) -> None:
     """Raises InputError if a video belongs to the split that the run is scored on."""
-    if not _share(dataset, config.dataset):
+    shared = _shared(dataset, config.dataset)
+    if not shared:
         return
     fix = "give --split=NAME of videos that it is not scored on"
     if split == config.test_split:
         raise InputError(f"{store.name} is the test split of this run: {fix}")
-    scored = open_store(config.dataset, config.test_split, config.data_dir)
-    both = _ids(store, dataset) & _ids(scored, config.dataset)
+    both = _ids(store, dataset) & _ids(open_store(shared, config.test_split, config.data_dir), shared)
     if both:
         raise InputError(
             f"{len(both)} of the {len(store.videos)} videos of {store.name} are in {config.test_split}, the test split "
@@ -120,7 +121,7 @@ def _refuse_test_videos(store: VideoStore, dataset: str, split: str, config: Con
         )
 
 
-def _ids(store: VideoStore, dataset: str) -> set[str]:
+def _ids(store: VideoStore, dataset: str | Sequence[str]) -> set[str]:
     """Returns the videos' ids with their datasets."""
     names = dataset_names.members(dataset)
     return {video.id if len(names) > 1 else f"{names[0].partition('/')[0]}/{video.id}" for video in store.videos}
