@@ -104,11 +104,12 @@ def table(record: Mapping[str, Any]) -> str:
     if any(_avc(row) for row in rows):
         for name in ("", *_datasets(rows)):
             title = f"{name}: consistency" if name else "Consistency"
-            lines.append(title.ljust(wide) + "".join(f"{column:>10}" for column in _TERMINAL_COLUMNS))
-            for row in filter(_avc, rows):
-                cells = _consistency_cells(_avc(row, name))
-                values = [cells[column] for column in _TERMINAL_COLUMNS.values()]
-                lines.append(row["label"].ljust(wide) + "".join(f"{value:>10}" for value in values))
+            cells = [_consistency_cells(_avc(row, name)) for row in rows if _avc(row)]
+            heads = {head: column for head, column in _TERMINAL_COLUMNS.items() if _is_shown(column, rows, name)}
+            lines.append(title.ljust(wide) + "".join(f"{head:>{_width(head)}}" for head in heads))
+            for row, values in zip(filter(_avc, rows), cells, strict=True):
+                shown = "".join(f"{values[column]:>{_width(head)}}" for head, column in heads.items())
+                lines.append(row["label"].ljust(wide) + shown)
             lines.append("")
     return "\n".join(lines).rstrip() + "\n"
 
@@ -164,16 +165,24 @@ def _consistency_section(rows: Sequence[Mapping[str, Any]]) -> str:
     labels, parts = [row["label"] for row in rows if _avc(row)], []
     for name in ("", *_datasets(rows)):
         cells = [_consistency_cells(_avc(row, name)) for row in rows if _avc(row)]
-        # One dataset is its own mean.
-        shown = [column for column in cells[0] if column != "macro accuracy" or (_datasets(rows) and not name)]
-        columns = {"": labels} | {column: [row[column] for row in cells] for column in shown}
+        columns = {column: [row[column] for row in cells] for column in cells[0] if _is_shown(column, rows, name)}
+        columns = {"": labels} | columns
         parts.append((f"### {name}\n\n" if name else "") + markdown_table(columns))
     return (
         "## Audio-visual consistency\n\nAccuracy is over labelled frames, macro accuracy its mean over datasets, "
-        "balanced accuracy its mean over the two labels; the majority baseline always predicts the more frequent label. "
-        "ECE is the expected calibration error of the probability of consistency. The gate is open where the AV stream "
+        "balanced accuracy its mean over the two labels; the majority baseline always predicts the more frequent "
+        "label. ECE is the expected calibration error of the probability of consistency. The gate is open where the AV stream "
         "was used.\n\n" + "\n".join(parts)
     )
+
+
+def _is_shown(column: str, rows: Sequence[Mapping[str, Any]], dataset: str) -> bool:
+    """Returns whether a column of `_consistency_cells` belongs in a table: one dataset is its own mean."""
+    return column != "macro accuracy" or (bool(_datasets(rows)) and not dataset)
+
+
+def _width(head: str) -> int:
+    return max(7, len(head) + 2)
 
 
 def _consistency_cells(avc: Mapping[str, Any] | None) -> dict[str, str]:
