@@ -171,8 +171,8 @@ def _consistency_section(rows: Sequence[Mapping[str, Any]]) -> str:
     return (
         "## Audio-visual consistency\n\nAccuracy is over labelled frames, macro accuracy its mean over datasets, "
         "balanced accuracy its mean over the two labels; the majority baseline always predicts the more frequent "
-        "label. ECE is the expected calibration error of the probability of consistency. The gate is open where the AV stream "
-        "was used.\n\n" + "\n".join(parts)
+        "label. ECE is the expected calibration error of the probability of consistency. The gate is open where the AV "
+        "stream was used.\n\n" + "\n".join(parts)
     )
 
 

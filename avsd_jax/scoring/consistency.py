@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -71,11 +71,12 @@ class Grid:
                 found[int(batch["video_index"][i]), int(batch["frame_index"][i])] = logits[i]
         return cls(store, every, {where: row for part in gather(found) for where, row in part.items()})
 
-    def at(self, videos: Sequence[int], frames: Sequence[int]) -> Float[np.ndarray, "b 2"]:
+    def at(self, videos: Iterable[int], frames: Iterable[int]) -> Float[np.ndarray, "b 2"]:
         """Returns the logits that frames have."""
-        fps = [self.store.videos[int(video)].fps for video in videos]
-        where = zip(videos, frames, fps, strict=True)
-        return np.stack([self.logits[int(v), scored_frame(int(f), rate, self.every)] for v, f, rate in where])
+        return np.stack([self.logits[self._point(int(v), int(f))] for v, f in zip(videos, frames, strict=True)])
+
+    def _point(self, video: int, frame: int) -> tuple[int, int]:
+        return video, scored_frame(frame, self.store.videos[video].fps, self.every)
 
     def joined(self, batches: Iterable[Batch]) -> Iterator[dict[str, Any]]:
         """Yields batches with their frames' `avc_logits` [B, 2]."""
