@@ -1,7 +1,6 @@
 """`python -m avsd_jax.calibrate`: the videos that it may use, and where the temperature then is."""
 
 import json
-import re
 import shutil
 from pathlib import Path
 
@@ -94,25 +93,29 @@ def test_what_is_held_out_is_not_trained_on(tiny_data_dir: Path):
         training_store(config_of(tiny_data_dir, calibration_share=0.99))
 
 
-def test_test_videos_and_trained_ones_are_refused(tmp_path: Path, tiny_data_dir: Path, variables: dict):
+def test_test_videos_and_trained_ones_are_refused(
+    tmp_path: Path, tiny_data_dir: Path, variables: dict, monkeypatch: pytest.MonkeyPatch
+):
     config = config_of(tiny_data_dir)
     run = trained(tmp_path / "run", config, variables, 7)
     with pytest.raises(InputError, match="held out no videos .*calibration_share=0.: give --split=NAME"):
         calibrate_run(run)
     with pytest.raises(InputError, match="is the test split of this run: give --split=NAME"):
         calibrate_run(run, Videos(split=config.test_split))
-    overlapping = trained(tmp_path / "other", config_of(tiny_data_dir, test_split=config.train_split), variables, 7)
-    with config.unlocked():
-        config.train_split, config.test_split = config.test_split, config.train_split
-    with pytest.raises(InputError, match=re.escape("is the test split of this run")):
-        calibrate_run(overlapping, Videos(split=config.test_split))
+    train = open_store(config.dataset, config.train_split, tiny_data_dir)
+    with monkeypatch.context() as patch:
+        patch.setattr("avsd_jax.scoring.calibrate_run.open_store", lambda *_: train)
+        with pytest.raises(
+            InputError, match=r"of the \d+ videos of .* are in test, the test split of this run .*: give"
+        ):
+            calibrate_run(run, Videos(split="another_fold"))
     converted = tmp_path / "converted"
     save_variables(converted, config_of(tiny_data_dir), variables)
     assert calibrate_run(converted, every=1.0)["split"] == "train"
     plain = tmp_path / "plain"
-    save_variables(
-        plain, config_of(tiny_data_dir, model_name="tiny", model={"clip_size": 8}), {"params": {"x": np.ones(1)}}
-    )
+    ungated = config_of(tiny_data_dir).unlock()
+    ungated.model.gate = "always"
+    save_variables(plain, ungated, {"params": {"x": np.ones(1)}})
     with pytest.raises(InputError, match="has no classifier of audio-visual consistency"):
         calibrate_run(plain)
     assert not (plain / "calibration.json").exists()
