@@ -1,7 +1,7 @@
 """Benchmark of the gate's cost: time per frame of the gated model over that of the plain one, which is always fused.
 
     python -m benchmarks.gate_cost [--config=configs/avinet.py:demo] [--every=0.25] [--frames=25] [--size=640x360]
-                                   [--rounds=5] [--config.FIELD=VALUE ...]
+                                   [--rounds=5] [--workdir=runs/gate_cost] [--config.FIELD=VALUE ...]
 
 Both models have the same random weights and predict the same video file, as `avsd_jax.predict` does: decoding,
 preprocessing, model, overlay and timeline. Each round runs one after the other, so that other load affects both alike;
@@ -23,6 +23,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from avsd_jax.common import cli, logs
+from avsd_jax.common.atomic_files import make_folder
 from avsd_jax.experiment import command_line
 from avsd_jax.prediction.predictor import Predictor
 from avsd_jax.runs.checkpoint import save_variables
@@ -100,7 +101,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     Raises:
         InputError: an option is unknown or has a wrong value.
     """
-    parser = command_line.parser("python -m benchmarks.gate_cost", __doc__, "configs/avinet.py:demo", "unused")
+    parser = command_line.parser("python -m benchmarks.gate_cost", __doc__, "configs/avinet.py:demo", "runs/gate_cost")
     parser.add_argument("--every", type=_numbers, default=[0.25], help="seconds between two scores (default: 0.25)")
     parser.add_argument("--frames", type=cli.positive, default=25, help="of the video, 25 per second (default: 25)")
     parser.add_argument("--size", type=_size, default=(640, 360), help="of the video (default: 640x360)")
@@ -123,7 +124,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _measure_command_line(args: argparse.Namespace) -> None:
-    with tempfile.TemporaryDirectory() as name, logs.shown(args.verbose):
+    command_line.keep_programs(args.workdir)
+    make_folder(args.workdir)
+    with tempfile.TemporaryDirectory(dir=args.workdir) as name, logs.shown(args.verbose):
         folder = Path(name)
         video = write_video(folder / "video.mp4", args.frames, *args.size)
         seconds = measure(runs_of(args.config, folder, video, args.every), args.rounds)
