@@ -71,7 +71,7 @@ class Grid:
                 found[int(batch["video_index"][i]), int(batch["frame_index"][i])] = logits[i]
         return cls(store, every, {where: row for part in gather(found) for where, row in part.items()})
 
-    def at(self, videos: Iterable[int], frames: Iterable[int]) -> Float[np.ndarray, "b 2"]:
+    def at(self, videos: Iterable[int | np.integer], frames: Iterable[int | np.integer]) -> Float[np.ndarray, "b 2"]:
         """Returns the logits that frames have."""
         return np.stack([self.logits[self._point(int(v), int(f))] for v, f in zip(videos, frames, strict=True)])
 

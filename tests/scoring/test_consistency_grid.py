@@ -33,7 +33,7 @@ def test_a_frame_has_the_score_of_the_first_one_of_its_cell(frame: int, fps: flo
     assert cell(own / fps, every) == cell(frame / fps, every)
     assert own == 0 or cell((own - 1) / fps, every) < cell(own / fps, every)
     assert scored_frame(own, fps, every) == own
-    assert scored_frame(frame, fps, 0) == frame
+    assert scored_frame(frame, fps, 0.0) == frame
 
 
 def test_points_on_the_grid_are_not_missed_by_rounding():
