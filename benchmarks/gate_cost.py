@@ -86,12 +86,13 @@ def measure(runs: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, li
 
 
 def table(seconds: Mapping[str, Sequence[float]], frames: int) -> str:
-    """Formats the medians as a Markdown table; the ratio is the median over rounds of that to the plain model."""
-    lines = ["| model | ms per frame | of the plain model |", "|---|---:|---:|"]
+    """Formats the medians over rounds as a Markdown table; of the ratios to the plain model also the extremes."""
+    lines = ["| model | ms per frame | of the plain model | least and most of a round |", "|---|---:|---:|---:|"]
     plain = np.array(seconds[PLAIN])
     for name, times in seconds.items():
-        ratio = np.median(np.array(times) / plain)
-        lines.append(f"| {name} | {1000 * np.median(times) / frames:.1f} | {ratio:.3f} |")
+        ratios = np.array(times) / plain
+        spread = f"{ratios.min():.3f} to {ratios.max():.3f}"
+        lines.append(f"| {name} | {1000 * np.median(times) / frames:.1f} | {np.median(ratios):.3f} | {spread} |")
     return "\n".join(lines)
 
 
