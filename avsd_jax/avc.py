@@ -27,10 +27,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from avsd_jax.common import cli, logs
+from avsd_jax.data.consistency_grid import EVERY
 from avsd_jax.media.reading import probe
-from avsd_jax.prediction.consistency import EVERY, THRESHOLD, ConsistencyScorer, Decision, check_folder
-
-_probability = cli.number(0.0, 1.0)
+from avsd_jax.prediction import decision
+from avsd_jax.prediction.consistency import ConsistencyScorer, check_folder
 
 
 def _parser() -> cli.Parser:
@@ -41,25 +41,10 @@ def _parser() -> cli.Parser:
     parser.add_argument(
         "--every", type=cli.number(0.001, 3600.0), default=EVERY, help=f"seconds between two scores (default: {EVERY})"
     )
-    how = parser.add_mutually_exclusive_group()
-    how.add_argument(
-        "--threshold", type=_probability, default=THRESHOLD, help=f"consistent is above it (default: {THRESHOLD})"
-    )
-    how.add_argument("--hysteresis", type=_hysteresis, metavar="LOW,HIGH", help="two thresholds instead of one")
+    decision.add_options(parser)
     parser.add_argument("--batch_size", type=cli.positive, default=4, help="clips per batch (default: 4)")
     parser.add_argument("--verbose", action="store_true", help="also print the logs of libraries")
     return parser
-
-
-def _hysteresis(text: str) -> Decision:
-    """Parses two probabilities, the lower one first."""
-    parts = text.split(",")
-    if len(parts) != 2:
-        raise argparse.ArgumentTypeError(f"{text!r} is not LOW,HIGH, as in 0.4,0.6")
-    low, high = map(_probability, parts)
-    if low > high:
-        raise argparse.ArgumentTypeError(f"{text!r} begins with the higher one: write {parts[1]},{parts[0]}")
-    return Decision(low, high)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,10 +57,9 @@ def _score_command_line(args: argparse.Namespace) -> None:
     # Both fail here, before the classifier is loaded.
     probe(args.video)
     check_folder(Path(args.out), Path(args.video).name)
-    decision = args.hysteresis or Decision(args.threshold, args.threshold)
     with logs.shown(args.verbose):
         scorer = ConsistencyScorer(args.checkpoint, args.batch_size)
-        result = scorer.run(args.video, args.out, every=args.every, decision=decision)
+        result = scorer.run(args.video, args.out, every=args.every, decision=decision.chosen(args))
     table = next(path for path in result.files if path.suffix == ".csv")
     print(f"{result.num_frames} frames, {result.consistent / result.num_frames:.1%} consistent: {table}")
 

@@ -1,7 +1,7 @@
 """Predicts the saliency of a video file: an overlay video with its audio, maps, and the gate over time.
 
     python -m avsd_jax.predict --checkpoint=DIR INPUT.mp4 --out=DIR [--maps=png|npz|stavis|none] [--stride=1]
-                               [--batch_size=4]
+                               [--batch_size=4] [--every=0.25] [--threshold=0.5 | --hysteresis=LOW,HIGH]
 
 `DIR` is the folder of a training run or of a model converted by `python -m avsd_jax.convert`. The output folder gets
 
@@ -18,6 +18,10 @@ completely, one of another video is refused. See docs/prediction.md.
 
 Every frame has a map. With --stride=k every k-th frame is predicted: maps between two predictions are interpolated
 linearly, and probability and gate are those of the earlier one. Frames are taken at the file's own rate.
+
+The classifier of a gated model scores one frame every `--every` seconds (by default as the run's `avc_every` says; 0:
+every frame), and its score holds until the next one. The gate is open above `--threshold`; with --hysteresis=LOW,HIGH
+it opens above HIGH and closes at LOW or below.
 """
 
 import avsd_jax.common.interrupt  # isort: skip
@@ -29,6 +33,7 @@ from pathlib import Path
 
 from avsd_jax.common import cli, logs
 from avsd_jax.media.reading import probe
+from avsd_jax.prediction import decision
 from avsd_jax.prediction.map_writers import MAP_WRITERS, check_folder
 from avsd_jax.prediction.predictor import Predictor
 
@@ -42,6 +47,10 @@ def _parser() -> cli.Parser:
     parser.add_argument(
         "--stride", type=cli.positive, default=1, help="distance between the predicted frames (default: 1)"
     )
+    parser.add_argument(
+        "--every", type=cli.number(0.0, 3600.0), help="seconds between two scores of the gate (default: the run's)"
+    )
+    decision.add_options(parser)
     parser.add_argument("--batch_size", type=cli.positive, default=4, help="clips per batch (default: 4)")
     parser.add_argument("--verbose", action="store_true", help="also print the logs of libraries")
     return parser
@@ -59,7 +68,14 @@ def _predict_command_line(args: argparse.Namespace) -> None:
     check_folder(Path(args.out), Path(args.video).name)
     with logs.shown(args.verbose):
         predictor = Predictor(args.checkpoint, args.batch_size)
-        result = predictor.run(args.video, args.out, maps=args.maps, stride=args.stride)
+        result = predictor.run(
+            args.video,
+            args.out,
+            maps=args.maps,
+            stride=args.stride,
+            every=args.every,
+            decision=decision.chosen(args),
+        )
     print(f"{result.num_frames} frames: {next(p for p in result.files if p.suffix == '.mp4')}")
 
 

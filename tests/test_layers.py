@@ -9,7 +9,7 @@ import sys
 ROOT = pathlib.Path(__file__).parents[1]
 
 # From the ground up. Rooms that stand together, as the commands do, do not import each other either.
-COMMANDS = ("avc", "avc_labels", "datasets", "evaluate", "compare", "convert", "predict", "main", "scam")
+COMMANDS = ("avc", "avc_labels", "calibrate", "datasets", "evaluate", "compare", "convert", "predict", "main", "scam")
 ROOMS = (
     *(
         "errors",

@@ -11,6 +11,7 @@ from avsd_jax import losses
 from avsd_jax.common.by_name import load_module
 from avsd_jax.config import earlier
 from avsd_jax.config.fields import REQUIRED
+from avsd_jax.data.consistency_grid import EVERY
 
 # Options of a model that the run sets, not the configuration.
 _NOT_CONFIGURED = {"parent", "name", "axis_name"}
@@ -61,6 +62,7 @@ def defaults() -> ConfigDict:
     config.split = 1  # fold; delete the field where the names of the splits do not depend on one
     config.train_split = "train_" + config.get_ref("split").to_str()
     config.test_split = "test_" + config.get_ref("split").to_str()
+    config.calibration_share = 0.0  # share of the training videos held out for `python -m avsd_jax.calibrate`
     config.target_maps = ""  # folder of maps to train on instead of the density maps; "" trains on the density maps
     config.frame_size = (224, 384)  # height and width, pixels
     config.frame_step = 1  # distance between the frames of a clip
@@ -108,6 +110,7 @@ def defaults() -> ConfigDict:
     config.best_metric = "CC"  # of avsd_jax.metrics.METRICS: decides which step is the best
     config.eval_stride = 1  # distance between scored frames
     config.eval_batch_size = 8
+    config.avc_every = EVERY  # seconds between two scores of a gate's classifier, also in prediction; 0: every frame
     config.smooth_sigma = 0.0  # blur of the scored maps, pixels; 0 for none
     config.audit = True  # whether models are also scored on silent, shuffled and noise audio
 

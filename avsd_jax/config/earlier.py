@@ -28,6 +28,8 @@ def translate(config: ConfigDict) -> None:
     Raises:
         InputError: an unknown loss, or the record has fields of both versions.
     """
+    # The classifier of a gate scored every frame.
+    config.avc_every = config.get("avc_every", 0.0)
     given = [name for name in _LOSS_FIELDS if name in config]
     if not given:
         return

@@ -52,6 +52,7 @@ FIELDS: dict[str, Kind] = {
     "split": whole(1),
     "train_split": NAME,
     "test_split": NAME,
+    "calibration_share": real(0, below=1),
     "target_maps": TEXT,
     "frame_size": listed(whole(1, 8192), _SIZE, 2),  # larger frames than 8192 pixels fit no accelerator
     "frame_step": whole(1),
@@ -90,6 +91,7 @@ FIELDS: dict[str, Kind] = {
     "profile_steps": Kind(_range_complaint),
     "eval_stride": whole(1),
     "eval_batch_size": whole(1),
+    "avc_every": real(0),
     "smooth_sigma": real(0),
     "audit": FLAG,
     "rows": listed(NAME, _WORDS),

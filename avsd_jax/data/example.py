@@ -41,7 +41,9 @@ def make_example(spec: ClipSpec, window: Window, source: ClipSource, avc_label: 
     if spec.audio:
         scaled = source.audio(window) * np.float32(spec.preprocessing.waveform_scale)
         example["audio"] = spec.preprocessing.window_audio(scaled, spec.audio_samples, window.reverse_audio)
-    if spec.avc is not None:
-        example["avc_frames"] = source.classifier_frames(window.target)
-        example["avc_audio"] = source.classifier_audio(window.target)
-    return example
+    return example if spec.avc is None else example | classifier_inputs(source, window.target)
+
+
+def classifier_inputs(source: ClipSource, target: int) -> Example:
+    """Builds a classifier's inputs around frame `target`, a part of `make_example`."""
+    return {"avc_frames": source.classifier_frames(target), "avc_audio": source.classifier_audio(target)}

@@ -17,18 +17,18 @@ import numpy as np
 from absl import flags
 from jaxtyping import Float32
 
-from avsd_jax.batch import ENTRIES
+from avsd_jax.batch import ENTRIES, ClassifierInputs
 from avsd_jax.common.by_name import name_of
 from avsd_jax.data import audio, avc_inputs, waveform
 from avsd_jax.data.audio import AUDIO_CONDITIONS
 from avsd_jax.data.clip_spec import ClipSpec
-from avsd_jax.data.example import Example, make_example
+from avsd_jax.data.example import Example, classifier_inputs, make_example
 from avsd_jax.data.preprocessing.vinet import Preprocessing
 from avsd_jax.data.store import VideoStore
 from avsd_jax.data.window import Window
 from avsd_jax.errors import InputError
 
-__all__ = ["AUDIO_CONDITIONS", "ClipSpec", "eval_batches", "train_batches"]
+__all__ = ["AUDIO_CONDITIONS", "ClipSpec", "classifier_batches", "eval_batches", "eval_targets", "train_batches"]
 
 # Samples of a resampled waveform that are computed and cached together.
 _AUDIO_BLOCK = 8192
@@ -140,11 +140,7 @@ def eval_batches(
     """
     _check(store, spec)
     sampler = spec.sampler
-    targets = [
-        (video, frame)
-        for video in (range(len(store.videos)) if videos is None else videos)
-        for frame in sampler.eval_targets(store.videos[video].num_frames, spec.clip_size, stride)
-    ]
+    targets = eval_targets(store, spec, stride, videos)
     clips = _Clips(store, spec, audio_condition)
 
     def element(i: int) -> Example:
@@ -153,6 +149,56 @@ def eval_batches(
         return clips.example(video, window) | {"mask": np.bool_(i < len(targets))}
 
     num_steps = -(-len(targets) // batch_size)
+    return _batches(element, 0, num_steps, batch_size, num_threads, process_index, process_count)
+
+
+def eval_targets(
+    store: VideoStore, spec: ClipSpec, stride: int = 1, videos: Sequence[int] | None = None
+) -> list[tuple[int, int]]:
+    """Returns (video, frame) of the frames that `eval_batches` predicts, in order."""
+    return [
+        (video, frame)
+        for video in (range(len(store.videos)) if videos is None else videos)
+        for frame in spec.sampler.eval_targets(store.videos[video].num_frames, spec.clip_size, stride)
+    ]
+
+
+def classifier_batches(
+    store: VideoStore,
+    inputs: ClassifierInputs,
+    frames: Sequence[tuple[int, int]],
+    *,
+    batch_size: int,
+    audio_condition: str = "real",
+    num_threads: int = 2,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[Example]:
+    """Iterates once over a consistency classifier's inputs at the given frames.
+
+    Args:
+        store: the split.
+        inputs: what the classifier reads.
+        frames: (video, frame) of each.
+        batch_size, audio_condition, num_threads, process_index, process_count: see `eval_batches`.
+
+    Returns:
+        An iterator of batches with `avc_frames`, `avc_audio`, `video_index`, `frame_index` and `mask`, padded as those
+        of `eval_batches`.
+
+    Raises:
+        InputError: the batch does not divide, or an unknown audio condition. Damaged images raise it while iterating.
+    """
+    spec = ClipSpec(clip_size=1, frame_size=(1, 1), avc=inputs, audio=False)
+    readers = [audio.reader(store, video, audio_condition) for video in range(len(store.videos))]
+
+    def element(i: int) -> Example:
+        video, frame = frames[min(i, len(frames) - 1)]
+        clip = _StoredClip(store, spec, video, readers[video], audio_condition)
+        where = {"video_index": np.int32(video), "frame_index": np.int32(frame), "mask": np.bool_(i < len(frames))}
+        return classifier_inputs(clip, frame) | where
+
+    num_steps = -(-len(frames) // batch_size)
     return _batches(element, 0, num_steps, batch_size, num_threads, process_index, process_count)
 
 

@@ -2,6 +2,7 @@
 
 import bisect
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -84,6 +85,16 @@ class VideoStore:
         bounds = itertools.pairwise(itertools.accumulate((len(s.videos) for s in stores.values()), initial=0))
         joined.parts = {title: range(*bound) for title, bound in zip(stores, bounds, strict=True)}
         return joined
+
+    def subset(self, positions: Sequence[int]) -> "VideoStore":
+        """Returns a store of some of the videos, by position, in their order here; it shares records and no cache."""
+        chosen = sorted(set(positions))
+        numbers = [self._first_record[v] + n for v in chosen for n in range(len(self.videos[v].audio_first))]
+        videos, frames = [self.videos[v] for v in chosen], [self.chunk_frames[v] for v in chosen]
+        result = VideoStore(self.name, _Chosen(self.records, numbers), videos, frames)
+        place = functools.partial(bisect.bisect_left, chosen)
+        result.parts = {name: range(place(part.start), place(part.stop)) for name, part in self.parts.items()}
+        return result
 
     def require_gaze(self, hint: str) -> None:
         """Checks that every video has density maps and fixations.
@@ -204,3 +215,14 @@ class _Joined:
     def __getitem__(self, record: int) -> Mapping[str, Any]:
         number = bisect.bisect_right(self._starts, record) - 1
         return self._sources[number][record - self._starts[number]]
+
+
+class _Chosen:
+    """Some of the records of a source, by their numbers there."""
+
+    def __init__(self, records: Records, numbers: Sequence[int]):
+        self._records = records
+        self._numbers = numbers
+
+    def __getitem__(self, record: int) -> Mapping[str, Any]:
+        return self._records[self._numbers[record]]

@@ -25,6 +25,16 @@ from avsd_jax.scoring.markdown import table as markdown_table
 from avsd_jax.training.metric_writer import read_scalars
 
 AUDIT_METRICS = ("CC", "KL")
+# Heads in the terminal's table -> columns of the report's.
+_TERMINAL_COLUMNS = {
+    "accuracy": "accuracy",
+    "macro": "macro accuracy",
+    "majority": "majority baseline",
+    "balanced": "balanced accuracy",
+    "AUC": "AUC",
+    "ECE": "ECE",
+    "gate open": "gate open",
+}
 
 
 def write(
@@ -92,14 +102,15 @@ def table(record: Mapping[str, Any]) -> str:
             lines.append(row["label"].ljust(wide) + "".join(f"{number(values[m]):>8}" for m in METRICS))
         lines.append("")
     if any(_avc(row) for row in rows):
-        names = ("accuracy", "majority", "balanced", "AUC", "gate open")
-        lines.append("Consistency".ljust(wide) + "".join(f"{name:>11}" for name in names))
-        for row in filter(_avc, rows):
-            avc = _avc(row)
-            values = [percent(avc[k]) for k in ("accuracy", "majority_baseline", "balanced_accuracy")]
-            values += [number(avc["auc"]), percent((avc["gate_open"] or {}).get("all"))]
-            lines.append(row["label"].ljust(wide) + "".join(f"{value:>11}" for value in values))
-        lines.append("")
+        for name in ("", *_datasets(rows)):
+            title = f"{name}: consistency" if name else "Consistency"
+            cells = [_consistency_cells(_avc(row, name)) for row in rows if _avc(row)]
+            heads = {head: column for head, column in _TERMINAL_COLUMNS.items() if _is_shown(column, rows, name)}
+            lines.append(title.ljust(wide) + "".join(f"{head:>{_width(head)}}" for head in heads))
+            for row, values in zip(filter(_avc, rows), cells, strict=True):
+                shown = "".join(f"{values[column]:>{_width(head)}}" for head, column in heads.items())
+                lines.append(row["label"].ljust(wide) + shown)
+            lines.append("")
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -151,27 +162,45 @@ def _score_tables(rows: Sequence[Mapping[str, Any]], blocks: Sequence[tuple[str,
 
 
 def _consistency_section(rows: Sequence[Mapping[str, Any]]) -> str:
-    rows = [row for row in rows if _avc(row)]
-    found = [_avc(row) for row in rows]
-    gates = [avc["gate_open"] or {} for avc in found]
-    # Scores that were written by earlier versions have no calibration error.
-    errors = [avc.get("ece") for avc in found]
-    columns = {
-        "": [row["label"] for row in rows],
-        "accuracy": [percent(avc["accuracy"]) for avc in found],
-        "majority baseline": [percent(avc["majority_baseline"]) for avc in found],
-        "balanced accuracy": [percent(avc["balanced_accuracy"]) for avc in found],
-        "AUC": [number(avc["auc"]) for avc in found],
-        "ECE": [number(error) for error in errors],
-        "gate open": [percent(gate.get("all")) for gate in gates],
-        "on consistent": [percent(gate.get("consistent")) for gate in gates],
-        "on inconsistent": [percent(gate.get("inconsistent")) for gate in gates],
-    }
+    labels, parts = [row["label"] for row in rows if _avc(row)], []
+    for name in ("", *_datasets(rows)):
+        cells = [_consistency_cells(_avc(row, name)) for row in rows if _avc(row)]
+        columns = {column: [row[column] for row in cells] for column in cells[0] if _is_shown(column, rows, name)}
+        columns = {"": labels} | columns
+        parts.append((f"### {name}\n\n" if name else "") + markdown_table(columns))
     return (
-        "## Audio-visual consistency\n\nAccuracy is over labelled frames; the majority baseline always predicts "
-        "the more frequent label. ECE is the expected calibration error of the probability of consistency. The gate is "
-        "open where the AV stream was used.\n\n" + markdown_table(columns)
+        "## Audio-visual consistency\n\nAccuracy is over labelled frames, macro accuracy its mean over datasets, "
+        "balanced accuracy its mean over the two labels; the majority baseline always predicts the more frequent "
+        "label. ECE is the expected calibration error of the probability of consistency. The gate is open where the AV "
+        "stream was used.\n\n" + "\n".join(parts)
     )
+
+
+def _is_shown(column: str, rows: Sequence[Mapping[str, Any]], dataset: str) -> bool:
+    """Returns whether a column of `_consistency_cells` belongs in a table: one dataset is its own mean."""
+    return column != "macro accuracy" or (bool(_datasets(rows)) and not dataset)
+
+
+def _width(head: str) -> int:
+    return max(7, len(head) + 2)
+
+
+def _consistency_cells(avc: Mapping[str, Any] | None) -> dict[str, str]:
+    """Returns the cells of a row on the classifier and the gate; dashes for a dataset without them."""
+    # Scores that were written by earlier versions lack the newer numbers.
+    avc = avc or {}
+    gate = avc.get("gate_open") or {}
+    return {
+        "accuracy": percent(avc.get("accuracy")),
+        "macro accuracy": percent(avc.get("macro_accuracy")),
+        "majority baseline": percent(avc.get("majority_baseline")),
+        "balanced accuracy": percent(avc.get("balanced_accuracy")),
+        "AUC": number(avc.get("auc")),
+        "ECE": number(avc.get("ece")),
+        "gate open": percent(gate.get("all")),
+        "on consistent": percent(gate.get("consistent")),
+        "on inconsistent": percent(gate.get("inconsistent")),
+    }
 
 
 def _audit_section(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -251,8 +280,9 @@ def _blocks(records: Sequence[Mapping[str, Any]], dataset: str = "") -> list[tup
     ]
 
 
-def _avc(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    return row["conditions"]["real"]["avc"]
+def _avc(row: Mapping[str, Any], dataset: str = "") -> Mapping[str, Any] | None:
+    """Returns a row's scores of the classifier and the gate; on one of the joined datasets, if one is named."""
+    return _real([row], dataset)[0]["avc"]
 
 
 def _duration(seconds: float | None) -> str:

@@ -2,12 +2,14 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Float
 
+from avsd_jax.errors import InputError
 from avsd_jax.prediction.clip_stream import Clip
 
 
@@ -39,7 +41,7 @@ def in_batches(
         yield _on_host(*waiting)
 
 
-def _on_host(indices: list[int], outputs: dict[str, jax.Array]) -> tuple[list[int], dict[str, np.ndarray]]:
+def _on_host(indices: list[int], outputs: dict[str, jax.Array | np.ndarray]) -> tuple[list[int], dict[str, np.ndarray]]:
     return indices, {key: np.asarray(value) for key, value in outputs.items()}
 
 
@@ -47,3 +49,9 @@ def probability_of(logits: Float[np.ndarray, " 2"]) -> float:
     """Returns the probability of class 1, consistent, from a classifier's two logits."""
     no, yes = logits.astype(np.float64)
     return float(np.exp(-np.logaddexp(0.0, no - yes)))
+
+
+def check_finite(values: Float[np.ndarray, "..."], checkpoint: Path, index: int) -> None:
+    """Raises InputError, which names the checkpoint and the frame, if a model gave a value that is not finite."""
+    if not np.isfinite(values).all():
+        raise InputError(f"{checkpoint} gives values that are not finite (frame {index}): train it again")

@@ -5,6 +5,7 @@ same sampler, preprocessing and builder of examples. But the numbers of frames a
 ends, and only the data that the next clip may need is kept.
 """
 
+import dataclasses
 import math
 from collections import deque
 from collections.abc import Iterator
@@ -16,7 +17,8 @@ from jaxtyping import Float32, UInt8
 
 from avsd_jax.data import avc_inputs
 from avsd_jax.data.clip_spec import ClipSpec
-from avsd_jax.data.example import make_example
+from avsd_jax.data.consistency_grid import cell
+from avsd_jax.data.example import classifier_inputs, make_example
 from avsd_jax.data.preprocessing.vinet import Preprocessing
 from avsd_jax.data.window import Window
 from avsd_jax.media.reading import AudioWindow, Frame, VideoInfo, read_frames
@@ -25,30 +27,30 @@ from avsd_jax.media.reading import AudioWindow, Frame, VideoInfo, read_frames
 _SAMPLE_RATE = 22_050
 # Time stamps are rounded, to milliseconds in many files: a frame this near its time at a constant rate is regular.
 _ROUNDED_SECONDS = 0.002
-# Share of a step in which times that are computed in two ways are the same.
-_ROUNDING = 1e-6
 
 
 class Clip(NamedTuple):
-    """The inputs of a model for frame `index`; arrays without the axis b."""
+    """The inputs of a model for frame `index`, of its classifier, or of both; arrays without the axis b."""
 
     index: int
     inputs: dict[str, np.ndarray]
 
 
 class _Prepared(NamedTuple):
-    """A decoded frame at the input sizes of the model and of the classifier (or None).
+    """A decoded frame at the input sizes of the model and of the classifier (None if no classifier sees it).
 
-    Its position is its time in frames at the video's mean rate: its number if the rate is constant.
+    Its position is its time in frames at the video's mean rate: its number if the rate is constant. It is scored if it
+    is the first one of its cell of the classifier's time grid.
     """
 
     position: int | float
+    scored: bool
     model: Float32[np.ndarray, "h w 3"]
     classifier: Float32[np.ndarray, "s s 3"] | None
 
 
 class ClipStream:
-    """Iterates over the clips of every `stride`-th frame of a video, or of one frame every so many seconds.
+    """Iterates over the clips of every `stride`-th frame of a video, with a classifier's inputs where it scores.
 
     Frames are used as they come, at the file's own rate. Audio, and the frames for a classifier, are selected by the
     time of a frame, which for a constant rate is equivalent to its number.
@@ -58,8 +60,9 @@ class ClipStream:
     Args:
         info: the file.
         spec: the inputs of the model.
-        stride: distance between the predicted frames.
-        every: seconds between them, instead: of each `every` seconds the first frame.
+        stride: distance between the frames that have the model's inputs; None: no frame has.
+        every: seconds between those that have the classifier's, see `avsd_jax.data.consistency_grid`; None: those of
+            the stride.
         frames: all frames of the file, if the caller looks at them too.
     """
 
@@ -67,7 +70,7 @@ class ClipStream:
         self,
         info: VideoInfo,
         spec: ClipSpec,
-        stride: int = 1,
+        stride: int | None = 1,
         *,
         every: float | None = None,
         frames: Iterator[Frame] | None = None,
@@ -76,7 +79,9 @@ class ClipStream:
         self._spec = spec
         self._stride = stride
         self._every = every
-        self._due = -math.inf
+        self._cell: int | None = None
+        # On a grid of its own, the classifier's inputs are made apart from the model's.
+        self._model_spec = spec if every is None else dataclasses.replace(spec, avc=None)
         self._source = read_frames(info.path) if frames is None else frames
         self._span = (spec.clip_size - 1) * spec.frame_step
         # How many frames around one the sampler may look, one further than it shows: whether the video continues
@@ -127,9 +132,10 @@ class ClipStream:
                     self._drop_frames(target)
             if target >= self._decoded:
                 return
-            if self._is_due(target):
-                yield Clip(target, self._inputs(target))
-            target += self._stride
+            inputs = self._inputs(target)
+            if inputs:
+                yield Clip(target, inputs)
+            target += self._stride if self._every is None else 1
             self._forget(target)
 
     def _needs_more(self, target: int) -> bool:
@@ -138,16 +144,12 @@ class ClipStream:
             return True
         return self._frames[-1].position < self._at(target).position + self._half
 
-    def _is_due(self, target: int) -> bool:
-        """Returns whether a frame, reached for the first time, is the first of its `every` seconds."""
-        if self._every is None:
+    def _is_scored(self, position: int | float) -> bool:
+        """Returns whether the next frame is the first one of its cell; called once for each frame, in order."""
+        if not self._every:
             return True
-        time = self._at(target).position / self._info.fps
-        if time < self._due:
-            return False
-        # A frame may be early by rounding alone.
-        self._due = (math.floor(time / self._every + _ROUNDING) + 1 - _ROUNDING) * self._every
-        return True
+        before, self._cell = self._cell, cell(position / self._info.fps, self._every)
+        return self._cell != before
 
     @property
     def _decoded(self) -> int:
@@ -155,23 +157,30 @@ class ClipStream:
 
     def _append(self, time: float, image: np.ndarray) -> None:
         avc = self._spec.avc
-        model = _prepared(image, self._spec.frame_size, self._spec.preprocessing)
-        classifier = None
-        if avc is not None:
-            classifier = _prepared(image, (avc.frame_size, avc.frame_size), avc_inputs.PREPROCESSING)
         position = time * self._info.fps
         if abs(round(position) - position) < _ROUNDED_SECONDS * self._info.fps:
             position = round(position)
-        self._frames.append(_Prepared(position, model, classifier))
+        scored = self._is_scored(position)
+        model = _prepared(image, self._spec.frame_size, self._spec.preprocessing)
+        classifier = None
+        # A classifier of one frame sees none but those that it scores.
+        if avc is not None and (scored or avc.num_frames > 1):
+            classifier = _prepared(image, (avc.frame_size, avc.frame_size), avc_inputs.PREPROCESSING)
+        self._frames.append(_Prepared(position, scored, model, classifier))
 
     def _at(self, index: int) -> _Prepared:
         return self._frames[index - self._first]
 
     def _inputs(self, target: int) -> dict[str, np.ndarray]:
-        spec = self._spec
-        # Correct as long as the sampler depends on the video's length no further ahead than `_reach`.
-        window = spec.sampler.eval_window(target, self._decoded, spec.clip_size, spec.frame_step)
-        return make_example(spec, window, self, avc_label=-1)
+        """Returns the inputs that frame `target` has; none if neither the model nor the classifier reads it."""
+        spec, inputs = self._model_spec, {}
+        if self._stride and target % self._stride == 0:
+            # Correct as long as the sampler depends on the video's length no further ahead than `_reach`.
+            window = spec.sampler.eval_window(target, self._decoded, spec.clip_size, spec.frame_step)
+            inputs = make_example(spec, window, self, avc_label=-1)
+        if self._every is not None and self._at(target).scored and self._spec.avc is not None:
+            inputs |= classifier_inputs(self, target)
+        return inputs
 
     def frames(self, numbers: tuple[int, ...]) -> Float32[np.ndarray, "t h w 3"]:
         """Returns the model's frames of these numbers; see `ClipSource`."""

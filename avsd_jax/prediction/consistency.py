@@ -8,67 +8,26 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import jax
-import numpy as np
 from tqdm import tqdm
 
 from avsd_jax.data.clip_spec import ClipSpec
+from avsd_jax.data.consistency_grid import EVERY
 from avsd_jax.errors import InputError, storage_error
 from avsd_jax.media.reading import Frame, VideoInfo, read_frames
 from avsd_jax.media.survey import survey
 from avsd_jax.prediction import timeline
-from avsd_jax.prediction.batches import in_batches, probability_of
+from avsd_jax.prediction.batches import check_finite, in_batches, probability_of
 from avsd_jax.prediction.clip_stream import Clip, ClipStream
+from avsd_jax.prediction.decision import Decision
 from avsd_jax.prediction.map_writers import Staging, holds
 from avsd_jax.runs.checkpoint import load_for_inference
 from avsd_jax.runs.classifier import Classifier
 from avsd_jax.runs.components import make_forward
 
 RECORD, TABLE, PLOT = "consistency.json", "consistency.csv", "consistency.png"
-# Seconds between two scores.
-EVERY = 0.25
-# Consistent and inconsistent for `Decision`: the hard decision of the survey, argmax of two logits.
-THRESHOLD = 0.5
 
 _HEADER = "frame,time,probability,label\n"
 _NO_AUDIO = "no audio track: there is nothing to compare, and every frame is labelled 0, inconsistent"
-
-
-@dataclasses.dataclass(frozen=True)
-class Decision:
-    """From scores over time to labels: 1 above `high`, 0 up to `low`, as before in between.
-
-    The first score, if it is in between, is compared with the middle. Without a gap this is a threshold.
-
-    Attributes:
-        low, high: probabilities.
-
-    Raises:
-        InputError: they are not in order in [0, 1].
-    """
-
-    low: float = THRESHOLD
-    high: float = THRESHOLD
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.low <= self.high <= 1:
-            raise InputError(f"hysteresis {self.low:g},{self.high:g}: give two probabilities, the lower one first")
-
-    def label(self, probability: float, before: int | None) -> int:
-        """Returns the label of a score, given the label before it."""
-        if before is None:
-            return int(probability > (self.low + self.high) / 2)
-        return before if self.low < probability <= self.high else int(probability > self.high)
-
-    @property
-    def record(self) -> dict[str, Any]:
-        """Returns the decision as the record states it."""
-        return {"threshold": self.low} if self.low == self.high else {"hysteresis": [self.low, self.high]}
-
-    def __str__(self) -> str:
-        """Returns the decision in words."""
-        if self.low == self.high:
-            return f"above {self.low:g}"
-        return f"from above {self.high:g} until at most {self.low:g}"
 
 
 class Score(NamedTuple):
@@ -119,11 +78,8 @@ class ConsistencyScorer:
         label = None
         for indices, host in in_batches(self._forward, self._variables, clips, self._batch_size):
             for index, logits in zip(indices, host["avc_logits"], strict=False):
-                if not np.isfinite(logits).all():
-                    raise InputError(
-                        f"{self._checkpoint} gives values that are not finite (frame {index}): train it again"
-                    )
-                probability = probability_of(logits)
+                check_finite(logits, self._checkpoint, index)
+                probability = probability_of(logits / self._classifier.temperature)
                 label = decision.label(probability, label)
                 yield Score(index, probability, label)
 
@@ -144,7 +100,7 @@ class ConsistencyScorer:
             video: any file that FFmpeg reads, of any size, rate and length, with audio or without.
             out: folder to write to; created if missing.
             every: seconds between two scores.
-            decision: from scores to labels; by default consistent above `THRESHOLD`.
+            decision: from scores to labels; by default consistent above one half.
             progress: show a progress bar on stderr.
 
         Raises:
@@ -161,7 +117,7 @@ class ConsistencyScorer:
         frames = _timed(read_frames(info.path), times)
         try:
             with (
-                contextlib.closing(ClipStream(info, self.spec, every=every, frames=frames)) as clips,
+                contextlib.closing(ClipStream(info, self.spec, None, every=every, frames=frames)) as clips,
                 Staging(Path(out), RECORD, lambda out: ()) as staging,
             ):
                 for remark in remarks:
@@ -195,6 +151,7 @@ class ConsistencyScorer:
             "classifier": self._classifier.model.classifier,
             "fps": info.fps,
             "audio": info.audio is not None,
+            "temperature": self._classifier.temperature,
             "every": every,
         }
         return settings | decision.record

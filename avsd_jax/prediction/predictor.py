@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import itertools
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,15 +18,14 @@ from avsd_jax.media.reading import VideoInfo, read_frames
 from avsd_jax.media.survey import survey
 from avsd_jax.media.writing import VideoWriter
 from avsd_jax.prediction import timeline
-from avsd_jax.prediction.batches import in_batches, probability_of
+from avsd_jax.prediction.batches import check_finite, in_batches, probability_of
 from avsd_jax.prediction.clip_stream import Clip, ClipStream
+from avsd_jax.prediction.decision import Decision
+from avsd_jax.prediction.grid_gate import PROBABILITY, GridGate
 from avsd_jax.prediction.map_writers import MAP_WRITERS, Staging, check_folder, overlay_name
 from avsd_jax.runs.checkpoint import load_for_inference
+from avsd_jax.runs.classifier import Classifier
 from avsd_jax.runs.components import Inference, make_forward
-
-# The hard decision of the classifier: argmax of two logits.
-THRESHOLD = 0.5
-
 
 _GATED = ("classifier", "labels")
 
@@ -57,6 +57,16 @@ class Result:
     notes: tuple[str, ...]
 
 
+@dataclasses.dataclass(frozen=True)
+class _Settings:
+    """How a video is predicted; see `Predictor.run`."""
+
+    maps: str
+    stride: int
+    every: float
+    decision: Decision
+
+
 class Predictor:
     """A model that is loaded once and run on any number of videos.
 
@@ -74,29 +84,58 @@ class Predictor:
         self._batch_size = batch_size
         parts = Inference.from_config(self.config)
         self.spec, model = parts.spec, parts.model
-        self._gate = model.gate
+        self._gate, self._soft = model.gate, model.gate_mix == "soft"
+        classifier = Classifier.of(model, variables)
+        self._grid_gate = None if classifier is None else GridGate(classifier, self._checkpoint)
         self._variables = jax.device_put(variables)
         self._forward = make_forward(model)
         # Without audio the gate is closed.
         mute = model.clone(gate="never") if self._gate in _GATED else model
         self._forward_without_audio = self._forward if mute is model else make_forward(mute)
 
-    def predictions(self, info: VideoInfo, clips: Iterable[Clip]) -> Iterator[Prediction]:
+    def clips(self, info: VideoInfo, stride: int = 1, every: float | None = None) -> ClipStream:
+        """Opens the stream of a video's clips.
+
+        Args:
+            info: the file.
+            stride: distance between the predicted frames.
+            every: seconds between two scores of the gate's classifier; by default as the run's record says.
+        """
+        every = self.config.avc_every if every is None else every
+        if self._grid_gate is None:
+            return ClipStream(info, self.spec, stride)
+        if info.audio is None:
+            return ClipStream(info, dataclasses.replace(self.spec, avc=None), stride)
+        return ClipStream(info, self.spec, stride, every=every)
+
+    def predictions(
+        self, info: VideoInfo, clips: Iterable[Clip], decision: Decision | None = None
+    ) -> Iterator[Prediction]:
         """Predicts the frames of a stream of clips, in order.
+
+        Args:
+            info: the file.
+            clips: of it, as `clips` returns them.
+            decision: from scores of consistency to an open or closed gate; by default open above one half.
 
         Raises:
             InputError: the model predicts no map, or gives values that are not finite.
         """
         forward = self._forward if info.audio else self._forward_without_audio
+        if info.audio and self._grid_gate is not None:
+            forward, clips = self._grid_gate.run(forward, clips, decision or Decision(), self._soft)
         for indices, outputs in in_batches(forward, self._variables, clips, self._batch_size):
             yield from self._unpack(indices, outputs)
 
     def _unpack(self, indices: list[int], host: dict[str, np.ndarray]) -> Iterator[Prediction]:
         for row, index in enumerate(indices):
             saliency = host["saliency"][row].astype(np.float32)
-            if not np.isfinite(saliency).all():
-                raise InputError(f"{self._checkpoint} gives values that are not finite (frame {index}): train it again")
-            probability = probability_of(host["avc_logits"][row]) if "avc_logits" in host else None
+            check_finite(saliency, self._checkpoint, index)
+            probability = None
+            if PROBABILITY in host:
+                probability = float(host[PROBABILITY][row])
+            elif "avc_logits" in host:
+                probability = probability_of(host["avc_logits"][row])
             yield Prediction(index, saliency, probability, bool(host["gate"][row]) if "gate" in host else False)
 
     def run(
@@ -106,6 +145,8 @@ class Predictor:
         *,
         maps: str = "png",
         stride: int = 1,
+        every: float | None = None,
+        decision: Decision | None = None,
         progress: bool = True,
     ) -> Result:
         """Predicts a video and writes overlay, maps and timeline; `avsd_jax.predict` describes them.
@@ -117,6 +158,9 @@ class Predictor:
             out: folder to write to; created if missing.
             maps: "png", "npz", "stavis" or "none".
             stride: distance between the predicted frames.
+            every: seconds between two scores of the gate's classifier, 0 for one per frame; by default as the run's
+                record says (`avc_every`).
+            decision: from these scores to an open or closed gate; by default open above one half.
             progress: show a progress bar on stderr.
 
         Raises:
@@ -128,14 +172,16 @@ class Predictor:
             raise InputError(f"unknown kind of maps {maps!r}: choose one of {', '.join(MAP_WRITERS)}")
         if stride < 1:
             raise InputError(f"stride={stride}: give a whole number from 1 on")
+        self._check_gate(every, decision)
+        settings = _Settings(maps, stride, self.config.avc_every if every is None else every, decision or Decision())
         check_folder(Path(out), Path(video).name)
         info, remarks = survey(video)
         try:
-            with contextlib.closing(ClipStream(info, self.spec, stride)) as clips, Staging(Path(out)) as staging:
+            with contextlib.closing(self.clips(info, stride, every)) as clips, Staging(Path(out)) as staging:
                 for remark in remarks:
                     clips.note(remark)
                 self._remark(info, clips, stride)
-                count = self._write(info, clips, staging.folder, maps, stride, progress)
+                count = self._write(info, clips, staging.folder, settings, progress)
                 files = staging.publish()
         except Exception as error:
             full = storage_error(error, out)
@@ -143,6 +189,20 @@ class Predictor:
                 raise
             raise full from error
         return Result(files, count, tuple(clips.notes))
+
+    def _check_gate(self, every: float | None, decision: Decision | None) -> None:
+        """Raises InputError if options of the gate are wrong, or have no effect on this model."""
+        if every is not None and not 0 <= every < math.inf:
+            raise InputError(f"every={every}: give a number of seconds from 0 on")
+        if self._grid_gate is None and (every is not None or decision is not None):
+            raise InputError(
+                f"{self._checkpoint} has no gate by a classifier: leave out the time grid and the threshold of its gate"
+            )
+        if self._soft and decision is not None:
+            raise InputError(
+                f"{self._checkpoint} has a soft gate, which weighs the streams by the probability: leave out the "
+                "threshold"
+            )
 
     def _remark(self, info: VideoInfo, clips: ClipStream, stride: int) -> None:
         """Notes the properties of input and options that affect the result unexpectedly."""
@@ -155,21 +215,21 @@ class Predictor:
         if stride > 1:
             clips.note(f"one frame in {stride} is predicted; the maps between are interpolated")
 
-    def _write(self, info: VideoInfo, clips: ClipStream, folder: Path, maps: str, stride: int, progress: bool) -> int:
+    def _write(self, info: VideoInfo, clips: ClipStream, folder: Path, how: _Settings, progress: bool) -> int:
         """Writes all files into `folder`; returns the number of frames."""
         preprocessing = self.spec.preprocessing
         curve = timeline.Curve()
-        map_writer = MAP_WRITERS[maps](folder / "maps")
+        map_writer = MAP_WRITERS[how.maps](folder / "maps")
         overlay_path = folder / overlay_name(folder, info.path.stem)
         record_path = folder / "timeline.json"
         count = 0
         with (
-            contextlib.closing(timeline.TimelineWriter(record_path, self._header(info, stride))) as record,
+            contextlib.closing(timeline.TimelineWriter(record_path, self._header(info, how))) as record,
             VideoWriter(overlay_path, info, info.width, info.height) as overlay_video,
             tqdm(total=info.num_frames, unit="frame", disable=not progress, dynamic_ncols=True) as bar,
         ):
             bar.set_description("compiling the model")
-            everywhere = at_every_frame(self.predictions(info, clips), stride)
+            everywhere = at_every_frame(self.predictions(info, clips, how.decision), how.stride)
             for frame, prediction in zip(read_frames(info.path), everywhere, strict=False):
                 if count == 0:  # the remaining time is estimated from the start of the model
                     bar.set_description(None)
@@ -194,13 +254,13 @@ class Predictor:
             folder / "timeline.png",
             curve,
             f"Audio-visual consistency: {info.path.name}",
-            self._caption(info),
+            self._caption(info, how.decision),
             frame.time + 1 / info.fps,
         )
         return count
 
-    def _header(self, info: VideoInfo, stride: int) -> dict[str, Any]:
-        return {
+    def _header(self, info: VideoInfo, how: _Settings) -> dict[str, Any]:
+        header = {
             "video": info.path.name,
             "checkpoint": str(self._checkpoint),
             "model": self.config.model_name,
@@ -210,9 +270,9 @@ class Predictor:
             "width": info.width,
             "height": info.height,
             "sound": info.audio is not None,
-            "stride": stride,
-            "threshold": THRESHOLD,
+            "stride": how.stride,
         }
+        return header | ({} if self._grid_gate is None else {"every": how.every}) | how.decision.record
 
     def _label(self, info: VideoInfo, prediction: Prediction) -> tuple[str, bool, float | None]:
         """Returns the label in the corner of a frame."""
@@ -223,7 +283,7 @@ class Predictor:
             return "no audio track", False, None
         return ("visual only" if self._gate == "never" else used), prediction.opened, None
 
-    def _caption(self, info: VideoInfo) -> str:
+    def _caption(self, info: VideoInfo, decision: Decision) -> str:
         """Returns the line below the title of the curve."""
         if info.audio is None:
             return "The file has no audio track: nothing to classify."
@@ -231,7 +291,7 @@ class Predictor:
             return "This model has no classifier of audio-visual consistency."
         return (
             f"Probability that the audio belongs to what is visible, by {self.config.model.classifier}. "
-            f"Green: above {THRESHOLD}, the audio is used."
+            f"Green: {decision}, the audio is used."
         )
 
 

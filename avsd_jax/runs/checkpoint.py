@@ -25,6 +25,7 @@ from ml_collections import ConfigDict
 from avsd_jax.common import atomic_files, staging
 from avsd_jax.config.base import completed
 from avsd_jax.errors import InputError, storage_error
+from avsd_jax.runs import temperature
 
 Tree = Mapping[str, Any]
 
@@ -317,11 +318,18 @@ def load_for_inference(directory: str | Path) -> tuple[ConfigDict, dict[str, Any
 
     Returns:
         `(config, variables)`: the run's record and `{"params": ..., "batch_stats": ...}` as NumPy arrays. If the
-        run kept an average of its parameters, `params` is the average.
+        run kept an average of its parameters, `params` is the average. If its classifier is calibrated, the temperature
+        is in `calibration` (see `avsd_jax.runs.temperature`).
 
     Raises:
         InputError: the folder is not a run, or holds no readable step.
     """
+    config, variables, step = load_newest(directory)
+    return config, temperature.joined(directory, step, variables)
+
+
+def load_newest(directory: str | Path) -> tuple[ConfigDict, dict[str, Any], int]:
+    """Returns what `load_for_inference` does, without a temperature, and the step; raises as it does."""
     config = read_config(directory)
     folder = Path(directory).absolute() / STEPS_FOLDER
     if not folder.is_dir():
@@ -333,7 +341,7 @@ def load_for_inference(directory: str | Path) -> tuple[ConfigDict, dict[str, Any
                 variables = dict(_read_item(manager, step, "variables"))
                 if (folder / str(step) / "ema").is_dir():
                     variables["params"] = _read_item(manager, step, "ema")["params"]
-                return config, variables
+                return config, variables, step
             except Exception as error:  # orbax and tensorstore raise many types for a damaged step
                 failures.append(f"{step}: {_first_line(error)}")
                 logging.warning("checkpoint %s does not restore (%s): trying the one before", step, failures[-1])

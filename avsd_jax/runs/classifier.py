@@ -5,10 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from flax import linen as nn
 from ml_collections import ConfigDict
 
 from avsd_jax.errors import InputError
 from avsd_jax.models import avc
+from avsd_jax.models.common.bistream import BiStream
+from avsd_jax.runs import temperature
 from avsd_jax.runs.components import model_from_config
 
 _PART = "classifier"
@@ -21,10 +24,28 @@ class Classifier:
     Attributes:
         model: the classifier as a model of its own.
         variables: its `{"params": ..., "batch_stats": ...}`.
+        temperature: by which its logits are divided for probabilities; 1 if it is not calibrated.
     """
 
     model: avc.Model
     variables: Mapping[str, Any]
+    temperature: float = 1.0
+
+    @classmethod
+    def of(cls, model: nn.Module, variables: Mapping[str, Any]) -> "Classifier | None":
+        """Takes the classifier out of a model of its own or of a gated model; None if there is none.
+
+        Args:
+            model: the network.
+            variables: of the network, as `load_for_inference` returns them.
+        """
+        if isinstance(model, avc.Model):
+            return cls(model, *temperature.split(variables))
+        if not isinstance(model, BiStream) or model.gate != "classifier" or _PART not in variables["params"]:
+            return None
+        own = {collection: tree[_PART] for collection, tree in variables.items() if _PART in tree}
+        alone = avc.Model(classifier=model.classifier, classifier_options=model.classifier_options)
+        return cls(alone, *temperature.split(own))
 
     @classmethod
     def from_run(cls, folder: str | Path, config: ConfigDict, variables: Mapping[str, Any]) -> "Classifier":
@@ -39,12 +60,10 @@ class Classifier:
             InputError: the run has no classifier.
         """
         model = model_from_config(config)
-        if isinstance(model, avc.Model):
-            return cls(model, variables)
-        if model.classifier_inputs is None or _PART not in variables["params"]:
+        found = cls.of(model, variables)
+        if found is None:
             raise InputError(
                 f"{folder} has no classifier of audio-visual consistency ({config.model_name}, gate {model.gate}): "
                 "give a converted classifier, a run of the model avc, or a run with --config.model.gate=classifier"
             )
-        own = {collection: tree[_PART] for collection, tree in variables.items() if _PART in tree}
-        return cls(avc.Model(classifier=model.classifier, classifier_options=model.classifier_options), own)
+        return found

@@ -42,6 +42,7 @@ MAY_CHANGE = (
     "row_changes",
     "eval_stride",
     "eval_batch_size",
+    "avc_every",
     "audit",
     "smooth_sigma",
     "test_split",

@@ -19,6 +19,7 @@ from avsd_jax.common.parallel import gather
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 from avsd_jax.scoring import protocols
+from avsd_jax.scoring.groups import with_macro
 from avsd_jax.scoring.scorer import Predicted, Scorer
 from avsd_jax.scoring.summary import Frames, summarise
 
@@ -87,8 +88,9 @@ class SaliencyEvaluator:
 
         Returns:
             A record of plain values, None if a number does not exist:
-            `protocol`: how the numbers were computed; the entries of `summary.summarise`; `seconds`; and if several
-            datasets are joined `datasets`: the same entries for each, without `videos`.
+            `protocol`: how the numbers were computed; the entries of `summary.summarise`, `avc` with the macro
+            accuracy; `seconds`; and if several datasets are joined `datasets`: the same entries for each, without
+            `videos`.
             Only the entry `examples` is not plain: a list of `Example`, for `avsd_jax.experiment.report`.
 
         Raises:
@@ -107,6 +109,8 @@ class SaliencyEvaluator:
                 name: {key: value for key, value in summary.items() if key != "videos"}
                 for name, summary in summaries.items()
             }
+        each = {name: summary["avc"] for name, summary in record.get("datasets", {}).items()}
+        record["avc"] = with_macro(record["avc"], each or None)
         return record | {"examples": shown, "seconds": time.monotonic() - started}
 
     def score_frames(self, predict_fn: PredictFn, batches: Iterable[Batch]) -> tuple[Frames, list[Example]]:

@@ -1,5 +1,6 @@
 """Scores of an audio-visual consistency classifier and of the gate that it controls."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ def classifier_scores(
 
     Returns:
         None without classifier and gate, otherwise a dictionary of `labelled` (frames), `majority_baseline`
-        (accuracy of the more frequent label), `accuracy` (over frames), `balanced_accuracy` (mean over the
+        (accuracy of the more frequent label), `accuracy` (over frames, "micro"), `balanced_accuracy` (mean over the
         two labels), `auc`, `ece` (expected calibration error of the probability of consistency), and `gate_open`
         (fraction of frames, by group). A number that does not exist is None.
     """
@@ -58,6 +59,22 @@ def classifier_scores(
     if gate is not None:
         result["gate_open"] = {group: _mean(gate[members(labels, group)]) for group in GROUPS}
     return result
+
+
+def with_macro(
+    joined: dict[str, Any] | None, datasets: Mapping[str, Mapping[str, Any] | None] | None = None
+) -> dict[str, Any] | None:
+    """Returns the scores of a classifier with its `macro_accuracy`, the mean of its accuracies over datasets.
+
+    Args:
+        joined: result of `classifier_scores` on the frames of all datasets.
+        datasets: those of each dataset; None if there is one. Datasets without labelled frames do not count.
+    """
+    if joined is None:
+        return None
+    each = [joined] if datasets is None else [scores for scores in datasets.values() if scores is not None]
+    known = [scores["accuracy"] for scores in each if scores["accuracy"] is not None]
+    return joined | {"macro_accuracy": _mean(np.array(known))}
 
 
 def rank_auc(score: Float[np.ndarray, " n"], truth: Bool[np.ndarray, " n"]) -> float | None:

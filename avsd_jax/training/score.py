@@ -1,5 +1,6 @@
 """Scoring of a model on the test split of its configuration; every process of a job scores its share."""
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,20 +13,32 @@ from ml_collections import ConfigDict
 
 from avsd_jax.batch import model_inputs
 from avsd_jax.data import pipeline
-from avsd_jax.data.clip_spec import ClipSpec
 from avsd_jax.data.store import VideoStore
+from avsd_jax.runs.classifier import Classifier
 from avsd_jax.runs.components import Inference, make_forward
 from avsd_jax.runs.stores import scoring_store
 from avsd_jax.scoring import evaluator
+from avsd_jax.scoring.consistency import Grid
 
 # Equal models share their compiled program: scoring during training, at its end, and with other seeds.
 _forward = functools.lru_cache(maxsize=4)(make_forward)
 
 
 def make_predict_fn(model: nn.Module, variables: Mapping[str, Any]) -> Callable[[Mapping], dict[str, np.ndarray]]:
-    """Builds `predict(batch) -> {"saliency": [B, H, W], "gate": [B], "avc_logits": [B, 2]}`, as the model has them."""
+    """Builds `predict(batch) -> {"saliency": [B, H, W], "gate": [B], "avc_logits": [B, 2]}`, as the model has them.
+
+    The logits are divided by the temperature of the classifier, if it is calibrated.
+    """
     forward, placed = _forward(model), jax.device_put(variables)
-    return lambda batch: jax.device_get(forward(placed, model_inputs(batch)))
+    classifier = Classifier.of(model, variables)
+
+    def predict(batch: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        output = jax.device_get(forward(placed, model_inputs(batch)))
+        if classifier is not None:
+            output["avc_logits"] = output["avc_logits"] / classifier.temperature
+        return output
+
+    return predict
 
 
 def evaluate(config: ConfigDict, parts: Inference, variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,7 +47,7 @@ def evaluate(config: ConfigDict, parts: Inference, variables: Mapping[str, Any])
     Every process of a job must call it; each gets the scores of all.
 
     Args:
-        config: the run's record; `eval_stride`, `audit` and `smooth_sigma` are read.
+        config: the run's record; `eval_stride`, `avc_every`, `audit` and `smooth_sigma` are read.
         parts: what is built of it.
         variables: `{"params": ..., "batch_stats": ...}` in host memory.
 
@@ -49,7 +62,7 @@ def evaluate(config: ConfigDict, parts: Inference, variables: Mapping[str, Any])
     scorer = evaluator.SaliencyEvaluator(store, smooth_sigma=config.smooth_sigma, shared=True)
     predict = make_predict_fn(parts.model, variables)
     conditions = pipeline.AUDIO_CONDITIONS if config.audit and parts.model.uses_audio else ("real",)
-    batches = functools.partial(_batches, config, parts.spec, store, config.eval_stride, None)
+    batches = functools.partial(_batches, config, parts, variables, store, config.eval_stride, None)
     return evaluator.audit(scorer, predict, batches, conditions)
 
 
@@ -59,7 +72,7 @@ def score_part(
     """Scores some videos, spread over the test split; every process of a job must call it.
 
     Args:
-        config: the run's record; `evaluate_videos`, `evaluate_stride` and `smooth_sigma` are read.
+        config: the run's record; `evaluate_videos`, `evaluate_stride`, `avc_every` and `smooth_sigma` are read.
         parts: what is built of it.
         store: the test split.
         variables: `{"params": ..., "batch_stats": ...}` in host memory.
@@ -72,17 +85,28 @@ def score_part(
     videos = np.linspace(0, len(store.videos) - 1, number).round().astype(int).tolist()
     record = scorer.run(
         make_predict_fn(parts.model, variables),
-        _batches(config, parts.spec, store, config.evaluate_stride, videos, "real"),
+        _batches(config, parts, variables, store, config.evaluate_stride, videos, "real"),
     )
     return {metric: math.nan if mean is None else mean for metric, mean in record["scores"]["all"].items()}
 
 
 def _batches(
-    config: ConfigDict, spec: ClipSpec, store: VideoStore, stride: int, videos: Sequence[int] | None, condition: str
-) -> Iterator[dict[str, np.ndarray]]:
-    """Yields this process's share of the clips of a split, of all of its videos by default."""
+    config: ConfigDict,
+    parts: Inference,
+    variables: Mapping[str, Any],
+    store: VideoStore,
+    stride: int,
+    videos: Sequence[int] | None,
+    condition: str,
+) -> Iterator[dict[str, Any]]:
+    """Yields this process's share of the clips of a split, of all of its videos by default.
+
+    On a time grid the classifier of a gated model runs first, and the batches have its logits instead of its inputs.
+    """
+    classifier = Classifier.of(parts.model, variables) if config.avc_every else None
+    spec = parts.spec if classifier is None else dataclasses.replace(parts.spec, avc=None)
     processes = jax.process_count()
-    return pipeline.eval_batches(
+    batches = pipeline.eval_batches(
         store,
         spec,
         batch_size=processes * -(-config.eval_batch_size // processes),
@@ -92,3 +116,10 @@ def _batches(
         process_index=jax.process_index(),
         process_count=processes,
     )
+    if classifier is None:
+        return batches
+    targets = pipeline.eval_targets(store, spec, stride, videos)
+    grid = Grid.of(
+        classifier, store, config.avc_every, targets, batch_size=config.eval_batch_size, audio_condition=condition
+    )
+    return grid.joined(batches)

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from avsd_jax.errors import InputError
+from avsd_jax.media.reading import probe
 from benchmarks import datasets as datasets_benchmark
-from benchmarks import gating
+from benchmarks import gate_cost, gating
 from benchmarks import metrics as metrics_benchmark
 from benchmarks import models as models_benchmark
 
@@ -110,3 +111,19 @@ def test_flops_are_those_of_convolutions_and_products() -> None:
 
     jaxpr = jax.make_jaxpr(program)(jnp.zeros((1, 8, 8, 4)), jnp.zeros((3, 3, 2, 6)), jnp.zeros((5, 7)))
     assert models_benchmark.flops(jaxpr.jaxpr) == 2 * (8 * 8 * 6 * 3 * 3 * 2 + 2 * 5 * 7)
+
+
+@pytest.mark.filterwarnings("ignore:the load_module")
+def test_the_cost_of_the_gate_is_that_of_the_same_round(tmp_path: pathlib.Path) -> None:
+    rows = gate_cost.table({"plain": [1.0, 2.0, 1.0], "gated": [1.1, 2.2, 1.5]}, frames=10).splitlines()
+    assert rows[2:] == [
+        "| plain | 100.0 | 1.000 | 1.000 to 1.000 |",
+        "| gated | 150.0 | 1.100 | 1.100 to 1.500 |",
+    ]
+    args = gate_cost.parse(["--every=0.25,0", "--size=64x48", "--frames=3"])
+    assert (args.every, args.size, args.config.model_name) == ([0.25, 0.0], (64, 48), "avinet")
+    for wrong in ("--size=64", "--every=often"):
+        with pytest.raises(InputError, match=wrong.partition("=")[0]):
+            gate_cost.parse([wrong])
+    info = probe(gate_cost.write_video(tmp_path / "video.mp4", 5, 64, 48))
+    assert (info.num_frames, info.fps, info.width, info.audio is None) == (5, 25.0, 64, False)

@@ -56,6 +56,13 @@ def test_an_earlier_record_means_the_same_and_its_run_goes_on(fields: dict, weig
         check_same_run(now, tmp_path)
 
 
+def test_the_classifier_of_an_earlier_gate_scores_every_frame():
+    record = base("avinet")
+    assert completed(record).avc_every == 0.25
+    del record.avc_every
+    assert completed(record).avc_every == 0
+
+
 def test_fields_of_both_versions_are_refused_and_a_loss_that_came_later_has_no_weight():
     config = base("stavis")
     config.cc_weight = 0.1

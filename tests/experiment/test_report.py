@@ -1,6 +1,7 @@
 """Reports: what they say, what they show, and that they are never half-written."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -143,8 +144,27 @@ def test_terminal_table() -> None:
     assert " ".join(lines[0].split()) == "All frames (9) NSS ↑ CC ↑ SIM ↑ KL ↓ AUC-J ↑ s-AUC ↑"
     assert lines[1].split() == ["V", "0.200", "0.300", "0.400", "0.500", "0.600", "0.700"]
     assert "-" in lines[9].split()
-    assert lines[-1].split() == ["AV*", "87.5%", "62.5%", "90.0%", "0.950", "60.0%"]
+    assert lines[-1].split() == ["AV*", "87.5%", "62.5%", "90.0%", "0.950", "0.125", "60.0%"]
     assert max(map(len, lines)) <= 80
+
+
+def test_consistency_is_told_of_every_dataset() -> None:
+    row = make_rows()[1]
+    real = row["conditions"]["real"]
+    for name, accuracy in (("diem", 0.5), ("etmd", 1.0)):
+        avc = AVC | {"accuracy": accuracy}
+        real.setdefault("datasets", {})[name] = make_record(0.4, avc, [])
+    real["avc"] = AVC | {"macro_accuracy": 0.75}
+    record = {"run": "joined", "rows": [report.plain_row(row)], "versions": VERSIONS, "config": {}}
+    text = report.markdown(record, []).partition("## Audio-visual consistency")[2].partition("\n## ")[0]
+    joined, diem, etmd = re.split(r"\n### \w+\n", text)
+    assert cells(joined, "| AV*")[1:4] == ["87.5%", "75.0%", "62.5%"]
+    for part, accuracy in ((diem, "50.0%"), (etmd, "100.0%")):
+        assert cells(part, "| AV*")[1:3] == [accuracy, "62.5%"]
+        assert "macro" not in part
+    terminal = report.table({"rows": record["rows"]})
+    assert re.search(r"^diem: consistency +accuracy +majority .*\nAV\* +50.0% +62.5%", terminal, re.M)
+    assert re.search(r"^Consistency +accuracy +macro .*\nAV\* +87.5% +75.0%", terminal, re.M)
 
 
 def test_a_failure_leaves_the_old_report(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,6 +90,34 @@ def test_the_classifier_opens_its_gate_and_labels_may_in_training():
     assert forced["gate"].tolist() == [True, False, False]
 
 
+def test_logits_of_the_batch_replace_the_classifier():
+    whole = run(gate="classifier")
+    seen = {key: value for key, value in BATCH.items() if not key.startswith("avc_")}
+    given = run(seen | {"avc_logits": whole["avc_logits"]}, gate="classifier")
+    for name in ("avc_logits", "gate", "saliency"):
+        np.testing.assert_allclose(given[name], whole[name], atol=1e-6)
+    turned = run(seen | {"avc_logits": -whole["avc_logits"]}, gate="classifier")
+    assert (turned["gate"] != whole["gate"]).all()
+
+
+@pytest.mark.parametrize("gate_at", ["input", "output"])
+def test_the_mix_reaches_both_positions_of_the_gate(gate_at):
+    def map_of(logits, **options):
+        batch = {"video": BATCH["video"], "audio": BATCH["audio"], "avc_logits": logits}
+        return tiny(gate="classifier", gate_at=gate_at, **options).apply(DRAWN, batch)["saliency"]
+
+    logits = normal(4, 3, 2)
+
+    def both(mix):
+        return fast_jit(jax.value_and_grad(lambda x: map_of(x, gate_mix=mix).sum()))(logits)
+
+    (hard, nothing), (straight, learned), (soft, _) = (both(mix) for mix in ("hard", "straight_through", "soft"))
+    np.testing.assert_allclose(straight, hard, rtol=1e-6)
+    assert abs(soft - hard) > 1e-3
+    assert not nothing.any()
+    assert learned.any(axis=-1).all()
+
+
 def test_all_gates_share_one_set_of_variables():
     plain = flat_shapes(shapes(tiny(gate="never"), BATCH))
     assert any(path.startswith("params/fusion/") for path in plain)
@@ -137,7 +165,9 @@ def test_every_model_says_alike_what_is_missing(name):
         shapes(models.create(name), {})
 
 
-@pytest.mark.parametrize("options", [{"gate": "soft"}, {"gate_at": "middle"}, {"train_gate": "always"}])
+@pytest.mark.parametrize(
+    "options", [{"gate": "soft"}, {"gate_mix": "half"}, {"gate_at": "middle"}, {"train_gate": "always"}]
+)
 def test_an_unknown_option_is_named(options):
     with pytest.raises(InputError, match=f"unknown {next(iter(options))} '{next(iter(options.values()))}': choose"):
         shapes(tiny(**options), BATCH)

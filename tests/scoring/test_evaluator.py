@@ -18,7 +18,7 @@ from avsd_jax.data import schema
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 from avsd_jax.scoring.evaluator import SaliencyEvaluator, audit
-from avsd_jax.scoring.groups import classifier_scores, rank_auc
+from avsd_jax.scoring.groups import classifier_scores, rank_auc, with_macro
 from avsd_jax.scoring.protocols import NATIVE, to_ground_truth
 
 SIZES = {"a": (24, 32), "b": (24, 32), "c": (18, 20)}
@@ -173,6 +173,15 @@ def test_classifier_scores_that_do_not_exist() -> None:
     assert (one_kind["accuracy"], one_kind["balanced_accuracy"], one_kind["auc"]) == (0.5, None, None)
     assert one_kind["gate_open"] == {"all": 0.5, "consistent": 0.5, "inconsistent": None}
     assert rank_auc(np.array([1.0, 1.0, 2.0]), np.array([True, False, True])) == 0.75
+
+
+def test_macro_accuracy_is_the_mean_over_datasets() -> None:
+    joined = {"accuracy": 0.9}
+    assert with_macro(joined) == {"accuracy": 0.9, "macro_accuracy": 0.9}
+    each = {"a": {"accuracy": 1.0}, "b": {"accuracy": 0.5}, "unlabelled": {"accuracy": None}, "ungated": None}
+    assert with_macro(joined, each)["macro_accuracy"] == 0.75
+    assert with_macro(None) is None
+    assert with_macro({"accuracy": None})["macro_accuracy"] is None
 
 
 def test_predictions_are_brought_to_the_ground_truth() -> None:

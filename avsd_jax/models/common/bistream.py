@@ -7,25 +7,26 @@
 
     with gate_at=output both are decoded, and c selects one of the two maps (eq. 2 to the letter).
 
-A model defines its two streams by three methods; the gate is shared by all. The selection is hard and made for each
-clip, so both positions of the gate give the same maps at inference; they differ in cost, and in training in whether the
-decoder sees the stream that is not selected.
+A model defines its two streams by three methods; the gate is shared by all. By default the selection is hard and made
+for each clip, so both positions of the gate give the same maps at inference; they differ in cost, and in training in
+whether the decoder sees the stream that is not selected.
 """
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 from flax import linen as nn
 from flax.core import FrozenDict
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
 from avsd_jax.batch import ClassifierInputs, read
 from avsd_jax.errors import InputError
 from avsd_jax.models import classifiers, fusions
 from avsd_jax.models.common.network import Network
-from avsd_jax.nn.gate import AVCGate, select
+from avsd_jax.nn.gate import AVCGate
 
 GATE_AT = ("input", "output")
 
@@ -41,6 +42,7 @@ class BiStream(Network):
         gate: what opens the gate: "always", "never", "labels" or "classifier"; see `avsd_jax.nn.gate.AVCGate`.
         gate_at: its position: "input" selects the input of the decoder (the survey's text), "output" selects one of
             the maps of two decodings with the same weights (eq. 2 to the letter).
+        gate_mix: what c is where the classifier decides: "hard", "straight_through" or "soft".
         train_gate: what opens a "classifier" gate in training, "predicted" or "labels".
         classifier: module of `avsd_jax.models.classifiers`; used only with gate="classifier".
         classifier_options: its options.
@@ -53,6 +55,7 @@ class BiStream(Network):
     fusion_options: Mapping[str, Any] | ConfigDict = FrozenDict()
     gate: str = "always"
     gate_at: str = "input"
+    gate_mix: str = "hard"
     train_gate: str = "predicted"
     classifier: str = "l3net"
     classifier_options: Mapping[str, Any] | ConfigDict = FrozenDict()
@@ -86,20 +89,21 @@ class BiStream(Network):
 
         Args:
             batch: what `encode_visual` reads; audio [B, L], not read by gate="never"; for gate="classifier" also
-                avc_frames [B, N, h, w, 3] and avc_audio [B, S] in [-1, 1]; avc_label [B] int (1, 0, -1 unlabelled)
-                where the gate reads labels. Other keys are ignored.
+                avc_frames [B, N, h, w, 3] and avc_audio [B, S] in [-1, 1], or instead avc_logits [B, 2], which the
+                classifier gave before; avc_label [B] int (1, 0, -1 unlabelled) where the gate reads labels. Other
+                keys are ignored.
             train: use and update batch statistics, apply dropout.
 
         Returns:
-            saliency [B, H, W] in [0, 1], logits [B, H, W], gate [B] bool (True: the fused stream is used) and the
-            model's features by name; unless gate="never" also what `fuse` gives, `fused` among it; with
-            gate="classifier" avc_logits [B, 2] (class 1 = consistent); with gate_at="output" saliency_v and, unless
-            gate="never", saliency_av [B, H, W].
+            saliency [B, H, W] in [0, 1], logits [B, H, W], gate [B] bool (True: the fused stream is used; with
+            gate_mix="soft" it has the larger weight) and the model's features by name; unless gate="never" also what
+            `fuse` gives, `fused` among it; with gate="classifier" avc_logits [B, 2] (class 1 = consistent); with
+            gate_at="output" saliency_v and, unless gate="never", saliency_av [B, H, W].
 
         Raises:
             InputError: an unknown option, a missing key, or sizes that do not fit.
         """
-        switch = AVCGate(self.gate, self.train_gate)
+        switch = AVCGate(self.gate, self.train_gate, self.gate_mix)
         if self.gate_at not in GATE_AT:
             raise InputError(f"unknown gate_at {self.gate_at!r}: choose one of {', '.join(GATE_AT)}")
         out, v = self.encode_visual(batch, train)
@@ -108,6 +112,7 @@ class BiStream(Network):
             out["avc_logits"] = logits = self._classify(batch, train)
         labels = read(batch, "avc_label") if switch.reads_labels(train) else None
         out["gate"] = gate = switch(v.shape[0], logits, labels, train)
+        combine = functools.partial(switch.combine, gate, logits=logits, train=train)
 
         if self.gate != "never" or self.is_initializing():
             flow = self.fuse(v, out, batch, train)
@@ -117,16 +122,18 @@ class BiStream(Network):
             return out | decoded | ({"saliency_v": decoded["saliency"]} if self.gate_at == "output" else {})
         out |= flow
         if self.gate_at == "input":
-            return out | self.decode(select(gate, out["fused"], v), out, train)
+            return out | self.decode(combine(out["fused"], v), out, train)
         fused, plain = (self.decode(feature, out, train) for feature in (out["fused"], v))
-        return out | _choose(gate, fused, plain)
+        return out | _combined(combine, fused, plain)
 
     def make_fusion(self) -> nn.Module:
         """Creates the fusion that the options name, as the submodule `fusion`; for use in `fuse`."""
         return fusions.create(self.fusion, parent=None, **self.fusion_options).copy(name="fusion")
 
     def _classify(self, batch: Mapping[str, Array], train: bool) -> Float[Array, "b 2"]:
-        """Returns the classifier's logits."""
+        """Returns the classifier's logits, those of the batch if it has them."""
+        if "avc_logits" in batch and not self.is_initializing():
+            return read(batch, "avc_logits")
         options = {"axis_name": self.axis_name} | dict(self.classifier_options)
         classifier = classifiers.create(self.classifier, parent=None, **options).copy(name="classifier")
         spectrogram = classifier.front_end(read(batch, "avc_audio"))
@@ -140,7 +147,7 @@ class BiStream(Network):
             )
 
 
-def _choose(gate: Bool[Array, " b"], fused: Features, visual: Features) -> Features:
+def _combined(combine: Callable[..., Array], fused: Features, visual: Features) -> Features:
     """Applies eq. 2 to all outputs of the decoder; returns the two maps, too."""
-    chosen = jax.tree.map(lambda av, v: select(gate, av, v), fused, visual)
+    chosen = jax.tree.map(combine, fused, visual)
     return chosen | {"saliency_av": fused["saliency"], "saliency_v": visual["saliency"]}

@@ -13,13 +13,15 @@ class Network(nn.Module):
         clip_size: frames of a clip; a consistency classifier alone has its own clip, and takes one frame of this one.
         num_tags: number of tags that it classifies; 0 for none.
         gate: what opens its gate, see `avsd_jax.nn.gate.AVCGate`; "never" without a gate.
-        train_gate: the same in training.
+        gate_mix: how its decision enters eq. 2; see the same.
+        train_gate: what opens it in training.
     """
 
     uses_audio = False
     clip_size = 1
     num_tags = 0
     gate = "never"
+    gate_mix = "hard"
     train_gate = "predicted"
 
     @property
