@@ -1,0 +1,97 @@
+"""Self-supervised pre-training from its configuration: AVID, CMA from its memory, and the classifier from both."""
+
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+from config_files import CONFIGS, load
+from ml_collections import ConfigDict
+
+from avsd_jax.common.parallel import make_mesh
+from avsd_jax.errors import InputError
+from avsd_jax.experiment.comparison import derive
+from avsd_jax.nn import cross_modal_nce as nce
+from avsd_jax.runs.checkpoint import load_for_inference
+from avsd_jax.runs.components import Inference
+from avsd_jax.runs.initial import initial_variables
+from avsd_jax.training import loop
+
+SMALL = {"width": 0.03, "num_frames": 2, "frame_size": 16, "sample_rate": 8000, "audio_seconds": 0.25}
+
+
+def stages(data_dir: pathlib.Path, folder: pathlib.Path, **changes: object) -> dict[str, ConfigDict]:
+    """The rows of `configs/avc.py:avid_pretrain_demo`, at a size that compiles soon."""
+    config = load(CONFIGS / "avc.py").get_config("avid_pretrain_demo").unlock()
+    config.update(dataset="sounding_shapes/tiny", data_dir=str(data_dir), build_data=False, frame_size=(8, 8))
+    config.update(total_steps=3, batch_size=8, schedule="constant", warmup_steps=0, log_every=1)
+    config.update(checkpoint_every=100, tensorboard=False, **changes)
+    config.model.classifier_options = ConfigDict(SMALL)
+    for row in ("instance", "agreement"):
+        config.row_changes[row].model.update(instances=4, negatives=16, within_negatives=4)
+        config.row_changes[row].model.classifier_options = ConfigDict(SMALL)
+    config.row_changes.agreement.model.positives = 2
+    return {row.name: row.config for row in derive(config, folder)}
+
+
+def train(config: ConfigDict, folder: pathlib.Path, devices: int = 1) -> loop.TrainState:
+    return jax.device_get(loop.train(config, folder, mesh=make_mesh(jax.devices()[:devices])))
+
+
+def changed(config: ConfigDict, **fields: object) -> ConfigDict:
+    with config.unlocked():
+        result = config.copy_and_resolve_references()
+    result.unlock().update(**fields)
+    return result.lock()
+
+
+def test_two_stages_and_a_classifier(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path) -> None:
+    rows = stages(tiny_data_dir, tmp_path)
+    whole = train(rows["instance"], tmp_path / "instance")
+    memory = nce.Memory(**whole.batch_stats["memory"])
+    assert memory.z > 0
+    np.testing.assert_allclose(np.linalg.norm(memory.video, axis=1), 1, rtol=1e-5)
+
+    # The memory is part of what is saved: a run that was stopped ends with the same bits.
+    for steps in (1, 3):
+        stopped = train(changed(rows["instance"], total_steps=steps), tmp_path / "stopped")
+    jax.tree.map(np.testing.assert_array_equal, stopped, whole)
+
+    agreement = train(rows["agreement"], tmp_path / "agreement")
+    similar = agreement.batch_stats["similar"]
+    np.testing.assert_array_equal(similar, nce.mine_positives(memory, 2))
+    assert agreement.batch_stats["memory"]["z"] == memory.z
+    assert '"cma_nce"' in (tmp_path / "agreement/metrics.jsonl").read_text()
+
+    config = rows["classifier"]
+    start = initial_variables(config, Inference.from_config(config))
+    _, learned = load_for_inference(tmp_path / "agreement")
+    for part in ("video_model", "audio_model", "video_proj"):
+        jax.tree.map(np.testing.assert_array_equal, start["params"][part], learned["params"][part])
+    assert "classifier_0" in start["params"]
+    assert start["batch_stats"].keys() == {"video_model", "audio_model"}
+
+
+def test_several_devices_share_one_memory(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path) -> None:
+    config = stages(tiny_data_dir, tmp_path)["instance"]
+    one, many = (train(config, tmp_path / str(n), n) for n in (1, 2))
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(many), strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-4)
+    # Mapped devices draw negatives of their own; all know all embeddings, and the constant is that of all.
+    config = changed(config, executor="pmap", learning_rate=0.0, total_steps=1)
+    mapped = train(config, tmp_path / "mapped", 2).batch_stats["memory"]
+    same = train(changed(config, executor="jit"), tmp_path / "split", 2).batch_stats["memory"]
+    np.testing.assert_allclose(mapped["audio"], same["audio"], atol=1e-4)
+    np.testing.assert_allclose(mapped["z"], same["z"], rtol=0.5)
+
+
+def test_mistakes_are_named(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path) -> None:
+    rows = stages(tiny_data_dir, tmp_path)
+    with pytest.raises(
+        InputError, match=r"tiny train has 4 videos and the model's memory 9 rows: set model\.instances=4"
+    ):
+        model = ConfigDict(rows["instance"].model.to_dict() | {"instances": 9})
+        train(changed(rows["instance"], model=model), tmp_path / "wrong")
+    with pytest.raises(InputError, match=r"model\.positives=2 are found in the memory of a run of AVID"):
+        train(changed(rows["agreement"], init=""), tmp_path / "early")
+    assert not (tmp_path / "early/config.json").exists()
