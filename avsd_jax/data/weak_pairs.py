@@ -42,8 +42,8 @@ class Pairs:
         self._audible = np.array([video.audio_rms > 0 for video in store.videos])
         if len(set(self._sources[self._audible])) < 2:
             raise InputError(
-                f"{store.name} has no two videos with audio of different sources, which avc_supervision='weak' pairs: use "
-                "more videos, or avc_supervision='labels'"
+                f"{store.name} has no two videos with audio of different sources, which avc_supervision='weak' pairs: "
+                "use more videos, or avc_supervision='labels'"
             )
 
     def draw(self, rng: np.random.Generator, video: int, target: int) -> dict[str, np.ndarray]:

@@ -29,7 +29,8 @@ def test_a_training_step_has_the_right_shapes(config: ConfigDict) -> None:
     before, after, metrics = shapes.before, shapes.after, shapes.metrics
     assert jax.tree.map(lambda x: (x.shape, x.dtype), before) == jax.tree.map(lambda x: (x.shape, x.dtype), after)
     assert metrics["loss"].shape == ()
-    assert ("ce" in metrics) == (parts.spec.avc is not None)
+    assert ("ce" in metrics) == (parts.spec.avc is not None and not parts.spec.instances)
+    assert ("avid_nce" in metrics) == (config.model_name == "avid_instance")
     predicts = config.model_name in ("vinet", "avinet", "stavis_visual", "stavis", "stanet")
     assert ("saliency" in shapes.output) == predicts
     assert ("kl" in metrics) == (predicts and config.losses.kl > 0)

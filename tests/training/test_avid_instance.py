@@ -87,10 +87,8 @@ def test_several_devices_share_one_memory(tmp_path: pathlib.Path, tiny_data_dir:
 
 def test_mistakes_are_named(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path) -> None:
     rows = stages(tiny_data_dir, tmp_path)
-    with pytest.raises(
-        InputError, match=r"tiny train has 4 videos and the model's memory 9 rows: set model\.instances=4"
-    ):
-        model = ConfigDict(rows["instance"].model.to_dict() | {"instances": 9})
+    model = ConfigDict(rows["instance"].model.to_dict() | {"instances": 9})
+    with pytest.raises(InputError, match=r"has 4 videos and the model's memory 9 rows: set model\.instances=4"):
         train(changed(rows["instance"], model=model), tmp_path / "wrong")
     with pytest.raises(InputError, match=r"model\.positives=2 are found in the memory of a run of AVID"):
         train(changed(rows["agreement"], init=""), tmp_path / "early")
