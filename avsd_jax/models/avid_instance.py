@@ -101,7 +101,7 @@ class Model(Network):
         if not self.positives:
             return variables
         statistics = variables["batch_stats"]
-        memory = nce.Memory(**statistics["memory"])
+        memory = nce.Memory(**jax.tree.map(jnp.asarray, statistics["memory"]))
         if not memory.z > 0:
             raise InputError(
                 f"model.positives={self.positives} are found in the memory of a run of AVID: give its folder as init"
