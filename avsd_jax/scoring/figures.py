@@ -201,15 +201,15 @@ def reliability(series: Mapping[str, Sequence[Bin]]) -> Drawn:
     def place(x: float, y: float) -> tuple[float, float]:
         return left + side * x, top + side * (1 - y)
 
-    for value in (0, 0.25, 0.5, 0.75, 1):
-        draw.line((place(0, value), place(1, value)), _GRID, width=2)
-        draw.line((place(value, 0), place(value, 1)), _GRID, width=2)
-        x, y = place(0, value)
+    for value in (0.0, 0.25, 0.5, 0.75, 1.0):
+        draw.line((place(0.0, value), place(1.0, value)), _GRID, width=2)
+        draw.line((place(value, 0.0), place(value, 1.0)), _GRID, width=2)
+        x, y = place(0.0, value)
         draw.text((x - gap, y), f"{value:g}", _FAINT, text, anchor="rm")
-        x, y = place(value, 0)
+        x, y = place(value, 0.0)
         draw.text((x, y + gap), f"{value:g}", _FAINT, text, anchor="mt")
-    draw.line((place(0, 0), place(1, 1)), _FAINT, width=3)
-    x, y = place(0.5, 0)
+    draw.line((place(0.0, 0.0), place(1.0, 1.0)), _FAINT, width=3)
+    x, y = place(0.5, 0.0)
     draw.text((x, y + bottom - gap), "probability of consistency", _FAINT, text, anchor="mb")
     draw.text((left + gap, top + gap), "share of consistent frames", _FAINT, text, anchor="lt")
     for i, (label, bins) in enumerate(series.items()):

@@ -48,7 +48,7 @@ def made_up(store: VideoStore, right: float | None, seed: int) -> Frames:
     """Scores of every third frame; a classifier is right in a share of them, and is sure of it."""
     rng = np.random.default_rng(seed)
     video, frame = (x.ravel() for x in np.meshgrid(range(len(store.videos)), range(0, 40, 3), indexing="ij"))
-    label = np.array([store.avc_label(v)[f] for v, f in zip(video, frame, strict=True)])
+    label = np.array([store.avc_label(int(v))[f] for v, f in zip(video, frame, strict=True)])
     scores = {metric: rng.uniform(0.4, 0.6, len(video)) for metric in NATIVE.metrics}
     part = np.zeros(len(video), int)
     if right is None:
