@@ -87,6 +87,6 @@ def demo(config: ConfigDict) -> None:
     config.losses = ConfigDict(losses.default_weights())
     config.schedule = "cosine"
     config.warmup_steps = 20
-    config.total_steps = 100
-    config.batch_size = 32
+    config.total_steps = 120
+    config.batch_size = 16
     config.learning_rate = 1e-3

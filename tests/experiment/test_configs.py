@@ -127,3 +127,18 @@ def test_a_row_that_refers_to_a_later_one_is_refused() -> None:
 def test_a_missing_configuration_file_names_those_there_are() -> None:
     with pytest.raises(InputError, match="configs/avinet.py"):
         find_config("configs/nothing.py:demo")
+
+
+@pytest.mark.parametrize("head", ["cosine", "embeddings"])
+def test_every_head_of_avid_is_trained(head: str) -> None:
+    config = load(CONFIGS / "avc.py").get_config("avid_demo").unlock()
+    config.model.classifier_options.update(head=head, width=0.1)
+    assert "ce" in dry_run.trace(config, Components.from_config(config)).metrics
+
+
+def test_star_is_gated_by_avid_and_an_earlier_record_without_a_classifier_by_l3net() -> None:
+    for name in ("avinet", "stavis", "stanet"):
+        assert load(CONFIGS / f"{name}.py").get_config("star").model.classifier == "avid"
+    config = load(CONFIGS / "avinet.py").get_config("star").copy_and_resolve_references().unlock()
+    del config.model.classifier
+    assert Components.from_config(config).model.classifier == "l3net"
