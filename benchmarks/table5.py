@@ -54,6 +54,7 @@ CLASSIFIERS: dict[str, tuple[str, str, dict[str, Any]]] = {
     ),
 }
 REFERENCES = {"never": "none: V", "always": "none: AV", "labels": "the labels: AV#"}
+NUMBERS = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "auc": "AUC", "ece": "ECE"}
 SALIENCY, GATED = "saliency", "av_star"
 
 
@@ -175,7 +176,7 @@ def summary(config: ConfigDict, by_seed: Sequence[Mapping[str, Frames]]) -> dict
         rows[name] = {key: found[key] for key in ("scores", "intervals", "avc")}
         if own.margin is not None:
             each = [classifier_scores(s[name].label, s[name].margin, s[name].gate) for s in by_seed]
-            numbers = ("accuracy", "balanced_accuracy", "auc", "ece", "majority_baseline")
+            numbers = (*NUMBERS, "majority_baseline")
             rows[name]["classifier"] = {key: spread([one[key] for one in each]) for key in numbers}
             rows[name]["by_segment"] = accuracy_by_segment(config, ids, own)
             logits = np.stack([np.zeros_like(own.margin), own.margin], axis=-1)
@@ -193,8 +194,8 @@ def report(record: Mapping[str, Any]) -> str:
     known = {name: _survey(name) for name in CLASSIFIERS}
     head = f"{record['seeds']} seeds. Classifiers: mean ± sample standard deviation over seeds.\n"
     alone = {"classifier": list(titles.values())}
-    for key in ("accuracy", "balanced_accuracy", "auc", "ece"):
-        alone[key.replace("_", " ")] = [_pm(rows[name]["classifier"][key]) for name in CLASSIFIERS]
+    for key, title in NUMBERS.items():
+        alone[title] = [_pm(rows[name]["classifier"][key]) for name in CLASSIFIERS]
     baseline = rows["avid"]["classifier"]["majority_baseline"][0]
     alone["survey's accuracy"] = [f"{known[name]['accuracy']:.4f}" for name in CLASSIFIERS]
     gated = {"gate": [*titles.values(), *REFERENCES.values()]}
