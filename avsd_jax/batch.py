@@ -1,7 +1,7 @@
 """The contract between data, models and losses: the entries of a batch, and the inputs of a classifier.
 
 `ENTRIES` is the whole contract. The pipeline builds the entries that a model's clip specification needs, models read
-them by `read`, losses read the rest, and host-only entries (`video_index`, `frame_index`, `mask`) go to no device.
+them by `read`, losses read the rest, and host-only entries (`frame_index`, `mask`) go to no device.
 """
 
 import dataclasses
@@ -92,7 +92,7 @@ ENTRIES: dict[str, Entry] = {
     "density": Entry("h w", np.float32, "loss", "the target's density map in [0, 1], at the model's size"),
     "fixations": Entry("h w", np.float32, "loss", "1 where a viewer fixates in the target frame"),
     "tags": Entry("k", np.float32, "loss", "1 where the video has the tag; if the model classifies tags"),
-    "video_index": Entry("", np.int32, "host", "position of the video in the store"),
+    "video_index": Entry("", np.int32, "loss", "position of the video in the store"),
     "frame_index": Entry("", np.int32, "host", "the target frame"),
     "mask": Entry("", np.bool_, "host", "False for padding in the last batch of an evaluation"),
     "spectrogram": Entry("f c", np.float32, "model", "STANet's precomputed input, instead of `audio`", made=False),

@@ -34,6 +34,7 @@ def get_config(variant: str = "paper") -> ConfigDict:
     if variant in ("star", "oracle"):
         config.run_name = f"avinet_{variant}"
         config.model.gate = "classifier" if variant == "star" else "labels"
+        config.model.classifier = "avid"  # as in the survey
     elif variant == "demo":
         demo(config)
     return config.lock()

@@ -50,6 +50,7 @@ def get_config(variant: str = "paper") -> ConfigDict:
     else:
         config.run_name = f"stanet_{variant}"
         config.model.gate = "classifier" if variant == "star" else "labels"
+        config.model.classifier = "avid"  # as in the survey
     return config.lock()
 
 

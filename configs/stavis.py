@@ -44,6 +44,7 @@ def get_config(variant: str = "paper") -> ConfigDict:
     elif variant in ("star", "oracle"):  # clips without consistent audio train the visual head
         config.run_name = f"stavis_{variant}"
         config.model.gate = "classifier" if variant == "star" else "labels"
+        config.model.classifier = "avid"  # as in the survey
         config.rates = rates(trunk=0.01, untrained=SIDES_UNTRAINED)
     elif variant == "demo":
         demo(config)

@@ -27,7 +27,9 @@ RANGES: dict[str, Kind] = {
     "frame_rate": real(above=0, most=1000),
     "hidden": whole(1, 2**20),
     "hop": whole(1, 2**20),
+    "instances": whole(0),
     "n_fft": whole(4, 2**20),
+    "negatives": whole(1, 2**20),
     "nfft": whole(1, 2**20),
     "noverlap": whole(0),
     "norm_momentum": real(0, 1),
@@ -38,9 +40,11 @@ RANGES: dict[str, Kind] = {
     "num_layers": whole(0, 1000),
     "num_skips": whole(0),
     "num_tags": whole(0, 2**20),
+    "positives": whole(0, 2**20),
     "sample_rate": whole(1, 2**20),
     "stride": whole(1, 64),
     "width": real(above=0, most=64),
+    "within_negatives": whole(1, 2**20),
 }
 
 

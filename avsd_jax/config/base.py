@@ -72,6 +72,7 @@ def defaults() -> ConfigDict:
     config.preprocessing_options = ConfigDict()
     config.flip = False  # whether half of the training clips are mirrored
     config.samples_per_video = 1  # clips of each video in an epoch
+    config.avc_supervision = "labels"  # of the classifier: labels of frames, or weak: which audio it gets
     config.data_threads = 4  # threads that prepare clips
 
     # Loss section: eq. 3.

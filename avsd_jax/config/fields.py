@@ -12,6 +12,7 @@ from avsd_jax.errors import InputError
 from avsd_jax.metrics import METRICS
 
 SCHEDULES = ("constant", "cosine", "steps")
+SUPERVISIONS = ("labels", "weak")
 COMPUTE_DTYPES = ("float32", "bfloat16", "float16")
 
 _WEIGHT = real(0)
@@ -62,6 +63,7 @@ FIELDS: dict[str, Kind] = {
     "preprocessing_options": MAPPING,
     "flip": FLAG,
     "samples_per_video": whole(1),
+    "avc_supervision": choice(SUPERVISIONS),
     "data_threads": whole(0, 1024),
     "losses": MAPPING,  # of weights, by term
     "rho": real(0, 1),

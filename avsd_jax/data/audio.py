@@ -7,7 +7,7 @@ samples: a long video need not be in memory for the half second around one frame
 import functools
 
 import numpy as np
-from jaxtyping import Int16
+from jaxtyping import Float32, Int16
 
 from avsd_jax.data.store import VideoStore
 from avsd_jax.data.waveform import Reader, resample_span, to_int16
@@ -17,6 +17,8 @@ from avsd_jax.errors import InputError
 AUDIO_CONDITIONS = ("real", "silent", "shuffled", "noise")
 
 _NOISE_BLOCK = 4096
+# Samples of a resampled waveform that are computed and cached together.
+_BLOCK = 8192
 
 
 def reader(store: VideoStore, video: int, condition: str = "real") -> Reader:
@@ -37,13 +39,39 @@ def reader(store: VideoStore, video: int, condition: str = "real") -> Reader:
     if condition == "silent":
         return lambda start, stop: np.zeros(max(0, stop - start), np.int16)
     if condition == "shuffled":
-        return _within(store.videos[video].num_samples, _other(store, video))
+        return within(store.videos[video].num_samples, _other(store, video))
     if condition == "noise":
-        return _within(store.videos[video].num_samples, functools.partial(_noise, video, store.videos[video].audio_rms))
+        return within(store.videos[video].num_samples, functools.partial(_noise, video, store.videos[video].audio_rms))
     raise InputError(f"unknown audio condition {condition!r}: choose one of {', '.join(AUDIO_CONDITIONS)}")
 
 
-def _within(num_samples: int, read: Reader) -> Reader:
+def resampled(
+    store: VideoStore, video: int, read: Reader, waveform: str, rate: int, start: int, stop: int
+) -> Float32[np.ndarray, " s"]:
+    """Resamples a part of a waveform, computed and cached in blocks.
+
+    Args:
+        store: of the video, whose cache is used.
+        video: its position in the store.
+        read: reads the waveform, at the video's rate.
+        waveform: names it among those of the video, for the cache.
+        rate: of the result, Hz.
+        start, stop: samples at this rate, stop exclusive.
+    """
+    source_rate = store.videos[video].sample_rate
+
+    def block(number: int) -> np.ndarray:
+        low = number * _BLOCK
+        return resample_span(read, source_rate, rate, low, low + _BLOCK)
+
+    first, last = start // _BLOCK, -(-stop // _BLOCK)
+    blocks = [
+        store.derived.get((video, number, rate, waveform), lambda n=number: block(n)) for number in range(first, last)
+    ]
+    return np.concatenate(blocks)[start - first * _BLOCK : stop - first * _BLOCK]
+
+
+def within(num_samples: int, read: Reader) -> Reader:
     """Returns the reader, zero outside the first `num_samples` samples."""
 
     def read_within(start: int, stop: int) -> Int16[np.ndarray, " s"]:

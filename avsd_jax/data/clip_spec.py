@@ -22,6 +22,9 @@ class ClipSpec:
         avc: the classifier's frame/audio sampling (`classifier.inputs`), or None without a classifier.
         audio: whether the model uses audio.
         tags: the words whose presence among a video's tags is the entry `tags`.
+        avc_supervision: the labels of training clips: those of their frames ("labels"), or which audio the classifier
+            gets ("weak", see `avsd_jax.data.weak_pairs`).
+        instances: number of training videos that the model remembers one by one; 0 without such a memory.
     """
 
     clip_size: int
@@ -34,6 +37,8 @@ class ClipSpec:
     avc: ClassifierInputs | None = None
     audio: bool = True
     tags: tuple[str, ...] = ()
+    avc_supervision: str = "labels"
+    instances: int = 0
 
     @property
     def audio_samples(self) -> int:

@@ -25,13 +25,11 @@ from avsd_jax.data.clip_spec import ClipSpec
 from avsd_jax.data.example import Example, classifier_inputs, make_example
 from avsd_jax.data.preprocessing.vinet import Preprocessing
 from avsd_jax.data.store import VideoStore
+from avsd_jax.data.weak_pairs import Pairs
 from avsd_jax.data.window import Window
 from avsd_jax.errors import InputError
 
 __all__ = ["AUDIO_CONDITIONS", "ClipSpec", "classifier_batches", "eval_batches", "eval_targets", "train_batches"]
-
-# Samples of a resampled waveform that are computed and cached together.
-_AUDIO_BLOCK = 8192
 
 
 def train_batches(
@@ -47,6 +45,8 @@ def train_batches(
     num_epochs: int | None = None,
 ) -> Iterator[Example]:
     """Iterates over training batches, from step `start_step` on.
+
+    With `spec.avc_supervision="weak"`, the classifier's audio and the labels are those of `weak_pairs.Pairs`.
 
     An epoch holds every video `spec.samples_per_video` times, shuffled anew; batches run on across epochs.
 
@@ -66,9 +66,15 @@ def train_batches(
 
     Raises:
         InputError: the batch does not divide, the sampler does not support the clip's size or step, no video is long
-            enough, or a video's audio does not fit the model. Damaged images raise it while iterating.
+            enough, a video's audio does not fit the model, the model remembers another number of videos, or there is
+            no pair for weak supervision. Damaged images raise it while iterating.
     """
     _check(store, spec)
+    if spec.instances and spec.instances != len(store.videos):
+        raise InputError(
+            f"{store.name} has {len(store.videos)} videos and the model's memory {spec.instances} rows: set "
+            f"model.instances={len(store.videos)}"
+        )
     sampler = spec.sampler
     items = [
         (video, item)
@@ -79,6 +85,7 @@ def train_batches(
         name = name_of(spec.sampler)
         raise InputError(f"{store.name} has no video from which sampler {name!r} draws a clip: use longer ones")
     clips = _Clips(store, spec, "real")
+    pairs = Pairs(store, spec.avc) if spec.avc is not None and spec.avc_supervision == "weak" else None
 
     def draw(item: tuple[int, int], rng: np.random.Generator) -> Example:
         video, number = item
@@ -91,6 +98,8 @@ def train_batches(
             lambda frame: not store.density(video, frame).any(),
         )
         example = clips.example(video, window)
+        if pairs is not None:
+            example |= pairs.draw(rng, video, window.target)
         return _mirrored(example) if spec.flip and rng.random() < 0.5 else example
 
     epoch = items * spec.samples_per_video
@@ -329,16 +338,4 @@ class _StoredClip:
         return self._resampled(avc.sample_rate, *span)
 
     def _resampled(self, rate: int, start: int, stop: int) -> Float32[np.ndarray, " s"]:
-        """Resamples a part of the waveform, computed and cached in blocks."""
-        source_rate = self._store.videos[self._video].sample_rate
-
-        def block(number: int) -> np.ndarray:
-            low = number * _AUDIO_BLOCK
-            return waveform.resample_span(self._read, source_rate, rate, low, low + _AUDIO_BLOCK)
-
-        first, last = start // _AUDIO_BLOCK, -(-stop // _AUDIO_BLOCK)
-        blocks = [
-            self._store.derived.get((self._video, number, rate, self._condition), lambda n=number: block(n))
-            for number in range(first, last)
-        ]
-        return np.concatenate(blocks)[start - first * _AUDIO_BLOCK : stop - first * _AUDIO_BLOCK]
+        return audio.resampled(self._store, self._video, self._read, self._condition, rate, start, stop)

@@ -42,7 +42,7 @@ def canonical(dataset: str) -> str | None:
 def table4(dataset: str) -> list[Row]:
     """Returns the rows of Table IV for a dataset, in order; none for a dataset that it does not have."""
     rows: dict[str, Row] = {}
-    for line in _lines("table4"):
+    for line in lines("table4"):
         if line["dataset"] == canonical(dataset):
             name = line["method"] + _MARKS[line["avc"]]
             row = rows.setdefault(name, Row(name, line["supervision"], {}, not line["remark"], line["remark"]))
@@ -52,9 +52,9 @@ def table4(dataset: str) -> list[Row]:
 
 def table5(dataset: str) -> list[Row]:
     """Returns the rows of Table V for a dataset, AViNet gated by different classifiers; none if it does not have it."""
-    accuracy = {line["classifier"]: line["value"] for line in _lines("table5") if line["metric"] == "accuracy"}
+    accuracy = {line["classifier"]: line["value"] for line in lines("table5") if line["metric"] == "accuracy"}
     rows: dict[str, Row] = {}
-    for line in _lines("table5"):
+    for line in lines("table5"):
         if line["dataset"] and line["dataset"] == canonical(dataset):
             name = line["classifier"]
             row = rows.setdefault(name, Row(f"AViNet* by {name}", f"classifier right in {accuracy[name]} %", {}))
@@ -68,7 +68,8 @@ def source(table: str) -> str:
 
 
 @functools.cache
-def _lines(table: str) -> tuple[dict[str, str], ...]:
+def lines(table: str) -> tuple[dict[str, str], ...]:
+    """Returns the lines of a table ("table4", "table5"): column -> value as printed."""
     return tuple(csv.DictReader(line for line in _text(table).splitlines() if not line.startswith("#")))
 
 

@@ -36,8 +36,8 @@ def run(config: ConfigDict, workdir: str | Path, mode: str = "train_and_eval") -
         mode: `train`, `eval` (of what is trained already) or `train_and_eval`.
 
     Returns:
-        The report's record (see `avsd_jax.experiment.report`); empty for `mode="train"` and on all processes but the
-        first.
+        The report's record (see `avsd_jax.experiment.report`); empty for `mode="train"`, without labelled rows, and on
+        all processes but the first.
     """
     workdir = Path(workdir)
     check_processes_agree(config, workdir)
@@ -71,6 +71,8 @@ def _train_and_score(config: ConfigDict, workdir: Path, rows: Sequence[Row], mod
         return {}
     # Restoring a checkpoint is a collective operation, and each process scores its share; one writes.
     labelled, scored = [row for row in rows if row.label], []
+    if not labelled:  # all are stages of something else
+        return {}
     for k, row in enumerate(labelled, 1):
         logs.stage(f"scoring {k} of {len(labelled)}: {row.label}", jax.process_index())
         scored.append(score(row, seconds))

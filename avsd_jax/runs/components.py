@@ -21,7 +21,7 @@ from avsd_jax.runs.checkpoint import load_for_inference
 from avsd_jax.runs.optimizer import make_optimizer, make_schedule
 
 _CLIP_FIELDS = ("frame_size", "frame_step", "sampler", "sampler_options", "preprocessing", "preprocessing_options")
-_CLIP_FIELDS += ("flip", "samples_per_video", "tags")
+_CLIP_FIELDS += ("flip", "samples_per_video", "avc_supervision", "tags")
 
 PREDICTION_KEYS = ("saliency", "gate", "avc_logits")
 
@@ -133,6 +133,8 @@ def clip_spec(config: ConfigDict, model: nn.Module) -> ClipSpec:
         avc=model.classifier_inputs,
         audio=model.uses_audio,
         tags=tuple(config.tags) if model.num_tags else (),
+        avc_supervision=config.avc_supervision,
+        instances=model.instances,
     )
 
 

@@ -28,7 +28,8 @@ def initial_variables(config: ConfigDict, parts: Inference) -> dict[str, Any]:
     run of a model with a submodule of this name. Variables that no run holds keep their random values.
 
     Raises:
-        InputError: a given run is missing, has an entry of another shape, or shares nothing with the model.
+        InputError: a given run is missing, has an entry of another shape, shares nothing with the model, or lacks what
+            the model needs of one.
     """
     folders = starting_folders(config)
     # Read first: a missing run is reported before anything is compiled.
@@ -36,7 +37,7 @@ def initial_variables(config: ConfigDict, parts: Inference) -> dict[str, Any]:
     batch = zeros(parts.spec)
     rngs = {"params": jax.random.key(config.seed), "dropout": jax.random.key(config.seed)}
     variables = jax.tree.map(np.asarray, dict(_draw(parts.model)(rngs, batch)))
-    return started_from(variables, sources, folders)
+    return parts.model.start(started_from(variables, sources, folders))
 
 
 @functools.lru_cache(maxsize=8)

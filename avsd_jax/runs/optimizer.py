@@ -68,6 +68,21 @@ def sgd(
     return optax.chain(optax.add_decayed_weights(weight_decay), update) if weight_decay else update
 
 
+def adam(
+    learning_rate: optax.ScalarOrSchedule,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-8,
+    eps_root: float = 0.0,
+    mu_dtype: Any = None,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+) -> optax.GradientTransformation:
+    """Builds `optax.adam` with PyTorch's weight decay, which `adamw` applies to the parameters instead."""
+    update = optax.adam(learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov)
+    return optax.chain(optax.add_decayed_weights(weight_decay), update) if weight_decay else update
+
+
 # Options that a configuration may set, if an optimiser has them; its other parameters are not plain values.
 OPTIONS: dict[str, Kind] = {
     "b1": real(0, below=1),
@@ -81,7 +96,7 @@ OPTIONS: dict[str, Kind] = {
     "weight_decay": real(0),
 }
 
-OPTIMIZERS = {"adam": optax.adam, "adamw": optax.adamw, "sgd": sgd, "dampened_sgd": dampened_sgd}
+OPTIMIZERS = {"adam": adam, "adamw": optax.adamw, "sgd": sgd, "dampened_sgd": dampened_sgd}
 
 
 def scale_by_rates(rates: Rates) -> optax.GradientTransformation:

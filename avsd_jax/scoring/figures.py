@@ -10,6 +10,7 @@ from jaxtyping import Num, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from avsd_jax.media.overlay import heat
+from avsd_jax.scoring.calibration import Bin
 from avsd_jax.scoring.evaluator import Example
 
 Picture = UInt8[np.ndarray, "h w 3"]
@@ -180,3 +181,46 @@ def ticks(low: float, high: float) -> list[float]:
     step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= raw * 0.999)
     start, stop = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return [i * step for i in range(start, stop + 1)]
+
+
+def reliability(series: Mapping[str, Sequence[Bin]]) -> Drawn:
+    """Draws the share of consistent frames over their probability of consistency: on the diagonal if it is calibrated.
+
+    Args:
+        series: name of a classifier -> its bins; a point's area is the bin's share of the frames.
+
+    Returns:
+        An RGB image.
+    """
+    # Drawn at twice the size and halved, which smooths the lines.
+    side, left, top, right, bottom = 800, 152, 48, 420, 128
+    text, gap = _font(2 * _SMALL), 2 * _GAP
+    page = Image.new("RGB", (left + side + right, top + side + bottom), _PAPER)
+    draw = ImageDraw.Draw(page)
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return left + side * x, top + side * (1 - y)
+
+    for value in (0.0, 0.25, 0.5, 0.75, 1.0):
+        draw.line((place(0.0, value), place(1.0, value)), _GRID, width=2)
+        draw.line((place(value, 0.0), place(value, 1.0)), _GRID, width=2)
+        x, y = place(0.0, value)
+        draw.text((x - gap, y), f"{value:g}", _FAINT, text, anchor="rm")
+        x, y = place(value, 0.0)
+        draw.text((x, y + gap), f"{value:g}", _FAINT, text, anchor="mt")
+    draw.line((place(0.0, 0.0), place(1.0, 1.0)), _FAINT, width=3)
+    x, y = place(0.5, 0.0)
+    draw.text((x, y + bottom - gap), "probability of consistency", _FAINT, text, anchor="mb")
+    draw.text((left + gap, top + gap), "share of consistent frames", _FAINT, text, anchor="lt")
+    for i, (label, bins) in enumerate(series.items()):
+        colour, total = _LINES[i % len(_LINES)], sum(one.count for one in bins)
+        points = [place(one.probability, one.frequency) for one in bins]
+        if len(points) > 1:
+            draw.line([coordinate for point in points for coordinate in point], colour, width=4, joint="curve")
+        for one, (x, y) in zip(bins, points, strict=True):
+            radius = 4 + 48 * math.sqrt(one.count / total)
+            draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=colour, width=4)
+        y = top + (i + 0.5) * 3.2 * _SMALL
+        draw.line((left + side + 48, y, left + side + 92, y), colour, width=6)
+        draw.text((left + side + 108, y), label, _INK, text, anchor="lm")
+    return np.asarray(page.reduce(2))

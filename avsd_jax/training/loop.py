@@ -127,7 +127,7 @@ def _train_locked(
     if start_step >= config.total_steps:
         checkpointer.close()
         return state
-    warn_of_labels(parts.model, store)
+    warn_of_labels(parts.model, parts.spec, store)
 
     if writer is None:
         first = jax.process_index() == 0

@@ -8,6 +8,7 @@ import numpy as np
 from absl import logging
 from flax import linen as nn
 
+from avsd_jax.data.clip_spec import ClipSpec
 from avsd_jax.data.store import VideoStore
 
 # Single clips may have an empty target; after this many it is not by chance.
@@ -15,8 +16,10 @@ _CLIPS = 100
 _MAP_TERMS = {"kl", "bce"}
 
 
-def warn_of_labels(model: nn.Module, store: VideoStore) -> None:
-    """Logs a warning if the model reads AVC labels and no frame of the videos has one."""
+def warn_of_labels(model: nn.Module, spec: ClipSpec, store: VideoStore) -> None:
+    """Logs a warning if the model reads AVC labels of frames and no frame of the videos has one."""
+    if spec.avc_supervision == "weak" or spec.instances:
+        return
     by_labels = "labels" in (model.gate, model.train_gate)
     gate = "classifier" if model.classifier_inputs else model.gate
     if gate not in ("labels", "classifier") or any(

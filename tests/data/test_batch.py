@@ -35,7 +35,7 @@ def test_batches_are_what_their_specification_says(spec: ClipSpec):
             assert (batch[key].shape, batch[key].dtype) == (shape.shape, shape.dtype), key
         assert step_inputs(batch).keys() == zeros(spec, 2).keys() == expected.keys()
         # Targets stay on the host where nothing is trained.
-        assert model_inputs(batch).keys() == expected.keys() - {"density", "fixations", "tags"}
+        assert model_inputs(batch).keys() == expected.keys() - {"density", "fixations", "tags", "video_index"}
 
 
 def test_a_new_sampler_or_preprocessing_is_one_file(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch):

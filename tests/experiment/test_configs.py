@@ -29,7 +29,8 @@ def test_a_training_step_has_the_right_shapes(config: ConfigDict) -> None:
     before, after, metrics = shapes.before, shapes.after, shapes.metrics
     assert jax.tree.map(lambda x: (x.shape, x.dtype), before) == jax.tree.map(lambda x: (x.shape, x.dtype), after)
     assert metrics["loss"].shape == ()
-    assert ("ce" in metrics) == (parts.spec.avc is not None)
+    assert ("ce" in metrics) == (parts.spec.avc is not None and not parts.spec.instances)
+    assert ("avid_nce" in metrics) == (config.model_name == "avid_instance")
     predicts = config.model_name in ("vinet", "avinet", "stavis_visual", "stavis", "stanet")
     assert ("saliency" in shapes.output) == predicts
     assert ("kl" in metrics) == (predicts and config.losses.kl > 0)
@@ -87,13 +88,13 @@ def test_a_row_whose_starting_rows_are_taken_away_starts_from_none() -> None:
         ({"learning_rate": float("nan")}, "learning_rate=nan is too small"),
         ({"clip_norm": -1.0}, "clip_norm=-1.0 is too small"),
         ({"losses": {"tags": -0.1}}, "losses.tags=-0.1 is too small"),
-        ({"losses": {"mse": 1.0}}, "unknown entry of losses 'mse': choose one of cc, ce"),
+        ({"losses": {"mse": 1.0}}, "unknown entry of losses 'mse': choose one of .*cc, ce"),
         ({"executor": "threads"}, "unknown executor 'threads': choose one of jit, pmap"),
         ({"optimizer": "lion"}, "unknown optimizer 'lion'"),
         ({"sampler": "none"}, "unknown sampler 'none'"),
         ({"preprocessing": "none"}, "unknown preprocessing 'none'"),
         ({"model": {"num_tags": 1000}}, "model.num_tags=1000 and config.tags has"),
-        ({"model_name": "_bistream"}, "unknown model '_bistream': choose one of avc, avinet"),
+        ({"model_name": "_bistream"}, "unknown model '_bistream': choose one of avc, avid_instance, avinet"),
     ],
 )
 @pytest.mark.parametrize("rows", [(), ("av",)])
@@ -126,3 +127,18 @@ def test_a_row_that_refers_to_a_later_one_is_refused() -> None:
 def test_a_missing_configuration_file_names_those_there_are() -> None:
     with pytest.raises(InputError, match="configs/avinet.py"):
         find_config("configs/nothing.py:demo")
+
+
+@pytest.mark.parametrize("head", ["cosine", "embeddings"])
+def test_every_head_of_avid_is_trained(head: str) -> None:
+    config = load(CONFIGS / "avc.py").get_config("avid_demo").unlock()
+    config.model.classifier_options.update(head=head, width=0.1)
+    assert "ce" in dry_run.trace(config, Components.from_config(config)).metrics
+
+
+def test_star_is_gated_by_avid_and_an_earlier_record_without_a_classifier_by_l3net() -> None:
+    for name in ("avinet", "stavis", "stanet"):
+        assert load(CONFIGS / f"{name}.py").get_config("star").model.classifier == "avid"
+    config = load(CONFIGS / "avinet.py").get_config("star").copy_and_resolve_references().unlock()
+    del config.model.classifier
+    assert Components.from_config(config).model.classifier == "l3net"

@@ -315,7 +315,7 @@ def test_stavis_loss_has_finite_gradients_where_the_official_one_has_none() -> N
 
 
 def test_an_unknown_loss_is_named() -> None:
-    with pytest.raises(InputError, match="unknown loss 'l2': choose one of cc, ce, .*, kl, .*stavis_bce"):
+    with pytest.raises(InputError, match="unknown loss 'l2': choose one of .*cc, ce, .*, kl, .*stavis_bce"):
         losses.compute({"saliency": jnp.zeros((1, 8, 8))}, {}, ("l2",))
 
 

@@ -14,12 +14,12 @@ from test_checkpoint_files import safetensors
 
 from avsd_jax import convert
 from avsd_jax.errors import InputError
+from avsd_jax.nn.cross_modal_nce import memory_from_checkpoint
 from avsd_jax.runs.checkpoint import load_for_inference
 from avsd_jax.runs.components import model_from_config
 from avsd_jax.torch_import import to_variables
 from avsd_jax.torch_weights import conversion
 from avsd_jax.torch_weights.prefixes import entries, find_part
-from avsd_jax.training.cross_modal_nce import memory_from_checkpoint
 
 
 def _save(path, content):

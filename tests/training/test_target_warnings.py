@@ -1,5 +1,6 @@
 """A run with uninformative targets warns once."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from absl import logging
 
 from avsd_jax import models
+from avsd_jax.data.clip_spec import ClipSpec
 from avsd_jax.data.schema import VideoIndex
 from avsd_jax.data.store import VideoStore
 from avsd_jax.training.target_warnings import DensityWatch, warn_of_labels
@@ -39,10 +41,11 @@ def store(*label_runs: tuple) -> VideoStore:
     ],
 )
 def test_labels_that_are_all_unknown(said: list[str], name: str, options: dict, words: str | None) -> None:
-    network = models.create(name, **options)
-    warn_of_labels(network, store([(0, -1)], [(0, -1), (4, 0)]))
+    network, spec = models.create(name, **options), ClipSpec(8, (32, 32))
+    warn_of_labels(network, spec, store([(0, -1)], [(0, -1), (4, 0)]))
+    warn_of_labels(network, dataclasses.replace(spec, avc_supervision="weak"), store([(0, -1)]))
     assert said == []
-    warn_of_labels(network, store([(0, -1)], [(0, -1)]))
+    warn_of_labels(network, spec, store([(0, -1)], [(0, -1)]))
     assert len(said) == (words is not None)
     assert words is None or re.search(words, said[0])
 

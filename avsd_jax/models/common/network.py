@@ -1,5 +1,8 @@
 """The base of all models that a configuration may name: what a model says of itself to the rest of a run."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from flax import linen as nn
 
 from avsd_jax.batch import ClassifierInputs
@@ -15,6 +18,7 @@ class Network(nn.Module):
         gate: what opens its gate, see `avsd_jax.nn.gate.AVCGate`; "never" without a gate.
         gate_mix: how its decision enters eq. 2; see the same.
         train_gate: what opens it in training.
+        instances: number of training videos that it remembers one by one; 0 without such a memory.
     """
 
     uses_audio = False
@@ -23,8 +27,13 @@ class Network(nn.Module):
     gate = "never"
     gate_mix = "hard"
     train_gate = "predicted"
+    instances = 0
 
     @property
     def classifier_inputs(self) -> ClassifierInputs | None:
         """Returns the inputs of its consistency classifier; None without one."""
         return None
+
+    def start(self, variables: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the variables of the first step, given those that were drawn or taken from earlier runs."""
+        return dict(variables)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from avsd_jax.errors import InputError
-from avsd_jax.training import cross_modal_nce as nce
+from avsd_jax.nn import cross_modal_nce as nce
 
 RULES = tuple(nce.AGREEMENTS)
 
@@ -24,18 +24,23 @@ def _close(x: jax.Array, expected: jax.Array) -> None:
     np.testing.assert_allclose(x, expected, rtol=0, atol=limit)
 
 
+def _mean_loss(*arguments: object) -> tuple[jax.Array, dict]:
+    loss, terms = nce.avid_loss(*arguments)
+    return loss.mean(), terms
+
+
 def _two_steps(recorded: dict) -> nce.Memory:
     """Follows the recorded steps, comparing everything."""
     memory = nce.Memory(recorded["view1_mem_0"], recorded["view2_mem_0"], jnp.zeros(()))
-    run = jax.jit(jax.value_and_grad(nce.avid_loss, (0, 1), has_aux=True))
+    run = jax.jit(jax.value_and_grad(_mean_loss, (0, 1), has_aux=True))
     for step in ("step0", "step1"):
         video, audio, rows, draw = (recorded[f"{step}_{k}"] for k in ("video_emb", "audio_emb", "y", "draw"))
         negatives = nce.skip(draw, rows[:, None])
         np.testing.assert_array_equal(negatives, recorded[f"{step}_neg_index"])
         (loss, terms), grads = run(video, audio, memory, rows, negatives)
         _close(loss, recorded[f"{step}_loss"])
-        _close(terms["v2a"], recorded[f"{step}_loss_v2a"])
-        _close(terms["a2v"], recorded[f"{step}_loss_a2v"])
+        _close(terms["v2a"].mean(), recorded[f"{step}_loss_v2a"])
+        _close(terms["a2v"].mean(), recorded[f"{step}_loss_a2v"])
         _close(terms["z"], recorded[f"{step}_Z"][0])
         _close(grads[0], recorded[f"{step}_grad_video"])
         _close(grads[1], recorded[f"{step}_grad_audio"])
@@ -57,10 +62,12 @@ def test_two_steps_of_avid_and_one_of_cma_equal_the_official_ones(recorded):
     np.testing.assert_array_equal(negatives, recorded["cma_neg_index"])
     video, audio = recorded["cma_video_emb"], recorded["cma_audio_emb"]
     few = int(recorded["cma_num_negatives_within"])
-    loss, terms = nce.cma_loss(video, audio, memory, rows, positives, negatives, few)
-    _close(loss, recorded["cma_loss"])
+    instance, terms = nce.avid_loss(video, audio, memory, rows, negatives)
+    agreement, within = nce.agreement_loss(video, audio, memory, positives, negatives[:, :few])
+    _close((instance + agreement).mean() / 2, recorded["cma_loss"])
+    terms |= within
     for ours, theirs in {"v2a": "inst-v2a", "a2v": "inst-a2v", "v2v": "pos-v2v", "a2a": "pos-a2a"}.items():
-        _close(terms[ours], recorded[f"cma_loss_{theirs}"])
+        _close(terms[ours].mean(), recorded[f"cma_loss_{theirs}"])
     memory = nce.update_memory(memory, video, audio, rows, terms["z"])
     _close(memory.video, recorded["cma_view1_mem"])
     _close(memory.audio, recorded["cma_view2_mem"])
@@ -73,6 +80,15 @@ def test_draws_leave_out_what_they_must_and_nothing_else():
     positives = jnp.array([[1, 2], [0, 5], [3, 4]])
     drawn = nce.draw_negatives_outside(jax.random.key(0), positives, 6, 300)
     assert [set(line) for line in drawn.tolist()] == [set(range(6)) - set(line) for line in positives.tolist()]
+
+
+def test_of_several_clips_of_a_video_the_last_one_counts():
+    memory = nce.init_memory(jax.random.key(0), 5, 8)
+    video, audio = jax.random.normal(jax.random.key(1), (2, 3, 8))
+    moved = nce.update_memory(memory, video, audio, jnp.array([4, 1, 4]), memory.z)
+    expected = nce.update_memory(memory, video[1:], audio[1:], jnp.array([1, 4]), memory.z)
+    for bank, other in ((moved.video, expected.video), (moved.audio, expected.audio)):
+        np.testing.assert_array_equal(bank, other)
 
 
 def test_memory_of_a_checkpoint_and_a_new_one():

@@ -2,8 +2,8 @@
 
 AVID (Morgado et al., "Audio-visual instance discrimination", CVPR 2021) asks of each video which audio of a memory bank
 belongs to it, and of each audio which video. CMA (cross-modal agreement) continues from there: videos that are alike in
-both modalities become each other's positives, within each modality. All functions are pure; `Memory` is the state that
-a training step carries. An instance, a row of the banks, is a whole video: no negative comes from the same one.
+both modalities become each other's positives, within each modality. All functions are pure; `Memory` is the state of
+the model `avid_instance`. An instance, a row of the banks, is a whole video: no negative comes from the same one.
 """
 
 from collections.abc import Mapping
@@ -104,8 +104,9 @@ def avid_loss(
     instances: Int[Array, " b"],
     negatives: Int[Array, "b k"],
     temperature: float = TEMPERATURE,
-) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-    """Computes AVID's loss.
+    axis_name: str | None = None,
+) -> tuple[Float[Array, " b"], dict[str, Float[Array, "..."]]]:
+    """Computes AVID's loss of each pair; a step minimises the mean.
 
     Args:
         video, audio: embeddings, as `embed` of the classifier `avid` returns them; normalised here.
@@ -113,51 +114,49 @@ def avid_loss(
         instances: each pair's row of the banks.
         negatives: rows of other instances.
         temperature: cosines are divided by it.
+        axis_name: the pmap axis over whose devices the pairs of the first step are spread, which measure z.
 
     Returns:
-        The loss, and v2a (video against the audio bank), a2v and z, the constant to keep.
+        The losses, and v2a (video against the audio bank) and a2v [b], and z [], the constant to keep.
     """
     memory = lax.stop_gradient(memory)
     own = instances[:, None]
     v2a = _scores(video, memory.audio, own, temperature), _scores(video, memory.audio, negatives, temperature)
     a2v = _scores(audio, memory.video, own, temperature), _scores(audio, memory.video, negatives, temperature)
-    z = lax.stop_gradient(jnp.where(memory.z > 0, memory.z, jnp.mean(jnp.exp(v2a[1]))))
+    noise = jnp.mean(jnp.exp(v2a[1]))
+    noise = noise if axis_name is None else lax.pmean(noise, axis_name)
+    z = lax.stop_gradient(jnp.where(memory.z > 0, memory.z, noise))
     terms = {"v2a": nce(*v2a, z), "a2v": nce(*a2v, z)}
     return (terms["v2a"] + terms["a2v"]) / 2, {**terms, "z": z}
 
 
-def cma_loss(
+def agreement_loss(
     video: Float[Array, "b d"],
     audio: Float[Array, "b d"],
     memory: Memory,
-    instances: Int[Array, " b"],
     positives: Int[Array, "b p"],
     negatives: Int[Array, "b k"],
-    within_negatives: int = WITHIN_NEGATIVES,
     temperature: float = TEMPERATURE,
-) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-    """Computes CMA's loss: half AVID's, half that of mined positives within each modality.
+) -> tuple[Float[Array, " b"], dict[str, Float[Array, " b"]]]:
+    """Computes the loss that CMA adds to AVID's, each weighing half: that of mined positives within each modality.
 
     Args:
-        video, audio, memory, instances, temperature: as in `avid_loss`.
+        video, audio, memory, temperature: as in `avid_loss`; the memory's z is measured.
         positives: the instances' rows of what `mine_positives` found.
-        negatives: from `draw_negatives_outside`.
-        within_negatives: how many of them are the negatives of the positives within a modality.
+        negatives: of `draw_negatives_outside`; officially the first `WITHIN_NEGATIVES` of those of AVID's loss.
 
     Returns:
-        The loss, and v2a, a2v, v2v, a2a and z.
+        The losses, and v2v and a2a [b].
     """
-    loss, terms = avid_loss(video, audio, memory, instances, negatives, temperature)
-    few = negatives[:, :within_negatives]
+    memory, terms = lax.stop_gradient(memory), {}
     for name, embedding, bank in (("v2v", video, memory.video), ("a2a", audio, memory.audio)):
-        bank = lax.stop_gradient(bank)
-        scores = (_scores(embedding, bank, rows, temperature) for rows in (positives, few))
-        terms[name] = nce(*scores, terms["z"])
-    return loss / 2 + (terms["v2v"] + terms["a2a"]) / 4, terms
+        scores = (_scores(embedding, bank, rows, temperature) for rows in (positives, negatives))
+        terms[name] = nce(*scores, memory.z)
+    return (terms["v2v"] + terms["a2a"]) / 2, terms
 
 
-def nce(positive: Float[Array, "b p"], negative: Float[Array, "b k"], z: Float[Array, ""]) -> Float[Array, ""]:
-    """Computes the binary NCE loss: the mean over positives and the sum over negatives of -log of their probabilities.
+def nce(positive: Float[Array, "b p"], negative: Float[Array, "b k"], z: Float[Array, ""]) -> Float[Array, " b"]:
+    """Computes binary NCE losses: the mean over positives and the sum over negatives of -log of their probabilities.
 
     Args:
         positive: scores of rows that belong together.
@@ -166,7 +165,7 @@ def nce(positive: Float[Array, "b p"], negative: Float[Array, "b k"], z: Float[A
     """
     noise = jnp.log(negative.shape[1] * z)
     losses = -jnp.mean(jax.nn.log_sigmoid(positive - noise), axis=1)
-    return jnp.mean(losses - jnp.sum(jax.nn.log_sigmoid(noise - negative), axis=1))
+    return losses - jnp.sum(jax.nn.log_sigmoid(noise - negative), axis=1)
 
 
 def update_memory(
@@ -182,14 +181,17 @@ def update_memory(
     Args:
         memory: before the step, of which the loss has been computed.
         video, audio: embeddings; normalised here.
-        instances: their rows; each at most once.
+        instances: their rows; of several clips of one instance the last one counts.
         z: the constant that the loss returned.
         momentum: share of the old row.
     """
+    # Rows that are written twice would depend on the order of a device's threads.
+    again = jnp.triu(instances[:, None] == instances[None], 1).any(axis=1)
+    rows = jnp.where(again, len(memory.video), instances)
 
     def moved(bank: Array, embedding: Array) -> Array:
         row = momentum * bank[instances] + (1 - momentum) * l2_normalise(lax.stop_gradient(embedding))
-        return bank.at[instances].set(l2_normalise(row))
+        return bank.at[rows].set(l2_normalise(row), mode="drop")
 
     return Memory(moved(memory.video, video), moved(memory.audio, audio), z)
 
