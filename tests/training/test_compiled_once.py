@@ -6,6 +6,7 @@ import pathlib
 import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
+from ml_collections import ConfigDict
 from tiny_run import add_extra_models, tiny_config
 
 from avsd_jax.common.parallel import make_mesh
@@ -60,6 +61,16 @@ def test_one_process_compiles_a_network_once(train) -> None:
         different = [bool((a != b).any()) for a, b in zip(*map(jax.tree.leaves, (first, state)), strict=True)]
         assert any(different), f"{name} is read"
     assert train(optimizer="sgd")[0] == ["step"]
+
+
+def test_an_open_gate_and_one_of_labels_train_by_one_program(train) -> None:
+    forget()
+    states = {}
+    for gate, compiled in (("always", ["step", "draw"]), ("labels", [])):
+        programs, states[gate] = train(model_name="tiny_gated", model=ConfigDict({"clip_size": 8, "gate": gate}))
+        assert programs == compiled
+    different = [bool((a != b).any()) for a, b in zip(*map(jax.tree.leaves, states.values()), strict=True)]
+    assert any(different), "the gate is not the same"
 
 
 def test_another_process_reads_the_programs_from_the_workdir(train, tmp_path_factory, monkeypatch) -> None:

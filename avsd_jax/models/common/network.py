@@ -1,5 +1,8 @@
 """The base of all models that a configuration may name: what a model says of itself to the rest of a run."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from flax import linen as nn
 
 from avsd_jax.batch import ClassifierInputs
@@ -26,3 +29,13 @@ class Network(nn.Module):
     def classifier_inputs(self) -> ClassifierInputs | None:
         """Returns the inputs of its consistency classifier; None without one."""
         return None
+
+    @property
+    def trained_as(self) -> "Network":
+        """Returns the model whose training step this one shares, if its batches get what `step_entries` returns."""
+        return self
+
+    def step_entries(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the entries that the step of `trained_as` reads beside those of a batch."""
+        del batch
+        return {}
