@@ -23,6 +23,7 @@ CHANGES = {
     "clipping": {"clip_norm": 0.3},
     "average": {"ema_decay": 0.25},
 }
+TWO_FLOWS = {"fusion": "spatial_alignment", "fusion_options": {}, "train_gate": "predicted"}
 BASE = {"total_steps": 2, "cc_weight": 0.1, "clip_norm": 1.0, "ema_decay": 0.5}
 
 
@@ -67,7 +68,7 @@ def test_an_open_gate_and_one_of_labels_train_by_one_program(train) -> None:
     forget()
     states = {}
     for gate, compiled in (("always", ["step", "draw"]), ("labels", [])):
-        programs, states[gate] = train(model_name="tiny_gated", model=ConfigDict({"clip_size": 8, "gate": gate}))
+        programs, states[gate] = train(model_name="two_flows", model=ConfigDict(TWO_FLOWS | {"gate": gate}))
         assert programs == compiled
     different = [bool((a != b).any()) for a, b in zip(*map(jax.tree.leaves, states.values()), strict=True)]
     assert any(different), "the gate is not the same"
