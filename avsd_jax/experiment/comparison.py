@@ -82,7 +82,8 @@ def plan(config: ConfigDict, workdir: str | Path, mode: str = "train_and_eval") 
     derived, rows = derive(config, workdir), []
     for row in derived:
         with _named(row, derived):
-            rows.append(replace(row, parts=checks.validate(row.config)))
+            parts = checks.validate(row.config)
+            rows.append(replace(row, parts=replace(parts, shared=len(derived) > 1)))
     shapes: dict[str, Any] = {}
     for row in rows:
         with _named(row, rows):

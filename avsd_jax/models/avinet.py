@@ -72,7 +72,8 @@ class Model(BiStream):
     def encode_visual(self, batch: Mapping[str, Array], train: bool) -> tuple[Features, Float[Array, "b t h w c"]]:
         """Returns ViNet's taps; the one that is fused is V."""
         taps = self.visual_model.encode(read(batch, "video"), train)
-        return taps | self.visual_model.classify_tags(taps["y0"]), taps[self.fuse_at]
+        v = taps[self.fuse_at]
+        return taps | self.visual_model.classify_tags(v), v
 
     def fuse(
         self, v: Float[Array, "b t h w c"], features: Features, batch: Mapping[str, Array], train: bool

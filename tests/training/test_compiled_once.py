@@ -1,9 +1,11 @@
 """What differs between the runs of a comparison, or between seeds, is no reason to compile a step again."""
 
+import dataclasses
 import logging
 import pathlib
 
 import jax
+import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 from ml_collections import ConfigDict
@@ -11,6 +13,7 @@ from tiny_run import add_extra_models, tiny_config
 
 from avsd_jax.common.parallel import make_mesh
 from avsd_jax.runs import initial
+from avsd_jax.runs.components import Components
 from avsd_jax.training import loop, program
 
 # Everything that is a number in the step, or decides one.
@@ -40,12 +43,13 @@ def train(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path, caplog: pytest.Lo
     add_extra_models()
     caplog.set_level(logging.WARNING)
 
-    def run(**changes: object):
+    def run(shared: bool = False, **changes: object):
         caplog.clear()
         config = tiny_config(tiny_data_dir, **(BASE | changes))
         with jax.log_compiles():
             folder = tmp_path / str(len(list(tmp_path.iterdir())))
-            state = loop.train(config, folder, mesh=make_mesh(jax.devices()[:1]))
+            parts = dataclasses.replace(Components.from_config(config), shared=shared)
+            state = loop.train(config, folder, parts=parts, mesh=make_mesh(jax.devices()[:1]))
         text = "\n".join(record.getMessage() for record in caplog.records)
         return [name for name in ("step", "draw") if f"XLA compilation of jit({name})" in text], state
 
@@ -64,13 +68,16 @@ def test_one_process_compiles_a_network_once(train) -> None:
     assert train(optimizer="sgd")[0] == ["step"]
 
 
-def test_an_open_gate_and_one_of_labels_train_by_one_program(train) -> None:
+def test_rows_that_differ_in_their_gate_alone_train_by_one_program(train) -> None:
     forget()
-    states = {}
-    for gate, compiled in (("always", ["step", "draw"]), ("labels", [])):
-        programs, states[gate] = train(model_name="two_flows", model=ConfigDict(TWO_FLOWS | {"gate": gate}))
-        assert programs == compiled
-    different = [bool((a != b).any()) for a, b in zip(*map(jax.tree.leaves, states.values()), strict=True)]
+    alone, together = {}, {}
+    for gate in ("always", "never", "labels"):
+        changes = {"model_name": "two_flows", "model": ConfigDict(TWO_FLOWS | {"gate": gate})}
+        programs, together[gate] = train(shared=True, **changes)
+        assert programs == (["step", "draw"] if gate == "always" else [])
+        alone[gate] = train(**changes)[1]
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), alone[gate], together[gate])
+    different = [bool((a != b).any()) for a, b in zip(*map(jax.tree.leaves, list(alone.values())[:2]), strict=True)]
     assert any(different), "the gate is not the same"
 
 

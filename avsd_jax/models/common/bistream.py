@@ -69,15 +69,19 @@ class BiStream(Network):
 
     @property
     def trained_as(self) -> "BiStream":
-        """Returns the model gated by labels for one that is always open: both train by one compiled step."""
-        return self.clone(gate="labels") if self.gate == "always" else self
+        """Returns the model gated by labels for one that is always open or closed: all train by one compiled step.
+
+        It also computes the stream that a closed gate does not use.
+        """
+        return self.clone(gate="labels") if self.gate in ("always", "never") else self
 
     def step_entries(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the labels that the gate of `trained_as` reads."""
         if self.trained_as.gate != "labels":
             return {}
         labels = batch["avc_label"]
-        return {"gate_label": np.ones_like(labels) if self.gate == "always" else labels}
+        constant = {"always": 1, "never": 0}.get(self.gate)
+        return {"gate_label": labels if constant is None else np.full_like(labels, constant)}
 
     def encode_visual(self, batch: Mapping[str, Array], train: bool) -> tuple[Features, Float[Array, "b ..."]]:
         """Returns the features that both streams share, by name, and V, the decoder's input without fusion."""
