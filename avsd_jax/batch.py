@@ -89,6 +89,7 @@ ENTRIES: dict[str, Entry] = {
     "avc_audio": Entry("r", np.float32, "model", "the classifier's waveform; if there is a classifier"),
     "avc_logits": Entry("2", np.float32, "model", "the classifier's logits, instead of its inputs", made=False),
     "avc_label": Entry("", np.int32, "model", "1 consistent, 0 inconsistent, -1 unlabelled"),
+    "gate_label": Entry("", np.int32, "model", "the same for the gate alone, where it differs", made=False),
     "density": Entry("h w", np.float32, "loss", "the target's density map in [0, 1], at the model's size"),
     "fixations": Entry("h w", np.float32, "loss", "1 where a viewer fixates in the target frame"),
     "tags": Entry("k", np.float32, "loss", "1 where the video has the tag; if the model classifies tags"),

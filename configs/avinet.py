@@ -19,9 +19,9 @@ Commands, time and score:
 from ml_collections import ConfigDict
 
 from avsd_jax.config.base import base
-from avsd_jax.config.sounding_shapes import compare_gates
+from avsd_jax.config.sounding_shapes import compare_gates, compare_gates_briefly
 
-VARIANTS = ("paper", "star", "oracle", "demo")
+VARIANTS = ("paper", "star", "oracle", "demo", "comparison")
 
 
 def get_config(variant: str = "paper") -> ConfigDict:
@@ -37,11 +37,26 @@ def get_config(variant: str = "paper") -> ConfigDict:
         config.model.classifier = "avid"  # as in the survey
     elif variant == "demo":
         demo(config)
+    elif variant == "comparison":
+        comparison(config)
     return config.lock()
 
 
 def demo(config: ConfigDict) -> None:
-    """Shrinks the network to two cores."""
+    """Shrinks the network to two cores, and fuses a tap with enough locations to tell the shapes apart."""
+    compare_gates_briefly(config, effort=3.0, classifier={"batch_size": 32, "learning_rate": 1e-3, "effort": 4.0})
+    config.model.update(clip_size=8, width=0.25, norm_momentum=0.9, train_gate="labels")
+    config.model.update(fuse_at="y2", fusion="localisation")
+    config.model.fusion_options = ConfigDict({"hidden": 32, "features": 0})
+    spectrogram = {"sample_rate": 8000, "nperseg": 240, "noverlap": 120, "nfft": 256}
+    config.model.classifier_options = ConfigDict({"width": 0.25, "frame_size": 64, **spectrogram})
+    config.frame_size = (64, 64)
+    config.batch_size = 8
+    config.total_steps = 120
+
+
+def comparison(config: ConfigDict) -> None:
+    """Shrinks the published network to two cores: it fuses the deepest tap."""
     visual = {"model_name": "vinet"}
     compare_gates(config, visual, audio="soundnet8", audio_part="audionet", effort=3.0)
     config.row_changes.base.effort = 1.5

@@ -68,3 +68,42 @@ def compare_gates(config: ConfigDict, visual: dict[str, Any], audio: str, audio_
             "av_oracle": {"label": "AV#", "weights": "av_star", "model": {"gate": "labels"}},
         }
     )
+
+
+def compare_gates_briefly(config: ConfigDict, effort: float, classifier: dict[str, Any]) -> None:
+    """Sets the shared fields of a demo of five minutes, and its rows.
+
+    One stage prepares picture and sound together: the model, gated by labels, which also learns to name the shapes
+    (`base`). It initialises a model whose gate is always closed (V), always open (AV) and open by the labels (`gated`),
+    each trained for the same number of steps; all train by one compiled step. AV# is `gated` scored by labels. AV* is
+    `gated` with the classifier (`ears`) at its gate: with train_gate="labels" a joint training does the same, as the
+    saliency loss passes no gradient to the classifier.
+
+    Args:
+        config: the model's configuration.
+        effort: steps of `base`, relative to those of the models.
+        classifier: changes of the row `ears`.
+    """
+    config.run_name = "demo"
+    use_sounding_shapes(config)
+    config.losses = ConfigDict(losses.default_weights() | {"tags": 1.0})
+    config.schedule = "cosine"
+    config.warmup_steps = 20
+    gated = {"gate": "labels"}
+    config.rows = ("base", "ears", "v", "av", "gated", "av_star", "av_oracle")
+    config.row_changes = ConfigDict(
+        {
+            "base": {"label": "", "model": gated, "effort": effort},
+            "ears": {"label": "", "model_name": "avc", **classifier},
+            "v": {"label": "V", "init": "base", "model": {"gate": "never"}},
+            "av": {"label": "AV", "init": "base", "model": {"gate": "always"}},
+            "gated": {"label": "", "init": "base", "model": gated},
+            "av_star": {
+                "label": "AV*",
+                "weights": "gated",
+                "init_parts": {"classifier": "ears"},
+                "model": {"gate": "classifier"},
+            },
+            "av_oracle": {"label": "AV#", "weights": "gated", "model": gated},
+        }
+    )

@@ -5,17 +5,21 @@
   label       its name in tables; a row without a label is a stage for other rows and is not scored
   init        row whose variables initialise it
   init_parts  rows whose variables initialise its submodules
-  weights     row whose variables it is scored with; it is not trained itself (the label oracle)
+  weights     row whose variables it is scored with; it is not trained itself (the label oracle). With `init_parts` the
+              submodules named there are those of other rows, and what is put together is saved as the row's model
   effort      factor on `total_steps`
   others      fields of the configuration; `model` and `losses` are merged option by option
 """
 
 import contextlib
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import jax
+from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from avsd_jax.common.by_name import load_module
@@ -24,9 +28,10 @@ from avsd_jax.config.base import completed, completed_row
 from avsd_jax.config.fields import FIELDS, ROW_FIELDS, check_fields, check_row_fields
 from avsd_jax.errors import InputError
 from avsd_jax.experiment import checks, dry_run
-from avsd_jax.runs.checkpoint import load_for_inference
+from avsd_jax.runs.checkpoint import STEPS_FOLDER, Checkpointer, load_for_inference, write_config
 from avsd_jax.runs.components import Components
-from avsd_jax.runs.initial import started_from, starting_folders
+from avsd_jax.runs.initial import assembled_from, started_from, starting_folders
+from avsd_jax.runs.run_folder import check_can_continue
 from avsd_jax.runs.stores import training_store
 from avsd_jax.training.loop import training_batches
 
@@ -39,8 +44,9 @@ class Row:
         name: its folder's name.
         label: its name in tables; empty if it is not scored.
         config: its whole configuration.
-        folder: folder of its training.
-        weights: folder whose variables it is scored with; `folder` itself if it trains.
+        folder: folder of its training, or of the model that is put together.
+        weights: folder whose variables it is scored with; `folder` itself if it trains or is put together.
+        assembled: whether it is put together from other rows, `config.init` and `config.init_parts`, not trained.
         parts: the objects built from its configuration; None before `plan` has checked it.
     """
 
@@ -49,12 +55,13 @@ class Row:
     config: ConfigDict
     folder: Path
     weights: Path
+    assembled: bool = False
     parts: Components | None = None
 
     @property
     def trains(self) -> bool:
         """Returns whether the row is trained itself."""
-        return self.folder == self.weights
+        return self.folder == self.weights and not self.assembled
 
 
 def plan(config: ConfigDict, workdir: str | Path, mode: str = "train_and_eval") -> list[Row]:
@@ -75,17 +82,20 @@ def plan(config: ConfigDict, workdir: str | Path, mode: str = "train_and_eval") 
     derived, rows = derive(config, workdir), []
     for row in derived:
         with _named(row, derived):
-            rows.append(replace(row, parts=checks.validate(row.config)))
+            parts = checks.validate(row.config)
+            rows.append(replace(row, parts=replace(parts, shared=len(derived) > 1)))
     shapes: dict[str, Any] = {}
     for row in rows:
         with _named(row, rows):
-            if row.trains:
+            if row.folder == row.weights:
                 shapes[str(row.folder)] = dry_run.variables(row.config, row.parts)
                 if mode != "eval":
-                    dry_run.trace(row.config, row.parts)
+                    if row.trains:
+                        dry_run.trace(row.config, row.parts)
                     _check_start(row, shapes)
             if row.label and mode != "train":
-                dry_run.check_prediction(row.config, row.parts, None if row.trains else shapes[str(row.weights)])
+                own = row.folder == row.weights
+                dry_run.check_prediction(row.config, row.parts, None if own else shapes[str(row.weights)])
     return rows
 
 
@@ -106,16 +116,33 @@ def derive(config: ConfigDict, workdir: str | Path) -> list[Row]:
     for name in config.rows:
         _check_row(name, config, rows)
         changes = completed_row(config.row_changes[name])
-        rows.append(
-            Row(
-                name,
-                changes.label,
-                _row_config(config, name, changes, workdir),
-                workdir / name,
-                workdir / (changes.weights or name),
-            )
-        )
+        assembled = bool(changes.weights and changes.init_parts)
+        weights = name if assembled else changes.weights or name
+        made = _row_config(config, name, changes, workdir)
+        rows.append(Row(name, changes.label, made, workdir / name, workdir / weights, assembled))
     return rows
+
+
+def assemble(row: Row) -> None:
+    """Puts the model of a row together from those of other rows and saves it; every process of a job must call it.
+
+    Raises:
+        InputError: the rows lack a part of the model or have it in another shape, or the folder holds another run.
+        StorageError: the disk is full or read-only.
+    """
+    check_can_continue(row.config, row.folder)
+    folders = starting_folders(row.config)
+    sources = {part: load_for_inference(folder)[1] for part, folder in folders.items()}
+    variables = assembled_from(dry_run.variables(row.config, row.parts), sources, folders)
+    if jax.process_index() == 0:  # those rows may have been trained further
+        shutil.rmtree(row.folder / STEPS_FOLDER, ignore_errors=True)
+        write_config(row.folder, row.config)
+    multihost_utils.sync_global_devices("the folder of an assembled model is empty")
+    checkpointer = Checkpointer(row.folder)
+    try:
+        checkpointer.save(0, {"variables": variables})
+    finally:
+        checkpointer.close()
 
 
 def check_machine(rows: Iterable[Row], mode: str = "train_and_eval") -> None:
@@ -143,7 +170,8 @@ def _check_start(row: Row, known: Mapping[str, Any]) -> None:
             sources[part] = known[folder] if folder in known else load_for_inference(folder)[1]
         except InputError as error:
             raise InputError(f"{field}={folder!r}: {error}") from error
-    started_from(known[str(row.folder)], sources, folders)
+    combine = assembled_from if row.assembled else started_from
+    combine(known[str(row.folder)], sources, folders)
 
 
 @contextlib.contextmanager
@@ -165,13 +193,13 @@ def _check_row(name: str, config: ConfigDict, before: Sequence[Row]) -> None:
         raise InputError(f"row {name!r} of rows cannot be a folder's name: use letters, digits, _ and -")
     check_row_fields(config.row_changes[name], name)
     changes = completed_row(config.row_changes[name])
-    known = [row.name for row in before if row.trains]
+    known = [row.name for row in before if row.trains or row.assembled]
     if name in (row.name for row in before):
         raise InputError(f"row {name!r} is in rows twice: name each row once")
     for source in _sources(changes):
         if source not in known:
             raise InputError(
-                f"row {name!r} needs {source!r}, which is no row before it ({', '.join(known)}) that trains"
+                f"row {name!r} needs {source!r}, which is no row before it ({', '.join(known)}) with a model"
             )
     for field in changes:
         if field not in config and field not in FIELDS and field not in ROW_FIELDS:
@@ -187,8 +215,9 @@ def _row_config(config: ConfigDict, name: str, changes: ConfigDict, workdir: Pat
     result = config.copy_and_resolve_references()
     result.rows, result.row_changes = (), ConfigDict()
     result.run_name = changes.label or name
-    if changes.init:
-        result.init = str(workdir / changes.init)
+    start = changes.init or (changes.weights if changes.init_parts else "")
+    if start:
+        result.init = str(workdir / start)
     for part, source in changes.init_parts.items():
         with result.init_parts.unlocked():
             result.init_parts[part] = str(workdir / source) if source else ""

@@ -16,7 +16,7 @@ from avsd_jax.common import logs
 from avsd_jax.data import dataset_names
 from avsd_jax.errors import InputError
 from avsd_jax.experiment import report
-from avsd_jax.experiment.comparison import Row, check_machine, plan
+from avsd_jax.experiment.comparison import Row, assemble, check_machine, plan
 from avsd_jax.runs.checkpoint import load_for_inference
 from avsd_jax.runs.run_folder import check_processes_agree, locked
 from avsd_jax.runs.stores import scoring_store
@@ -61,9 +61,13 @@ def _train_and_score(config: ConfigDict, workdir: Path, rows: Sequence[Row], mod
     check_machine(rows, mode)
     seconds = {}
     if mode != "eval":
-        trained = [row for row in rows if row.trains]
+        trained = [row for row in rows if row.trains or row.assembled]
         for k, row in enumerate(trained, 1):
-            logs.stage(f"training {k} of {len(trained)}: {row.label or row.name}", jax.process_index())
+            doing = "training" if row.trains else "assembling"
+            logs.stage(f"{doing} {k} of {len(trained)}: {row.label or row.name}", jax.process_index())
+            if row.assembled:
+                assemble(row)
+                continue
             started = time.monotonic()
             loop.train(row.config, row.folder, parts=row.parts)
             seconds[row.name] = time.monotonic() - started

@@ -4,6 +4,9 @@ AViNet (Jain et al., "ViNet", IROS 2021) is ViNet whose deepest feature is repla
 SoundNet's audio feature. V is the deepest feature, y0, and AV the fused one; both use ViNet's decoder.
 The survey (section V-C, eq. 2) adds a classifier of audio-visual consistency that selects for each clip
 the fused stream or the visual one; see `avsd_jax.models.common.bistream`.
+
+Fusing a shallower tap of the encoder is ours: y1 has four times as many locations as y0, y2 sixteen times, so that the
+audio can select one of several small sources. The decoder then reads the fused tap in the plain one's place.
 """
 
 from collections.abc import Mapping
@@ -11,10 +14,14 @@ from collections.abc import Mapping
 from jaxtyping import Array, Float
 
 from avsd_jax.batch import read
+from avsd_jax.errors import InputError
 from avsd_jax.models import vinet
 from avsd_jax.models.common.bistream import BiStream, Features
 from avsd_jax.nn.conv3d import Lowering
 from avsd_jax.nn.soundnet import SoundNet
+
+# The taps that may be fused, deepest first: tap k is read by the decoder if it has k skips.
+FUSE_AT = ("y0", "y1", "y2")
 
 
 class Model(BiStream):
@@ -27,7 +34,9 @@ class Model(BiStream):
 
     Attributes:
         clip_size, num_skips, width, lowering, norm_momentum, num_tags: see `avsd_jax.models.vinet.Model`; the width
-            also scales SoundNet, whose last layer always has as many channels as the visual feature.
+            also scales SoundNet, whose last layer always has as many channels as y0.
+        fuse_at: the tap that is fused, "y0" (published), "y1" or "y2"; with the latter two the fusion must not pair
+            channels one to one, as `bilinear` does.
 
     The gate's, the fusion's and the classifier's options are those of `BiStream`.
     """
@@ -39,9 +48,17 @@ class Model(BiStream):
     norm_momentum: float = 0.999
     num_tags: int = 0
     fusion: str = "bilinear"
+    fuse_at: str = "y0"
 
     def setup(self) -> None:
         """Creates the visual stream, which encodes and decodes."""
+        if self.fuse_at not in FUSE_AT:
+            raise InputError(f"unknown fuse_at {self.fuse_at!r}: choose one of {', '.join(FUSE_AT)}")
+        if FUSE_AT.index(self.fuse_at) > self.num_skips:
+            raise InputError(
+                f"fuse_at={self.fuse_at!r} fuses a tap that the decoder with num_skips={self.num_skips} does not read: "
+                "give more skips, or fuse a deeper tap"
+            )
         self.visual_model = vinet.Model(
             self.clip_size,
             self.num_skips,
@@ -53,18 +70,20 @@ class Model(BiStream):
         )
 
     def encode_visual(self, batch: Mapping[str, Array], train: bool) -> tuple[Features, Float[Array, "b t h w c"]]:
-        """Returns ViNet's taps; y0 is V."""
+        """Returns ViNet's taps; the one that is fused is V."""
         taps = self.visual_model.encode(read(batch, "video"), train)
-        return taps | self.visual_model.classify_tags(taps["y0"]), taps["y0"]
+        v = taps[self.fuse_at]
+        return taps | self.visual_model.classify_tags(v), v
 
     def fuse(
         self, v: Float[Array, "b t h w c"], features: Features, batch: Mapping[str, Array], train: bool
     ) -> dict[str, Float[Array, "b ..."]]:
         """Returns the audio feature and its fusion with the visual one."""
-        encoder = SoundNet(self.width, v.shape[-1], self.axis_name, name="audionet")
+        encoder = SoundNet(self.width, features["y0"].shape[-1], self.axis_name, name="audionet")
         audio = encoder(read(batch, "audio"), train)["conv7"]
         return {"audio_features": audio, "fused": self.make_fusion()(v, audio, train)}
 
     def decode(self, feature: Float[Array, "b t h w c"], features: Features, train: bool) -> Features:
-        """Applies ViNet's decoder to the feature and the taps."""
-        return self.visual_model.decode(feature, features, train)
+        """Applies ViNet's decoder to the taps, the feature in its tap's place."""
+        taps = {**features, self.fuse_at: feature}
+        return self.visual_model.decode(taps["y0"], taps, train)

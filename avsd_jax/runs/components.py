@@ -12,6 +12,7 @@ from flax.errors import FlaxError
 from ml_collections import ConfigDict
 
 from avsd_jax import losses, models
+from avsd_jax.batch import step_inputs
 from avsd_jax.common.by_name import name_of
 from avsd_jax.config.fields import check_fields
 from avsd_jax.data import preprocessing, samplers
@@ -59,6 +60,7 @@ class Components(Inference):
         losses: weights of the terms of the loss, by name.
         rho: share of its saliency part (see `avsd_jax.losses.total`).
         side_weight: weight of side maps by step (see `avsd_jax.losses.side_schedule`); None if they are not trained.
+        shared: whether the step is one that other rows of a comparison can use, too; see `step_model`.
     """
 
     optimizer: optax.GradientTransformation
@@ -66,6 +68,7 @@ class Components(Inference):
     losses: Mapping[str, float]
     rho: float
     side_weight: Callable[[Any], Any] | None
+    shared: bool = False
 
     @classmethod
     def from_config(cls, config: ConfigDict) -> "Components":
@@ -85,6 +88,19 @@ class Components(Inference):
     def terms(self) -> tuple[str, ...]:
         """Returns the names of the terms of the loss that a step computes."""
         return losses.present(self.losses, self.rho)
+
+    @property
+    def step_model(self) -> nn.Module:
+        """Returns the model whose step is compiled.
+
+        If steps are shared, it is one model for those that differ in their gate alone; that costs a model that never
+        fuses the stream which it does not use.
+        """
+        return self.model.trained_as if self.shared else self.model
+
+    def step_inputs(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the entries of a batch that the step reads."""
+        return step_inputs(batch) | (self.model.step_entries(batch) if self.shared else {})
 
     def over(self, axis_name: str | None) -> "Components":
         """Returns a copy whose model averages its batch statistics over the devices of a pmap axis."""

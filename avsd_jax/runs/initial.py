@@ -36,7 +36,7 @@ def initial_variables(config: ConfigDict, parts: Inference) -> dict[str, Any]:
     sources = {part: load_for_inference(folder)[1] for part, folder in folders.items()}
     batch = zeros(parts.spec)
     rngs = {"params": jax.random.key(config.seed), "dropout": jax.random.key(config.seed)}
-    variables = jax.tree.map(np.asarray, dict(_draw(parts.model)(rngs, batch)))
+    variables = jax.tree.map(np.asarray, dict(_draw(parts.model.trained_as)(rngs, batch)))
     return parts.model.start(started_from(variables, sources, folders))
 
 
@@ -76,6 +76,31 @@ def started_from(
             place = "visual_model"  # a visual-only run
         variables = overlay_variables(variables, source, place, folders[part])
     return dict(variables)
+
+
+def assembled_from(
+    shapes: Mapping[str, Any], sources: Mapping[str, Mapping[str, Any]], folders: Mapping[str, str]
+) -> dict[str, Any]:
+    """Puts the variables of a model together from those of runs, as `started_from`; nothing is drawn.
+
+    Args:
+        shapes: of the model's variables.
+        sources, folders: as for `started_from`; shapes or arrays.
+
+    Raises:
+        InputError: as `started_from`; or no run has an entry.
+    """
+    missing = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), dict(shapes))
+    result = started_from(missing, sources, folders)
+    known = {id(x) for x in jax.tree.leaves(missing)}
+    for path, leaf in jax.tree.leaves_with_path(result):
+        if id(leaf) in known:
+            entry = jax.tree_util.keystr(path[1:], simple=True, separator="/")
+            raise InputError(
+                f"none of {', '.join(folders.values())} has {entry}: name a run in init_parts that has it, or train "
+                "the model"
+            )
+    return result
 
 
 def overlay_variables(

@@ -14,7 +14,6 @@ from clu import parameter_overview
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from avsd_jax.batch import step_inputs
 from avsd_jax.common.parallel import check_batch_size, make_executor, make_mesh
 from avsd_jax.config.fields import check_fields
 from avsd_jax.data import pipeline
@@ -133,7 +132,7 @@ def _train_locked(
         first = jax.process_index() == 0
         writer = MetricWriter(workdir, resume_step=start_step, tensorboard=config.tensorboard) if first else NoWriter()
     compile_step = functools.partial(
-        compiled_step, parts.model, parts.optimizer, parts.terms, executor, config.compute_dtype
+        compiled_step, parts.step_model, parts.optimizer, parts.terms, executor, config.compute_dtype
     )
     state = executor.place_state(state)
     with Preemption() as preemption, contextlib.ExitStack() as stack:
@@ -168,7 +167,7 @@ def run_steps(
     window = Window(executor.fetch_metrics, functools.partial(check_finite, checkpointer=checkpointer))
     densities = DensityWatch(store.name)
     batch = next(batches)
-    placed = executor.place_batch(step_inputs(batch))
+    placed = executor.place_batch(parts.step_inputs(batch))
     program, compile_seconds = _compile(compile_step, (state, placed, hyperparameters(start_step)))
     with _bar(config, start_step) as bar, Profile(checkpointer.run_folder / "profile", config.profile_steps) as profile:
         window.restart_clock()
@@ -181,7 +180,7 @@ def run_steps(
             clips = _clips(batch)
             if not last:  # while the devices compute
                 batch = next(batches)
-                placed = executor.place_batch(step_inputs(batch))
+                placed = executor.place_batch(parts.step_inputs(batch))
             window.add(step, clips, metrics)
             bar.update()
 

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 
+import jax
+import numpy as np
 import pytest
 from held_folder import HOLD
 from ml_collections import ConfigDict
@@ -16,6 +18,7 @@ from tiny_run import add_extra_models, tiny_config
 from avsd_jax import main
 from avsd_jax.errors import InputError
 from avsd_jax.experiment import command_line, run
+from avsd_jax.runs.checkpoint import load_for_inference
 from avsd_jax.runs.run_folder import LOCK_FILE
 from avsd_jax.training import loop
 
@@ -25,6 +28,7 @@ ROWS = {
     "plain": {"label": "AV", "init": "base"},
     "star": {"label": "AV*", "init": "base", "learning_rate": 0.01},
     "oracle": {"label": "AV#", "weights": "star", "model": {"gate": "labels"}},
+    "mixed": {"label": "mixed", "weights": "plain", "init_parts": {"Conv_1": "star"}},
 }
 
 
@@ -33,7 +37,7 @@ def test_one_command_trains_scores_and_reports(tmp_path: pathlib.Path, tiny_data
     config = tiny_config(tiny_data_dir, rows=tuple(ROWS), row_changes=ConfigDict(ROWS), total_steps=4, eval_stride=8)
     record = main.run(config, tmp_path)
     assert json.loads((tmp_path / "report.json").read_text()) == json.loads(json.dumps(record))
-    assert [row["label"] for row in record["rows"]] == ["AV", "AV*", "AV#"]
+    assert [row["label"] for row in record["rows"]] == ["AV", "AV*", "AV#", "mixed"]
     for row in record["rows"]:
         assert set(row["conditions"]) == {"real", "silent", "shuffled", "noise"}
         counts = row["conditions"]["real"]["counts"]
@@ -42,6 +46,9 @@ def test_one_command_trains_scores_and_reports(tmp_path: pathlib.Path, tiny_data
     for word in ("AV#", "NSS", "s-AUC", "Inconsistent", "shuffled"):
         assert word in markdown
     assert (tmp_path / "panel.png").stat().st_size > 1000
+    plain, star, mixed = (load_for_inference(tmp_path / name)[1] for name in ("plain", "star", "mixed"))
+    plain["params"]["Conv_1"] = star["params"]["Conv_1"]
+    jax.tree.map(np.testing.assert_array_equal, mixed, plain)
     # Scoring again, without training, gives the same numbers.
     again = main.run(config, tmp_path, "eval")
     for old, new in zip(record["rows"], again["rows"], strict=True):

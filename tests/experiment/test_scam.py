@@ -4,6 +4,7 @@ import importlib.util
 import json
 import pathlib
 
+import devices
 import golden
 import jax
 import numpy as np
@@ -151,6 +152,7 @@ def weak_run(tmp_path_factory: pytest.TempPathFactory, tiny_data_dir: pathlib.Pa
     with pytest.MonkeyPatch.context() as patch:
         for name in ("density", "fixations"):
             patch.setattr(VideoStore, name, _nobody_watched)
+        devices.train_on_one(patch)
         stages.run(tiny_scam(tiny_data_dir), workdir)
     return workdir
 
@@ -176,7 +178,10 @@ def test_maps_are_made_of_tags_alone(weak_run: pathlib.Path, tiny_data_dir: path
 
 
 @pytest.mark.slow
-def test_a_stopped_run_goes_on_and_a_changed_one_is_refused(weak_run: pathlib.Path, tiny_data_dir: pathlib.Path):
+def test_a_stopped_run_goes_on_and_a_changed_one_is_refused(
+    weak_run: pathlib.Path, tiny_data_dir: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+):
+    devices.train_on_one(monkeypatch)
     config = tiny_scam(tiny_data_dir)
     before = {path: path.read_bytes() for path in (weak_run / "maps").rglob("*.png")}
     boxes = json.loads((weak_run / "boxes.json").read_text())
@@ -219,6 +224,7 @@ def test_stanet_learns_from_the_maps_without_any_fixation(
     with monkeypatch.context() as patch:
         for name in ("density", "fixations"):
             patch.setattr(VideoStore, name, _nobody_watched)
+        devices.train_on_one(patch)
         state = loop.train(config, tmp_path)
     assert int(state.step) == 2
     record = score.evaluate(config, Inference.from_config(config), state.eval_variables)["real"]

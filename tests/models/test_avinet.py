@@ -207,6 +207,32 @@ def test_default_has_no_classifier_and_all_gates_share_the_rest():
     assert flat_shapes(shapes(models.create("avinet", **options), BATCH)) == gated
 
 
+def test_a_shallower_tap_is_fused_in_its_place():
+    options = {"fuse_at": "y2", "fusion": "spatial_alignment"}
+    drawn = variables(shapes(_tiny(**options), BATCH))
+    fused, plain = fast_jit(
+        lambda drawn: [_tiny(**options, gate=gate).apply(drawn, BATCH) for gate in ("labels", "never")]
+    )(drawn)
+    assert fused["fused"].shape == fused["y2"].shape == (3, 4, 4, 4, fused["y2"].shape[-1])
+    _same(fused, plain, slice(1, 3))
+    for name in ("dec_in", "dec1"):  # y2 enters the decoder later
+        np.testing.assert_allclose(fused[name], plain[name], rtol=1e-5, atol=1e-5)
+    assert np.abs(fused["saliency"] - plain["saliency"])[0].max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"fuse_at": "y4"}, "unknown fuse_at 'y4': choose one of y0, y1, y2"),
+        ({"fuse_at": "y2", "num_skips": 1}, "the decoder with num_skips=1 does not read"),
+        ({"fuse_at": "y1"}, "bilinear fusion pairs channels"),
+    ],
+)
+def test_a_tap_that_cannot_be_fused_is_refused(options, words):
+    with pytest.raises(InputError, match=words):
+        shapes(_tiny(**options), BATCH)
+
+
 def test_vision_alone_needs_no_audio():
     out = jax.eval_shape(_tiny(gate="never").apply, _drawn(), {"video": BATCH["video"]})
     assert out["saliency"].shape == (3, 32, 32)

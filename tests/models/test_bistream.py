@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from drawn import fast_jit, flat_shapes, normal, shapes, variables
+from extra_models.two_flows import Model as TwoFlows
 from flax import linen as nn
 
 from avsd_jax import models
-from avsd_jax.batch import ENTRIES, read
+from avsd_jax.batch import ENTRIES
 from avsd_jax.common.by_name import available
 from avsd_jax.errors import InputError
-from avsd_jax.models.common.bistream import BiStream
 
 OPTIONS = {
     "classifier_options": {
@@ -33,24 +33,6 @@ BATCH = {
     "avc_audio": 0.1 * normal(3, 3, 2000),
     "avc_label": np.array([1, 0, -1], np.int32),
 }
-
-
-class TwoFlows(BiStream):
-    """V is the video's four channels, AV fuses them with the loudness; the decoder adds channels and time up."""
-
-    channels: int = 4
-
-    def encode_visual(self, batch, train):
-        v = nn.Conv(self.channels, (1, 1, 1), name="look")(read(batch, "video"))
-        return {"looked": v}, v
-
-    def fuse(self, v, features, batch, train):
-        audio = read(batch, "audio")[:, :, None]
-        return {"audio_features": audio, "fused": self.make_fusion()(v, audio, train)}
-
-    def decode(self, feature, features, train):
-        logits = jnp.sum(feature * nn.tanh(features["looked"]), axis=(1, 4))
-        return {"dec_in": feature, "logits": logits, "saliency": nn.sigmoid(logits)}
 
 
 def tiny(**options):

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import numpy as np
 from flax import linen as nn
 from flax.core import FrozenDict
 from jaxtyping import Array, Float
@@ -69,6 +70,22 @@ class BiStream(Network):
             return None
         return classifiers.inputs(self.classifier, self.classifier_options)
 
+    @property
+    def trained_as(self) -> "BiStream":
+        """Returns the model gated by labels for one that is always open or closed: all train by one compiled step.
+
+        It also computes the stream that a closed gate does not use.
+        """
+        return self.clone(gate="labels") if self.gate in ("always", "never") else self
+
+    def step_entries(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the labels that the gate of `trained_as` reads."""
+        if self.trained_as.gate != "labels":
+            return {}
+        labels = batch["avc_label"]
+        constant = {"always": 1, "never": 0}.get(self.gate)
+        return {"gate_label": labels if constant is None else np.full_like(labels, constant)}
+
     def encode_visual(self, batch: Mapping[str, Array], train: bool) -> tuple[Features, Float[Array, "b ..."]]:
         """Returns the features that both streams share, by name, and V, the decoder's input without fusion."""
         raise NotImplementedError
@@ -90,8 +107,8 @@ class BiStream(Network):
         Args:
             batch: what `encode_visual` reads; audio [B, L], not read by gate="never"; for gate="classifier" also
                 avc_frames [B, N, h, w, 3] and avc_audio [B, S] in [-1, 1], or instead avc_logits [B, 2], which the
-                classifier gave before; avc_label [B] int (1, 0, -1 unlabelled) where the gate reads labels. Other
-                keys are ignored.
+                classifier gave before; avc_label [B] int (1, 0, -1 unlabelled) where the gate reads labels, or instead
+                gate_label [B]. Other keys are ignored.
             train: use and update batch statistics, apply dropout.
 
         Returns:
@@ -110,7 +127,9 @@ class BiStream(Network):
         logits = None
         if self.gate == "classifier":
             out["avc_logits"] = logits = self._classify(batch, train)
-        labels = read(batch, "avc_label") if switch.reads_labels(train) else None
+        labels = None
+        if switch.reads_labels(train):
+            labels = read(batch, "gate_label" if "gate_label" in batch else "avc_label")
         out["gate"] = gate = switch(v.shape[0], logits, labels, train)
         combine = functools.partial(switch.combine, gate, logits=logits, train=train)
 

@@ -37,3 +37,13 @@ class Network(nn.Module):
     def start(self, variables: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the variables of the first step, given those that were drawn or taken from earlier runs."""
         return dict(variables)
+
+    @property
+    def trained_as(self) -> "Network":
+        """Returns the model whose training step this one shares, if its batches get what `step_entries` returns."""
+        return self
+
+    def step_entries(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the entries that the step of `trained_as` reads beside those of a batch."""
+        del batch
+        return {}
