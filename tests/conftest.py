@@ -4,6 +4,7 @@ import collections
 import gc
 import os
 import pathlib
+from collections.abc import Iterator
 
 import program_cache
 
@@ -22,7 +23,8 @@ from jaxtyping import install_import_hook
 install_import_hook(["avsd_jax"], "beartype.beartype")
 
 # Tracing a network makes hundreds of thousands of objects: looking for cycles among them takes a fifth of the time.
-gc.set_threshold(100_000, 10, 10)
+USUAL_THRESHOLD, THRESHOLD = gc.get_threshold(), (100_000, 10, 10)
+gc.set_threshold(*THRESHOLD)
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -69,6 +71,14 @@ def tiny_data_dir(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     data_dir = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "tiny_data"
     datasets.build("sounding_shapes/tiny", data_dir)
     return data_dir
+
+
+@pytest.fixture
+def _usual_collections() -> Iterator[None]:
+    """Cycles are collected as often as elsewhere, for tests that measure memory."""
+    gc.set_threshold(*USUAL_THRESHOLD)
+    yield
+    gc.set_threshold(*THRESHOLD)
 
 
 @pytest.fixture(autouse=True, scope="session")

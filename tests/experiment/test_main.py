@@ -59,6 +59,7 @@ def test_one_command_trains_scores_and_reports(
         assert old["conditions"]["real"]["scores"] == new["conditions"]["real"]["scores"]
 
 
+@pytest.mark.filterwarnings("ignore:the load_module")  # by which ml_collections reads a configuration
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
