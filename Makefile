@@ -5,6 +5,8 @@
 PYTHON ?= python3
 WORKDIR ?= runs/demo
 ARGS ?=
+# Bytecode of the packages: half of the start of every command that the tests run, where Python may not write it.
+export UV_COMPILE_BYTECODE = 1
 export UV_PYTHON_DOWNLOADS = never
 
 # uv installs exactly the lock file; where the machine has none, pip brings it into a folder of its own.

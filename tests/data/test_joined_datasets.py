@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 from collections.abc import Iterator
 
+import devices
 import jax
 import numpy as np
 import pytest
@@ -101,8 +102,11 @@ def test_one_message_names_every_dataset_that_is_not_prepared(tmp_path: pathlib.
         open_store(BOTH, "train_1", data_dir)
 
 
-def test_one_run_trains_on_all_and_scores_each(tmp_path: pathlib.Path, data_dir: pathlib.Path) -> None:
+def test_one_run_trains_on_all_and_scores_each(
+    tmp_path: pathlib.Path, data_dir: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     add_extra_models()
+    devices.train_on_one(monkeypatch)
     config = tiny_config(data_dir, dataset=BOTH, build_data=True, total_steps=2, eval_stride=6, audit=False)
     record = main.run(config, tmp_path)
     real = record["rows"][0]["conditions"]["real"]
@@ -124,8 +128,9 @@ def test_one_run_trains_on_all_and_scores_each(tmp_path: pathlib.Path, data_dir:
 
 
 @pytest.mark.slow
-def test_the_six_sets_are_one_name(tmp_path: pathlib.Path) -> None:
+def test_the_six_sets_are_one_name(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     add_extra_models()
+    devices.train_on_one(monkeypatch)
     manual_dir, data_dir = tmp_path / "manual", tmp_path / "data"
     for name in dataset_names.SETS:
         stavis_files.write_set(manual_dir, name)

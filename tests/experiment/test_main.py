@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 
+import devices
 import jax
 import numpy as np
 import pytest
@@ -32,9 +33,12 @@ ROWS = {
 }
 
 
-def test_one_command_trains_scores_and_reports(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path) -> None:
+def test_one_command_trains_scores_and_reports(
+    tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     add_extra_models()
-    config = tiny_config(tiny_data_dir, rows=tuple(ROWS), row_changes=ConfigDict(ROWS), total_steps=4, eval_stride=8)
+    devices.train_on_one(monkeypatch)
+    config = tiny_config(tiny_data_dir, rows=tuple(ROWS), row_changes=ConfigDict(ROWS), total_steps=4, eval_stride=13)
     record = main.run(config, tmp_path)
     assert json.loads((tmp_path / "report.json").read_text()) == json.loads(json.dumps(record))
     assert [row["label"] for row in record["rows"]] == ["AV", "AV*", "AV#", "mixed"]
@@ -55,6 +59,7 @@ def test_one_command_trains_scores_and_reports(tmp_path: pathlib.Path, tiny_data
         assert old["conditions"]["real"]["scores"] == new["conditions"]["real"]["scores"]
 
 
+@pytest.mark.filterwarnings("ignore:the load_module")  # by which ml_collections reads a configuration
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -66,19 +71,35 @@ def test_one_command_trains_scores_and_reports(tmp_path: pathlib.Path, tiny_data
         (["--config=configs/avinet.py:demo", "--config.nonsense=1"], "has no field 'nonsense': its file lists"),
         (["--config=configs/avinet.py:demo", "--totl_steps=3"], "unrecognized arguments: --totl_steps=3"),
         (["--config=configs/none.py"], "no configuration file configs/none.py.*configs/avinet.py"),
-        (["--config=configs/avinet.py"], "diem.*configs/avinet.py:demo"),
     ],
 )
-def test_bad_command_lines_are_one_clear_error(tmp_path: pathlib.Path, arguments: list[str], message: str) -> None:
-    command = [sys.executable, "-m", "avsd_jax.main", f"--workdir={tmp_path / 'run'}", *arguments]
+def test_bad_command_lines_are_one_clear_error(
+    tmp_path: pathlib.Path,
+    arguments: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    monkeypatch.chdir(ROOT)
+    assert main.main([f"--workdir={tmp_path / 'run'}", *arguments]) == 2
+    check_error(capsys.readouterr().err, message)
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_a_command_that_fails_later_ends_with_one_clear_error_too(tmp_path: pathlib.Path) -> None:
+    command = [sys.executable, "-m", "avsd_jax.main", f"--workdir={tmp_path / 'run'}", "--config=configs/avinet.py"]
     environment = os.environ | {"JAX_PLATFORMS": "cpu"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
-    last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("error: ")
-    assert "Traceback" not in done.stderr
-    assert re.search(message, last), last
+    check_error(done.stderr, "diem.*configs/avinet.py:demo")
     assert not list(tmp_path.rglob("*.json"))
+
+
+def check_error(printed: str, message: str) -> None:
+    last = printed.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    assert "Traceback" not in printed
+    assert re.search(message, last), last
 
 
 def test_a_run_that_was_stopped_ends_with_75(capsys: pytest.CaptureFixture) -> None:

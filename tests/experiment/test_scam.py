@@ -81,7 +81,7 @@ def test_a_frame_shows_the_tags_of_its_video_and_one_tag_is_the_official_case(ru
 
 
 def test_names_are_looked_at_before_anything_is_trained(tmp_path: pathlib.Path):
-    config = demo_config("scam").unlock()
+    config = tiny_scam(pathlib.Path("none")).unlock()
     config.scam.rule = "x"
     with pytest.raises(InputError, match="unknown rule of activation maps 'x'"):
         stages.run(config, tmp_path / "run")
@@ -142,6 +142,7 @@ def tiny_scam(data_dir: pathlib.Path, /, **changes: object) -> ConfigDict:
     config = demo_config("scam")
     config.scam.side, config.scam.smooth = 64, True
     config.scam.fine = ("fine_s",)
+    config.rows = (*config.scam.coarse, *config.scam.fine)
     return shrunk(config, data_dir, **{"total_steps": 4} | changes)
 
 

@@ -6,10 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-# Tiny networks run in no time, and XLA's optimisation of them is what takes seconds. Not level 0: it gives
-# NaN for the gradient of a convolution (jax 0.10 and 0.12, CPU).
-FAST_COMPILE = {"xla_backend_optimization_level": 1, "xla_llvm_disable_expensive_passes": True}
+from program_cache import OPTIMISED_OPTIONS, QUICK_OPTIONS
 
 
 def variables(shapes: Any, seed: int = 0) -> Any:
@@ -33,7 +30,12 @@ def shapes(model: Any, *inputs: Any) -> dict[str, Any]:
 
 def fast_jit(function: Callable) -> Callable:
     """`jax.jit` with the quickest compilation."""
-    return jax.jit(function, compiler_options=FAST_COMPILE)
+    return jax.jit(function, compiler_options=QUICK_OPTIONS)
+
+
+def optimised_jit(function: Callable, **options: Any) -> Callable:
+    """`jax.jit` as users have it; in tests `jax.jit` itself compiles quickly."""
+    return jax.jit(function, compiler_options=OPTIMISED_OPTIONS, **options)
 
 
 def normal(seed: int, *shape: int) -> jax.Array:

@@ -1,6 +1,5 @@
 """Metrics against values of the MATLAB code and of pysaliency, and frames that have no score."""
 
-import functools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,8 +40,7 @@ def golden_tolerance(dtype: type, name: str) -> dict[str, float]:
     return {"rtol": 1e-5, "atol": 1e-5}
 
 
-# Nine sizes are compiled: without optimisation that is three times faster. The laws are tested with it.
-@functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+@fast_jit
 def all_scores(
     pred: jax.Array, density: jax.Array, fixations: jax.Array, pool: jax.Array, base: jax.Array
 ) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:

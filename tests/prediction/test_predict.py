@@ -191,6 +191,7 @@ def test_sound_longer_than_the_buffer_is_cut_to_its_middle(tmp_path: Path):
     assert all(clip.inputs["audio"].shape == (vinet.audio_samples(8),) for clip in clips)
 
 
+@pytest.mark.usefixtures("_usual_collections")
 def test_memory_does_not_grow_with_length(tmp_path: Path):
     spec = ClipSpec(clip_size=8, frame_size=(32, 64), avc=AVID)
     peaks = []
@@ -422,21 +423,18 @@ def test_a_model_without_maps_is_refused(tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_command_line_runs_the_gated_avinet(tmp_path: Path):
-    # Random weights need no fast program, and compiling a fast one takes most of a minute.
-    environment = os.environ | {
-        "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-    }
-
-    def command(*arguments: object) -> subprocess.CompletedProcess:
-        line = [sys.executable, "-m", "avsd_jax.predict", *map(str, arguments)]
-        return subprocess.run(line, capture_output=True, text=True, check=False, env=environment)
-
-    config = make_config("avinet", gate="classifier", width=0.0625, num_skips=1)
+def test_command_line_runs_the_gated_avinet(tmp_path: Path, capsys: pytest.CaptureFixture):
+    config = make_config("avinet", gate="classifier", width=0.0625, num_skips=1, lowering="direct")
     checkpoint = save_random(tmp_path / "model", config)
     path = write_video(tmp_path / "video.mp4", regular(9))
     out = tmp_path / "out"
-    done = command(f"--checkpoint={checkpoint}", path, f"--out={out}", "--maps=none", "--stride=4")
+    command = [sys.executable, "-m", "avsd_jax.predict", f"--checkpoint={checkpoint}", str(path), f"--out={out}"]
+    # Random weights need no fast program, and compiling a fast one takes most of a minute.
+    flags = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    environment = os.environ | {"XLA_FLAGS": flags}
+    done = subprocess.run(
+        [*command, "--maps=none", "--stride=4"], capture_output=True, text=True, check=False, env=environment
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"9 frames: {out / 'video_overlay.mp4'}\n"
     lines = done.stderr.splitlines()
@@ -445,9 +443,11 @@ def test_command_line_runs_the_gated_avinet(tmp_path: Path):
     check_overlay(out, path)
     assert record_of(out)["model"] == "avinet"
     assert all(row["avc_probability"] is not None for row in record_of(out)["frames"])
-    wrong = command(f"--checkpoint={checkpoint}", tmp_path / "missing.mp4", f"--out={tmp_path / 'none'}")
-    assert wrong.returncode == 2
-    assert wrong.stderr == f"error: {tmp_path / 'missing.mp4'} does not exist: give the path of a video file\n"
+    wrong = [f"--checkpoint={checkpoint}", str(tmp_path / "missing.mp4"), f"--out={tmp_path / 'none'}"]
+    assert predict.main(wrong) == 2
+    assert capsys.readouterr().err.endswith(
+        f"error: {tmp_path / 'missing.mp4'} does not exist: give the path of a video file\n"
+    )
     assert not (tmp_path / "none").exists()
 
 

@@ -1,7 +1,6 @@
 """The evaluator against scores computed frame by frame, on a store in memory."""
 
 import dataclasses
-import functools
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn import FAST_COMPILE
+from drawn import fast_jit
 from videos import memory_store
 
 from avsd_jax import metrics
@@ -108,7 +107,7 @@ def expected_scores(store: VideoStore) -> dict[tuple[int, int], dict[str, float]
     return scores
 
 
-@functools.partial(jax.jit, compiler_options=FAST_COMPILE)
+@fast_jit
 def score(pred: jax.Array, density: jax.Array, marked: jax.Array, pool: jax.Array) -> dict[str, jax.Array]:
     return metrics.score(to_ground_truth(pred, density.shape, NATIVE), density, marked, pool)
 

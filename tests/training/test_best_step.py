@@ -2,13 +2,13 @@
 
 import pathlib
 
+import devices
 import jax
 import numpy as np
 import pytest
 from test_train import assert_same_variables, finish, job
 from tiny_run import add_extra_models, tiny_config
 
-from avsd_jax.common.parallel import make_mesh
 from avsd_jax.errors import InputError
 from avsd_jax.metrics import METRICS
 from avsd_jax.runs.checkpoint import load_for_inference, saved_steps
@@ -16,6 +16,11 @@ from avsd_jax.training import best_step, loop
 from avsd_jax.training.metric_writer import read_scalars
 
 ON_THE_WAY = {"evaluate_every": 2, "evaluate_videos": 1, "evaluate_stride": 20, "total_steps": 7, "log_every": 4}
+
+
+@pytest.fixture(autouse=True)
+def _one_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    devices.train_on_one(monkeypatch)
 
 
 def scored(folder: pathlib.Path) -> dict[int, dict[str, float]]:
@@ -93,7 +98,7 @@ def test_two_processes_share_the_scoring_and_get_the_scores_of_one(
     changes = [f"{k}={v!r}" for k, v in (ON_THE_WAY | {"total_steps": 2, "eval_batch_size": 3}).items()]
     add_extra_models()
     alone = tiny_config(tiny_data_dir, **ON_THE_WAY | {"total_steps": 2, "eval_batch_size": 3})
-    loop.train(alone, tmp_path / "one", mesh=make_mesh(jax.devices()[:1]))
+    loop.train(alone, tmp_path / "one")
     for process in job(tmp_path / "two", tiny_data_dir, changes, changes):
         finish(process)
     one, two = scored(tmp_path / "one"), scored(tmp_path / "two")

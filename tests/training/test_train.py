@@ -9,18 +9,21 @@ import subprocess
 import sys
 import time
 
+import devices
 import jax
 import numpy as np
+import program_cache
 import pytest
 from tiny_run import HELPERS, ROOT, add_extra_models, tiny_config
 
+from avsd_jax.common.parallel import make_mesh
 from avsd_jax.errors import InputError
 from avsd_jax.runs.checkpoint import Checkpointer, load_for_inference, saved_steps
 from avsd_jax.runs.components import Components
 from avsd_jax.training import loop
 from avsd_jax.training.metric_writer import read_scalars
 
-ENVIRONMENT = os.environ | {"XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
+ENVIRONMENT = os.environ | {"XLA_FLAGS": program_cache.QUICK, "JAX_PLATFORMS": "cpu"}
 
 
 @pytest.fixture(autouse=True)
@@ -125,8 +128,9 @@ def test_processes_of_one_job_have_one_configuration_and_stop_together(
 @pytest.mark.slow
 def test_two_processes_equal_one(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path) -> None:
     # Plain SGD: Adam would blow up the rounding of gradients that are almost zero.
-    changes = ["total_steps=6", "optimizer='sgd'", "learning_rate=0.05"]
-    finish(start(tmp_path / "one", tiny_data_dir, *changes))
+    given = {"total_steps": 6, "optimizer": "sgd", "learning_rate": 0.05}
+    loop.train(tiny_config(tiny_data_dir, **given), tmp_path / "one", mesh=make_mesh(jax.devices()[:1]))
+    changes = [f"{key}={value!r}" for key, value in given.items()]
     for process in job(tmp_path / "two", tiny_data_dir, changes, changes):
         finish(process)
     assert [line["step"] for line in read_scalars(tmp_path / "two" / "metrics.jsonl")] == [1, 3, 6]
@@ -171,8 +175,10 @@ def test_options_of_the_step(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path
 
 
 def test_nothing_that_is_not_finite_is_saved_and_the_advice_can_be_followed(
-    tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path
+    tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    devices.train_on_one(monkeypatch)
+
     def run(**changes: object) -> None:
         loop.train(tiny_config(tiny_data_dir, checkpoint_every=1, warmup_steps=0, **changes), tmp_path)
 
@@ -238,6 +244,6 @@ def test_bad_input_is_one_clear_error(tmp_path: pathlib.Path, tiny_data_dir: pat
         with pytest.raises(InputError, match=message):
             loop.train(tiny_config(tiny_data_dir, **changes), tmp_path / "run")
         assert not (tmp_path / "run").exists(), "the mended command can have the folder"
-    loop.train(tiny_config(tiny_data_dir, total_steps=1), tmp_path / "used")
+    loop.train(tiny_config(tiny_data_dir, total_steps=1), tmp_path / "used", mesh=make_mesh(jax.devices()[:1]))
     with pytest.raises(InputError, match="holds a run with seed=0, now 5"):
         loop.train(tiny_config(tiny_data_dir, total_steps=1, seed=5), tmp_path / "used")
