@@ -71,6 +71,9 @@ def training_config(demo: ConfigDict, seed: int) -> ConfigDict:
     if not prepared:
         raise InputError(f"the configuration has no row {GATED!r} that starts from a classifier's: give a demo")
     star = changes[GATED].to_dict()
+    if star.get("weights"):  # it is put together: what counts is how its saliency network was trained
+        star = changes[star["weights"]].to_dict()
+        star["init_parts"] = star.get("init_parts", {})
     star["label"], star["model"] = "", star.get("model", {}) | {"gate": "labels"}
     star["init_parts"] = {part: row for part, row in star["init_parts"].items() if part != "classifier"}
     alone = changes[prepared].to_dict()

@@ -44,15 +44,15 @@ def get_config(variant: str = "paper") -> ConfigDict:
 
 def demo(config: ConfigDict) -> None:
     """Shrinks the network to two cores, and fuses a tap with enough locations to tell the shapes apart."""
-    compare_gates_briefly(config, effort=3.0, classifier={"batch_size": 32, "learning_rate": 1e-3, "effort": 4.0})
-    config.model.update(clip_size=8, width=0.25, norm_momentum=0.9, train_gate="labels")
-    config.model.update(fuse_at="y2", fusion="localisation")
+    ears = {"batch_size": 32, "learning_rate": 1e-3, "effort": 6.0}
+    compare_gates_briefly(config, audio="soundnet8", audio_part="audionet", classifier=ears)
+    config.model.update(clip_size=8, width=0.25, norm_momentum=0.9, fuse_at="y2", fusion="localisation")
     config.model.fusion_options = ConfigDict({"hidden": 32, "features": 0})
     spectrogram = {"sample_rate": 8000, "nperseg": 240, "noverlap": 120, "nfft": 256}
     config.model.classifier_options = ConfigDict({"width": 0.25, "frame_size": 64, **spectrogram})
     config.frame_size = (64, 64)
     config.batch_size = 8
-    config.total_steps = 120
+    config.total_steps = 80
 
 
 def comparison(config: ConfigDict) -> None:

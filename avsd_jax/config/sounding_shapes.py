@@ -70,18 +70,20 @@ def compare_gates(config: ConfigDict, visual: dict[str, Any], audio: str, audio_
     )
 
 
-def compare_gates_briefly(config: ConfigDict, effort: float, classifier: dict[str, Any]) -> None:
+def compare_gates_briefly(config: ConfigDict, audio: str, audio_part: str, classifier: dict[str, Any]) -> None:
     """Sets the shared fields of a demo of five minutes, and its rows.
 
-    One stage prepares picture and sound together: the model, gated by labels, which also learns to name the shapes
-    (`base`). It initialises a model whose gate is always closed (V), always open (AV) and open by the labels (`gated`),
-    each trained for the same number of steps; all train by one compiled step. AV# is `gated` scored by labels. AV* is
-    `gated` with the classifier (`ears`) at its gate: with train_gate="labels" a joint training does the same, as the
-    saliency loss passes no gradient to the classifier.
+    Two stages prepare: an audio encoder learns to name what it hears (`voice`), and stays as it is from then on; then
+    picture and sound learn together, fused where the labels say so (`base`). From there a model whose gate is always
+    closed (V), one whose gate is always open (AV) and one gated by the labels (`gated`) are trained for the same number
+    of steps, at a lower learning rate than the preparation; all of them and `base` train by one compiled step. AV# is
+    `gated`. AV* is `gated` with a classifier (`ears`) at its gate: with train_gate="labels" a joint training does the
+    same, as the saliency loss passes no gradient to the classifier.
 
     Args:
         config: the model's configuration.
-        effort: steps of `base`, relative to those of the models.
+        audio: model that is the audio encoder.
+        audio_part: submodule that it initialises.
         classifier: changes of the row `ears`.
     """
     config.run_name = "demo"
@@ -89,15 +91,20 @@ def compare_gates_briefly(config: ConfigDict, effort: float, classifier: dict[st
     config.losses = ConfigDict(losses.default_weights() | {"tags": 1.0})
     config.schedule = "cosine"
     config.warmup_steps = 20
+    config.model.train_gate = "labels"
+    config.rates = ((f"^{audio_part}/", 0.0), ("", 1.0))
+    alone = {"label": "", "rates": ()}
+    compared = {"init": "base", "learning_rate": 3e-4}
     gated = {"gate": "labels"}
-    config.rows = ("base", "ears", "v", "av", "gated", "av_star", "av_oracle")
+    config.rows = ("voice", "base", "ears", "v", "av", "gated", "av_star", "av_oracle")
     config.row_changes = ConfigDict(
         {
-            "base": {"label": "", "model": gated, "effort": effort},
-            "ears": {"label": "", "model_name": "avc", **classifier},
-            "v": {"label": "V", "init": "base", "model": {"gate": "never"}},
-            "av": {"label": "AV", "init": "base", "model": {"gate": "always"}},
-            "gated": {"label": "", "init": "base", "model": gated},
+            "voice": {**alone, "model_name": audio, "batch_size": 64, "effort": 1.5},
+            "base": {"label": "", "init_parts": {audio_part: "voice"}, "model": gated, "effort": 4.5},
+            "ears": {**alone, "model_name": "avc", **classifier},
+            "v": {"label": "V", **compared, "model": {"gate": "never"}},
+            "av": {"label": "AV", **compared, "model": {"gate": "always"}},
+            "gated": {"label": "", **compared, "model": gated},
             "av_star": {
                 "label": "AV*",
                 "weights": "gated",

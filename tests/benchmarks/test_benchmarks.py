@@ -23,8 +23,15 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 def fake_record(value: float) -> dict:
     scores = {group: dict.fromkeys(gating.METRICS, value) for group in gating.GROUPS}
-    rows = [("V", None), ("AV*", {"accuracy": value / 10}), ("AV#", {"accuracy": None})]
-    return {"rows": [{"label": k, "conditions": {"real": {"scores": scores, "avc": avc}}} for k, avc in rows]}
+    rows = [("V", None), ("AV", None), ("AV*", {"accuracy": value / 10}), ("AV#", {"accuracy": None})]
+
+    def row(rank: int, label: str, avc: dict | None) -> dict:
+        one = {"all": {"CC": value * rank}, "consistent": {"CC": None}, "inconsistent": {"CC": 0.5}}
+        two = {"all": {"CC": value * rank + 1}, "consistent": {"CC": value + rank}, "inconsistent": {"CC": 0.5}}
+        real = {"scores": scores, "avc": avc, "videos": {"one": one, "two": two}}
+        return {"label": label, "conditions": {"real": real}}
+
+    return {"rows": [row(rank, *named) for rank, named in enumerate(rows)]}
 
 
 def test_gating_gives_mean_and_sample_deviation_over_seeds() -> None:
@@ -35,7 +42,21 @@ def test_gating_gives_mean_and_sample_deviation_over_seeds() -> None:
     assert "avc_accuracy" not in summary["AV#"]
     lines = gating.table(summary).splitlines()
     assert lines[2].startswith("| V | 2.000 ± 1.000 |")
-    assert lines[3].endswith("| 0.200 ± 0.100 |")
+    assert lines[4].endswith("| 0.200 ± 0.100 |")
+
+
+def test_gating_gives_differences_with_intervals_over_videos() -> None:
+    found = {(c["claim"], c["group"]): c for c in gating.claims([fake_record(v) for v in (1.0, 2.0)])}
+    # Both videos differ by the seed's value, in each pair of neighbouring rows.
+    assert found["AV* - AV", "all"] == {
+        **{"claim": "AV* - AV", "group": "all", "difference": 1.5},
+        "interval": [1.5, 1.5],
+    }
+    assert found["AV - V", "consistent"]["difference"] == 1.0
+    assert found["AV - V", "consistent"]["interval"] is None, "one video is no sample"
+    assert found["V - AV", "inconsistent"]["difference"] == 0
+    assert "AV - AV with another video's audio" not in [claim for claim, _ in found]
+    assert "+1.500 [+1.500, +1.500]" in gating.claims_table(list(found.values()))
 
 
 @pytest.mark.filterwarnings("ignore:the load_module")  # by which ml_collections reads a configuration

@@ -156,7 +156,7 @@ def test_the_published_recipe_trains_on_six_sets_of_one_split() -> None:
     assert (config.train_split, config.test_split) == ("train_3", "test_3")
     config.test_split = "all"
     assert (config.train_split, config.test_split) == ("train_3", "all")
-    demo = load(CONFIGS / "avinet.py").get_config("demo")
+    demo = load(CONFIGS / "avinet.py").get_config("comparison")
     assert (demo.train_split, demo.test_split) == ("train", "test")
     with pytest.raises((AttributeError, KeyError)):
         demo.split = 2

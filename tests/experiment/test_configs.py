@@ -41,12 +41,12 @@ def test_configurations_are_locked_and_name_their_variants() -> None:
     config = module.get_config()
     with pytest.raises((AttributeError, KeyError)):
         config.totl_steps = 3
-    with pytest.raises(ValueError, match="paper, star, oracle, demo"):
+    with pytest.raises(ValueError, match="paper, star, oracle, demo, comparison"):
         module.get_config("large")
 
 
 def test_rows_change_what_they_say_and_nothing_else() -> None:
-    rows = {row.name: row for row in derive(load(CONFIGS / "avinet.py").get_config("demo"), "runs/x")}
+    rows = {row.name: row for row in derive(load(CONFIGS / "avinet.py").get_config("comparison"), "runs/x")}
     assert list(rows) == ["base", "voice", "ears", "v", "av", "av_star", "av_oracle"]
     assert [row.label for row in rows.values()] == ["", "", "", "V", "AV", "AV*", "AV#"]
     assert rows["v"].config.model_name == "vinet"
@@ -65,8 +65,22 @@ def test_rows_change_what_they_say_and_nothing_else() -> None:
     assert rows["ears"].config.total_steps > rows["v"].config.total_steps
 
 
+def test_the_five_minute_demo_compares_gates_of_one_network() -> None:
+    rows = {row.name: row for row in derive(load(CONFIGS / "avinet.py").get_config("demo"), "runs/x")}
+    assert [row.label for row in rows.values()] == ["", "", "", "V", "AV", "", "AV*", "AV#"]
+    compared = [rows[name].config for name in ("v", "av", "gated")]
+    assert [config.model.gate for config in compared] == ["never", "always", "labels"]
+    assert {(c.init, c.total_steps, c.learning_rate) for c in compared} == {("runs/x/base", 80, 3e-4)}
+    steps = {Components.from_config(rows[name].config).model.trained_as for name in ("base", "v", "av", "gated")}
+    assert len(steps) == 1, "they share a compiled step"
+    star, oracle = rows["av_star"], rows["av_oracle"]
+    assert (star.trains, star.assembled, oracle.trains, oracle.assembled) == (False, True, False, False)
+    assert (star.config.init, star.config.init_parts.classifier) == ("runs/x/gated", "runs/x/ears")
+    assert oracle.weights == rows["gated"].folder
+
+
 def test_a_row_whose_starting_rows_are_taken_away_starts_from_none() -> None:
-    config = load(CONFIGS / "avinet.py").get_config("demo").unlock()
+    config = load(CONFIGS / "avinet.py").get_config("comparison").unlock()
     config.rows, config.row_changes.av.init, config.row_changes.av.init_parts.audionet = ("av",), "", ""
     (row,) = derive(config, "runs")
     assert (row.config.init, row.config.init_parts.audionet) == ("", "")
@@ -99,7 +113,7 @@ def test_a_row_whose_starting_rows_are_taken_away_starts_from_none() -> None:
 )
 @pytest.mark.parametrize("rows", [(), ("av",)])
 def test_values_that_mean_nothing_are_named(changes: dict, words: str, rows: tuple[str, ...]) -> None:
-    config = load(CONFIGS / "avinet.py").get_config("demo").unlock()
+    config = load(CONFIGS / "avinet.py").get_config("comparison").unlock()
     config.rows, config.row_changes.av.init, config.row_changes.av.init_parts.audionet = rows, "", ""
     with config.ignore_type():
         config.update(changes)
@@ -108,14 +122,14 @@ def test_values_that_mean_nothing_are_named(changes: dict, words: str, rows: tup
 
 
 def test_a_demo_may_be_cut_shorter_than_its_warm_up(caplog: pytest.LogCaptureFixture) -> None:
-    config = load(CONFIGS / "avinet.py").get_config("demo").unlock()
+    config = load(CONFIGS / "avinet.py").get_config("comparison").unlock()
     config.rows, config.total_steps = ("voice",), 1
     assert min(row.config.total_steps for row in plan(config, "runs")) == 1
     assert "warmup_steps exceeds total_steps" in caplog.text
 
 
 def test_a_row_that_refers_to_a_later_one_is_refused() -> None:
-    config = load(CONFIGS / "avinet.py").get_config("demo").unlock()
+    config = load(CONFIGS / "avinet.py").get_config("comparison").unlock()
     config.row_changes.base.init = "v"
     with pytest.raises(InputError, match="no row before it"):
         plan(config, "runs")

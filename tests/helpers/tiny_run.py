@@ -26,7 +26,7 @@ def tiny_config(data_dir: str | os.PathLike, /, **changes: object) -> ConfigDict
     sys.path.insert(0, str(ROOT))
     from configs.avinet import get_config
 
-    config = get_config("demo").unlock()
+    config = get_config("comparison").unlock()
     config.run_name = "tiny"
     config.model_name = "tiny"
     config.model = ConfigDict({"clip_size": 8, "gate": "always"})
