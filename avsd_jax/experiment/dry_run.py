@@ -115,6 +115,8 @@ def _step_of(config: ConfigDict, parts: Components) -> _Traced:
     given = json.loads(config.to_json())
     record = {name: given[name] for name in _STEP_FIELDS} | {name: bool(given[name]) for name in _SWITCHES}
     record["losses"] = losses.present(given["losses"], given["rho"])
+    if parts.shared:
+        record["model"] |= {"gate": parts.step_model.gate}
     return _Traced(json.dumps(record, sort_keys=True), config, parts)
 
 
