@@ -66,6 +66,7 @@ def training_config(demo: ConfigDict, seed: int) -> ConfigDict:
     """
     config = demo.copy_and_resolve_references().unlock()
     config.seed = seed
+    config.model.classifier_options = ConfigDict(OPTIONS)  # those of the demo's classifier are not all classifiers'
     changes = config.row_changes
     prepared = changes[GATED].init_parts.get("classifier", "") if GATED in config.rows else ""
     if not prepared:

@@ -32,7 +32,7 @@ def test_a_seed_trains_one_saliency_network_and_equal_classifiers() -> None:
     saliency = rows[table5.SALIENCY].config
     assert saliency.model.gate == "labels"
     assert not saliency.init_parts.get("classifier", "")
-    used = {saliency.init, *saliency.init_parts.values()} - {""}
+    used = {source for row in rows.values() for source in (row.config.init, *row.config.init_parts.values())} - {""}
     assert used == {str(row.folder) for row in list(rows.values())[:-5]}, "nothing else is trained"
     alone = [rows[name].config for name in table5.CLASSIFIERS]
     assert len({(c.total_steps, c.batch_size, c.learning_rate, c.model_name) for c in alone}) == 1
