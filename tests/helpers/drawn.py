@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from program_cache import OPTIMISED_OPTIONS, QUICK_OPTIONS
+from program_cache import FORWARD_OPTIONS, OPTIMISED_OPTIONS, QUICK_OPTIONS
 
 
 def variables(shapes: Any, seed: int = 0) -> Any:
@@ -31,6 +31,11 @@ def shapes(model: Any, *inputs: Any) -> dict[str, Any]:
 def fast_jit(function: Callable) -> Callable:
     """`jax.jit` with the quickest compilation."""
     return jax.jit(function, compiler_options=QUICK_OPTIONS)
+
+
+def forward_jit(function: Callable) -> Callable:
+    """`jax.jit` with a still quicker compilation, for outputs that are compared with recorded ones; no gradients."""
+    return jax.jit(function, compiler_options=FORWARD_OPTIONS)
 
 
 def optimised_jit(function: Callable, **options: Any) -> Callable:
