@@ -10,17 +10,15 @@ ROOT = pathlib.Path(__file__).parents[2]
 QUICK_OPTIONS = {
     "xla_backend_optimization_level": 1,
     "xla_llvm_disable_expensive_passes": True,
-    "xla_cpu_use_fusion_emitters": False,
 }
 # The same as XLA_FLAGS.
 QUICK = " ".join(f"--{name}={str(value).lower()}" for name, value in QUICK_OPTIONS.items())
 # Four times as fast, and for outputs alone: gradients are wrong, AVID's by 70 % of their norm (jax 0.10, CPU).
-FORWARD_OPTIONS = QUICK_OPTIONS | {"xla_backend_optimization_level": 0}
+FORWARD_OPTIONS = QUICK_OPTIONS | {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 # What users get, for the tests of laws and of whole networks.
 OPTIMISED_OPTIONS = {
     "xla_backend_optimization_level": 3,
     "xla_llvm_disable_expensive_passes": False,
-    "xla_cpu_use_fusion_emitters": True,
 }
 
 
