@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn import fast_jit, flat_shapes, normal, optimised_jit, shapes, variables
+from drawn import fast_jit, flat_shapes, normal, shapes, variables
 from flax import traverse_util
 
 from avsd_jax.errors import InputError
@@ -118,7 +118,7 @@ def test_training_equals_the_official_network(shared):
         video, sound = (out[k] / jnp.linalg.norm(out[k], axis=-1, keepdims=True) for k in ("video", "audio"))
         return -jnp.mean(jnp.sum(video * sound, axis=-1)), (out, updated["batch_stats"])
 
-    step = optimised_jit(jax.value_and_grad(loss, has_aux=True))
+    step = jax.jit(jax.value_and_grad(loss, has_aux=True))
     (value, (out, stats)), grads = step(drawn["params"], *_inputs(recorded, 0))
     # Statistics over 18 values amplify rounding: both sides are 0.8e-4 from the outputs in float64.
     _assert_close(out["video"], recorded["video_emb"], 3e-4)
