@@ -1,26 +1,10 @@
-"""How programs are compiled in tests, and where they are kept between runs."""
+"""Where compiled programs are kept between runs of the tests."""
 
 import hashlib
 import pathlib
 import platform
 
 ROOT = pathlib.Path(__file__).parents[2]
-
-# Tiny networks run in no time, and it is their optimisation that takes seconds: without it, and with the plainer of
-# XLA's two ways to emit a fused loop, a training step compiles four times as fast.
-QUICK_OPTIONS = {
-    "xla_backend_optimization_level": 0,
-    "xla_llvm_disable_expensive_passes": True,
-    "xla_cpu_use_fusion_emitters": False,
-}
-# The same as XLA_FLAGS.
-QUICK = " ".join(f"--{name}={str(value).lower()}" for name, value in QUICK_OPTIONS.items())
-# What users get, for the tests of laws and of whole networks.
-OPTIMISED_OPTIONS = {
-    "xla_backend_optimization_level": 3,
-    "xla_llvm_disable_expensive_passes": False,
-    "xla_cpu_use_fusion_emitters": True,
-}
 
 
 def folder() -> pathlib.Path:

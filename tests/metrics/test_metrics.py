@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn import fast_jit
+from drawn import fast_jit, forward_jit
 
 from avsd_jax import metrics
 from avsd_jax.errors import InputError
@@ -40,7 +40,8 @@ def golden_tolerance(dtype: type, name: str) -> dict[str, float]:
     return {"rtol": 1e-5, "atol": 1e-5}
 
 
-@fast_jit
+# Nine sizes are compiled. The laws are tested with optimisation.
+@forward_jit
 def all_scores(
     pred: jax.Array, density: jax.Array, fixations: jax.Array, pool: jax.Array, base: jax.Array
 ) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:

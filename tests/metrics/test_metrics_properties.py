@@ -7,16 +7,15 @@ import hypothesis
 import jax
 import numpy as np
 import pytest
-from drawn import optimised_jit
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from avsd_jax import metrics
 
-scores = optimised_jit(metrics.score)
-exact = optimised_jit(functools.partial(metrics.s_auc, bins=None))
+scores = jax.jit(metrics.score)
+exact = jax.jit(functools.partial(metrics.s_auc, bins=None))
 fixation_map = jax.jit(metrics.fixation_map, static_argnums=1)
-bounded = optimised_jit(functools.partial(metrics.score, max_fixations=16))
+bounded = jax.jit(functools.partial(metrics.score, max_fixations=16))
 SIZE = (12, 16)
 PIXELS = SIZE[0] * SIZE[1]
 FEW = 16

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn import fast_jit, flat_shapes, normal, shapes, variables
+from drawn import fast_jit, flat_shapes, forward_jit, normal, shapes, variables
 from ml_collections import ConfigDict
 
 from avsd_jax import models
@@ -35,7 +35,7 @@ def _official(fusion: str):
         )
         return out | {f"transformer{i}": x for i, x in enumerate(jax.tree.leaves(kept))}
 
-    return model, fast_jit(run)
+    return model, forward_jit(run)
 
 
 def _check(shared, case: str, fusion: str = "bilinear") -> None:

@@ -4,7 +4,7 @@ import golden
 import jax
 import numpy as np
 import pytest
-from drawn import fast_jit, normal, shapes, variables
+from drawn import fast_jit, forward_jit, normal, shapes, variables
 
 from avsd_jax import models
 from avsd_jax.errors import InputError
@@ -18,7 +18,7 @@ RELEASE = {"x1ss": "side_tag_logits", "x2ss": "tag_logits", "map1": "maps_before
 def _run(shared, name: str, case: str, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     checkpoint = golden.state_dict(shared, f"stanet/{case}")
     model = models.create(name, **options(name, checkpoint))
-    run = fast_jit(lambda variables, batch: model.apply(variables, batch))
+    run = forward_jit(lambda variables, batch: model.apply(variables, batch))
     return jax.device_get(run(to_variables(name, checkpoint), batch))
 
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn import fast_jit, flat_shapes, normal, shapes, variables
+from drawn import fast_jit, flat_shapes, forward_jit, normal, shapes, variables
 
 from avsd_jax import models
 from avsd_jax.errors import InputError
@@ -24,7 +24,7 @@ def _run(shared, case: str, batch: dict[str, np.ndarray], *choices: dict[str, ob
     checkpoint = golden.state_dict(shared, f"stanet/{_SPEC[case]}")
     found = options("stanet", {f"module.{key}": array for key, array in checkpoint.items()})
     built = [models.create("stanet", **found, **choice) for choice in choices]
-    run = fast_jit(lambda variables, batch: [model.apply(variables, batch) for model in built])
+    run = forward_jit(lambda variables, batch: [model.apply(variables, batch) for model in built])
     return recorded, *jax.device_get(run(to_variables("stanet", checkpoint), batch))
 
 

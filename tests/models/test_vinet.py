@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from drawn import fast_jit, normal, optimised_jit, shapes, variables
+from drawn import fast_jit, forward_jit, normal, shapes, variables
 
 from avsd_jax import losses, models
 from avsd_jax.errors import InputError
@@ -21,7 +21,7 @@ TAPS = ("stem", "y3", "y2", "y1", "y0", "dec1", "dec2", "dec3")
 @functools.cache
 def _forward(fast: bool, lowering: str, **opts):
     model = models.create("vinet", lowering=lowering, **opts)
-    return (fast_jit if fast else optimised_jit)(lambda variables, batch: model.apply(variables, batch))
+    return (forward_jit if fast else jax.jit)(lambda variables, batch: model.apply(variables, batch))
 
 
 def _check(shared, case: str, seed: int = 0, lowering: str = "folded", fast: bool = True) -> None:

@@ -8,7 +8,6 @@ import golden
 import jax
 import numpy as np
 import pytest
-from drawn import fast_jit, optimised_jit
 from flax import traverse_util
 from golden import stavis_inputs
 
@@ -60,9 +59,7 @@ def test_three_steps_equal_the_official_ones(shared, variant, recorded_as):
     state = create_state(
         torch_import.to_variables(name, golden.stavis_state_dict(shared, 0)), optimizer, keep_ema=False
     )
-    # One of them as users compile it.
-    compiled = (optimised_jit if variant == "paper" else fast_jit)(step)
-    start, batch = state.params, batch_of(shared)
+    start, batch, compiled = state.params, batch_of(shared), jax.jit(step)
     size = norms(name, start)
 
     for number, expected in enumerate(recorded["loss_per_step"], start=1):

@@ -12,7 +12,6 @@ import time
 import devices
 import jax
 import numpy as np
-import program_cache
 import pytest
 from tiny_run import HELPERS, ROOT, add_extra_models, tiny_config
 
@@ -23,7 +22,7 @@ from avsd_jax.runs.components import Components
 from avsd_jax.training import loop
 from avsd_jax.training.metric_writer import read_scalars
 
-ENVIRONMENT = os.environ | {"XLA_FLAGS": program_cache.QUICK, "JAX_PLATFORMS": "cpu"}
+ENVIRONMENT = os.environ | {"XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
 
 
 @pytest.fixture(autouse=True)
