@@ -6,14 +6,19 @@ Variants:
           visual-only run (`--config.init=FOLDER`). Needs the built eye-tracking datasets and an accelerator.
   star    AViNet*: `paper` gated by a classifier that is trained jointly (eq. 3).
   oracle  AViNet#: `paper` gated by the labels.
-  demo    laptop size on the embedded benchmark of sounding shapes: V, AV, AV* and AV#, see `compare_gates`.
+  demo    laptop size on the embedded benchmark of sounding shapes: V, AV, AV* and AV#, see `compare_gates_briefly`.
+          It fuses a shallower tap than the published network.
+  comparison
+          the published fusion at laptop size, longer, and with AV* trained jointly, see `compare_gates`.
 
 Commands, time and score:
 
   python -m avsd_jax.main --config=configs/avinet.py:star --workdir=runs/avinet_star
       not measured here: needs the datasets; published scores: avsd_jax/evaluation/published
   python -m avsd_jax.main --config=configs/avinet.py:demo --workdir=runs/demo
-      under a quarter of an hour on two cores; CC V 0.669, AV 0.670, AV* 0.685, AV# 0.721 (three seeds, befd79c)
+      five minutes on two cores; CC V 0.685, AV 0.787, AV* 0.802, AV# 0.877 (three seeds, 0ab2bc5)
+  python -m avsd_jax.main --config=configs/avinet.py:comparison --workdir=runs/comparison
+      nine minutes on two cores; CC V 0.669, AV 0.670, AV* 0.685, AV# 0.721 (three seeds, befd79c)
 """
 
 from ml_collections import ConfigDict
