@@ -12,6 +12,8 @@ import math
 EVERY = 0.25
 # Share of a cell by which a frame may be early: times are rounded.
 _ROUNDING = 1e-6
+# Seconds below which a cell holds one frame of any video.
+_SHORTEST = 1e-9
 
 
 def cell(time: float, every: float) -> int:
@@ -21,7 +23,7 @@ def cell(time: float, every: float) -> int:
         time: seconds since the start of the video.
         every: seconds of a cell, more than 0.
     """
-    return math.floor(time / every + _ROUNDING)
+    return math.floor(time / max(every, _SHORTEST) + _ROUNDING)
 
 
 def scored_frame(frame: int, fps: float, every: float) -> int:
@@ -32,7 +34,7 @@ def scored_frame(frame: int, fps: float, every: float) -> int:
         fps: frames per second.
         every: seconds of a cell; 0: the frame's own score.
     """
-    if not every:
+    if every < _SHORTEST:
         return frame
     start = (cell(frame / fps, every) - _ROUNDING) * every * fps
     return min(frame, max(0, math.ceil(start)))

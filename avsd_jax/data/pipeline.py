@@ -85,7 +85,9 @@ def train_batches(
         name = name_of(spec.sampler)
         raise InputError(f"{store.name} has no video from which sampler {name!r} draws a clip: use longer ones")
     clips = _Clips(store, spec, "real")
-    pairs = Pairs(store, spec.avc) if spec.avc is not None and spec.avc_supervision == "weak" else None
+    # Self-supervision pairs a video with its own audio, always.
+    weak = spec.avc is not None and spec.avc_supervision == "weak" and not spec.instances
+    pairs = Pairs(store, spec.avc) if weak else None
 
     def draw(item: tuple[int, int], rng: np.random.Generator) -> Example:
         video, number = item

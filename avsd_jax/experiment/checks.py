@@ -33,5 +33,10 @@ def validate(config: ConfigDict) -> Components:
     except InputError as error:
         raise InputError(f"model_name: {error}") from error
     parts = Components.from_config(config)
+    if config.avc_supervision == "weak" and (parts.model.gate, parts.model.train_gate) == ("classifier", "labels"):
+        raise InputError(
+            "avc_supervision='weak' gives no labels of frames, which model.train_gate='labels' follows: set "
+            "model.train_gate='predicted', or avc_supervision='labels'"
+        )
     dry_run.check_data(config, parts.spec)
     return parts

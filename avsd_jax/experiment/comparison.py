@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
@@ -28,10 +29,11 @@ from avsd_jax.config.base import completed, completed_row
 from avsd_jax.config.fields import FIELDS, ROW_FIELDS, check_fields, check_row_fields
 from avsd_jax.errors import InputError
 from avsd_jax.experiment import checks, dry_run
-from avsd_jax.runs.checkpoint import STEPS_FOLDER, Checkpointer, load_for_inference, write_config
+from avsd_jax.runs import temperature
+from avsd_jax.runs.checkpoint import STEPS_FOLDER, Checkpointer, load_for_inference, saved_steps, write_config
 from avsd_jax.runs.components import Components
 from avsd_jax.runs.initial import assembled_from, started_from, starting_folders
-from avsd_jax.runs.run_folder import check_can_continue
+from avsd_jax.runs.run_folder import check_same_run
 from avsd_jax.runs.stores import training_store
 from avsd_jax.training.loop import training_batches
 
@@ -92,6 +94,8 @@ def plan(config: ConfigDict, workdir: str | Path, mode: str = "train_and_eval") 
                 if mode != "eval":
                     if row.trains:
                         dry_run.trace(row.config, row.parts)
+                    else:
+                        _check_untrained(row)
                     _check_start(row, shapes)
             if row.label and mode != "train":
                 own = row.folder == row.weights
@@ -124,25 +128,52 @@ def derive(config: ConfigDict, workdir: str | Path) -> list[Row]:
 
 
 def assemble(row: Row) -> None:
-    """Puts the model of a row together from those of other rows and saves it; every process of a job must call it.
+    """Puts the model of a row together from those of other rows and saves it, under the step of the one that it starts
+    from; does nothing if it is saved already. Every process of a job must call it.
 
     Raises:
         InputError: the rows lack a part of the model or have it in another shape, or the folder holds another run.
         StorageError: the disk is full or read-only.
     """
-    check_can_continue(row.config, row.folder)
-    folders = starting_folders(row.config)
+    _check_untrained(row)
+    folders, steps = starting_folders(row.config), saved_steps(row.folder)
     sources = {part: load_for_inference(folder)[1] for part, folder in folders.items()}
     variables = assembled_from(dry_run.variables(row.config, row.parts), sources, folders)
-    if jax.process_index() == 0:  # those rows may have been trained further
+    step = saved_steps(folders[""])[-1]
+    if steps == [step] and _same(load_for_inference(row.folder)[1], variables):
+        return
+    multihost_utils.sync_global_devices("the assembled model is compared")
+    if jax.process_index() == 0:  # those rows were trained further; a calibration was of the earlier classifier
         shutil.rmtree(row.folder / STEPS_FOLDER, ignore_errors=True)
+        (row.folder / temperature.FILE).unlink(missing_ok=True)
         write_config(row.folder, row.config)
     multihost_utils.sync_global_devices("the folder of an assembled model is empty")
     checkpointer = Checkpointer(row.folder)
     try:
-        checkpointer.save(0, {"variables": variables})
+        checkpointer.save(step, {"variables": variables})
     finally:
         checkpointer.close()
+
+
+def _check_untrained(row: Row) -> None:
+    """Raises InputError if the folder of a row that is put together holds another run, or one that was trained."""
+    steps = saved_steps(row.folder)
+    if not steps:
+        return
+    check_same_run(row.config, row.folder)
+    if (row.folder / STEPS_FOLDER / str(steps[-1]) / "training").exists():
+        raise InputError(
+            f"{row.folder} holds a run that was trained to step {steps[-1]}, and {row.name!r} is put together from "
+            "other rows: use another --workdir"
+        )
+
+
+def _same(saved: Mapping[str, Any], variables: Mapping[str, Any]) -> bool:
+    """Returns whether two models have the same variables."""
+    before = {name: saved.get(name, {}) for name in variables}
+    return jax.tree.structure(before) == jax.tree.structure(dict(variables)) and jax.tree.all(
+        jax.tree.map(np.array_equal, before, dict(variables))
+    )
 
 
 def check_machine(rows: Iterable[Row], mode: str = "train_and_eval") -> None:
@@ -196,6 +227,11 @@ def _check_row(name: str, config: ConfigDict, before: Sequence[Row]) -> None:
     known = [row.name for row in before if row.trains or row.assembled]
     if name in (row.name for row in before):
         raise InputError(f"row {name!r} is in rows twice: name each row once")
+    if changes.weights and changes.init:
+        raise InputError(
+            f"row {name!r} has init={changes.init!r} and weights={changes.weights!r}: give init to train it, or "
+            "weights to score it without training"
+        )
     for source in _sources(changes):
         if source not in known:
             raise InputError(
@@ -218,6 +254,8 @@ def _row_config(config: ConfigDict, name: str, changes: ConfigDict, workdir: Pat
     start = changes.init or (changes.weights if changes.init_parts else "")
     if start:
         result.init = str(workdir / start)
+    if changes.weights:  # its parts are those of rows alone
+        result.init_parts = ConfigDict(dict.fromkeys(result.init_parts, ""))
     for part, source in changes.init_parts.items():
         with result.init_parts.unlocked():
             result.init_parts[part] = str(workdir / source) if source else ""

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-import tempfile
+import uuid
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -98,13 +98,12 @@ class VideoWriter:
         self._input = None
         try:
             # Its name has a fixed length: the target's may be as long as the disk allows.
-            handle, name = tempfile.mkstemp(prefix=".video-", suffix=".partial", dir=self._path.parent)
-            os.close(handle)
+            self._temporary = self._path.with_name(f".video-{uuid.uuid4().hex}.partial")
+            self._temporary.touch(exist_ok=False)
         except OSError as error:
             raise storage_error(error, self._path) or InputError(
                 f"{self._path} cannot be written ({error.strerror}): give another folder"
             ) from error
-        self._temporary = Path(name)
         self._output = av.open(f"file:{self._temporary}", "w", format="mp4", options={"movflags": "+faststart"})
         try:
             self._add_images(source, width + width % 2, height + height % 2)

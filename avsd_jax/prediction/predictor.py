@@ -17,6 +17,7 @@ from avsd_jax.media import overlay
 from avsd_jax.media.reading import VideoInfo, read_frames
 from avsd_jax.media.survey import survey
 from avsd_jax.media.writing import VideoWriter
+from avsd_jax.models import avc
 from avsd_jax.prediction import timeline
 from avsd_jax.prediction.batches import check_finite, in_batches, probability_of
 from avsd_jax.prediction.clip_stream import Clip, ClipStream
@@ -75,7 +76,7 @@ class Predictor:
         batch_size: clips per batch.
 
     Raises:
-        InputError: the folder holds no model; on prediction: the model does not predict maps.
+        InputError: the folder holds no model, or a classifier alone; on prediction: the model does not predict maps.
     """
 
     def __init__(self, checkpoint: str | Path, batch_size: int = 4):
@@ -84,6 +85,11 @@ class Predictor:
         self._batch_size = batch_size
         parts = Inference.from_config(self.config)
         self.spec, model = parts.spec, parts.model
+        if isinstance(model, avc.Model):
+            raise InputError(
+                f"{checkpoint} is a classifier of consistency, which predicts no map: run it by python -m "
+                "avsd_jax.avc, or give a model that it gates"
+            )
         self._gate, self._soft = model.gate, model.gate_mix == "soft"
         classifier = Classifier.of(model, variables)
         self._grid_gate = None if classifier is None else GridGate(classifier, self._checkpoint)

@@ -177,7 +177,10 @@ def make_forward(model: nn.Module, maps: bool = True) -> Callable[..., dict[str,
                 "which they were trained"
             ) from error
         if maps and "saliency" not in output:
-            raise InputError(f"{name} predicts no map: choose another model, or give its row of a comparison no label")
+            raise InputError(
+                f"{name} predicts no map: choose another model, train it alone with --mode=train, or give its row of a "
+                "comparison no label"
+            )
         return {k: output[k] for k in PREDICTION_KEYS if k in output}
 
     return forward

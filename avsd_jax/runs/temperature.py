@@ -42,9 +42,9 @@ def joined(folder: str | Path, step: int, variables: Mapping[str, Any]) -> dict[
     try:
         record = json.loads(path.read_text())
         temperature, of_step = float(record[_NAME]), int(record["step"])
-        if not 0 < temperature < np.inf:
+        if not 1e-30 < temperature < 1e30:  # as float32, too
             raise ValueError(f"temperature {temperature}")
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
         raise InputError(f"{path} is damaged ({error}): remove it, or calibrate again") from error
     if of_step != step:
         logging.warning("%s is of step %d: ignored at step %d; calibrate again", path, of_step, step)

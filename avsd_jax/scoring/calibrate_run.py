@@ -101,8 +101,9 @@ def _open(folder: Path, config: ConfigDict, step: int, given: Videos) -> tuple[V
 
 
 def _shared(one: str, other: str) -> list[str]:
-    """Returns the datasets that are in both."""
-    return [name for name in dataset_names.members(one) if name in dataset_names.members(other)]
+    """Returns the datasets of the second that are in the first, perhaps in another config."""
+    given = {name.partition("/")[0] for name in dataset_names.members(one)}
+    return [name for name in dataset_names.members(other) if name.partition("/")[0] in given]
 
 
 def _refuse_test_videos(store: VideoStore, dataset: str, split: str, config: ConfigDict) -> None:

@@ -320,6 +320,7 @@ ROWS = {
         ("star.model_name", "vnet", "unknown model 'vnet'"),
         ("star.init", "later", "row 'star' needs 'later', which is no row before it"),
         ("oracle.weights", "oracle", "row 'oracle' needs 'oracle', which is no row before it"),
+        ("oracle.init", "base", "row 'oracle' has init='base' and weights='star': give init to train it"),
         ("oracle.model", {"width": 1 / 8}, "row 'oracle': the weights are not those of stanet"),
         ("star", {}, "the configuration has no row_changes.star.label"),
         ("star.model_name", "vggsound", "row 'star': .*(predicts no map|shares no parameter)"),

@@ -19,7 +19,8 @@ from tiny_run import add_extra_models, tiny_config
 from avsd_jax import main
 from avsd_jax.errors import InputError
 from avsd_jax.experiment import command_line, run
-from avsd_jax.runs.checkpoint import load_for_inference
+from avsd_jax.runs import temperature
+from avsd_jax.runs.checkpoint import load_for_inference, saved_steps
 from avsd_jax.runs.run_folder import LOCK_FILE
 from avsd_jax.training import loop
 
@@ -53,10 +54,24 @@ def test_one_command_trains_scores_and_reports(
     plain, star, mixed = (load_for_inference(tmp_path / name)[1] for name in ("plain", "star", "mixed"))
     plain["params"]["Conv_1"] = star["params"]["Conv_1"]
     jax.tree.map(np.testing.assert_array_equal, mixed, plain)
+    # What is assembled is saved under its step, once; after more training it is another model, which nobody calibrated.
+    calibration = temperature.write(tmp_path / "mixed", {"temperature": 2.0, "step": 4})
+    main.run(config, tmp_path, "train")
+    assert calibration.exists()
+    assert saved_steps(tmp_path / "mixed") == [4]
     # Scoring again, without training, gives the same numbers.
     again = main.run(config, tmp_path, "eval")
     for old, new in zip(record["rows"], again["rows"], strict=True):
         assert old["conditions"]["real"]["scores"] == new["conditions"]["real"]["scores"]
+    (tmp_path / "mixed/checkpoints/4/training").mkdir()
+    with pytest.raises(InputError, match="was trained to step 4, and 'mixed' is put together from other rows"):
+        main.run(config, tmp_path, "train")
+    (tmp_path / "mixed/checkpoints/4/training").rmdir()
+    longer = config.copy_and_resolve_references().unlock()
+    longer.total_steps = 5
+    main.run(longer, tmp_path, "train")
+    assert not calibration.exists()
+    assert saved_steps(tmp_path / "mixed") == [5]
 
 
 @pytest.mark.filterwarnings("ignore:the load_module")  # by which ml_collections reads a configuration

@@ -1,5 +1,6 @@
 """Variables, inputs and compiled functions for tests, all fast to create."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -40,7 +41,17 @@ def fast_jit(function: Callable) -> Callable:
 
 def forward_jit(function: Callable) -> Callable:
     """`jax.jit` with a still quicker compilation, for outputs that are compared with recorded ones; no gradients."""
-    return jax.jit(function, compiler_options=FORWARD_COMPILE)
+    return jax.jit(function, compiler_options=_forward_options())
+
+
+@functools.cache
+def _forward_options() -> dict[str, Any]:
+    """Returns `FORWARD_COMPILE`, or the fast options where a newer XLA no longer has one of them."""
+    try:
+        jax.jit(lambda: 0, compiler_options=FORWARD_COMPILE)()
+    except jax.errors.JaxRuntimeError:
+        return FAST_COMPILE
+    return FORWARD_COMPILE
 
 
 def normal(seed: int, *shape: int) -> jax.Array:

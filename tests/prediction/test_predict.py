@@ -419,6 +419,11 @@ def test_a_model_without_maps_is_refused(tmp_path: Path):
     path = write_video(tmp_path / "video.mp4", regular(3))
     with pytest.raises(InputError, match="soundnet8 predicts no map: choose another model"):
         predict.Predictor(folder).run(path, tmp_path / "out", progress=False)
+    classifier = make_config("tiny_gated", gate="classifier")
+    del classifier.model.clip_size, classifier.model.gate
+    alone = save_random(tmp_path / "alone", ConfigDict(classifier.to_dict() | {"model_name": "avc"}))
+    with pytest.raises(InputError, match="classifier of consistency, which predicts no map"):
+        predict.Predictor(alone)
     assert not (tmp_path / "out").exists()
 
 
