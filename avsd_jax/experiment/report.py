@@ -25,6 +25,13 @@ from avsd_jax.scoring.markdown import table as markdown_table
 from avsd_jax.training.metric_writer import read_scalars
 
 AUDIT_METRICS = ("CC", "KL")
+# The survey's names of models.
+MEANINGS = {
+    "V": "is the visual stream alone",
+    "AV": "is always fused with the audio",
+    "AV*": "is gated by a classifier",
+    "AV#": "is gated by the labels",
+}
 # Heads in the terminal's table -> columns of the report's.
 _TERMINAL_COLUMNS = {
     "accuracy": "accuracy",
@@ -90,6 +97,12 @@ def training_curve(folder: str | Path, name: str = "loss") -> list[tuple[int, fl
 # ----------------------------------------------------------------------------------------------------------
 
 
+def legend(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Returns what the labels mean that the survey gives to models, as one sentence; "" if no row has one of them."""
+    known = [f"{row['label']} {MEANINGS[row['label']]}" for row in rows if row["label"] in MEANINGS]
+    return f"{', '.join(known)}." if known else ""
+
+
 def table(record: Mapping[str, Any]) -> str:
     """Returns the scores as text for a terminal: a block per group of frames and dataset, then the classifier line."""
     rows = record["rows"]
@@ -111,7 +124,7 @@ def table(record: Mapping[str, Any]) -> str:
                 shown = "".join(f"{values[column]:>{_width(head)}}" for head, column in heads.items())
                 lines.append(row["label"].ljust(wide) + shown)
             lines.append("")
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join([*lines, legend(rows)]).rstrip() + "\n"
 
 
 def markdown(record: Mapping[str, Any], shown: Sequence[str]) -> str:
@@ -141,7 +154,7 @@ def markdown(record: Mapping[str, Any], shown: Sequence[str]) -> str:
 
 
 def _scores_section(rows: Sequence[Mapping[str, Any]]) -> str:
-    text = "## Scores\n\nArrows point to better values; the best of a column is bold.\n"
+    text = f"## Scores\n\nArrows point to better values; the best of a column is bold. {legend(rows)}".rstrip() + "\n"
     return "\n".join([text, *_score_tables(rows, _blocks(_real(rows)))])
 
 

@@ -48,7 +48,7 @@ def test_one_command_trains_scores_and_reports(
         counts = row["conditions"]["real"]["counts"]
         assert counts["frames"]["all"] >= counts["frames"]["consistent"] + counts["frames"]["inconsistent"] > 0
     markdown = (tmp_path / "report.md").read_text()
-    for word in ("AV#", "NSS", "s-AUC", "Inconsistent", "shuffled"):
+    for word in ("AV# is gated by the labels.", "NSS", "s-AUC", "Inconsistent", "shuffled"):
         assert word in markdown
     assert (tmp_path / "panel.png").stat().st_size > 1000
     plain, star, mixed = (load_for_inference(tmp_path / name)[1] for name in ("plain", "star", "mixed"))

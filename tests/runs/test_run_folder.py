@@ -25,7 +25,7 @@ def test_a_folder_in_use_names_its_holder_and_a_dead_holder_does_not_count(tmp_p
         other.kill()
     assert lock.exists(), "a killed process leaves its file"
     with locked(tmp_path):
-        assert "process 7" not in lock.read_text()
+        assert "process 7 " not in lock.read_text()
     assert not lock.exists()
 
 
