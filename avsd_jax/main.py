@@ -31,6 +31,8 @@ def _run_command_line(args: argparse.Namespace) -> None:
         record = run(args.config, args.workdir, args.mode)
     if record:
         print(report.table(record))
+        if meanings := report.legend(record["rows"]):
+            print(meanings + "\n")
         print(f"report: {args.workdir / 'report.md'}")
 
 

@@ -124,7 +124,7 @@ def table(record: Mapping[str, Any]) -> str:
                 shown = "".join(f"{values[column]:>{_width(head)}}" for head, column in heads.items())
                 lines.append(row["label"].ljust(wide) + shown)
             lines.append("")
-    return "\n".join([*lines, legend(rows)]).rstrip() + "\n"
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def markdown(record: Mapping[str, Any], shown: Sequence[str]) -> str:
