@@ -36,7 +36,7 @@ from avsd_jax.scoring.paired import paired_differences
 from avsd_jax.scoring.protocols import NATIVE, TABLE_METRICS
 from avsd_jax.scoring.summary import Frames, summarise
 from avsd_jax.training.score import make_predict_fn
-from benchmarks.gating import spread
+from benchmarks.gating import numbers, spread
 from benchmarks.segment_kinds import accuracy_by_segment
 
 # Row -> title, name in the survey's table, changes of the row.
@@ -180,8 +180,8 @@ def summary(config: ConfigDict, by_seed: Sequence[Mapping[str, Frames]]) -> dict
         rows[name] = {key: found[key] for key in ("scores", "intervals", "avc")}
         if own.margin is not None:
             each = [classifier_scores(s[name].label, s[name].margin, s[name].gate) for s in by_seed]
-            numbers = (*NUMBERS, "majority_baseline")
-            rows[name]["classifier"] = {key: spread([one[key] for one in each]) for key in numbers}
+            keys = (*NUMBERS, "majority_baseline")
+            rows[name]["classifier"] = {key: spread([one[key] for one in each]) for key in keys}
             rows[name]["by_segment"] = accuracy_by_segment(config, ids, own)
             logits = np.stack([np.zeros_like(own.margin), own.margin], axis=-1)
             rows[name]["reliability"] = [bin._asdict() for bin in calibration.reliability(logits, own.label)]
@@ -274,12 +274,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         InputError: an option is unknown or has a wrong value.
     """
     parser = command_line.parser("python -m benchmarks.table5", __doc__, "configs/avinet.py:demo", "runs/table5")
-    parser.add_argument("--seeds", type=_numbers, default=[0, 1, 2], help="training seeds (default: 0,1,2)")
+    parser.add_argument("--seeds", type=numbers, default=[0, 1, 2], help="training seeds (default: 0,1,2)")
     return command_line.parse(parser, argv)
-
-
-def _numbers(text: str) -> list[int]:
-    return [int(number) for number in text.split(",")]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

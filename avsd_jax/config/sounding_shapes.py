@@ -31,6 +31,16 @@ def use_sounding_shapes(config: ConfigDict) -> None:
     config.eval_batch_size = 32
 
 
+def _use_laptop_recipe(config: ConfigDict) -> None:
+    """Sets what the comparisons of gates share: the dataset, the tags, the schedule, and a gate trained by labels."""
+    config.run_name = "demo"
+    use_sounding_shapes(config)
+    config.model.train_gate = "labels"
+    config.losses = ConfigDict(losses.default_weights() | {"tags": 1.0})
+    config.schedule = "cosine"
+    config.warmup_steps = 20
+
+
 def compare_gates(config: ConfigDict, visual: dict[str, Any], audio: str, audio_part: str, effort: float) -> None:
     """Sets the shared fields of the demos of the gated models, and their rows.
 
@@ -45,14 +55,9 @@ def compare_gates(config: ConfigDict, visual: dict[str, Any], audio: str, audio_
         audio_part: submodule that it initialises.
         effort: steps of the classifier's stage, relative to those of the models.
     """
-    config.run_name = "demo"
-    use_sounding_shapes(config)
-    config.model.train_gate = "labels"
+    _use_laptop_recipe(config)
     config.model.classifier_options = ConfigDict({"width": 0.25, "frame_size": 64, "sample_rate": 16000})
     config.frame_size = (64, 96)
-    config.losses = ConfigDict(losses.default_weights() | {"tags": 1.0})
-    config.schedule = "cosine"
-    config.warmup_steps = 20
     classifier = {"model_name": "avc", "batch_size": 32, "learning_rate": 1e-3, "effort": effort}
     gated = {"init": "base", "init_parts": {audio_part: "voice"}}
     starred = {"init": "base", "init_parts": {audio_part: "voice", "classifier": "ears"}}
@@ -86,12 +91,7 @@ def compare_gates_briefly(config: ConfigDict, audio: str, audio_part: str, class
         audio_part: submodule that it initialises.
         classifier: changes of the row `ears`.
     """
-    config.run_name = "demo"
-    use_sounding_shapes(config)
-    config.losses = ConfigDict(losses.default_weights() | {"tags": 1.0})
-    config.schedule = "cosine"
-    config.warmup_steps = 20
-    config.model.train_gate = "labels"
+    _use_laptop_recipe(config)
     config.rates = ((f"^{audio_part}/", 0.0), ("", 1.0))
     alone = {"label": "", "rates": ()}
     compared = {"init": "base", "learning_rate": 3e-4}

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from avsd_jax.data.clip_spec import ClipSpec
 from avsd_jax.data.consistency_grid import EVERY
-from avsd_jax.errors import InputError, storage_error
+from avsd_jax.errors import InputError
 from avsd_jax.media.reading import Frame, VideoInfo, read_frames
 from avsd_jax.media.survey import survey
 from avsd_jax.prediction import timeline
@@ -115,33 +115,27 @@ class ConsistencyScorer:
         info, remarks = survey(video)
         times: deque[float] = deque()
         frames = _timed(read_frames(info.path), times)
-        try:
-            with (
-                contextlib.closing(ClipStream(info, self.spec, None, every=every, frames=frames)) as clips,
-                Staging(Path(out), RECORD, lambda out: ()) as staging,
-            ):
-                for remark in remarks:
-                    clips.note(remark)
-                if info.audio is None:
-                    clips.note(_NO_AUDIO)
-                    scored = _unscored(frames, times)
-                else:
-                    scored = held(self.scores(clips, decision), times)
-                files = _Files(staging.folder, self._header(info, every, decision))
-                with contextlib.closing(files), _bar(info, progress) as bar:
-                    for index, time, score in scored:
-                        files.write(index, time, score)
-                        bar.update()
-                    bar.total = files.count
-                    bar.refresh()
-                    clips.note_skipped(files.count)
-                    files.finish(clips.notes, self._caption(info, decision), info)
-                paths = staging.publish()
-        except Exception as error:
-            full = storage_error(error, out)
-            if full is None:
-                raise
-            raise full from error
+        with (
+            contextlib.closing(ClipStream(info, self.spec, None, every=every, frames=frames)) as clips,
+            Staging(Path(out), RECORD, lambda out: ()) as staging,
+        ):
+            for remark in remarks:
+                clips.note(remark)
+            if info.audio is None:
+                clips.note(_NO_AUDIO)
+                scored = _unscored(frames, times)
+            else:
+                scored = held(self.scores(clips, decision), times)
+            files = _Files(staging.folder, self._header(info, every, decision))
+            with contextlib.closing(files), _bar(info, progress) as bar:
+                for index, time, score in scored:
+                    files.write(index, time, score)
+                    bar.update()
+                bar.total = files.count
+                bar.refresh()
+                clips.note_skipped(files.count)
+                files.finish(clips.notes, self._caption(info, decision), info)
+            paths = staging.publish()
         return ConsistencyResult(paths, files.count, files.consistent, tuple(clips.notes))
 
     def _header(self, info: VideoInfo, every: float, decision: Decision) -> dict[str, Any]:

@@ -95,7 +95,7 @@ class Staging:
 
     Raises:
         InputError: it cannot be created or written to.
-        StorageError: the disk is full or read-only.
+        StorageError: the disk is full or read-only, at the start or within the context.
     """
 
     def __init__(
@@ -165,6 +165,10 @@ class Staging:
         if self._lock is not None:
             os.close(self._lock)
         self._remove_made()
+        # Writers of many libraries fill the disk, each with an exception of its own.
+        full = storage_error(error, self._out) if isinstance(error, Exception) else None
+        if full is not None:
+            raise full from error
 
 
 def _lock(folder: Path, flags: int = 0) -> int | None:

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from avsd_jax.errors import InputError, storage_error
+from avsd_jax.errors import InputError
 from avsd_jax.media import overlay
 from avsd_jax.media.reading import VideoInfo, read_frames
 from avsd_jax.media.survey import survey
@@ -182,18 +182,12 @@ class Predictor:
         settings = _Settings(maps, stride, self.config.avc_every if every is None else every, decision or Decision())
         check_folder(Path(out), Path(video).name)
         info, remarks = survey(video)
-        try:
-            with contextlib.closing(self.clips(info, stride, every)) as clips, Staging(Path(out)) as staging:
-                for remark in remarks:
-                    clips.note(remark)
-                self._remark(info, clips, stride)
-                count = self._write(info, clips, staging.folder, settings, progress)
-                files = staging.publish()
-        except Exception as error:
-            full = storage_error(error, out)
-            if full is None:
-                raise
-            raise full from error
+        with contextlib.closing(self.clips(info, stride, every)) as clips, Staging(Path(out)) as staging:
+            for remark in remarks:
+                clips.note(remark)
+            self._remark(info, clips, stride)
+            count = self._write(info, clips, staging.folder, settings, progress)
+            files = staging.publish()
         return Result(files, count, tuple(clips.notes))
 
     def _check_gate(self, every: float | None, decision: Decision | None) -> None:

@@ -57,6 +57,8 @@ def test_gating_gives_differences_with_intervals_over_videos() -> None:
     assert found["V - AV", "inconsistent"]["difference"] == 0
     assert "AV - AV with another video's audio" not in [claim for claim, _ in found]
     assert "+1.500 [+1.500, +1.500]" in gating.claims_table(list(found.values()))
+    fewer = {"rows": [row for row in fake_record(1.0)["rows"] if row["label"] != "AV*"]}
+    assert {claim["claim"] for claim in gating.claims([fewer])} == {"AV - V", "V - AV"}
 
 
 @pytest.mark.filterwarnings("ignore:the load_module")  # by which ml_collections reads a configuration
