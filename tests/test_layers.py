@@ -9,7 +9,10 @@ import sys
 ROOT = pathlib.Path(__file__).parents[1]
 
 # From the ground up. Rooms that stand together, as the commands do, do not import each other either.
-COMMANDS = ("avc", "avc_labels", "calibrate", "datasets", "evaluate", "compare", "convert", "predict", "main", "scam")
+COMMANDS = (
+    *("audio_saliency", "avc", "avc_labels", "calibrate", "datasets", "evaluate", "compare", "convert", "predict"),
+    *("main", "scam"),
+)
 ROOMS = (
     *(
         "errors",
@@ -19,6 +22,7 @@ ROOMS = (
         "metrics",
         "losses",
         "nn",
+        "handcrafted",
         "models",
         "media",
         "map_files",

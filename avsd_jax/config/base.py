@@ -21,7 +21,8 @@ def base(model_name: str) -> ConfigDict:
     """Returns a configuration of a model with the default of every field, unlocked.
 
     Args:
-        model_name: module of `avsd_jax/models`, which also names the run; `config.model` has all of its options.
+        model_name: module of `avsd_jax/models`, which also names the run; `config.model` has all of its options, and
+            the model may set other defaults (`Network.defaults`).
 
     Raises:
         InputError: unknown model.
@@ -29,6 +30,7 @@ def base(model_name: str) -> ConfigDict:
     config = defaults()
     config.run_name = config.model_name = model_name
     config.model = model_options(model_name)
+    config.update(load_module("avsd_jax.models", model_name, "model").Model.defaults)
     return config
 
 

@@ -1,7 +1,8 @@
 """The base of all models that a configuration may name: what a model says of itself to the rest of a run."""
 
 from collections.abc import Mapping
-from typing import Any
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 from flax import linen as nn
 
@@ -19,6 +20,9 @@ class Network(nn.Module):
         gate_mix: how its decision enters eq. 2; see the same.
         train_gate: what opens it in training.
         instances: number of training videos that it remembers one by one; 0 without such a memory.
+        learned: whether it has weights; a model without any needs no training and no checkpoint.
+        any_size: whether it takes frames of any height and width: prediction then keeps the aspect ratio of a video.
+        defaults: fields of a configuration whose defaults are other ones for this model, except for `model`.
     """
 
     uses_audio = False
@@ -28,6 +32,9 @@ class Network(nn.Module):
     gate_mix = "hard"
     train_gate = "predicted"
     instances = 0
+    learned = True
+    any_size = False
+    defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({})
 
     @property
     def classifier_inputs(self) -> ClassifierInputs | None:

@@ -1,0 +1,1 @@
+"""Fusions of an image's saliency with that of the audio."""

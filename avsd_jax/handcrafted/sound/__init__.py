@@ -1,0 +1,1 @@
+"""Saliency of a waveform over time."""
