@@ -125,7 +125,9 @@ class Model(Network):
 
         outputs = jax.eval_shape(lambda: run(seen))
         if not found or "tag_logits" not in outputs:
-            raise InputError(f"{self.network} classifies no tags at a feature with locations: choose scam_s, vinet, ...")
+            raise InputError(
+                f"{self.network} classifies no tags at a feature with locations: choose scam_s, vinet, ..."
+            )
 
         def score(nudge: _Feature) -> tuple[Float[Array, ""], Any]:
             kept: list[_Feature] = []

@@ -50,7 +50,13 @@ class Model(ImageNetwork):
         """
         images = self.images(batch)
         net = DenseNet(
-            self.depths, self.width, (True, False, False), (1, 1, 2, 4), self.frozen_norm, self.axis_name, name="feature"
+            self.depths,
+            self.width,
+            (True, False, False),
+            (1, 1, 2, 4),
+            self.frozen_norm,
+            self.axis_name,
+            name="feature",
         )
         feature = net(images, train)
         scores = sum(DilatedConv(1, rate, True, name=f"preds_{i}")(feature) for i, rate in enumerate(_DILATIONS))

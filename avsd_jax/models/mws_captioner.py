@@ -1,7 +1,7 @@
 """MWS's caption network (Zeng et al., "Multi-source weak supervision for saliency detection", CVPR 2019).
 
-The pipeline has no captions: as it is, the model maps images with imported weights. To train it, a caller adds the entry
-`captions` to the batches; the loss is `captions`.
+The pipeline has no captions: as it is, the model maps images with imported weights. To train it, a caller adds the
+entry `captions` to the batches; the loss is `captions`.
 """
 
 from collections.abc import Mapping
@@ -91,7 +91,7 @@ class Model(MWSNetwork):
             train: use and update batch statistics, unless they are frozen.
 
         Returns:
-            saliency [B, H, W] in [0, 1], logits [B, H, W], grid_logits [B, h, w] (see `encode`); with captions
+            grid_logits [B, h, w]; except in training saliency [B, H, W] in [0, 1] and logits [B, H, W]; with captions
             word_logits [B, L, words].
 
         Raises:

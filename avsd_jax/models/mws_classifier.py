@@ -33,7 +33,8 @@ class Model(MWSNetwork):
             train: use and update batch statistics, unless they are frozen.
 
         Returns:
-            saliency [B, H, W] in [0, 1], logits [B, H, W], grid_logits [B, h, w] (see `encode`), tag_logits [B, K].
+            grid_logits [B, h, w] and tag_logits [B, K]; except in training saliency [B, H, W] in [0, 1] and logits
+            [B, H, W].
 
         Raises:
             InputError: no tags, no video, several frames, an image of less than 16 pixels, or an unknown pool.

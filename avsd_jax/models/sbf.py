@@ -44,8 +44,8 @@ class Model(ImageNetwork):
             train: without effect.
 
         Returns:
-            saliency [B, H, W] in [0, 1], logits [B, H, W], and level_logits, the logits of all maps that are trained: the
-            dense layer's [B, H/8, W/8] and those of levels 4 to 1, at 1/8, 1/4, 1/2 and the whole size.
+            saliency [B, H, W] in [0, 1], logits [B, H, W], and level_logits, the logits of all maps that are trained:
+            the dense layer's [B, H/8, W/8] and those of levels 4 to 1, at 1/8, 1/4, 1/2 and the whole size.
 
         Raises:
             InputError: no video, several frames, or a height or width that is not a multiple of 16.
@@ -66,7 +66,9 @@ class Model(ImageNetwork):
         levels = tuple(x.astype(jnp.float32) for x in levels)
         return {"saliency": nn.sigmoid(levels[-1]), "logits": levels[-1], "level_logits": levels}
 
-    def _refined(self, tap: Float[Array, "b h w c"], coarse: Float[Array, "b _ _"], level: int) -> Float[Array, "b h w"]:
+    def _refined(
+        self, tap: Float[Array, "b h w c"], coarse: Float[Array, "b _ _"], level: int
+    ) -> Float[Array, "b h w"]:
         """Returns the logits of a level, from its block and the map of the level before."""
         features = scaled(64, self.width)
         reduced = nn.sigmoid(nn.Conv(features, (1, 1), name=f"conv{level}_DR")(tap))

@@ -13,9 +13,9 @@ from flax import linen as nn
 from jaxtyping import Array
 
 from avsd_jax.errors import InputError
+from avsd_jax.models.common.image_network import grid_outputs
 from avsd_jax.models.common.wss_layers import WSSNetwork
 from avsd_jax.nn.pool import simplex_max
-from avsd_jax.nn.resize import resize_bilinear
 
 
 class Model(WSSNetwork):
@@ -44,8 +44,8 @@ class Model(WSSNetwork):
             train: use and update batch statistics.
 
         Returns:
-            saliency [B, H, W] in [0, 1], logits [B, H, W]; grid_logits [B, h, w], the same on the grid of the features;
-            tag_logits [B, K].
+            tag_logits [B, K]; grid_logits [B, h, w], the map's on the grid of the features; except in training saliency
+            [B, H, W] in [0, 1] and logits [B, H, W].
 
         Raises:
             InputError: no tags, smoothing of 0 or less, no video, several frames, or an image of less than 16 pixels.
@@ -56,11 +56,4 @@ class Model(WSSNetwork):
         taps, score = self.encode(images, train)
         evidence = nn.Conv(self.num_tags, (1, 1), name="class_maps")(self.deepest(taps["conv5"]))
         tags = simplex_max((evidence * nn.sigmoid(score)).astype(jnp.float32), self.smoothing)
-        score = score.astype(jnp.float32)
-        logits = resize_bilinear(score, images.shape[1:3])[..., 0]
-        return {
-            "saliency": nn.sigmoid(logits),
-            "logits": logits,
-            "grid_logits": score[..., 0],
-            "tag_logits": tags,
-        }
+        return grid_outputs(score, images.shape[1:3], train) | {"tag_logits": tags}

@@ -8,9 +8,8 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from avsd_jax.errors import InputError
-from avsd_jax.models.common.image_network import ImageNetwork
+from avsd_jax.models.common.image_network import ImageNetwork, grid_outputs
 from avsd_jax.nn.densenet import DEPTHS_169, DenseNet
-from avsd_jax.nn.resize import resize_bilinear
 from avsd_jax.nn.width import scaled
 
 SMALL = nn.initializers.normal(0.02)
@@ -73,8 +72,8 @@ class MWSNetwork(ImageNetwork):
     def encode(self, images: Float[Array, "b h w 3"], train: bool) -> tuple[dict[str, Any], Float[Array, "b d"]]:
         """Returns the map's outputs, and the pooled feature [B, 512]; call it in a compact method.
 
-        The outputs are saliency [B, H, W] in [0, 1], logits [B, H, W] and grid_logits [B, h, w], the map's on the grid
-        of the features.
+        The outputs are grid_logits [B, h, w], the map's on the grid of the features, and, except in training, where
+        nothing compares maps of the whole size, saliency [B, H, W] in [0, 1] and logits [B, H, W].
         """
         net = DenseNet(
             self.depths, self.width, (True, True, False), (1, 1, 1, 1), self.frozen_norm, self.axis_name, name="feature"
@@ -83,6 +82,4 @@ class MWSNetwork(ImageNetwork):
         score = nn.Conv(1, (1, 1), kernel_init=SMALL, name="pred")(feature)
         reduced = nn.Conv(scaled(512, self.width), (3, 3), kernel_init=SMALL, name="reduce")(feature)
         pooled = Pool(self.pool, name="param_pool")(reduced * nn.sigmoid(score))
-        score = score.astype(jnp.float32)
-        logits = resize_bilinear(score, images.shape[1:3])[..., 0]
-        return {"saliency": nn.sigmoid(logits), "logits": logits, "grid_logits": score[..., 0]}, pooled
+        return grid_outputs(score, images.shape[1:3], train), pooled

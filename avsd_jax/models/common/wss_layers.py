@@ -34,9 +34,7 @@ class WSSNetwork(ImageNetwork):
         x = layer(x, use_running_average=not train)
         return nn.leaky_relu(x, SLOPE) if leaky else x
 
-    def encode(
-        self, images: Float[Array, "b h w 3"], train: bool
-    ) -> tuple[dict[str, Any], Float[Array, "b h2 w2 1"]]:
+    def encode(self, images: Float[Array, "b h w 3"], train: bool) -> tuple[dict[str, Any], Float[Array, "b h2 w2 1"]]:
         """Returns VGG16's features, the last one normalised, and the coarse score of saliency; in a compact method."""
         taps = VGG16(self.width, ceil=True, last_relu=False, name="vgg")(images)
         taps["conv5"] = self.norm(taps["conv5"], "conv5_3", train)
@@ -52,5 +50,3 @@ def any_bilinear(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.
     centre = (2 * half - 1 - half % 2) / (2 * half)
     line = 1 - jnp.abs(jnp.arange(size) / half - centre)
     return jnp.broadcast_to((line[:, None] * line)[:, :, None, None], shape).astype(dtype)
-
-
