@@ -18,8 +18,8 @@ def dkl(rgb: Float[Array, "*b 3 h w"]) -> Float[Array, "*b 3 h w"]:
 
     A value v gives the light of entry ceil(255 v) of a measured monitor's table, counted from 1.
     """
-    # Evenly coloured areas have values k / 255, so it matters whether 255 v, unrounded, is above k or not: in this order
-    # single precision is exact.
+    # Evenly coloured areas have values k / 255, so it matters whether 255 v, unrounded, is above k or not: in this
+    # order single precision is exact.
     whole = jnp.round(255 * rgb)
     above = (256 * rgb - whole) - rgb > 0
     entry = jnp.clip(whole + above, 1, 256).astype(jnp.int32) - 1

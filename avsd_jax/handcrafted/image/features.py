@@ -59,7 +59,7 @@ def flicker(level: Float[Array, "*b 4 h w"], previous: Float[Array, "*b 4 h w"])
 def motion(
     level: Float[Array, "*b 4 h w"], previous: Float[Array, "*b 4 h w"], angles: tuple[float, ...]
 ) -> Float[Array, "*b n h w"]:
-    """Returns Reichardt's correlations |L_t S(L_t-1) - L_t-1 S(L_t)|, S a shift by one pixel at each angle (degrees)."""
+    """Returns Reichardt's |L_t S(L_t-1) - L_t-1 S(L_t)|, S a shift by one pixel at each angle (degrees)."""
     now, before = level[..., 3, :, :], previous[..., 3, :, :]
     return jnp.stack([jnp.abs(now * _shift(before, a) - before * _shift(now, a)) for a in angles], -3)
 

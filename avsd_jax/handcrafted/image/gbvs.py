@@ -43,7 +43,7 @@ class Options:
     """The toolbox's parameters; the defaults are its own.
 
     Attributes:
-        channels: a letter each, C colour, D DKL colour, I intensity, O orientation, R contrast, and, of the previous
+        cues: a letter each, C colour, D DKL colour, I intensity, O orientation, R contrast, and, of the previous
             frame, F flicker and M motion; summed with equal weights.
         map_size: the longest side of the maps on which the graphs are, pixels.
         levels: of the pyramid, level l has 2^-l of the image's size.
@@ -58,7 +58,7 @@ class Options:
             of each side: 0 for none, as in the toolbox, 1 for all of it.
     """
 
-    channels: str = "DIO"
+    cues: str = "DIO"
     map_size: int = 32
     levels: tuple[int, ...] = (2, 3, 4)
     angles: tuple[float, ...] = (0, 45, 90, 135)
@@ -71,8 +71,8 @@ class Options:
     centre_bias: float = 0.0
 
     def __post_init__(self) -> None:
-        if not self.channels or not set(self.channels) <= set(NAMES) or len(set(self.channels)) < len(self.channels):
-            raise InputError(f"channels={self.channels!r}: use different letters of {''.join(NAMES)}")
+        if not self.cues or not set(self.cues) <= set(NAMES) or len(set(self.cues)) < len(self.cues):
+            raise InputError(f"cues={self.cues!r}: use different letters of {''.join(NAMES)}")
         if self.normalisation not in (1, 2):
             raise InputError(f"normalisation={self.normalisation}: use 1, a power, or 2, a second walk")
         if not 0 <= self.centre_bias <= 1:
@@ -81,11 +81,11 @@ class Options:
     @property
     def needs_previous(self) -> bool:
         """Returns whether a channel compares with the frame before."""
-        return bool(set(self.channels) & set("FM"))
+        return bool(set(self.cues) & set("FM"))
 
 
 # The toolbox's `gbvs_fast`.
-FAST = Options(channels="DO", map_size=24, levels=(3,), angles=(0, 90), tolerance=0.003)
+FAST = Options(cues="DO", map_size=24, levels=(3,), angles=(0, 90), tolerance=0.003)
 
 
 def gbvs(
@@ -126,7 +126,7 @@ def raw_features(
         "O": lambda level, _: features.orientation(level, options.angles),
         "R": lambda level, _: features.contrast(level, options.contrast_window),
     }
-    return {letter: [computed[letter](*pair) for pair in zip(now, before, strict=True)] for letter in options.channels}
+    return {letter: [computed[letter](*pair) for pair in zip(now, before, strict=True)] for letter in options.cues}
 
 
 @functools.partial(jax.jit, static_argnames="options")
