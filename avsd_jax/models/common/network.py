@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any
 
 from flax import linen as nn
 from jaxtyping import Array, Float
@@ -35,7 +35,7 @@ class Network(nn.Module):
     instances = 0
     learned = True
     any_size = False
-    defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    defaults = MappingProxyType({})
 
     def deepest(self, feature: Float[Array, "n *places c"]) -> Float[Array, "n *places c"]:
         """Returns the feature from which tags are classified, as it is.
