@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from avsd_jax import models
 from avsd_jax.batch import read
 from avsd_jax.errors import InputError
+from avsd_jax.handcrafted.image.maps import logits_of
 from avsd_jax.models.common.network import Network
 from avsd_jax.nn import grad_cam
 from avsd_jax.nn.resize import resize_bilinear
@@ -86,7 +87,7 @@ class Model(Network):
 
         Returns:
             tag_logits and, if the classifier has them, side_tag_logits; at inference instead saliency [B, H, W] in
-            [0, 1], the mean over the times of the feature, tag_scores [B, K] and tag [B].
+            [0, 1], logits [B, H, W], tag_scores [B, K] and tag [B].
 
         Raises:
             InputError: unknown rule, no such tag, or a network that classifies no tags at a feature with locations.
@@ -98,10 +99,11 @@ class Model(Network):
             output = self.classifier(batch, train)
             return {key: output[key] for key in ("tag_logits", "side_tag_logits") if key in output}
         feature, gradient, scores, tag = self._explained(batch)
-        frames, height, width = read(batch, "video").shape[1:4]
+        height, width = read(batch, "video").shape[2:4]
         maps = grad_cam.normalised(_target_map(feature, gradient, len(scores), self.rule), self.rule)
         full = resize_bilinear(maps[..., None], (height, width))[..., 0]
-        return {"saliency": jnp.clip(full, 0, 1), "tag_scores": scores, "tag": tag}
+        saliency = jnp.clip(full, 0, 1)
+        return {"saliency": saliency, "logits": logits_of(saliency), "tag_scores": scores, "tag": tag}
 
     def _explained(
         self, batch: Mapping[str, Array]
