@@ -36,7 +36,7 @@ class Model(ImageNetwork):
     )
 
     @nn.compact
-    def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Any]:
+    def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:
         """Predicts the map of each image.
 
         Args:
@@ -44,8 +44,8 @@ class Model(ImageNetwork):
             train: without effect.
 
         Returns:
-            saliency [B, H, W] in [0, 1], logits [B, H, W], and level_logits, the logits of all maps that are trained:
-            the dense layer's [B, H/8, W/8] and those of levels 4 to 1, at 1/8, 1/4, 1/2 and the whole size.
+            saliency [B, H, W] in [0, 1], logits [B, H, W], and the logits of the coarser maps: logits_global and logits_4
+            [B, H/8, W/8], logits_3 [B, H/4, W/4] and logits_2 [B, H/2, W/2].
 
         Raises:
             InputError: no video, several frames, or a height or width that is not a multiple of 16.
@@ -59,12 +59,12 @@ class Model(ImageNetwork):
         # Caffe's dense layers read channels first.
         deepest = jnp.moveaxis(taps["conv5"], -1, 1).reshape(len(images), -1)
         logits = nn.Dense(height // 8 * (width // 8), name="global_fc6")(deepest).reshape(-1, height // 8, width // 8)
-        levels = [logits]
+        out = {"logits_global": logits}
         for level in (4, 3, 2, 1):
             logits = self._refined(taps[f"conv{level}"], nn.sigmoid(logits), level)
-            levels.append(logits)
-        levels = tuple(x.astype(jnp.float32) for x in levels)
-        return {"saliency": nn.sigmoid(levels[-1]), "logits": levels[-1], "level_logits": levels}
+            out[f"logits_{level}" if level > 1 else "logits"] = logits
+        out = {name: x.astype(jnp.float32) for name, x in out.items()}
+        return out | {"saliency": nn.sigmoid(out["logits"])}
 
     def _refined(
         self, tap: Float[Array, "b h w c"], coarse: Float[Array, "b _ _"], level: int

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from drawn import fast_jit, flat_shapes, forward_jit, normal, shapes, variables
+from tiny_run import add_extra_models
 
 from avsd_jax import models
 from avsd_jax.errors import InputError
@@ -14,15 +15,19 @@ from avsd_jax.nn.resize import resize_bilinear
 TINY = {"width": 1 / 32, "depths": (1, 1, 1)}
 
 
+@fast_jit
+def _both_rules(activations, gradients):
+    rules = ("official", "jacobgil")
+    weights = {rule: grad_cam.channel_weights(activations, gradients, rule) for rule in rules}
+    return weights, {rule: grad_cam.class_map(activations, gradients, rule) for rule in rules}
+
+
 @pytest.mark.parametrize("case", "012")
 def test_weights_and_maps_equal_the_recorded_ones(shared, case):
     with np.load(shared / "parity/baselines/golden_gradcampp.npz") as archive, jax.enable_x64(True):
         recorded = {key.partition("/")[2]: archive[key] for key in archive if key.startswith(f"{case}/")}
-        activations, gradients = (
-            jnp.asarray(np.moveaxis(recorded[key], 0, -1)) for key in ("activations", "grads")
-        )
-        weights = {rule: grad_cam.channel_weights(activations, gradients, rule) for rule in ("official", "jacobgil")}
-        maps = {rule: grad_cam.class_map(activations, gradients, rule) for rule in weights}
+        activations, gradients = (jnp.asarray(np.moveaxis(recorded[key], 0, -1)) for key in ("activations", "grads"))
+        weights, maps = _both_rules(activations, gradients)
         # The authors' factor exp(score).
         np.testing.assert_allclose(np.exp(1.7) * weights["official"], recorded["official_weights_score1p7"], rtol=1e-12)
         np.testing.assert_allclose(weights["jacobgil"], recorded["pytorch_weights"], rtol=1e-12)
@@ -34,9 +39,9 @@ def test_weights_and_maps_equal_the_recorded_ones(shared, case):
 @pytest.mark.parametrize("rule", ["official", "jacobgil"])
 def test_features_and_gradients_of_zero_give_finite_maps(rule):
     some = normal(0, 2, 4, 5, 3)
+    mapped = fast_jit(lambda a, g: grad_cam.normalised(grad_cam.class_map(a, g, rule), rule))
     for activations, gradients in ((0 * some, some), (some, 0 * some), (some, 1e-25 * some), (1e4 * some, -abs(some))):
-        raw = grad_cam.class_map(activations, gradients, rule)
-        unit = grad_cam.normalised(raw, rule)
+        unit = mapped(activations, gradients)
         assert unit.shape == (2, 4, 5)
         assert np.isfinite(unit).all()
         assert unit.min() >= 0
@@ -45,22 +50,24 @@ def test_features_and_gradients_of_zero_give_finite_maps(rule):
 
 def test_the_map_is_that_of_the_gradient_of_the_chosen_tags_score():
     """A mean and a linear layer: the gradient is the layer's kernel over the number of locations."""
+    add_extra_models()
     batch = {"video": normal(0, 2, 1, 64, 96, 3)}
-    plain = models.create("scam_cvpr_s", num_tags=6, **TINY)
+    plain = models.create("tiny_tags")
     given = variables(shapes(plain, batch))
-    model = models.create("gradcam_pp", network="scam_cvpr_s", network_options=TINY, num_tags=6)
+    model = models.create("gradcam_pp", network="tiny_tags", num_tags=6)
     assert flat_shapes(shapes(model, batch)) == flat_shapes(given)
     expected = forward_jit(plain.apply)(given, batch)
+    feature, kernel = expected["features"], given["params"]["fc"]["kernel"]
     for chosen in (None, 4):
         out = fast_jit(model.clone(tag=chosen).apply)(given, batch)
-        np.testing.assert_allclose(out["tag_scores"], expected["tag_scores"], rtol=1e-4, atol=1e-5)
-        tags = expected["tag_scores"].argmax(-1) if chosen is None else np.full(2, chosen)
+        np.testing.assert_allclose(out["tag_scores"], expected["tag_logits"], rtol=1e-4, atol=1e-5)
+        tags = expected["tag_logits"].argmax(-1) if chosen is None else np.full(2, chosen)
         np.testing.assert_array_equal(out["tag"], tags)
-        feature = expected["features"]
-        slope = given["params"]["fc"]["kernel"].T[tags][:, None, None] / (feature.shape[1] * feature.shape[2])
+        slope = kernel.T[tags][:, None, None] / (feature.shape[1] * feature.shape[2])
         raw = grad_cam.class_map(feature, jnp.broadcast_to(slope, feature.shape))
         full = resize_bilinear(grad_cam.normalised(raw)[..., None], (64, 96))[..., 0]
         np.testing.assert_allclose(out["saliency"], full, rtol=0, atol=1e-4)
+        assert np.ptp(out["saliency"]) > 0.5
 
 
 @pytest.mark.parametrize(

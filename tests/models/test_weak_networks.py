@@ -49,7 +49,7 @@ def test_published_sizes(name):
     assert out["saliency"].shape == out["logits"].shape == (1, side, side)
     assert sum(x.size for x in jax.tree.leaves(given["params"])) == number
     if name == "sbf":
-        assert [x.shape[1] for x in out["level_logits"]] == [28, 28, 56, 112, 224]
+        assert [out[f"logits_{level}"].shape[1] for level in ("global", 4, 3, 2)] == [28, 28, 56, 112]
     if name == "mws_classifier":
         assert out["grid_logits"].shape == (1, 16, 16)
         assert out["tag_logits"].shape == (1, 200)
@@ -115,7 +115,9 @@ def test_the_pool_weighs_locations():
     for weights, shape in (("features", (1, 1, 8, 1)), ("free", (4, 4, 1, 1))):
         kernel = 3 * normal(1, *shape)
         out = Pool(weights).apply({"params": {"conv": {"kernel": kernel}}}, x)
-        scores = np.asarray(x @ kernel[0, 0, :, 0] if weights == "features" else kernel[None, ..., 0, 0] + 0 * x[..., 0])
+        scores = np.asarray(
+            x @ kernel[0, 0, :, 0] if weights == "features" else kernel[None, ..., 0, 0] + 0 * x[..., 0]
+        )
         share = np.exp(scores) / np.exp(scores).sum((1, 2), keepdims=True)
         np.testing.assert_allclose(out, (np.asarray(x) * share[..., None]).sum((1, 2)), rtol=1e-4, atol=1e-5)
 

@@ -6,6 +6,8 @@ from jaxtyping import Array, Float
 
 from avsd_jax.losses import base
 
+LEVELS = ("logits_global", "logits_4", "logits_3", "logits_2", "logits")
+
 
 class Term(base.Term):
     """Targets of smaller levels are means of blocks of the density.
@@ -16,10 +18,11 @@ class Term(base.Term):
 
     def __call__(self, given: base.Given) -> base.Values:
         """Returns values and weights; only examples with a target count."""
-        levels, density = given.of_model("level_logits", "sbf_bce"), given.density()
+        density = given.density()
         weights = jnp.asarray(given.batch["pixel_weights"]) if "pixel_weights" in given.batch else None
         values = jnp.zeros(len(density))
-        for logits in levels:
+        for name in LEVELS:
+            logits = given.of_model(name, "sbf_bce")
             entropy = optax.losses.sigmoid_binary_cross_entropy(logits, block_means(density, logits.shape[1:]))
             if weights is not None:
                 entropy = entropy * block_means(weights, logits.shape[1:])
