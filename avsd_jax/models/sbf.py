@@ -44,7 +44,7 @@ class Model(ImageNetwork):
             train: without effect.
 
         Returns:
-            saliency [B, H, W] in [0, 1], logits [B, H, W], and the logits of the coarser maps: logits_global and logits_4
+            saliency [B, H, W] in [0, 1], logits [B, H, W], and those of the coarser maps: logits_global and logits_4
             [B, H/8, W/8], logits_3 [B, H/4, W/4] and logits_2 [B, H/2, W/2].
 
         Raises:

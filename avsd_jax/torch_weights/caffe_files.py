@@ -118,7 +118,8 @@ def _layers(net: Any) -> Iterator[tuple[str, bool, list[np.ndarray]]]:
 
 def _array(name: str, blob: Any) -> np.ndarray:
     """Returns a blob; in old files, whose arrays all have four axes, without leading axes of 1."""
-    values = np.array(blob.data or blob.double_data, np.float32 if len(blob.data) else np.float64)
+    numbers, dtype = (blob.data, np.float32) if len(blob.data) else (blob.double_data, np.float64)
+    values = np.fromiter(numbers, dtype, count=len(numbers))
     shape = tuple(blob.shape.dim)
     if not blob.HasField("shape"):
         shape = (blob.num, blob.channels, blob.height, blob.width)

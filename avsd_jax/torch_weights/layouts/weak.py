@@ -19,6 +19,12 @@ def _of_model(name: str, size: int = 64) -> Callable[[Mapping[str, Any], Shapes]
     return build
 
 
+def _width(shapes: Shapes) -> dict[str, Any]:
+    """Infers the width from the first convolution's channels."""
+    channels = shapes.get("conv1_1.weight", (64,))[0]
+    return {} if channels == 64 else {"width": channels / 64}
+
+
 def _classifier_options(shapes: Shapes) -> dict[str, Any]:
     """Infers the number of tags, and the kind of the pool from its kernel."""
     num_tags = shapes.get("classifier.bias", (200,))[0]
@@ -61,8 +67,8 @@ _TWICE = r"feature\.(features\.(block0|denseblock4\.32)\.|classifier\.)"
 _IDLE = rf"{_TWICE}|preds\.[1-4]\.|upscales\.|param_pool\.conv\.bias$"
 
 LAYOUTS = {
-    "wss": Layout(_of_model("wss"), rename=_CAFFE_NAMES, transposed=r"^upscore\d\."),
-    "sbf": Layout(_of_model("sbf", 224), rename=_CAFFE_NAMES, unused=r"_UpSmp\.|^convRCL\d[bc]\."),
+    "wss": Layout(_of_model("wss"), _width, rename=_CAFFE_NAMES, transposed=r"^upscore\d\."),
+    "sbf": Layout(_of_model("sbf", 224), _width, rename=_CAFFE_NAMES, unused=r"_UpSmp\.|^convRCL\d[bc]\."),
     "mws": Layout(_of_model("mws"), rename=_MWS_NAMES, unused=_TWICE, transposed=r"^upscale\."),
     "densenet169": Layout(_of_model("densenet169"), rename=((r"^", "features."),), unused=r"^classifier\."),
 }
