@@ -38,7 +38,9 @@ def unflatten(maps: Any, batch: tuple[int, ...]) -> Any:
 def min_max(maps: Float[Array, "*b h w"]) -> Float[Array, "*b h w"]:
     """Shifts and scales every map to [0, 1]; a constant one becomes 0."""
     low, high = jnp.min(maps, (-2, -1), keepdims=True), jnp.max(maps, (-2, -1), keepdims=True)
-    return jnp.where(high > low, (maps - low) / jnp.where(high > low, high - low, 1), 0)
+    scaled = jnp.where(high > low, (maps - low) / jnp.where(high > low, high - low, 1), 0)
+    # A compiler that multiplies and adds in one step may leave the range by a rounding.
+    return jnp.clip(scaled, 0, 1)
 
 
 def resize_bicubic(maps: Float[Array, "*b h w"], size: tuple[int, int]) -> Float[Array, "*b h2 w2"]:
