@@ -61,10 +61,20 @@ def test_layers_of_the_old_format_are_read(tmp_path):
     given = _drawn("wss", width=1 / 16)
     layers = {name: layer for name, layer in published("wss", given).items() if layer[0] != "BatchNorm"}
     (tmp_path / "old.caffemodel").write_bytes(caffemodel(layers, old=True))
+    trunk = convert_trunk(tmp_path, layers)
+    assert jax.tree.all(jax.tree.map(np.array_equal, trunk["params"], given["params"]["vgg"]))
     arrays = conversion.read_content(tmp_path / "old.caffemodel")
     kernel = given["params"]["vgg"]["conv1_1"]["kernel"]
     np.testing.assert_array_equal(arrays["conv1_1.weight"], np.transpose(kernel, (3, 2, 0, 1)))
     assert arrays["conv1_1.bias"].shape == (4,)
+
+
+def convert_trunk(folder, layers):
+    """The convolutions of a classifier in the old format, imported as VGG16."""
+    kept = {name: layer for name, layer in layers.items() if re.fullmatch(r"conv\d_\d", name)}
+    dense = ("InnerProduct", [np.zeros((6, 5), np.float32), np.zeros(6, np.float32)])
+    (folder / "vgg.caffemodel").write_bytes(caffemodel(kept | {"fc6": dense}, old=True))
+    return load_for_inference(conversion.convert("vgg16", folder / "vgg.caffemodel", folder / "vgg"))[1]
 
 
 def test_wss_is_imported_with_its_norms_divided(tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""Layouts of weakly supervised networks of images: MWS's code, Caffe's files of WSS and SBF, torchvision's DenseNet.
+"""Layouts of weakly supervised networks of images: MWS's code, Caffe's files of WSS, SBF and VGG16, DenseNet.
 
 Layers of Caffe's files have the names of the public network definitions. In MWS's files, DenseNet's layers are counted
 from 0.
@@ -69,6 +69,7 @@ _IDLE = rf"{_TWICE}|preds\.[1-4]\.|upscales\.|param_pool\.conv\.bias$"
 LAYOUTS = {
     "wss": Layout(_of_model("wss"), _width, rename=_CAFFE_NAMES, transposed=r"^upscore\d\."),
     "sbf": Layout(_of_model("sbf", 224), _width, rename=_CAFFE_NAMES, unused=r"_UpSmp\.|^convRCL\d[bc]\."),
+    "vgg16": Layout(_of_model("vgg16"), _width, rename=_CAFFE_NAMES, unused=r"^fc[678]\."),
     "mws": Layout(_of_model("mws"), rename=_MWS_NAMES, unused=_TWICE, transposed=r"^upscale\."),
     "densenet169": Layout(_of_model("densenet169"), rename=((r"^", "features."),), unused=r"^classifier\."),
 }
