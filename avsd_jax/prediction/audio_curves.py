@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from avsd_jax.errors import InputError
 from avsd_jax.handcrafted.normalise import unit
-from avsd_jax.handcrafted.sound import curves, envelope
+from avsd_jax.handcrafted.sound import curves
 from avsd_jax.handcrafted.sound.frames import frame_edges
 from avsd_jax.media.audio import no_audio
 from avsd_jax.media.container import has_video
@@ -186,7 +186,7 @@ def _draw(
     picture = Image.new("RGB", (_WIDTH * SCALE, height * SCALE), "white")
     pen = Pen(ImageDraw.Draw(picture))
     title = f"Audio saliency: {name}"
-    pen.text((16, 12.0), title if len(title) <= 110 else f"{title[:107]}...", 17, INK, "la")
+    pen.text((16.0, 12.0), title if len(title) <= 110 else f"{title[:107]}...", 17, INK, "la")
     _draw_spectrogram(picture, pen, waveform, seconds)
     top = _TOP + _SPECTRUM + _GAP
     _draw_waveform(pen, waveform, seconds, top)
@@ -204,7 +204,7 @@ def _draw(
 
 def _draw_spectrogram(picture: Image.Image, pen: Pen, waveform: Float32[np.ndarray, " s"], seconds: float) -> None:
     """Pastes the log mel spectrogram, louder is darker; the columns of a pixel are averaged."""
-    bands = curves.in_pieces(lambda piece: envelope.log_mel(piece, curves.RATE, 64).T, waveform)
+    bands = curves.log_mel(waveform)
     wide = max(1, round((_RIGHT - _LEFT) * len(waveform) / curves.RATE / seconds))
     bands = _averaged(bands, wide * SCALE)
     shade = np.uint8(255 - 215 * np.asarray(unit(bands, (0, 1))))[::-1]
@@ -220,7 +220,7 @@ def _draw_waveform(pen: Pen, waveform: Float32[np.ndarray, " s"], seconds: float
     starts = np.linspace(0, len(waveform), pixels, endpoint=False).astype(int)
     lows, highs = (ufunc.reduceat(waveform, starts) / loudest * _WAVE / 2 for ufunc in (np.minimum, np.maximum))
     places = _LEFT + (_RIGHT - _LEFT) * starts / curves.RATE / seconds
-    for place, low, high in zip(places, lows, highs, strict=True):
+    for place, low, high in zip(places.tolist(), lows.tolist(), highs.tolist(), strict=True):
         pen.line([(place, middle - high), (place, middle - low)], 1, INK)
     pen.text((_LEFT - 10, middle), "waveform", 13, INK, "rm")
 
@@ -233,9 +233,9 @@ def _draw_curve(
     count = min(len(values), int(_RIGHT - _LEFT))
     starts = np.linspace(0, len(values), count, endpoint=False).astype(int)
     ends = np.append(starts[1:], len(values))
-    means = np.add.reduceat(values, starts) / (ends - starts)
-    highs = np.maximum.reduceat(values, starts)
-    lefts, rights = (_LEFT + (_RIGHT - _LEFT) * edges[index] / seconds for index in (starts, ends))
+    means = (np.add.reduceat(values, starts) / (ends - starts)).tolist()
+    highs = np.maximum.reduceat(values, starts).tolist()
+    lefts, rights = ((_LEFT + (_RIGHT - _LEFT) * edges[index] / seconds).tolist() for index in (starts, ends))
     for left, right, high in zip(lefts, rights, highs, strict=True):
         pen.box((left, bottom - _CURVE * high, right, bottom), BAND)
     points = [

@@ -105,7 +105,8 @@ def region_scores(
         InputError: see `cca`.
     """
     regions, audio = as_float(regions, audio)
-    return cca(regions, audio[..., None, :, :], ridge).correlations[..., 0]
+    heard = jnp.broadcast_to(audio[..., None, :, :], (*regions.shape[:-2], *audio.shape[-2:]))
+    return cca(regions, heard, ridge).correlations[..., 0]
 
 
 def joint_region_scores(
