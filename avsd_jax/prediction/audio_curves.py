@@ -62,19 +62,19 @@ def run(path: str | Path, out: str | Path, methods: Sequence[str], *, progress: 
     check_methods(methods)
     path, out = Path(path), Path(out)
     check_folder(out, path.name)
-    waveform, edges, notes = _read(path)
-    raw = {}
-    with tqdm(methods, unit="curve", disable=not progress, dynamic_ncols=True) as bar:
-        for method in bar:
-            bar.set_description(method)
-            raw[method] = curves.curve(waveform, curves.RATE, method, edges)
-    scaled = {method: np.asarray(unit(values, -1)) for method, values in raw.items()}
-    flat = [method for method, values in scaled.items() if not values.any()]
-    if flat:
-        notes.append(f"constant, and so 0 throughout: {', '.join(flat)}")
-    for note in notes:
-        logging.warning("%s: %s", path.name, note)
     with Staging(out, RECORD, lambda out: ()) as staging:
+        waveform, edges, notes = _read(path)
+        raw = {}
+        with tqdm(methods, unit="curve", disable=not progress, dynamic_ncols=True) as bar:
+            for method in bar:
+                bar.set_description(method)
+                raw[method] = curves.curve(waveform, curves.RATE, method, edges)
+        scaled = {method: np.asarray(unit(values, -1)) for method, values in raw.items()}
+        flat = [method for method, values in scaled.items() if not values.any()]
+        if flat:
+            notes.append(f"constant, and so 0 throughout: {', '.join(flat)}")
+        for note in notes:
+            logging.warning("%s: %s", path.name, note)
         _write_table(staging.folder / TABLE, edges, scaled)
         record = _record(path, edges, raw, notes, len(waveform) / curves.RATE)
         (staging.folder / RECORD).write_text(json.dumps(record, indent=2) + "\n")

@@ -11,7 +11,6 @@ import pytest
 from avsd_jax.errors import InputError
 from avsd_jax.handcrafted.fusion import cca, correlation, em, kcca, localisation, maps, mutual_information
 
-
 ALL_CORRELATIONS, INFORMATION = jax.jit(cca.cca), jax.jit(mutual_information.gaussian)
 
 
