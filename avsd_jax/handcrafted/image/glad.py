@@ -13,6 +13,8 @@ from scipy.special import expit, log_expit
 
 # Beyond, an easiness is 0 or without limit.
 LARGEST_LOG = 10.0
+# A maximisation that ends early would make the outer steps' changes those of its rounding.
+_INNER = {"ftol": 1e-13, "gtol": 1e-8}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,14 +58,14 @@ def estimate(
     says_one = labels > 0.5
     prior = np.clip(prior, 1e-9, 1 - 1e-9)
     centre = np.concatenate([np.full(labelers, ability_prior), np.full(items, log_easiness_prior)])
-    found, value = centre, -np.inf
+    found, value = centre, 0.0
     bounds = [(None, None)] * labelers + [(-LARGEST_LOG, LARGEST_LOG)] * items
     for _ in range(most_steps):
         posterior = _posterior(found, says_one, prior)
         right = np.where(says_one, posterior[:, None], 1 - posterior[:, None])
         # The part of the prior of classes does not depend on what is sought.
         classes = np.sum(posterior * np.log(prior) + (1 - posterior) * np.log1p(-prior))
-        best = minimize(_negative, found, (right, centre), jac=True, method="L-BFGS-B", bounds=bounds)
+        best = minimize(_negative, found, (right, centre), jac=True, method="L-BFGS-B", bounds=bounds, options=_INNER)
         found, before, value = best.x, value, classes - best.fun
         if abs(value - before) <= tolerance * abs(before):
             break

@@ -20,8 +20,9 @@ from avsd_jax.handcrafted.image.gbvs import gbvs
 from avsd_jax.handcrafted.image.itti import toolbox
 from avsd_jax.handcrafted.image.superpixels import felzenszwalb
 
-Maps = Float[np.ndarray, "labelers h w"]
-Image = UInt8[np.ndarray, "h w 3"]
+# Those of a dataset have different sizes.
+Maps = Float[np.ndarray, "labelers _ _"]
+Image = UInt8[np.ndarray, "_ _ 3"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +60,8 @@ class Supervision:
     """
 
     kept: Int[np.ndarray, " k"]
-    targets: list[Float[np.ndarray, "h w"]]
-    weights: list[Float[np.ndarray, "h w"]]
+    targets: list[Float[np.ndarray, "_ _"]]
+    weights: list[Float[np.ndarray, "_ _"]]
 
 
 def seeds(image: Image) -> Float[np.ndarray, "3 h w"]:
@@ -76,7 +77,7 @@ def supervise(
     images: Sequence[Image],
     maps: Sequence[Maps],
     plan: Round = ROUNDS[0],
-    segment: Callable[[Image], Int[np.ndarray, "h w"]] = felzenszwalb,
+    segment: Callable[[Image], Int[np.ndarray, "_ _"]] = felzenszwalb,
 ) -> Supervision:
     """Fuses the maps of a dataset into the targets of a round.
 

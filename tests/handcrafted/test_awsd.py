@@ -1,0 +1,65 @@
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pictures
+import pytest
+from drawn import forward_jit
+
+from avsd_jax.handcrafted.image.awsd import awsd, lab
+from avsd_jax.handcrafted.image.whitening import distinctness, whiten
+
+fast_awsd = forward_jit(awsd)
+
+
+def test_whitening_decorrelates_and_no_linear_map_changes_the_distance() -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((2, 500, 4)) @ rng.standard_normal((4, 4)) + 3
+    white = np.asarray(whiten(jnp.asarray(vectors, jnp.float32)))
+    np.testing.assert_allclose(white.mT @ white / 500, np.broadcast_to(np.eye(4), (2, 4, 4)), atol=3e-3)
+    expected = np.stack(
+        [np.einsum("ni,ij,nj->n", x - x.mean(0), np.linalg.inv(np.cov(x.T, bias=True)), x - x.mean(0)) for x in vectors]
+    )
+    turned = vectors @ rng.standard_normal((4, 4))
+    for given in (vectors, turned):
+        np.testing.assert_allclose(distinctness(jnp.asarray(given, jnp.float32)), expected, rtol=5e-3, atol=5e-3)
+
+
+def test_whitening_leaves_out_what_does_not_vary() -> None:
+    vectors = np.random.default_rng(0).standard_normal((300, 1)).astype(np.float32) * np.float32([1, 2, 0])
+    assert np.mean(distinctness(jnp.asarray(vectors))) == pytest.approx(1, abs=1e-4)  # one direction has signal
+    assert not np.asarray(whiten(jnp.ones((5, 3)))).any()
+
+
+def test_lab_is_the_standards() -> None:
+    colours = jnp.asarray([[1, 1, 1], [0, 0, 0], [1, 0, 0], [0, 0, 1]], jnp.float32).T[:, :, None]
+    expected = [[100, 0, 0], [0, 0, 0], [53.24, 80.09, 67.20], [32.30, 79.19, -107.86]]
+    np.testing.assert_allclose(np.asarray(lab(colours))[..., 0].T, expected, atol=0.05)
+
+
+def test_the_odd_one_stands_out() -> None:
+    image, where = pictures.odd_one_out()
+    images = np.stack([image, np.zeros_like(image), np.full_like(image, 0.3)])[:, None]
+    found = fast_awsd(images)
+    assert np.asarray(found["saliency"][0])[where].max() == 1
+    assert not np.asarray(found["saliency"][1:]).any()
+    np.testing.assert_allclose(np.sum(found["master"], (-2, -1)), 1, rtol=1e-4)
+    alone = fast_awsd((images[:1] * 255).round().astype(np.uint8))
+    np.testing.assert_allclose(alone["saliency"][0], found["saliency"][0], atol=2e-2)
+
+
+def test_what_moves_unlike_the_rest_stands_out_of_a_clip() -> None:
+    rng = np.random.default_rng(0)
+    texture, patch = (cv2.GaussianBlur(rng.random((48, 64, 3), np.float32), (0, 0), 1.5) for _ in range(2))
+    clip = np.repeat(texture[None], 5, 0)
+    for t, frame in enumerate(clip):
+        frame[20:32, 36:48] = patch[20:32, 20 - 2 * t : 32 - 2 * t]
+    found = fast_awsd(np.stack([clip, np.repeat(clip[-1:], 5, 0)]))  # and the last frame, at rest
+    inside = np.asarray(found["master"])[:, 20:32, 36:48].sum((-2, -1))
+    assert inside[0] > 1.3 * inside[1]
+
+
+def test_the_smallest_clip_has_a_finite_map() -> None:
+    found = fast_awsd(np.random.default_rng(0).random((1, 2, 1, 5, 3), np.float32))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
+    assert found["saliency"].shape == (1, 1, 5)
