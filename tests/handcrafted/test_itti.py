@@ -35,20 +35,18 @@ def test_maps_are_those_of_pysaliencymap(shared: pathlib.Path, name: str) -> Non
 
 @pytest.mark.parametrize("variant", [toolbox, opencv], ids=["toolbox", "opencv"])
 def test_any_image_has_a_finite_map(variant) -> None:
-    image, where = pictures.odd_one_out()
-    images = np.stack([image, np.zeros_like(image), np.full_like(image, 0.3)])
+    images = np.random.default_rng(0).random((2, 3, 5, 21, 3), np.float32)
+    images[:, 1], images[0, 2], images[1, 2] = 0, 0.3, np.nan
     found = variant(images)
-    assert np.asarray(found["saliency"][0])[where].max() == found["saliency"][0].max()
-    assert not np.asarray(found["saliency"][1:]).any()  # nothing stands out
-    tiny = variant(np.random.default_rng(0).integers(0, 256, (2, 2, 7, 3), np.uint8))
-    assert tiny["saliency"].shape == (2, 2, 7)
-    for leaf in jax.tree.leaves((found, tiny)):
+    assert found["saliency"].shape == (2, 3, 5, 21)
+    assert not np.asarray(found["saliency"][:, 1:]).any()  # nothing stands out
+    for leaf in jax.tree.leaves(found):
         assert np.isfinite(leaf).all()
-        assert leaf.min() >= 0
+        assert np.min(leaf) >= 0
 
 
 def test_a_single_peak_is_promoted_over_many() -> None:
     one, many = np.zeros((2, 40, 40), np.float32)
     one[20, 20], many[4:36:4, 4:36:4] = 1, 1
     for promote in (itti.promote_peaks, itti.promote_blocks):
-        assert promote(jax.numpy.asarray(one)).max() > 2 * promote(jax.numpy.asarray(many)).max()
+        assert np.max(forward_jit(promote)(one)) > 2 * np.max(forward_jit(promote)(many))

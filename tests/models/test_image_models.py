@@ -16,18 +16,23 @@ MODELS = {"gbvs": gbvs.Model(fast=True), "itti": itti.Model(), "itti_c": itti.Mo
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_clip_has_a_map_without_any_weights(name: str) -> None:
-    model = MODELS[name]
-    image, where = pictures.odd_one_out()
-    video = jnp.broadcast_to(image, (2, 2, *image.shape))
-    assert not jax.eval_shape(lambda: model.init(jax.random.key(0), {"video": video}))
-    found = forward_jit(lambda batch: model.apply({}, batch))({"video": video})
-    assert found["saliency"].shape == found["logits"].shape == (2, *image.shape[:2])
-    row = np.asarray(found["saliency"][0])
-    assert row[where].max() == row.max() > 0
-    kept = np.clip(found["saliency"], 1e-4, 1 - 1e-4)
-    np.testing.assert_allclose(jax.nn.sigmoid(found["logits"]), kept, atol=1e-5)
+    model, batch = MODELS[name], {"video": jnp.zeros((2, 2, 33, 50, 3))}
+    assert not jax.eval_shape(lambda: model.init(jax.random.key(0), batch))
+    found = jax.eval_shape(lambda: model.apply({}, batch))
+    assert found["saliency"].shape == found["logits"].shape == (2, 33, 50)
+    assert {x.dtype for x in found.values()} == {jnp.dtype("float32")}
     assert not model.learned
     assert model.any_size
+
+
+@pytest.mark.parametrize("name", ["gbvs", "awsd"])
+def test_the_odd_one_stands_out(name: str) -> None:
+    image, where = pictures.odd_one_out()
+    video = jnp.broadcast_to(jnp.asarray((255 * image).round(), jnp.uint8), (1, 2, *image.shape))
+    found = forward_jit(lambda batch: MODELS[name].apply({}, batch))({"video": video})
+    assert np.asarray(found["saliency"][0])[where].max() == np.max(found["saliency"]) > 0.9
+    kept = np.clip(found["saliency"], 1e-4, 1 - 1e-4)
+    np.testing.assert_allclose(jax.nn.sigmoid(found["logits"]), kept, atol=1e-5)
 
 
 def test_configurations_scale_frames_to_unit_range() -> None:

@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float, Num
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit
 
-# Beyond, an easiness is 0 or without limit.
-LARGEST_LOG = 10.0
+# No prior leads so far; a step of the search may.
+_LARGEST_LOG = 20.0
 # A maximisation that ends early would make the outer steps' changes those of its rounding.
 _INNER = {"ftol": 1e-13, "gtol": 1e-8}
 
@@ -59,13 +59,12 @@ def estimate(
     prior = np.clip(prior, 1e-9, 1 - 1e-9)
     centre = np.concatenate([np.full(labelers, ability_prior), np.full(items, log_easiness_prior)])
     found, value = centre, 0.0
-    bounds = [(None, None)] * labelers + [(-LARGEST_LOG, LARGEST_LOG)] * items
     for _ in range(most_steps):
         posterior = _posterior(found, says_one, prior)
         right = np.where(says_one, posterior[:, None], 1 - posterior[:, None])
         # The part of the prior of classes does not depend on what is sought.
         classes = np.sum(posterior * np.log(prior) + (1 - posterior) * np.log1p(-prior))
-        best = minimize(_negative, found, (right, centre), jac=True, method="L-BFGS-B", bounds=bounds, options=_INNER)
+        best = minimize(_negative, found, (right, centre), jac=True, method="L-BFGS-B", options=_INNER)
         found, before, value = best.x, value, classes - best.fun
         if abs(value - before) <= tolerance * abs(before):
             break
@@ -86,7 +85,7 @@ def _negative(
 ) -> tuple[float, Float[np.ndarray, " k"]]:
     """Returns the negative expected log likelihood with the priors, and its gradient; `right` as label by label."""
     labelers = right.shape[1]
-    ability, easiness = found[:labelers], np.exp(found[labelers:, None])
+    ability, easiness = found[:labelers], np.exp(np.minimum(found[labelers:, None], _LARGEST_LOG))
     strength = ability * easiness
     value = np.sum(right * log_expit(strength) + (1 - right) * log_expit(-strength)) - np.sum((found - centre) ** 2) / 2
     slope = (right - expit(strength)) * easiness
