@@ -12,6 +12,7 @@ from avsd_jax.errors import InputError
 from avsd_jax.models import avc
 from avsd_jax.models.common.bistream import BiStream
 from avsd_jax.runs import temperature
+from avsd_jax.runs.checkpoint import NO_VARIABLES
 from avsd_jax.runs.components import model_from_config
 
 _PART = "classifier"
@@ -41,11 +42,17 @@ class Classifier:
         """
         if isinstance(model, avc.Model):
             return cls(model, *temperature.split(variables))
-        if not isinstance(model, BiStream) or model.gate != "classifier" or _PART not in variables["params"]:
+        if not isinstance(model, BiStream) or model.gate != "classifier":
             return None
-        own = {collection: tree[_PART] for collection, tree in variables.items() if _PART in tree}
+        # One without weights has no variables.
+        own = dict(NO_VARIABLES) | {collection: tree[_PART] for collection, tree in variables.items() if _PART in tree}
         alone = avc.Model(classifier=model.classifier, classifier_options=model.classifier_options)
         return cls(alone, *temperature.split(own))
+
+    @classmethod
+    def without_weights(cls) -> "Classifier":
+        """Returns the classifier that has nothing to learn, `correlation`."""
+        return cls(avc.Model(classifier="correlation"), NO_VARIABLES)
 
     @classmethod
     def from_run(cls, folder: str | Path, config: ConfigDict, variables: Mapping[str, Any]) -> "Classifier":
