@@ -154,7 +154,8 @@ def try_names(combination: dict[str, str], workdir: pathlib.Path) -> str | None:
 
 def test_every_pair_of_names_passes_what_is_asked_at_once() -> None:
     count = 0
-    for combination in pairwise(FACTORS, seed=0):
+    # A loss is only looked up here; it meets outputs of models in a step.
+    for combination in pairwise({name: FACTORS[name] for name in FACTORS if name != "loss"}, seed=0):
         changes = {name: value for name, value in combination.items() if name != "file"}
         config = tiny(combination["file"], optimizer_options=ConfigDict(), **changes)
         assert at_once(config) is None, combination
@@ -164,7 +165,8 @@ def test_every_pair_of_names_passes_what_is_asked_at_once() -> None:
 
 # The combinations in a step. A model of one convolution stands for all models: optimizers see parameters, schedules see
 # numbers and losses see outputs, of whatever network.
-STEP = {name: FACTORS[name] for name in ("optimizer", "schedule", "loss", "sampler", "preprocessing", "gate")}
+STEP = {name: FACTORS[name] for name in ("optimizer", "schedule", "loss", "sampler", "gate")}
+STEP["preprocessing"] = ("vinet", "stanet")  # the others give batches of one of these two shapes
 
 
 def test_every_fusion_in_every_model_is_built_or_refused(tmp_path: pathlib.Path) -> None:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn import forward_jit, normal, shapes, variables
+from drawn import fast_jit, forward_jit, normal, shapes, variables
 from scipy import optimize
 
 from avsd_jax import models
@@ -44,8 +44,7 @@ def test_published_sizes(name):
     model = models.create(name)
     assert type(model).defaults["frame_size"] == (side, side)
     batch = {"video": jax.ShapeDtypeStruct((1, 1, side, side, 3), jnp.float32)}
-    given = shapes(model, batch)
-    out = jax.eval_shape(model.apply, given, batch)
+    out, given = jax.eval_shape(model.init_with_output, jax.random.key(0), batch)
     assert out["saliency"].shape == out["logits"].shape == (1, side, side)
     assert sum(x.size for x in jax.tree.leaves(given["params"])) == number
     if name == "sbf":
@@ -98,7 +97,7 @@ def test_response_normalisation_is_caffes():
 @pytest.mark.parametrize("smoothing", [0.05, 1.0, 50.0])
 def test_the_smooth_maximum_projects_on_the_simplex(smoothing):
     x = np.random.default_rng(1).standard_normal((2, 3, 4, 2)) * 3 + 100
-    values, slope = jax.value_and_grad(lambda x: simplex_max(x, smoothing).sum())(jnp.float32(x))
+    values, slope = fast_jit(jax.value_and_grad(lambda x: simplex_max(x, smoothing).sum()))(jnp.float32(x))
     expected = 0.0
     for row in np.moveaxis(x, -1, 1).reshape(4, 12):
         root = optimize.brentq(lambda t, r=row: np.maximum(r / smoothing - t, 0).sum() - 1, -1e4, 1e4, xtol=1e-12)
@@ -114,7 +113,7 @@ def test_the_pool_weighs_locations():
     x = normal(0, 2, 4, 4, 8)
     for weights, shape in (("features", (1, 1, 8, 1)), ("free", (4, 4, 1, 1))):
         kernel = 3 * normal(1, *shape)
-        out = Pool(weights).apply({"params": {"conv": {"kernel": kernel}}}, x)
+        out = forward_jit(Pool(weights).apply)({"params": {"conv": {"kernel": kernel}}}, x)
         scores = np.asarray(
             x @ kernel[0, 0, :, 0] if weights == "features" else kernel[None, ..., 0, 0] + 0 * x[..., 0]
         )
@@ -131,7 +130,7 @@ def test_the_recurrent_layer_is_pytorchs():
         "bias_hh_l0": rng.standard_normal(12),
     }
     x = rng.standard_normal((2, 4, 5))
-    out = LSTM(hidden).apply({"params": jax.tree.map(jnp.float32, given)}, jnp.float32(x))
+    out = forward_jit(LSTM(hidden).apply)({"params": jax.tree.map(jnp.float32, given)}, jnp.float32(x))
     h = c = np.zeros((2, hidden))
     for step in range(4):
         gates = x[:, step] @ given["weight_ih_l0"].T + given["bias_ih_l0"] + h @ given["weight_hh_l0"].T

@@ -136,13 +136,12 @@ def test_sbfs_shared_layers_are_read_once():
 
 
 def test_mws_keys_are_those_of_its_code():
-    for name, expected in {
-        "mws": {"preds.3.bias", "upscale.weight", "feature.features.denseblock4.31.conv2.weight"},
-        "densenet169": {"features.denseblock1.denselayer6.norm1.running_var", "features.transition3.conv.weight"},
-    }.items():
-        layout = find(name, {})
-        keys = {checkpoint_key(path, layout) for path in traverse_util.flatten_dict(layout.variables({}, {}))}
-        assert expected < keys
+    layout = find("mws", {})
+    keys = {checkpoint_key(path, layout) for path in traverse_util.flatten_dict(layout.variables({}, {}))}
+    assert {"preds.3.bias", "upscale.weight", "feature.features.denseblock4.31.conv2.weight"} < keys
+    assert {"feature.features.transition3.0.running_var", "feature.features.norm5.bias"} < keys
+    path = ("params", "denseblock1", "denselayer6", "norm1", "scale")
+    assert checkpoint_key(path, find("densenet169", {})) == "features.denseblock1.denselayer6.norm1.weight"
     shapes_of = {"preds.0.weight": (1, 1664, 1, 1), "classifier.bias": (12,), "param_pool.conv.weight": (1, 1, 16, 16)}
     for first in ("preds.0", "pred"):
         held = {key.replace("preds.0", first): shape for key, shape in shapes_of.items()}
