@@ -97,6 +97,8 @@ ENTRIES: dict[str, Entry] = {
     "frame_index": Entry("", np.int32, "host", "the target frame"),
     "mask": Entry("", np.bool_, "host", "False for padding in the last batch of an evaluation"),
     "spectrogram": Entry("f c", np.float32, "model", "STANet's precomputed input, instead of `audio`", made=False),
+    "captions": Entry("l", np.int32, "model", "numbers of the words, -1 after the last, for MWS's network", made=False),
+    "pixel_weights": Entry("h w", np.float32, "loss", "how much a pixel counts in SBF's loss", made=False),
     "switch": Entry("", np.float32, "model", "in [0, 1], how much of the audio STANet uses", made=False),
 }
 

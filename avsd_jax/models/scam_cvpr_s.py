@@ -38,4 +38,5 @@ class Model(tag_classifiers.Classifier):
         feature = self.trunk(self.frames(batch), train, "layerV" if self.reduce else "layer1")
         if self.reduce:
             feature = RFB(scaled(128, self.width), name="layerV_down")(feature)
+        feature = self.deepest(feature)
         return {"features": feature} | tag_classifiers.class_activation_head(feature, self.num_tags, "fc")

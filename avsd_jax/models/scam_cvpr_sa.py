@@ -48,7 +48,7 @@ class Model(tag_classifiers.Classifier):
         attention = self._attend(resize_bilinear(sound, seen.shape[1:3]), seen)
         switch = batch["switch"] if "switch" in batch else jnp.ones(len(seen), seen.dtype)
         seen = nn.relu(switch[:, None, None, None] * nn.sigmoid(attention) * seen + seen)
-        feature = nn.Conv(channels, (1, 1), name="Vatten_conv")(seen)
+        feature = self.deepest(nn.Conv(channels, (1, 1), name="Vatten_conv")(seen))
         out = {"features": feature, "sound_map": sound, "attention": attention}
         return out | tag_classifiers.class_activation_head(feature, self.num_tags, "fc")
 

@@ -38,6 +38,7 @@ class Model(tag_classifiers.TripleClassifier):
         seen = seen.reshape(-1, 3, *seen.shape[1:])
         over_time = Conv3D(channels, (3, 3, 3), padding=(0, 1, 1), use_bias=True, name="refineST")
         context, target = over_time(seen)[:, 0], seen[:, 1]
-        feature = nn.Conv(channels, (1, 1), name="refine")(nn.relu(target * nn.sigmoid(context) + target))
+        gated = nn.relu(target * nn.sigmoid(context) + target)
+        feature = self.deepest(nn.Conv(channels, (1, 1), name="refine")(gated))
         out = {"features": feature, "reduced": seen, "context": context}
         return out | tag_classifiers.class_activation_head(feature, self.num_tags, "fcl")

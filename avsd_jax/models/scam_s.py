@@ -30,7 +30,7 @@ class Model(tag_classifiers.Classifier):
         Raises:
             InputError: no video, or more than a frame.
         """
-        feature = self.trunk(self.frames(batch), train, "features")
+        feature = self.deepest(self.trunk(self.frames(batch), train, "features"))
         before = nn.Conv(self.num_tags, (1, 1), name="extra_convs")(feature)
         gate = SelfGate(name="self_gate")(before)
         # Unlike the SA and ST networks, this one has no ReLU here.

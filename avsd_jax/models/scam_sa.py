@@ -47,7 +47,7 @@ class Model(tag_classifiers.Classifier):
         """
         if self.audio_grid not in _GROWTH:
             raise InputError(f"no audio_grid {self.audio_grid}: choose one of {', '.join(map(str, _GROWTH))}")
-        feature = self.trunk(self.frames(batch), train, "features")
+        feature = self.deepest(self.trunk(self.frames(batch), train, "features"))
         before = tag_classifiers.ClassMaps(self.num_tags, scaled(2048, self.width), name="extra_video_d")(feature)
         heard = self.encode_audio(batch, train, "audio_model")
         sound = self._unfold(heard)

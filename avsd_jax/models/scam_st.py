@@ -38,7 +38,7 @@ class Model(tag_classifiers.TripleClassifier):
         Raises:
             InputError: no video, or not of three frames.
         """
-        feature = self.trunk(self.triples(batch), train, "features")
+        feature = self.deepest(self.trunk(self.triples(batch), train, "features"))
         before = tag_classifiers.ClassMaps(self.num_tags, scaled(2048, self.width), name="extra_convs")(feature)
         own = SelfGate(name="self_gate")(before)
         context = self._context(before.reshape(-1, len(_LISTED), *before.shape[1:]))

@@ -97,7 +97,7 @@ class Model(Network):
 
     def classify_tags(self, layer3: Float[Array, "b t h w c"]) -> dict[str, Float[Array, "b k"]]:
         """Returns tag_logits [B, K] from the deepest level; an empty dictionary without a tag head."""
-        return {"tag_logits": smooth_max(self.tag_head(layer3))} if self.num_tags else {}
+        return {"tag_logits": smooth_max(self.tag_head(self.deepest(layer3)))} if self.num_tags else {}
 
     def score(self, sides: Float[Array, "b h w c"]) -> Float[Array, "b h w"]:
         """Returns the head's logits."""

@@ -76,7 +76,7 @@ class Model(Network):
 
     def classify_tags(self, y0: Float[Array, "b t h w c"]) -> dict[str, Float[Array, "b k"]]:
         """Returns tag_logits [B, K] from the deepest feature; an empty dictionary without a tag head."""
-        return {"tag_logits": smooth_max(self.tag_head(y0))} if self.num_tags else {}
+        return {"tag_logits": smooth_max(self.tag_head(self.deepest(y0)))} if self.num_tags else {}
 
     def decode(
         self,

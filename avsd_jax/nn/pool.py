@@ -1,4 +1,4 @@
-"""Max pooling over time, height and width, and a smooth maximum over all locations."""
+"""Max pooling over time, height and width, and smooth maxima over all locations."""
 
 from functools import partial
 
@@ -31,6 +31,32 @@ def smooth_max(x: Float[Array, "b *places k"]) -> Float[Array, "b k"]:
     """
     evidence = 2 * x.reshape(x.shape[0], -1, x.shape[-1])
     return (jax.nn.logsumexp(evidence, axis=1) - jnp.log(evidence.shape[1])) / 2
+
+
+def simplex_max(x: Float[Array, "b *places k"], smoothing: float = 1.0) -> Float[Array, "b k"]:
+    """Returns Nesterov's smooth maximum over all locations: max over p of the simplex of <p, x> - smoothing |p|^2 / 2.
+
+    The best p is the projection of x / smoothing on the simplex, and the gradient: only the locations near the maximum
+    have a share. It lies between the maximum - smoothing / 2 and the maximum.
+
+    Args:
+        x: evidence for each of K classes at each location.
+        smoothing: above 0; the larger, the more locations have a share.
+    """
+    flat = x.reshape(x.shape[0], -1, x.shape[-1])
+    share = jax.lax.stop_gradient(_on_simplex(flat / smoothing))
+    return jnp.sum(share * flat, 1) - smoothing / 2 * jnp.sum(share * share, 1)
+
+
+def _on_simplex(x: Float[Array, "b n k"]) -> Float[Array, "b n k"]:
+    """Returns the nearest point of the simplex along axis 1: max(0, x - t) of sum 1 (Held et al., 1974)."""
+    x = x - jnp.max(x, axis=1, keepdims=True)  # the projection stays; sums of large numbers would round
+    falling = -jnp.sort(-x, axis=1)
+    excess = jnp.cumsum(falling, axis=1) - 1
+    rank = jnp.arange(1, x.shape[1] + 1, dtype=x.dtype)[:, None]
+    number = jnp.sum(falling * rank > excess, axis=1, keepdims=True)
+    threshold = jnp.take_along_axis(excess, number - 1, axis=1) / number
+    return jnp.maximum(x - threshold, 0)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4))

@@ -21,15 +21,17 @@ class VGG16(nn.Module):
         width: multiplies every channel count.
         pool_strides: strides of the maxima after blocks 1 to 4; where the stride is 1 the size is kept.
         ceil: whether a maximum rounds sizes up, as Caffe's does, instead of down.
+        last_relu: whether the last convolution has a ReLU; without it, a network may normalise first.
     """
 
     width: float = 1.0
     pool_strides: Sequence[int] = (2, 2, 2, 2)
     ceil: bool = False
+    last_relu: bool = True
 
     @nn.compact
     def __call__(self, images: Float[Array, "b h w 3"]) -> dict[str, Float[Array, "b _ _ _"]]:
-        """Returns the last feature of each block: conv1 to conv5 [B, h, w, C], after ReLU.
+        """Returns the last feature of each block: conv1 to conv5 [B, h, w, C], after ReLU but for `last_relu`.
 
         Args:
             images: RGB or BGR, as the weights were trained, with their means subtracted.
@@ -45,7 +47,9 @@ class VGG16(nn.Module):
             if block > 1:
                 x = self._pooled(x, self.pool_strides[block - 2])
             for number, features in enumerate(channels, 1):
-                x = nn.relu(nn.Conv(scaled(features, self.width), (3, 3), name=f"conv{block}_{number}")(x))
+                x = nn.Conv(scaled(features, self.width), (3, 3), name=f"conv{block}_{number}")(x)
+                if self.last_relu or (block, number) != (len(_CHANNELS), len(channels)):
+                    x = nn.relu(x)
             taps[f"conv{block}"] = x
         return taps
 

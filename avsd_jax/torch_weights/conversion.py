@@ -12,7 +12,7 @@ from avsd_jax.common import file_kinds, staging
 from avsd_jax.common.by_name import available, load_module
 from avsd_jax.errors import InputError
 from avsd_jax.runs.checkpoint import save_variables
-from avsd_jax.torch_weights import safetensors_files, torch_files
+from avsd_jax.torch_weights import caffe_files, safetensors_files, torch_files
 from avsd_jax.torch_weights.layouts import classifier_of
 from avsd_jax.torch_weights.prefixes import Part, entries, find_part
 from avsd_jax.torch_weights.variables import options, part_options, part_variables
@@ -49,7 +49,7 @@ def read_content(path: str | Path) -> Any:
     """Reads a checkpoint file without executing code in it.
 
     Args:
-        path: a file of `torch.save`, also of PyTorch 1.5 and older, or a safetensors file.
+        path: a file of `torch.save`, also of PyTorch 1.5 and older, a safetensors file, or a Caffe model.
 
     Returns:
         The content: nested dictionaries, tensors and plain values.
@@ -64,6 +64,8 @@ def read_content(path: str | Path) -> Any:
             raise InputError(f"{path} {file_kinds.folder(path)}")
         if not path.is_file():
             raise InputError(f"no checkpoint {path}: give the path of a .pt file")
+        if caffe_files.is_caffemodel(path):
+            return caffe_files.read(path)
         if safetensors_files.is_safetensors(path):
             return safetensors_files.read(path)
         foreign = file_kinds.foreign(path)
@@ -151,6 +153,9 @@ def record(name: str, model: Mapping[str, Any], source: str) -> dict[str, Any]:
     if classifier:
         name, model = "avc", {"classifier": classifier, "classifier_options": dict(model)}
     feeding = _FEEDING.get(name.split("_")[0], _FEEDING["vinet"])
+    if name in available("avsd_jax.models"):
+        own = load_module("avsd_jax.models", name, "model").Model.defaults
+        feeding = {field: own.get(field, value) for field, value in feeding.items()}
     built = {"model_name": name, "model": dict(model), "source": source}
     return built | feeding | {"frame_step": 1, "samples_per_video": 1}
 
@@ -160,7 +165,7 @@ def convert(name: str, checkpoint: str | Path, out: str | Path, weights: str | N
 
     Args:
         name: one of `avsd_jax.torch_weights.layouts.NAMES`.
-        checkpoint: file of PyTorch or safetensors.
+        checkpoint: file of PyTorch, safetensors or Caffe.
         out: new or empty folder; it is written atomically.
         weights: path within the file to the weights ("ema", "state_dict.student"), if it holds several; "."
             for the outermost keys.

@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import Any
 
 from flax import linen as nn
+from jaxtyping import Array, Float
 
 from avsd_jax.batch import ClassifierInputs
 
@@ -35,6 +36,14 @@ class Network(nn.Module):
     learned = True
     any_size = False
     defaults = MappingProxyType({})
+
+    def deepest(self, feature: Float[Array, "n *places c"]) -> Float[Array, "n *places c"]:
+        """Returns the feature from which tags are classified, as it is.
+
+        A classifier of tags passes its deepest feature that has locations through this method, where Grad-CAM++ finds
+        it and takes the gradient (`avsd_jax.models.gradcam_pp`).
+        """
+        return feature
 
     @property
     def classifier_inputs(self) -> ClassifierInputs | None:
