@@ -51,6 +51,8 @@ from benchmarks.table4_rows import NOTES, Row, select, weights
 
 # Differences of interest: what sound adds to the best model without weights.
 PAIRS = (("gbvs_av", "gbvs"),)
+BATCH = 8
+"""Frames that a model maps together; the cost of a frame depends on it."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,8 @@ class Task:
         """Returns a configuration that scores on a split of one of the datasets."""
         config = config.copy_and_resolve_references().unlock()
         with config.ignore_type():
-            config.update(dataset=dataset, data_dir=self.data_dir, test_split=split, eval_stride=self.stride)
+            config.update(dataset=dataset, data_dir=self.data_dir, test_split=split)
+            config.update(eval_stride=self.stride, eval_batch_size=BATCH)
         return config.lock()
 
 
@@ -263,6 +266,7 @@ def summary(
         "datasets": dict(task.datasets),
         "rows": entries,
         "pairs": [entry for pair in PAIRS for entry in _paired(rows, pair, results, task)],
+        "batch": BATCH,
         "machine": {"device": jax.devices()[0].device_kind, "cores": os.cpu_count()},
         "versions": provenance(),
     }

@@ -22,8 +22,7 @@ def report(record: Mapping[str, Any]) -> str:
         for group in ("consistent", "inconsistent"):
             scored = [row for row in rows if _counts(row, title)["frames"].get(group)]
             if scored:
-                counts = _counts(scored[0], title)
-                head = f"### {GROUP_TITLES[group]} ({counts['frames'][group]} of {counts['videos'][group]} videos)"
+                head = f"### {GROUP_TITLES[group]}: {_frames(_counts(scored[0], title), group)}"
                 cells = {"method": [row["method"] for row in scored]} | _scores(scored, title, group)
                 sections.append(f"{head}\n\n{table(cells)}")
     if record["pairs"]:
@@ -37,27 +36,32 @@ def report(record: Mapping[str, Any]) -> str:
 
 def _protocol(record: Mapping[str, Any]) -> str:
     protocol, machine, versions = record["protocol"], record["machine"], record["versions"]
-    counted = []
-    for title, name in record["datasets"].items():
-        counts = next((_counts(row, title) for row in record["rows"] if title in row["datasets"]), None)
-        if counts:
-            counted.append(f"{name}: {counts['frames']['all']} frames of {counts['videos']['all']} videos")
-    limit = f", at most {record['limit']} videos of each split" if record["limit"] else ""
+    stride, names = record["stride"], list(record["datasets"].values())
+    scored = [row for row in record["rows"] if row["datasets"]][:1]  # every one on the same frames
+    counted = {name: _counts(row, title) for title, name in record["datasets"].items() for row in scored}
+    which = "every frame" if stride == 1 else f"one frame in {stride}"
+    limit = f", at most {record['limit']} videos of each" if record["limit"] else ""
     lines = [
-        f"Protocol `{protocol['name']}`, every {record['stride']}. frame of {', '.join(record['splits'])}{limit}"
-        f"{': ' if counted else ''}{'; '.join(counted)}. Mean {protocol['average']}.",
-        "In brackets: 95 % intervals, percentile bootstrap over videos. `ms`: a frame in the compiled model alone, "
-        "without reading, a gate's classifier and scoring, mean over all batches "
-        f"({machine['device']}, {machine['cores']} cores).",
+        f"Protocol `{protocol['name']}`: {which} of {', '.join(record['splits'])}{limit}. Scores are means over "
+        "videos, in brackets their 95 % intervals, percentile bootstrap over videos.",
+        f"`ms`: a frame in the compiled model alone, in batches of {record['batch']}, without reading, a gate's "
+        f"classifier and scoring ({machine['device']}, {machine['cores']} cores).",
     ]
-    if any(published.canonical(name) for name in record["datasets"].values()):
-        lines.append("Columns *survey* are the values printed in its Table IV, of every frame and its own evaluation.")
+    lines += [f"{name}: {_frames(counts, 'all')}." for name, counts in counted.items()]
+    if any(published.canonical(name) for name in names):
+        lines.append("*Survey's* columns are the values printed in its Table IV, of all frames.")
         if protocol["name"] != published.PROTOCOL:
-            lines.append(f"**Not directly comparable:** these use protocol `{published.PROTOCOL}`.")
+            lines.append(f"**Not directly comparable:** these are of protocol `{published.PROTOCOL}`.")
     else:
-        lines.append("The survey's values are of its six datasets, and are shown beside those only.")
+        lines.append("The survey's values are of its six datasets, and stand beside those only.")
     lines.append(f"avsd-jax {versions['avsd-jax']} ({versions['commit']}), jax {versions['jax']}.")
     return " ".join(lines) + "\n"
+
+
+def _frames(counts: Mapping[str, Any], group: str) -> str:
+    """Returns the numbers of frames and videos in words."""
+    videos = counts["videos"][group]
+    return f"{counts['frames'][group]} frames of {videos} video{'s' * (videos != 1)}"
 
 
 def _counts(row: Mapping[str, Any], title: str) -> Mapping[str, Any]:
@@ -71,9 +75,7 @@ def _of_dataset(record: Mapping[str, Any], title: str) -> str:
     own = [row["datasets"].get(title) for row in rows]
     columns["ms"] = [f"{one['ms']:.1f} at {one['frame_size'][0]}x{one['frame_size'][1]}" if one else "-" for one in own]
     columns["scored"] = ["needs " + row["needs"].partition(":")[0] if row["needs"] else "yes" for row in rows]
-    if any(row["published"][title] for row in rows):
-        for metric in TABLE_METRICS:
-            columns[f"survey's {metric}"] = [number(row["published"][title].get(metric)) for row in rows]
+    columns |= _survey([row["published"][title] for row in rows])
     videos = [_counts(row, title)["videos"]["all"] for row in rows if title in row["datasets"]][:1]
     warning = few(videos).strip() if videos else ""
     return table(columns) + (f"\n{warning}\n" if warning else "")
@@ -100,7 +102,21 @@ def _means(rows: Sequence[Mapping[str, Any]]) -> str:
             for row in rows
         ]
         columns[arrow(metric)] = cells
-    return table(columns)
+    return table(columns | _survey([_mean_of(list(row["published"].values())) for row in rows]))
+
+
+def _survey(rows: Sequence[Mapping[str, float]]) -> dict[str, list[str]]:
+    """Returns columns of published scores; none if no row has any."""
+    if not any(rows):
+        return {}
+    return {f"survey's {metric}": [number(row.get(metric)) for row in rows] for metric in TABLE_METRICS}
+
+
+def _mean_of(published_scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Returns the means of a row's published scores over datasets; {} if one of them has none."""
+    if not all(published_scores):
+        return {}
+    return {m: sum(one[m] for one in published_scores) / len(published_scores) for m in published_scores[0]}
 
 
 def _pairs(pairs: Sequence[Mapping[str, Any]]) -> str:

@@ -144,3 +144,5 @@ def test_the_surveys_datasets_are_scored_by_its_protocol_beside_its_values(tmp_p
     assert row["mean"]["scores"]["all"]["CC"] == pytest.approx(np.mean(scores))
     assert f"| {published.table4('diem')[0].scores['NSS']:.3f} |" in text
     assert "## Mean over 2 datasets, all frames" in text
+    mean = np.mean([published.table4(name)[0].scores["CC"] for name in ("diem", "coutrot1")])
+    assert f" {mean:.3f} |" in text
