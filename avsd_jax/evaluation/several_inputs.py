@@ -29,8 +29,13 @@ def name_folders(datasets: str | Sequence[str]) -> dict[str, str]:
 
     Args:
         datasets: as `dataset_names.members` takes them, in any case.
+
+    Raises:
+        InputError: no name, or a name twice.
     """
     names = [evaluation_inputs.dataset_name(name) for name in dataset_names.members(datasets)]
+    if len(set(names)) < len(names):
+        raise InputError(f"dataset {datasets!r} names one twice: name each once")
     return {title.replace("/", "."): name for title, name in zip(catalog.titles(names), names, strict=True)}
 
 

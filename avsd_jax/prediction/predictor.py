@@ -308,8 +308,7 @@ class Predictor:
             return "This model has no classifier of audio-visual consistency."
         judge = self.config.model.get("classifier", self.config.model_name)
         return (
-            f"Probability that the audio belongs to what is visible, by {judge}. "
-            f"Green: {decision}, the audio is used."
+            f"Probability that the audio belongs to what is visible, by {judge}. Green: {decision}, the audio is used."
         )
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import stavis_files
 import tiny_run
+from config_files import CONFIGS, load
 
 from avsd_jax import datasets
 from avsd_jax.batch import model_inputs
@@ -41,6 +43,9 @@ def test_the_rows_are_the_surveys_and_ours() -> None:
     )
     assert by_method["STANet#"].folders == ("stanet_oracle", "stanet_star")
     assert [row.method for row in table4_rows.select("stavis,GBVS")] == ["GBVS", "STAViS", "STAViS*", "STAViS#"]
+    for row in (row for row in rows if row.exists and row.learned):  # every command names what there is
+        trained = re.search(r"--config=configs/(\w+)\.py:(\w+)", row.command("C"))
+        assert trained is None or trained[2] in load(CONFIGS / f"{trained[1]}.py").VARIANTS, row.command("C")
     with pytest.raises(InputError, match="has no row 'vinet': choose among the models itti, gbvs"):
         table4_rows.select("vinet")
 

@@ -116,6 +116,8 @@ def test_what_is_missing_is_one_error_and_nothing_is_scored(
     assert "--skip_missing scores the others" in error
     assert command(*base, "--dataset=diem,nothing") == 2
     assert "unknown dataset 'nothing'" in capsys.readouterr().err
+    assert command(*base, "--dataset=diem,DIEM") == 2
+    assert "names one twice" in capsys.readouterr().err
     assert command(*base, "--dataset=diem,coutrot1", "--split=test") == 2
     assert "dataset 'diem' has no split 'test'" in (error := capsys.readouterr().err)
     assert "dataset 'coutrot1' has no split 'test'" in error
