@@ -14,15 +14,19 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from avsd_jax.batch import ClassifierInputs, read
 from avsd_jax.handcrafted.fusion import moving_regions
 from avsd_jax.handcrafted.image import gbvs
-from avsd_jax.handcrafted.image.maps import logits_of, min_max, resize_bicubic
+from avsd_jax.handcrafted.image.maps import logits_of, min_max, resize_bicubic, unit_float
 from avsd_jax.models.classifiers import correlation
 from avsd_jax.models.common.network import Network
 from avsd_jax.nn.gate import AVCGate
+
+# Of a pixel's channels in [0, 1].
+_LEAST_CHANGE = 0.04
 
 
 class Model(Network):
@@ -76,7 +80,9 @@ class Model(Network):
         """
         switch = AVCGate(self.gate)
         video = read(batch, "video")
-        now, before = video[:, -1], video[:, max(0, video.shape[1] - 2)]
+        now, before = unit_float(video[:, -1]), unit_float(video[:, max(0, video.shape[1] - 2)])
+        # GBVS finds a peak in any map: what compression changes in a still picture must not become motion.
+        before = jnp.where(jnp.abs(now - before) < _LEAST_CHANGE, now, before)
         visual = gbvs.gbvs(now, gbvs.Options(cues=self.cues), before)["master"]
         out = {"master": visual}
         if self.gate != "never":
