@@ -20,7 +20,7 @@ def rhythm(seed: int) -> np.ndarray:
     return np.interp(np.arange(FRAMES), knots - 4, rng.permutation(np.tile([0.0, 1.0], 10)))
 
 
-def clip(seen: list, heard: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
+def clip(seen: list, heard: np.ndarray, seed: int = 0) -> dict[str, jax.Array]:
     """A batch of one noisy clip in which patches pulsate, with noise whose loudness follows a curve."""
     rng = np.random.default_rng(seed)
     frames = 0.3 + 0.01 * rng.standard_normal((FRAMES, SIZE, SIZE, 3))
@@ -29,12 +29,13 @@ def clip(seen: list, heard: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
     loudness = np.interp(np.arange(FRAMES * RATE) / RATE - 0.5, np.arange(FRAMES), heard)
     audio = 0.3 * loudness * rng.standard_normal(FRAMES * RATE)
     frames = frames.astype(np.float32)
-    return {
+    batch = {
         "video": frames[None, FRAMES // 2 - 1 : FRAMES // 2 + 1],
         "avc_frames": (frames[None] - 0.45) / 0.225,
         "avc_audio": audio.astype(np.float32)[None],
         "avc_label": np.ones(1, np.int32),
     }
+    return {key: jnp.asarray(value) for key, value in batch.items()}
 
 
 @pytest.fixture(scope="module")
@@ -67,9 +68,9 @@ def test_the_region_that_changes_with_the_audio_is_raised(forward: object) -> No
 def test_without_agreement_the_visual_map_remains(case: str, forward: object) -> None:
     batch = clip([(LEFT, rhythm(1)), (RIGHT, rhythm(2))], np.ones(FRAMES) if case == "steady noise" else rhythm(5))
     if case == "silence":
-        batch["avc_audio"][:] = 0
+        batch["avc_audio"] *= 0
     if case == "still picture":
-        batch["video"][:], batch["avc_frames"][:] = 0.5, 0.1
+        batch |= {"video": 0 * batch["video"] + 0.5, "avc_frames": 0 * batch["avc_frames"]}
     out = forward(batch)
     assert not out["gate"][0]
     assert np.isfinite(out["saliency"]).all()
@@ -81,15 +82,16 @@ def test_time_that_is_missing_does_not_count(forward: object) -> None:
     """At the ends of a video its first or last frame is repeated, without audio: a third of the clip here."""
     curve = rhythm(1)
     batch = clip([(LEFT, curve)], curve)
-    batch["avc_frames"][:, :10] = batch["avc_frames"][:, 10:11]
-    batch["avc_audio"][:, : 10 * RATE] = 0
+    frames = batch["avc_frames"]
+    batch["avc_frames"] = frames.at[:, :10].set(frames[:, 10:11])
+    batch["avc_audio"] = batch["avc_audio"].at[:, : 10 * RATE].set(0)
     assert bool(forward(batch)["gate"][0])
 
 
 def test_gates_and_clips() -> None:
     batch = clip([(LEFT, rhythm(1))], rhythm(5))
-    two = {key: np.concatenate([value, value]) for key, value in batch.items()}
-    two["avc_label"] = np.array([1, 0], np.int32)
+    two = {key: jnp.concatenate([value, value]) for key, value in batch.items()}
+    two["avc_label"] = jnp.array([1, 0], jnp.int32)
     out = models.create("gbvs_av", gate="labels").apply({"params": {}}, two)
     np.testing.assert_array_equal(out["gate"], [True, False])
     assert models.create("gbvs_av", gate="never").classifier_inputs is None
