@@ -63,7 +63,9 @@ def _parser() -> cli.Parser:
     parser.add_argument(
         ground_truth_folder.FLAG, type=int, choices=(0, 1), help="number of its first frame (default: inferred)"
     )
-    parser.add_argument("--split", default="test", metavar="NAME[,NAME...]", help="splits to score (default: test)")
+    parser.add_argument(
+        "--split", metavar="NAME[,NAME...]", help="splits to score (default: test; of several datasets, their folds)"
+    )
     parser.add_argument("--data_dir", default=catalog.DEFAULT_DATA_DIR, help="folder of built datasets")
     parser.add_argument("--protocol", default="native", help=f"one of {', '.join(protocols.PROTOCOLS)}")
     parser.add_argument(
@@ -123,7 +125,7 @@ def _shown(args: argparse.Namespace) -> str:
 
 @logs.shown()
 def _evaluate_command_line(args: argparse.Namespace) -> None:
-    predictions, splits = args.predictions.split(","), args.split.split(",")
+    predictions = args.predictions.split(",")
     choices = {
         "data_dir": args.data_dir,
         "protocol": args.protocol,
@@ -139,10 +141,11 @@ def _evaluate_command_line(args: argparse.Namespace) -> None:
         "pages": args.pages,
     }
     if args.dataset is not None and len(dataset_names.members(args.dataset)) > 1:
-        _evaluate_several(args, predictions, splits, choices)
+        _evaluate_several(args, predictions, choices)
         return
     if args.skip_missing:
         raise InputError("--skip_missing belongs to several datasets: leave it out")
+    splits = (args.split or "test").split(",")
     given = evaluation_inputs.sources(
         args.dataset, splits, args.data_dir, args.ground_truth, args.ground_truth_first_frame
     )
@@ -164,11 +167,11 @@ def _evaluate_command_line(args: argparse.Namespace) -> None:
         print(f"pages: {out / 'pages' / 'index.html'}")
 
 
-def _evaluate_several(
-    args: argparse.Namespace, predictions: list[str], splits: list[str], choices: Mapping[str, Any]
-) -> None:
+def _evaluate_several(args: argparse.Namespace, predictions: list[str], choices: Mapping[str, Any]) -> None:
     if args.ground_truth is not None or args.ground_truth_first_frame is not None:
         raise InputError("a folder of ground truth is one dataset: give --ground_truth or several --dataset, not both")
+    titles = several_inputs.name_folders(args.dataset)
+    splits = args.split.split(",") if args.split else several_inputs.usual_splits(titles, args.data_dir)
     out = Path(args.out) if args.out else default_out(predictions, args.dataset.replace(",", "+"), splits, _shown(args))
     record = several.evaluate_several(
         predictions, args.dataset, splits, out=out, skip_missing=args.skip_missing, **choices

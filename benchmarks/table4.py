@@ -86,16 +86,14 @@ class Task:
         for name in names.values():
             if not catalog.is_of_files(name.partition("/")[0]):
                 build(name, args.data_dir, num_workers=os.cpu_count() or 1)
-        builders = catalog.open_builders(list(names.values()), args.data_dir)
-        known = list(next(iter(builders.values())).info.metadata["splits"])
-        folds = ["test"] if "test" in known else sorted(name for name in known if name.startswith("test_"))
-        splits = tuple(args.split.split(",") if args.split else folds)
+        catalog.open_builders(list(names.values()), args.data_dir)
+        splits = args.split.split(",") if args.split else several_inputs.usual_splits(names, args.data_dir)
         for name in names.values():
             for split in splits:
                 catalog.open_store(name, split, args.data_dir).require_gaze("score on a dataset with eye-tracking data")
         surveyed = all(published.canonical(name) for name in names.values())
         protocol = protocols.get(args.protocol or (published.PROTOCOL if surveyed else protocols.NATIVE.name))
-        return cls(names, splits, args.data_dir, protocol, args.stride, args.limit)
+        return cls(names, tuple(splits), args.data_dir, protocol, args.stride, args.limit)
 
     def configured(self, config: ConfigDict, dataset: str, split: str) -> ConfigDict:
         """Returns a configuration that scores on a split of one of the datasets."""

@@ -27,7 +27,7 @@ _REPEATED = ("dataset", "join", "counts", "coverage", "missing", "nan", "scores"
 def evaluate_several(
     predictions: str | Path | Sequence[str | Path],
     datasets: str | Sequence[str],
-    splits: Sequence[str] = ("test",),
+    splits: Sequence[str] | None = None,
     *,
     data_dir: str | Path = catalog.DEFAULT_DATA_DIR,
     out: str | Path,
@@ -41,7 +41,8 @@ def evaluate_several(
         predictions: a folder for all splits, or a sequence of one per split; `several_inputs` defines where each
             dataset's predictions are in it.
         datasets: as `dataset_names.members` takes them, such as "six" or "diem,avad".
-        splits: names of splits, which all datasets must have.
+        splits: names of splits, which all datasets must have; None: those that are tested, see
+            `several_inputs.usual_splits`.
         data_dir: folder of built datasets.
         out: folder to write to; see the module.
         skip_missing: skip datasets that are not built or have no predictions; the record says which.
@@ -60,6 +61,7 @@ def evaluate_several(
     started = time.monotonic()
     out, roots = Path(out), [predictions] if isinstance(predictions, str | Path) else list(predictions)
     titles, settings = several_inputs.name_folders(datasets), Settings.of(**choices)
+    splits = several_inputs.usual_splits(titles, data_dir) if splits is None else list(splits)
     name = _joined_name(datasets)
     earlier_scores.check_same(out, name, splits, roots, settings.protocol.name)
     earlier_scores.set_aside(out)
@@ -79,7 +81,7 @@ def evaluate_several(
     frames = [score_files.load(out / title).frames for title in records]
     by_split = [settings.protocol.joins_by_mean(titles[title]) for title in records]
     record = {
-        "dataset": {"name": name, "splits": list(splits)},
+        "dataset": {"name": name, "splits": splits},
         "predictions": [{"folder": str(root)} for root in roots],
         "protocol": settings.protocol.as_record(),
         "precision": settings.precision,

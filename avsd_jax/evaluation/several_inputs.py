@@ -39,6 +39,24 @@ def name_folders(datasets: str | Sequence[str]) -> dict[str, str]:
     return {title.replace("/", "."): name for title, name in zip(catalog.titles(names), names, strict=True)}
 
 
+def usual_splits(datasets: Mapping[str, str], data_dir: str | Path) -> list[str]:
+    """Returns the splits that are tested: "test", or the folds `test_1`, ... of datasets that have these.
+
+    Args:
+        datasets: as `name_folders` returns them; the first that is built decides.
+        data_dir: folder of built datasets.
+
+    Raises:
+        InputError: there is no such dataset, or it is damaged.
+    """
+    absent = catalog.lacking(list(datasets.values()), data_dir)
+    for name in (name for name in datasets.values() if name not in absent):
+        known = catalog.open_builder(name, data_dir).info.metadata["splits"]
+        folds = sorted(split for split in known if split.startswith("test_"))
+        return folds if folds and "test" not in known else ["test"]
+    return ["test"]
+
+
 def open_several(
     predictions: Sequence[str | Path],
     datasets: Mapping[str, str],

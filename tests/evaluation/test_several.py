@@ -55,7 +55,7 @@ def maps(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def scored(data_dir: Path, maps: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     out = tmp_path_factory.mktemp("scores") / "all"
     found = several.evaluate_several(
-        maps, ",".join(SETS), SPLITS, data_dir=data_dir, out=out, protocol="stavis", progress=False
+        maps, ",".join(SETS), data_dir=data_dir, out=out, protocol="stavis", progress=False
     )
     return out, found
 
