@@ -26,8 +26,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-import avsd_jax
-from avsd_jax.common import atomic_files, cli, logs
+from avsd_jax.common import atomic_files, cli, code_digest, logs
 from avsd_jax.config.base import base
 from avsd_jax.data import catalog
 from avsd_jax.data.dataset_digest import dataset_digest
@@ -230,7 +229,7 @@ def _digest(row: Row, dataset: str, task: Task, folders: Mapping[str, Path], con
 @functools.cache
 def _code() -> str:
     """Returns a digest of the whole package: models, and what they consist of, are looked up by name."""
-    files = sorted(Path(avsd_jax.__file__).parent.glob("**/*.py"))
+    files = sorted(code_digest.PACKAGE.glob("**/*.py"))
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
 
 
