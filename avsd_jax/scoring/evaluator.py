@@ -20,6 +20,7 @@ from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 from avsd_jax.scoring import protocols
 from avsd_jax.scoring.groups import with_macro
+from avsd_jax.scoring.protocols import Protocol
 from avsd_jax.scoring.scorer import Predicted, Scorer
 from avsd_jax.scoring.summary import Frames, summarise
 
@@ -68,12 +69,23 @@ class SaliencyEvaluator:
         examples: how many frames of each consistency group to return for figures. They are the middles of
             the longest segments of a label in videos spread over the store, chosen independently of the scores.
         shared: whether each process of the job scores batches of its own, and gets the scores of all.
+        protocol: another protocol than `native`; it decides about frames at the start of a video, too.
     """
 
-    def __init__(self, store: VideoStore, *, smooth_sigma: float = 0.0, examples: int = 2, shared: bool = False):
+    def __init__(
+        self,
+        store: VideoStore,
+        *,
+        smooth_sigma: float = 0.0,
+        examples: int = 2,
+        shared: bool = False,
+        protocol: Protocol = protocols.NATIVE,
+    ):
         self.store = store
         self._shared = shared
-        self._scorer = Scorer(store, dataclasses.replace(protocols.NATIVE, smooth_sigma=float(smooth_sigma)))
+        if smooth_sigma:
+            protocol = dataclasses.replace(protocol, smooth_sigma=float(smooth_sigma))
+        self._scorer = Scorer(store, protocol)
         self._targets = _middles(store, examples)
 
     def run(self, predict_fn: PredictFn, batches: Iterable[Batch], audio_condition: str = "real") -> dict[str, Any]:
@@ -121,7 +133,8 @@ class SaliencyEvaluator:
         """
         scored: list[Scored] = []
         best: dict[int, Scored] = {}  # position among the targets -> row nearest to it
-        for row, values in self._scorer.stream(_rows(predict_fn, batches)):
+        first = self._scorer.protocol.unscored_start
+        for row, values in self._scorer.stream(row for row in _rows(predict_fn, batches) if row.frame >= first):
             place = self._nearest(row, best)
             if place is not None:
                 best[place] = row, values

@@ -17,8 +17,10 @@ from avsd_jax.data.store import VideoStore
 from avsd_jax.runs.classifier import Classifier
 from avsd_jax.runs.components import Inference, make_forward
 from avsd_jax.runs.stores import scoring_store
-from avsd_jax.scoring import evaluator
+from avsd_jax.scoring import evaluator, protocols
 from avsd_jax.scoring.consistency import Grid
+from avsd_jax.scoring.protocols import Protocol
+from avsd_jax.scoring.summary import Frames
 
 # Equal models share their compiled program: scoring during training, at its end, and with other seeds.
 _forward = functools.lru_cache(maxsize=4)(make_forward)
@@ -66,6 +68,43 @@ def evaluate(config: ConfigDict, parts: Inference, variables: Mapping[str, Any])
     return evaluator.audit(scorer, predict, batches, conditions)
 
 
+def score_frames(
+    config: ConfigDict,
+    parts: Inference,
+    variables: Mapping[str, Any],
+    predict: evaluator.PredictFn,
+    *,
+    protocol: Protocol = protocols.NATIVE,
+    videos: Sequence[int] | None = None,
+) -> Frames:
+    """Scores frames of the test split, without an average over them; every process of a job must call it.
+
+    Args:
+        config: the run's record; `eval_stride`, `avc_every` and `smooth_sigma` are read.
+        parts: what is built of it.
+        variables: `{"params": ..., "batch_stats": ...}` in host memory.
+        predict: what `make_predict_fn` returns, or the same with more around it.
+        protocol: of the scores.
+        videos: positions of the videos; None for all.
+
+    Raises:
+        InputError: the data is not built, or has no eye-tracking data; or no frame is scored.
+    """
+    store = scoring_store(config)
+    scorer = evaluator.SaliencyEvaluator(
+        store, smooth_sigma=config.smooth_sigma, examples=0, shared=True, protocol=protocol
+    )
+    return scorer.score_frames(predict, _batches(config, parts, variables, store, config.eval_stride, videos, "real"))[
+        0
+    ]
+
+
+def spread_videos(store: VideoStore, number: int) -> list[int]:
+    """Returns the positions of some videos, spread over a split; of all if it has no more."""
+    number = min(number, len(store.videos))
+    return np.linspace(0, len(store.videos) - 1, number).round().astype(int).tolist()
+
+
 def score_part(
     config: ConfigDict, parts: Inference, store: VideoStore, variables: Mapping[str, Any]
 ) -> dict[str, float]:
@@ -81,8 +120,7 @@ def score_part(
         Metric -> mean over the videos; NaN if it is undefined.
     """
     scorer = evaluator.SaliencyEvaluator(store, smooth_sigma=config.smooth_sigma, examples=0, shared=True)
-    number = min(config.evaluate_videos, len(store.videos))
-    videos = np.linspace(0, len(store.videos) - 1, number).round().astype(int).tolist()
+    videos = spread_videos(store, config.evaluate_videos)
     record = scorer.run(
         make_predict_fn(parts.model, variables),
         _batches(config, parts, variables, store, config.evaluate_stride, videos, "real"),
