@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from avsd_jax.common.parallel import gather
+from avsd_jax.data.preprocessing.vinet import Preprocessing
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 from avsd_jax.scoring import protocols
@@ -68,11 +69,21 @@ class SaliencyEvaluator:
         examples: how many frames of each consistency group to return for figures. They are the middles of
             the longest segments of a label in videos spread over the store, chosen independently of the scores.
         shared: whether each process of the job scores batches of its own, and gets the scores of all.
+        preprocessing: of the model's frames, which knows what part of a map shows the frame.
     """
 
-    def __init__(self, store: VideoStore, *, smooth_sigma: float = 0.0, examples: int = 2, shared: bool = False):
+    def __init__(
+        self,
+        store: VideoStore,
+        *,
+        smooth_sigma: float = 0.0,
+        examples: int = 2,
+        shared: bool = False,
+        preprocessing: Preprocessing | None = None,
+    ):
         self.store = store
         self._shared = shared
+        self._preprocessing = preprocessing or Preprocessing()
         self._scorer = Scorer(store, dataclasses.replace(protocols.NATIVE, smooth_sigma=float(smooth_sigma)))
         self._targets = _middles(store, examples)
 
@@ -121,7 +132,7 @@ class SaliencyEvaluator:
         """
         scored: list[Scored] = []
         best: dict[int, Scored] = {}  # position among the targets -> row nearest to it
-        for row, values in self._scorer.stream(_rows(predict_fn, batches)):
+        for row, values in self._scorer.stream(map(self._of_frame, _rows(predict_fn, batches))):
             place = self._nearest(row, best)
             if place is not None:
                 best[place] = row, values
@@ -146,6 +157,12 @@ class SaliencyEvaluator:
             margin=column("margin", float),
         )
         return frames, [self._example(*best[place]) for place in sorted(best)]
+
+    def _of_frame(self, row: Predicted) -> Predicted:
+        """Cuts a map to the part that shows the frame."""
+        index = self.store.videos[row.video]
+        values = self._preprocessing.frame_part(row.values, (index.height, index.width))
+        return row if values is row.values else dataclasses.replace(row, values=values)
 
     def _of_all_processes(
         self, scored: list[Scored], best: Mapping[int, Scored]
