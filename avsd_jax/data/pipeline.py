@@ -131,10 +131,9 @@ def eval_batches(
 
     The last batch is padded with repeats of the last example, whose `mask` is False.
 
-    For a model of sequences (`spec.num_maps`) a batch is one clip: its inputs have one row, the entries about frames one
-    for each of the clip's maps, `mask` being true for every `stride`-th frame. The clips of a video follow each other
-    without gaps if a state passes between them; otherwise those of which no map is asked for are left out. Each process
-    gets whole videos.
+    For a model of sequences (`spec.num_maps`) a batch is one clip: its inputs have one row, the entries about frames
+    one for each of the clip's maps, `mask` being true for every `stride`-th frame. Clips of which no map is asked for
+    are left out, unless a state passes between them. Each process gets whole videos.
 
     Args:
         store: the split to score.

@@ -66,8 +66,8 @@ class Model(Network):
             train: apply dropout.
 
         Returns:
-            saliency [B, T, H/2, W/2] in [0, 1] and its logits; attention [B, T, H/4, W/4] in [0, 1]; carry, the state of
-            the ConvLSTM after the last frame.
+            saliency [B, T, H/2, W/2] in [0, 1] and its logits; attention [B, T, H/4, W/4] in [0, 1]; carry, the state
+            of the ConvLSTM after the last frame.
 
         Raises:
             InputError: height or width is no multiple of 32, or an unknown upsampling.

@@ -44,11 +44,11 @@ class Model(Network):
         clip_size: frames that are read; the first clip_size - gap of them are mapped. Released: 21 and 16.
         gap: distance to the frame with which motion is computed.
         width: multiplies every channel count but the input's, the outputs' and that of YOLO's cells.
-        demo_gate_scale: factor on the 2C-LSTM's gates at inference. In the released demo 4, as it builds the graph before
-            it sets the share of kept entries to 1 and divides by 0.25; as intended 1.
+        demo_gate_scale: factor on the 2C-LSTM's gates at inference. In the released demo 4, as it builds the graph, and
+            divides by 0.25, before it sets the share of kept entries to 1; as intended 1.
         half_pixel: whether levels are resized from the centres of pixels; the released code, on TensorFlow 1, does not.
         centred_mask: whether the radial mask is centred; the released one is zero at the first corner alone.
-        channel_first: whether the deepest feature is flattened in the order (c, h, w), as the dense layer of YOLO expects.
+        channel_first: whether YOLO's dense layer gets the deepest feature in the order (c, h, w), as released.
         keep: probability with which training keeps an entry in the 2C-LSTM.
         mask_samples: draws of which its masks are means.
         frozen_frames: stage 2 of the training: OM-CNN runs as at inference, and no gradient reaches it.
@@ -93,8 +93,8 @@ class Model(Network):
             train: apply dropout, use and update batch statistics.
 
         Returns:
-            saliency [B, T, H/4, W/4] and coarse, OM-CNN's coarse map, each map min-max normalised; logits, not normalised;
-            T = clip_size - gap.
+            saliency [B, T, H/4, W/4] and coarse, OM-CNN's coarse map, each map min-max normalised; logits, not
+            normalised; T = clip_size - gap.
 
         Raises:
             InputError: height or width is no multiple of 64, or the clip has another number of frames.

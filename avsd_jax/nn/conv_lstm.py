@@ -107,7 +107,7 @@ class TwoCellLSTM(nn.Module):
 
         return _over_time(step, inputs, state)
 
-    def _masks(self, like: Float[Array, "b *n"]) -> list[Float[Array, "b *n"]]:
+    def _masks(self, like: Float[Array, "*n"]) -> list[Float[Array, "*n"]]:
         """Returns a mask for each gate, of the shape of `like`."""
         shape = (4, *like.shape)
         drawn = jax.random.binomial(self.make_rng("dropout"), float(self.samples), self.keep, shape, jnp.float32)

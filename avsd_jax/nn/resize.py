@@ -22,8 +22,8 @@ def resize_bilinear(x: Float[Array, "b h w c"], size: tuple[int, int]) -> Float[
 def resize_corner(x: Float[Array, "b h w c"], size: tuple[int, int]) -> Float[Array, "b h2 w2 c"]:
     """Resizes to `size` = (height, width) as `tf.image.resize_images` of TensorFlow 1: bilinear, corners aligned.
 
-    Output i reads position i * in / out, as if pixels were points; it is shifted against `resize_bilinear` by up to half
-    a pixel, and the last rows and columns are repeated.
+    Output i reads position i * in / out, as if pixels were points: up to half a pixel beside `resize_bilinear`, and the
+    last rows and columns are repeated.
     """
     rows, columns = (_corner_matrix(old, new) for old, new in zip(x.shape[1:3], size, strict=True))
     return jnp.einsum("yh,bhwc,xw->byxc", rows.astype(x.dtype), x, columns.astype(x.dtype))

@@ -56,8 +56,8 @@ class _Prepared(NamedTuple):
 class ClipStream:
     """Iterates over the clips of every `stride`-th frame of a video, with a classifier's inputs where it scores.
 
-    For a model of sequences (`spec.num_maps`) these are the clips from which every `stride`-th frame is mapped, all clips
-    if a state passes between them.
+    For a model of sequences (`spec.num_maps`) these are the clips with one of these frames, all clips if a state passes
+    between them.
 
     Frames are used as they come, at the file's own rate. Audio, and the frames for a classifier, are selected by the
     time of a frame, which for a constant rate is equivalent to its number.
