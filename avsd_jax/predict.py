@@ -1,9 +1,10 @@
 """Predicts the saliency of a video file: an overlay video with its audio, maps, and the gate over time.
 
-    python -m avsd_jax.predict --checkpoint=DIR INPUT.mp4 --out=DIR [--maps=png|npz|stavis|none] [--stride=1]
-                               [--batch_size=4] [--every=0.25] [--threshold=0.5 | --hysteresis=LOW,HIGH]
+    python -m avsd_jax.predict INPUT.mp4 --out=DIR [--checkpoint=DIR | --model=gbvs_av] [--maps=png|npz|stavis|none]
+                               [--stride=1] [--batch_size=4] [--every=0.25] [--threshold=0.5 | --hysteresis=LOW,HIGH]
 
-`DIR` is the folder of a training run or of a model converted by `python -m avsd_jax.convert`. The output folder gets
+The checkpoint is the folder of a training run or of a model converted by `python -m avsd_jax.convert`. Without one, a
+model that has no weights predicts: `gbvs_av`, or another one by --model. The output folder gets
 
     INPUT_overlay.mp4      the frames under their maps, the gate in a corner, with the input's audio
     maps/000000.png ...    --maps=png: a map per frame, of the frame's size, 8 bits, each min-max normalised
@@ -35,13 +36,20 @@ from avsd_jax.common import cli, logs
 from avsd_jax.media.reading import probe
 from avsd_jax.prediction import decision
 from avsd_jax.prediction.map_writers import MAP_WRITERS, check_folder
-from avsd_jax.prediction.predictor import Predictor
+from avsd_jax.prediction.predictor import DEFAULT_MODEL, Predictor
 
 
 def _parser() -> cli.Parser:
     parser = cli.Parser("python -m avsd_jax.predict", __doc__)
     parser.add_argument("video", metavar="INPUT.mp4", help="the video file")
-    parser.add_argument("--checkpoint", required=True, metavar="DIR", help="a training run or a converted model")
+    model = parser.add_mutually_exclusive_group()
+    model.add_argument("--checkpoint", metavar="DIR", help="a training run or a converted model")
+    model.add_argument(
+        "--model",
+        default=DEFAULT_MODEL,
+        metavar="NAME",
+        help=f"without a checkpoint: a model that has no weights (default: {DEFAULT_MODEL})",
+    )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write to; created if missing")
     parser.add_argument("--maps", default="png", choices=list(MAP_WRITERS), help="how to write the maps (default: png)")
     parser.add_argument(
@@ -67,7 +75,7 @@ def _predict_command_line(args: argparse.Namespace) -> None:
     probe(args.video)
     check_folder(Path(args.out), Path(args.video).name)
     with logs.shown(args.verbose):
-        predictor = Predictor(args.checkpoint, args.batch_size)
+        predictor = Predictor(args.checkpoint, args.batch_size, args.model)
         result = predictor.run(
             args.video,
             args.out,
@@ -76,7 +84,8 @@ def _predict_command_line(args: argparse.Namespace) -> None:
             every=args.every,
             decision=decision.chosen(args),
         )
-    print(f"{result.num_frames} frames: {next(p for p in result.files if p.suffix == '.mp4')}")
+    overlaid = next(path for path in result.files if path.suffix == ".mp4")
+    print(f"{result.num_frames} frames by {predictor.config.model_name}: {overlaid}")
 
 
 if __name__ == "__main__":

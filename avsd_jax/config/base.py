@@ -3,6 +3,7 @@
 `avsd_jax.config.fields` defines the valid values; `docs/configurations.md` documents both for users.
 """
 
+import dataclasses
 from collections.abc import Mapping
 
 from ml_collections import ConfigDict
@@ -40,8 +41,8 @@ def model_options(model_name: str) -> ConfigDict:
     Raises:
         InputError: unknown model.
     """
-    fields = load_module("avsd_jax.models", model_name, "model").Model.__dataclass_fields__
-    given = {name: field.default for name, field in fields.items() if name not in _NOT_CONFIGURED}
+    fields = dataclasses.fields(load_module("avsd_jax.models", model_name, "model").Model)
+    given = {field.name: field.default for field in fields if field.name not in _NOT_CONFIGURED}
     return ConfigDict({name: dict(x) if isinstance(x, Mapping) else x for name, x in given.items()})
 
 

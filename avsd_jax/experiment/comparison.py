@@ -14,7 +14,7 @@
 import contextlib
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
+from avsd_jax import models
 from avsd_jax.common.by_name import load_module
 from avsd_jax.common.parallel import check_batch_size, make_mesh
 from avsd_jax.config.base import completed, completed_row
@@ -30,7 +31,14 @@ from avsd_jax.config.fields import FIELDS, ROW_FIELDS, check_fields, check_row_f
 from avsd_jax.errors import InputError
 from avsd_jax.experiment import checks, dry_run
 from avsd_jax.runs import temperature
-from avsd_jax.runs.checkpoint import STEPS_FOLDER, Checkpointer, load_for_inference, saved_steps, write_config
+from avsd_jax.runs.checkpoint import (
+    NO_VARIABLES,
+    STEPS_FOLDER,
+    Checkpointer,
+    load_for_inference,
+    saved_steps,
+    write_config,
+)
 from avsd_jax.runs.components import Components
 from avsd_jax.runs.initial import assembled_from, started_from, starting_folders
 from avsd_jax.runs.run_folder import check_same_run
@@ -63,7 +71,12 @@ class Row:
     @property
     def trains(self) -> bool:
         """Returns whether the row is trained itself."""
-        return self.folder == self.weights and not self.assembled
+        return self.folder == self.weights and not self.assembled and self.learned
+
+    @property
+    def learned(self) -> bool:
+        """Returns whether the row's model has weights."""
+        return models.is_learned(self.config.model_name)
 
 
 def plan(config: ConfigDict, workdir: str | Path, mode: str = "train_and_eval") -> list[Row]:
@@ -100,6 +113,8 @@ def plan(config: ConfigDict, workdir: str | Path, mode: str = "train_and_eval") 
             if row.label and mode != "train":
                 own = row.folder == row.weights
                 dry_run.check_prediction(row.config, row.parts, None if own else shapes[str(row.weights)])
+    if mode == "train" and not any(row.learned for row in rows):
+        raise InputError(f"{rows[0].config.model_name} has no weights to train: score it by --mode=eval")
     return rows
 
 
@@ -125,6 +140,24 @@ def derive(config: ConfigDict, workdir: str | Path) -> list[Row]:
         made = _row_config(config, name, changes, workdir)
         rows.append(Row(name, changes.label, made, workdir / name, workdir / weights, assembled))
     return rows
+
+
+def write_record(row: Row) -> None:
+    """Writes the record of a row whose model has no weights, so that its folder can be used as a model's.
+
+    Raises:
+        InputError: the folder holds another run.
+        StorageError: the disk is full or read-only.
+    """
+    check_same_run(row.config, row.folder)
+    if jax.process_index() == 0:
+        row.folder.mkdir(parents=True, exist_ok=True)
+        write_config(row.folder, row.config)
+
+
+def variables_of(row: Row) -> dict[str, Any]:
+    """Returns the variables that a row is scored with; raises as `load_for_inference` does."""
+    return load_for_inference(row.weights)[1] if row.learned else dict(NO_VARIABLES)
 
 
 def assemble(row: Row) -> None:
@@ -270,8 +303,8 @@ def _row_config(config: ConfigDict, name: str, changes: ConfigDict, workdir: Pat
     check_fields(result, ("model_name", "model"))
     if result.model_name != config.model_name:
         # Another model only gets the options that it has: a visual-only one has no fusion and no gate.
-        fields = load_module("avsd_jax.models", result.model_name, "model").Model.__dataclass_fields__
-        result.model = ConfigDict({k: v for k, v in result.model.items() if k in fields})
+        known = {field.name for field in fields(load_module("avsd_jax.models", result.model_name, "model").Model)}
+        result.model = ConfigDict({k: v for k, v in result.model.items() if k in known})
     with result.model.unlocked(), result.model.ignore_type():  # it may have options that the configuration's lacks
         result.model.update(changes.model)
     return result.lock()

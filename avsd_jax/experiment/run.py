@@ -16,8 +16,7 @@ from avsd_jax.common import logs
 from avsd_jax.data import dataset_names
 from avsd_jax.errors import InputError
 from avsd_jax.experiment import report
-from avsd_jax.experiment.comparison import Row, assemble, check_machine, plan
-from avsd_jax.runs.checkpoint import load_for_inference
+from avsd_jax.experiment.comparison import Row, assemble, check_machine, plan, variables_of, write_record
 from avsd_jax.runs.run_folder import check_processes_agree, locked
 from avsd_jax.runs.stores import scoring_store
 from avsd_jax.sources.build import build
@@ -61,6 +60,9 @@ def _train_and_score(config: ConfigDict, workdir: Path, rows: Sequence[Row], mod
     check_machine(rows, mode)
     seconds = {}
     if mode != "eval":
+        for row in rows:
+            if not row.learned:
+                write_record(row)
         trained = [row for row in rows if row.trains or row.assembled]
         for k, row in enumerate(trained, 1):
             doing = "training" if row.trains else "assembling"
@@ -84,10 +86,9 @@ def _train_and_score(config: ConfigDict, workdir: Path, rows: Sequence[Row], mod
 
 
 def score(row: Row, seconds: dict[str, float]) -> dict[str, Any]:
-    """Scores one trained row: `{"label", "conditions", "train_seconds", "eval_seconds"}`."""
+    """Scores one row, trained or without weights: `{"label", "conditions", "train_seconds", "eval_seconds"}`."""
     started = time.monotonic()
-    _, variables = load_for_inference(row.weights)
-    conditions = evaluate(row.config, row.parts, variables)
+    conditions = evaluate(row.config, row.parts, variables_of(row))
     return {
         "label": row.label,
         "conditions": conditions,

@@ -79,7 +79,7 @@ def probability_of(logits: Float[np.ndarray, " 2"]) -> float:
     return float(np.exp(-np.logaddexp(0.0, no - yes)))
 
 
-def check_finite(values: Float[np.ndarray, "..."], checkpoint: Path, index: int) -> None:
-    """Raises InputError, which names the checkpoint and the frame, if a model gave a value that is not finite."""
+def check_finite(values: Float[np.ndarray, "..."], source: str | Path, index: int) -> None:
+    """Raises InputError, which names the model's source and the frame, if a model gave a value that is not finite."""
     if not np.isfinite(values).all():
-        raise InputError(f"{checkpoint} gives values that are not finite (frame {index}): train it again")
+        raise InputError(f"{source} gives values that are not finite (frame {index}): train it again")

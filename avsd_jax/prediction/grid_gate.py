@@ -35,11 +35,11 @@ class GridGate:
 
     Args:
         classifier: of the gated model.
-        checkpoint: its folder, for messages.
+        source: its folder, for messages.
     """
 
-    def __init__(self, classifier: Classifier, checkpoint: Path):
-        self._checkpoint = checkpoint
+    def __init__(self, classifier: Classifier, source: str | Path):
+        self._source = source
         self._temperature = classifier.temperature
         self._variables = jax.device_put(classifier.variables)
         self._forward = make_forward(classifier.model, maps=False)
@@ -58,7 +58,7 @@ class GridGate:
         Returns:
             A function like `forward` whose output has `avc_probability` [B], too, and the clips for it.
         """
-        video = _Video(self._classify, self._temperature, decision, self._checkpoint)
+        video = _Video(self._classify, self._temperature, decision, self._source)
 
         def gated(variables: Any, batch: Mapping[str, Any]) -> dict[str, Any]:
             inputs = dict(batch)
@@ -76,11 +76,11 @@ class GridGate:
 class _Video:
     """The scores of one video, in order; those before the clips in work are dropped."""
 
-    def __init__(self, classify: Callable[..., jax.Array], temperature: float, decision: Decision, checkpoint: Path):
+    def __init__(self, classify: Callable[..., jax.Array], temperature: float, decision: Decision, source: str | Path):
         self._classify = classify
         self._temperature = temperature
         self._decision = decision
-        self._checkpoint = checkpoint
+        self._source = source
         self._started: deque[tuple[int, jax.Array]] = deque()
         self._scores: dict[int, _Score] = {}
         self._label: int | None = None
@@ -107,7 +107,7 @@ class _Video:
         return [self._scores[point] for point in points]
 
     def _score(self, index: int, logits: Float32[np.ndarray, " 2"]) -> _Score:
-        check_finite(logits, self._checkpoint, index)
+        check_finite(logits, self._source, index)
         probability = probability_of(logits / self._temperature)
         self._label = self._decision.label(probability, self._label)
         return _Score(probability, self._label, logits)

@@ -10,8 +10,13 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from avsd_jax import models
+from avsd_jax.common.by_name import available
+from avsd_jax.config.base import base
+from avsd_jax.data.clip_spec import ClipSpec
 from avsd_jax.errors import InputError
 from avsd_jax.media import overlay
 from avsd_jax.media.reading import VideoInfo, read_frames
@@ -24,11 +29,13 @@ from avsd_jax.prediction.clip_stream import Clip, ClipStream
 from avsd_jax.prediction.decision import Decision
 from avsd_jax.prediction.grid_gate import PROBABILITY, GridGate
 from avsd_jax.prediction.map_writers import MAP_WRITERS, Staging, check_folder, overlay_name
-from avsd_jax.runs.checkpoint import load_for_inference
+from avsd_jax.runs.checkpoint import NO_VARIABLES, load_for_inference
 from avsd_jax.runs.classifier import Classifier
 from avsd_jax.runs.components import Inference, make_forward
 from avsd_jax.runs.sequence import SequenceForward
 
+DEFAULT_MODEL = "gbvs_av"
+_LEAST_SIDE = 32
 _GATED = ("classifier", "labels")
 
 
@@ -73,27 +80,31 @@ class Predictor:
     """A model that is loaded once and run on any number of videos.
 
     Args:
-        checkpoint: folder of a training run or of a converted model.
+        checkpoint: folder of a training run or of a converted model; by default a model without weights is taken.
         batch_size: clips per batch; a model that maps every frame of a clip gets one clip at a time.
+        model: the model without weights that is taken if no checkpoint is given, a module of `avsd_jax/models`.
 
     Raises:
-        InputError: the folder holds no model, or a classifier alone; on prediction: the model does not predict maps.
+        InputError: the folder holds no model, or a classifier alone; the model has weights, or there is none of that
+            name; on prediction: the model does not predict maps.
     """
 
-    def __init__(self, checkpoint: str | Path, batch_size: int = 4):
-        self.config, variables = load_for_inference(checkpoint)
-        self._checkpoint = Path(checkpoint)
+    def __init__(self, checkpoint: str | Path | None = None, batch_size: int = 4, model: str = DEFAULT_MODEL):
+        self.config, variables = without_weights(model) if checkpoint is None else load_for_inference(checkpoint)
+        self._checkpoint = None if checkpoint is None else Path(checkpoint)
+        self._source = f"model {model}" if checkpoint is None else str(checkpoint)
         self._batch_size = batch_size
         parts = Inference.from_config(self.config)
         self.spec, model = parts.spec, parts.model
         if isinstance(model, avc.Model):
             raise InputError(
-                f"{checkpoint} is a classifier of consistency, which predicts no map: run it by python -m "
+                f"{self._source} is a classifier of consistency, which predicts no map: run it by python -m "
                 "avsd_jax.avc, or give a model that it gates"
             )
+        self._any_size = model.any_size
         self._gate, self._soft = model.gate, model.gate_mix == "soft"
         classifier = Classifier.of(model, variables)
-        self._grid_gate = None if classifier is None else GridGate(classifier, self._checkpoint)
+        self._grid_gate = None if classifier is None else GridGate(classifier, self._source)
         self._variables = jax.device_put(variables)
         self._forward = make_forward(model)
         # Without audio the gate is closed.
@@ -109,11 +120,18 @@ class Predictor:
             every: seconds between two scores of the gate's classifier; by default as the run's record says.
         """
         every = self.config.avc_every if every is None else every
+        spec = self._spec_of(info)
         if self._grid_gate is None:
-            return ClipStream(info, self.spec, stride)
+            return ClipStream(info, spec, stride)
         if info.audio is None:
-            return ClipStream(info, dataclasses.replace(self.spec, avc=None), stride)
-        return ClipStream(info, self.spec, stride, every=every)
+            return ClipStream(info, dataclasses.replace(spec, avc=None), stride)
+        return ClipStream(info, spec, stride, every=every)
+
+    def _spec_of(self, info: VideoInfo) -> ClipSpec:
+        """Returns the clips of a video: frames of its own aspect ratio if the model takes them of any size."""
+        if not self._any_size:
+            return self.spec
+        return dataclasses.replace(self.spec, frame_size=fitted((info.height, info.width), max(self.spec.frame_size)))
 
     def predictions(
         self, info: VideoInfo, clips: Iterable[Clip], decision: Decision | None = None
@@ -141,7 +159,7 @@ class Predictor:
     def _unpack(self, indices: list[int], host: dict[str, np.ndarray]) -> Iterator[Prediction]:
         for row, index in enumerate(indices):
             saliency = host["saliency"][row].astype(np.float32)
-            check_finite(saliency, self._checkpoint, index)
+            check_finite(saliency, self._source, index)
             probability = None
             if PROBABILITY in host:
                 probability = float(host[PROBABILITY][row])
@@ -201,12 +219,11 @@ class Predictor:
             raise InputError(f"every={every}: give a number of seconds from 0 on")
         if self._grid_gate is None and (every is not None or decision is not None):
             raise InputError(
-                f"{self._checkpoint} has no gate by a classifier: leave out the time grid and the threshold of its gate"
+                f"{self._source} has no gate by a classifier: leave out the time grid and the threshold of its gate"
             )
         if self._soft and decision is not None:
             raise InputError(
-                f"{self._checkpoint} has a soft gate, which weighs the streams by the probability: leave out the "
-                "threshold"
+                f"{self._source} has a soft gate, which weighs the streams by the probability: leave out the threshold"
             )
 
     def _remark(self, info: VideoInfo, clips: ClipStream, stride: int) -> None:
@@ -270,7 +287,7 @@ class Predictor:
     def _header(self, info: VideoInfo, how: _Settings) -> dict[str, Any]:
         header = {
             "video": info.path.name,
-            "checkpoint": str(self._checkpoint),
+            "checkpoint": None if self._checkpoint is None else str(self._checkpoint),
             "model": self.config.model_name,
             "gate": self._gate,
             "clip_size": self.spec.clip_size,
@@ -301,6 +318,26 @@ class Predictor:
             f"Probability that the audio belongs to what is visible, by {self.config.model.classifier}. "
             f"Green: {decision}, the audio is used."
         )
+
+
+def without_weights(name: str) -> tuple[ConfigDict, dict[str, Any]]:
+    """Returns the configuration and the empty variables of a model without weights.
+
+    Raises:
+        InputError: there is no model of that name, or it has weights.
+    """
+    if not models.is_learned(name):
+        return base(name), dict(NO_VARIABLES)
+    raise InputError(
+        f"the model {name} has weights: give --checkpoint=DIR, a training run or a converted model, or choose one "
+        f"without ({', '.join(name for name in available(models.__name__) if not models.is_learned(name))})"
+    )
+
+
+def fitted(size: tuple[int, int], longest: int) -> tuple[int, int]:
+    """Returns (height, width) of a video's frames scaled down to a longest side, no side below `_LEAST_SIDE` pixels."""
+    scale = min(1.0, longest / max(size))
+    return max(_LEAST_SIDE, round(size[0] * scale)), max(_LEAST_SIDE, round(size[1] * scale))
 
 
 def at_every_frame(predictions: Iterator[Prediction], stride: int) -> Iterator[Prediction]:

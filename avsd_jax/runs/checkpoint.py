@@ -25,11 +25,14 @@ from ml_collections import ConfigDict
 from avsd_jax.common import atomic_files, staging
 from avsd_jax.config.base import completed
 from avsd_jax.errors import InputError, storage_error
+from avsd_jax.models import is_learned
 from avsd_jax.runs import temperature
 
 Tree = Mapping[str, Any]
 
 CONFIG_FILE = "config.json"
+# The variables of a model without weights (`avsd_jax.models.common.network.Network.learned`).
+NO_VARIABLES: Tree = {"params": {}}
 STEPS_FOLDER = "checkpoints"
 _ASIDE = "unreadable-"
 
@@ -319,7 +322,7 @@ def load_for_inference(directory: str | Path) -> tuple[ConfigDict, dict[str, Any
     Returns:
         `(config, variables)`: the run's record and `{"params": ..., "batch_stats": ...}` as NumPy arrays. If the
         run kept an average of its parameters, `params` is the average. If its classifier is calibrated, the temperature
-        is in `calibration` (see `avsd_jax.runs.temperature`).
+        is in `calibration` (see `avsd_jax.runs.temperature`). A model without weights has empty variables.
 
     Raises:
         InputError: the folder is not a run, or holds no readable step.
@@ -331,6 +334,8 @@ def load_for_inference(directory: str | Path) -> tuple[ConfigDict, dict[str, Any
 def load_newest(directory: str | Path) -> tuple[ConfigDict, dict[str, Any], int]:
     """Returns what `load_for_inference` does, without a temperature, and the step; raises as it does."""
     config = read_config(directory)
+    if not is_learned(config.model_name):
+        return config, dict(NO_VARIABLES), 0
     folder = Path(directory).absolute() / STEPS_FOLDER
     if not folder.is_dir():
         raise InputError(f"{directory} has no {STEPS_FOLDER}/: the training saved no step; train it first")

@@ -41,9 +41,10 @@ class Classifier:
         """
         if isinstance(model, avc.Model):
             return cls(model, *temperature.split(variables))
-        if not isinstance(model, BiStream) or model.gate != "classifier" or _PART not in variables["params"]:
+        if not isinstance(model, BiStream) or model.gate != "classifier":
             return None
-        own = {collection: tree[_PART] for collection, tree in variables.items() if _PART in tree}
+        # One without weights has no variables.
+        own = {"params": {}} | {collection: tree[_PART] for collection, tree in variables.items() if _PART in tree}
         alone = avc.Model(classifier=model.classifier, classifier_options=model.classifier_options)
         return cls(alone, *temperature.split(own))
 

@@ -441,7 +441,7 @@ def test_command_line_runs_the_gated_avinet(tmp_path: Path, capsys: pytest.Captu
         [*command, "--maps=none", "--stride=4"], capture_output=True, text=True, check=False, env=environment
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout == f"9 frames: {out / 'video_overlay.mp4'}\n"
+    assert done.stdout == f"9 frames by avinet: {out / 'video_overlay.mp4'}\n"
     lines = done.stderr.splitlines()
     assert lines[0] == "warning: video.mp4: one frame in 4 is predicted; the maps between are interpolated"
     assert "9/9" in lines[-1]

@@ -93,7 +93,7 @@ def test_scores_are_of_the_chosen_frames_and_cut_to_the_frame(folders, store: Vi
     evaluator = SaliencyEvaluator(store, preprocessing=spec.preprocessing)
     frames, shown = evaluator.score_frames(guess, eval_batches(store, spec, batch_size=1, stride=4))
     assert list(zip(frames.video, frames.frame, strict=True)) == [(0, 0), (0, 4), (1, 0), (1, 4), (1, 8)]
-    np.testing.assert_array_equal(frames.label, [store.avc_label(v)[f] for v, f in zip(frames.video, frames.frame)])
+    np.testing.assert_array_equal(frames.label, [store.avc_label(v)[f] for v, f in zip(frames.video, frames.frame, strict=True)])
     assert {example.prediction.shape for example in shown} == {(40, 40), (48, 96)}
 
     parts = [

@@ -2,8 +2,9 @@
 
 import dataclasses
 
+import cv2
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float, Float32, UInt8
 
 from avsd_jax.data.preprocessing import vinet
 
@@ -17,3 +18,7 @@ class Preprocessing(vinet.Preprocessing):
     def normalise(self, frames: UInt8[np.ndarray, "*t h w 3"]) -> Float32[np.ndarray, "*t h w 3"]:
         """Divides RGB frames by 255."""
         return frames.astype(np.float32) / np.float32(255)
+
+    def smooth(self, prediction: Float[np.ndarray, "h w"], size: tuple[int, int]) -> Float[np.ndarray, "height width"]:
+        """Resizes a predicted map to `(height, width)` (bilinear)."""
+        return cv2.resize(prediction, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any
 
 from flax import linen as nn
 
@@ -41,7 +41,7 @@ class Network(nn.Module):
     instances = 0
     learned = True
     any_size = False
-    defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    defaults = MappingProxyType({})
 
     @property
     def classifier_inputs(self) -> ClassifierInputs | None:

@@ -1,0 +1,89 @@
+"""What the image models share about maps: their range, borders, resizing and the shapes of a batch."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Shaped, UInt8
+
+from avsd_jax.metrics.resize import apply_matrices, bicubic_matrix
+
+
+def unit_float(images: Float[Array, "*b h w c"] | UInt8[Array, "*b h w c"]) -> Float[Array, "*b h w c"]:
+    """Returns images as float32 in [0, 1]: bytes are divided by 255, floats kept; what is not a number becomes 0."""
+    if images.dtype == jnp.uint8:
+        return images.astype(jnp.float32) / 255
+    return jnp.nan_to_num(images.astype(jnp.float32), nan=0.0, posinf=1.0, neginf=0.0)
+
+
+def channels_first(images: Shaped[Array, "*b h w c"]) -> Shaped[Array, "*b c h w"]:
+    """Moves the channels in front of the map, where every function of this room has them."""
+    return jnp.moveaxis(images, -1, -3)
+
+
+def min_max(maps: Float[Array, "*b h w"]) -> Float[Array, "*b h w"]:
+    """Shifts and scales every map to [0, 1]; a constant one becomes 0."""
+    low, high = jnp.min(maps, (-2, -1), keepdims=True), jnp.max(maps, (-2, -1), keepdims=True)
+    return jnp.where(high > low, (maps - low) / jnp.where(high > low, high - low, 1), 0)
+
+
+def resize_bicubic(maps: Float[Array, "*b h w"], size: tuple[int, int]) -> Float[Array, "*b h2 w2"]:
+    """Resizes by MATLAB's bicubic `imresize` with antialiasing; `size` = (height, width)."""
+    if maps.shape[-2:] == size:
+        return maps
+    return apply_matrices(maps, bicubic_matrix(maps.shape[-2], size[0]), bicubic_matrix(maps.shape[-1], size[1]))
+
+
+def fade_borders(maps: Float[Array, "*b h w"], width: int) -> Float[Array, "*b h w"]:
+    """Multiplies the `width` pixels along each border by k / (width + 1), k counted from the border.
+
+    Where the shorter side has less than twice the width, both fade over half of that side: the GBVS toolbox's rule.
+    """
+    width = min(width, min(maps.shape[-2:]) // 2)
+    rows, columns = (_fade(side, width) for side in maps.shape[-2:])
+    return maps * jnp.asarray(rows[:, None] * columns, maps.dtype)
+
+
+def blur(maps: Float[Array, "*b h w"], sigma: float, cut: float = 2.0) -> Float[Array, "*b h w"]:
+    """Blurs by a Gaussian of `sigma` pixels, cut off at round(cut * sigma), borders replicated."""
+    rows, columns = (_blur_matrix(side, sigma, cut) for side in maps.shape[-2:])
+    return apply_matrices(maps, rows, columns)
+
+
+def logits_of(saliency: Float[Array, "*b h w"]) -> Float[Array, "*b h w"]:
+    """Returns log(s / (1 - s)) of a map in [0, 1], kept within 1e-4 of its ends, so that it is finite."""
+    kept = jnp.clip(saliency, 1e-4, 1 - 1e-4)
+    return jnp.log(kept) - jnp.log1p(-kept)
+
+
+def take_2d(
+    maps: Float[Array, "*b h w"], rows: np.ndarray | jax.Array, columns: np.ndarray | jax.Array
+) -> Float[Array, "*b h2 w2"]:
+    """Returns the rows and columns of these indices: padding by any rule."""
+    return jnp.take(jnp.take(maps, rows, axis=-2), columns, axis=-1)
+
+
+def replicate(maps: Float[Array, "*b h w"], width: int) -> Float[Array, "*b h2 w2"]:
+    """Pads all four borders by `width` repetitions of the outermost pixels."""
+    return jnp.pad(maps, [(0, 0)] * (maps.ndim - 2) + [(width, width)] * 2, mode="edge")
+
+
+def reflected(size: int, before: int, after: int) -> np.ndarray:
+    """Returns the indices of an axis padded by OpenCV's default, a mirror on the outermost pixel (reflect-101)."""
+    index = np.arange(-before, size + after)
+    if size == 1:
+        return np.zeros_like(index)
+    index = np.mod(index, 2 * size - 2)
+    return np.where(index < size, index, 2 * size - 2 - index)
+
+
+def _fade(side: int, width: int) -> np.ndarray:
+    return np.minimum(1.0, np.minimum(np.arange(1, side + 1), np.arange(side, 0, -1)) / (width + 1))
+
+
+def _blur_matrix(side: int, sigma: float, cut: float) -> np.ndarray:
+    offsets = np.arange(-round(cut * sigma), round(cut * sigma) + 1)
+    kernel = np.exp(-(offsets**2) / (2 * sigma**2))
+    matrix = np.zeros((side, side))
+    taps = np.clip(np.arange(side)[:, None] + offsets, 0, side - 1)
+    np.add.at(matrix, (np.arange(side)[:, None], taps), kernel / kernel.sum())
+    return matrix
