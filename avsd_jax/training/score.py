@@ -54,7 +54,7 @@ def make_sequence_fn(model: nn.Module, variables: Mapping[str, Any]) -> Callable
 
     def predict(batch: Mapping[str, Any]) -> dict[str, np.ndarray]:
         inputs = {key: value for key, value in model_inputs(batch).items() if key != "avc_label"}
-        output = forward(inputs, first=batch["frame_index"][0] == 0)
+        output = forward(inputs, first=bool(batch["frame_index"][0] == 0))
         return {"saliency": np.asarray(output["saliency"])[0]}
 
     return predict
