@@ -21,8 +21,7 @@ from avsd_jax.media.reading import probe, read_frames
 from avsd_jax.prediction.predictor import Predictor
 from avsd_jax.runs.checkpoint import save_variables
 from avsd_jax.runs.components import Inference
-from avsd_jax.scoring.evaluator import SaliencyEvaluator
-from avsd_jax.training.score import make_predict_fn
+from avsd_jax.training import score
 
 FRAMES = 12
 
@@ -69,7 +68,7 @@ def test_a_file_gets_the_maps_of_the_stored_video(name: str, folders, video: Pat
     few = [p.index for p in predictor.predictions(info, predictor.clips(info, stride=5))]
     assert few == [0, 5, 10]
 
-    predict = make_predict_fn(Inference.from_config(predictor.config).model, predictor._variables)
+    predict = score.make_predict_fn(Inference.from_config(predictor.config).model, predictor._variables)
     seen = {}
     for batch in eval_batches(store, predictor.spec, batch_size=4, stride=1):
         for number, shown, found in zip(batch["frame_index"], batch["mask"], predict(batch)["saliency"], strict=True):
@@ -87,17 +86,17 @@ def test_a_file_gets_the_maps_of_the_stored_video(name: str, folders, video: Pat
     assert json.loads((tmp_path / "out/timeline.json").read_text())["num_frames"] == FRAMES
 
 
-def test_scores_are_of_the_chosen_frames_and_cut_to_the_frame(folders, store: VideoStore):
+def test_a_run_is_scored_on_the_chosen_frames_cut_out_of_the_canvas(folders, store, monkeypatch: pytest.MonkeyPatch):
     predictor = Predictor(folders["aclnet"])
-    spec = predictor.spec
-    guess = lambda batch: {"saliency": np.random.default_rng(0).random((len(batch["mask"]), 32, 32), np.float32)}  # noqa: E731
-    evaluator = SaliencyEvaluator(store, preprocessing=spec.preprocessing)
-    frames, shown = evaluator.score_frames(guess, eval_batches(store, spec, batch_size=1, stride=4))
-    assert list(zip(frames.video, frames.frame, strict=True)) == [(0, 0), (0, 4), (1, 0), (1, 4), (1, 8)]
-    np.testing.assert_array_equal(
-        frames.label, [store.avc_label(int(v))[f] for v, f in zip(frames.video, frames.frame, strict=True)]
-    )
-    assert {example.prediction.shape for example in shown} == {(48, 96)}
+    spec, config = predictor.spec, predictor.config.unlock()
+    config.update(eval_stride=4, audit=False)
+    monkeypatch.setattr(score, "scoring_store", lambda config: store)
+    (record,) = score.evaluate(config, Inference.from_config(config), predictor._variables).values()
+    assert record["counts"]["frames"]["all"] == 2 + 3
+    assert np.isfinite(record["scores"]["all"]["CC"])
+    assert {example.prediction.shape for example in record["examples"]} == {(48, 96)}
+    labels = [(store.avc_label(v)[f]) for v, f in ((0, 0), (0, 4), (1, 0), (1, 4), (1, 8))]
+    assert record["counts"]["frames"]["consistent"] == labels.count(1)
 
     parts = [
         list(eval_batches(store, spec, batch_size=2, stride=4, process_index=i, process_count=2)) for i in range(2)
