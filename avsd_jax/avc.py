@@ -1,10 +1,12 @@
 """Scores the audio-visual consistency (AVC) of a video file over time: does the audio belong to what is visible?
 
-    python -m avsd_jax.avc --checkpoint=DIR INPUT.mp4 --out=DIR [--every=0.25] [--threshold=0.5 | --hysteresis=LOW,HIGH]
+    python -m avsd_jax.avc INPUT.mp4 --out=DIR [--checkpoint=DIR] [--every=0.25]
+                           [--threshold=0.5 | --hysteresis=LOW,HIGH]
 
-`DIR` is the folder of a classifier converted by `python -m avsd_jax.convert`, of a training run of the model `avc`, or
-of a run that a classifier gates. It scores one frame every `--every` seconds, from the frames and the audio around it,
-and the score holds until the next one. The output folder gets
+The checkpoint is the folder of a classifier converted by `python -m avsd_jax.convert`, of a training run of the model
+`avc`, or of a run that a classifier gates. Without one, a classifier that has no weights is taken: it asks whether any
+region of the picture changes along with the audio. It scores one frame every `--every` seconds, from the frames and
+the audio around it, and the score holds until the next one. The output folder gets
 
     consistency.csv    per frame: number from 1, time in seconds, probability of consistency, label 1 or 0
     consistency.json   the scores alone, with settings and notes on the input
@@ -36,7 +38,9 @@ from avsd_jax.prediction.consistency import ConsistencyScorer, check_folder
 def _parser() -> cli.Parser:
     parser = cli.Parser("python -m avsd_jax.avc", __doc__)
     parser.add_argument("video", metavar="INPUT.mp4", help="the video file")
-    parser.add_argument("--checkpoint", required=True, metavar="DIR", help="a classifier, or a run gated by one")
+    parser.add_argument(
+        "--checkpoint", metavar="DIR", help="a classifier, or a run gated by one (default: one without weights)"
+    )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write to; created if missing")
     parser.add_argument(
         "--every", type=cli.number(0.001, 3600.0), default=EVERY, help=f"seconds between two scores (default: {EVERY})"

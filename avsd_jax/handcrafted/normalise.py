@@ -36,3 +36,8 @@ def unit(
     low, high = jnp.min(x, axis, keepdims=True), jnp.max(x, axis, keepdims=True)
     still = constant(x, axis)
     return jnp.where(still, flat, (x - low) / jnp.where(still, 1, high - low))
+
+
+def centred(x: Float[Array, "*b t p"]) -> Float[Array, "*b t p"]:
+    """Subtracts each feature's mean over T frames; of a constant feature nothing is left, not even rounding."""
+    return jnp.where(constant(x, -2), 0, x - jnp.mean(x, -2, keepdims=True))

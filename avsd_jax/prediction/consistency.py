@@ -52,16 +52,20 @@ class ConsistencyScorer:
     """A classifier that is loaded once and run on any number of videos.
 
     Args:
-        checkpoint: folder of a converted classifier, of a run of model `avc`, or of a run gated by a classifier.
+        checkpoint: folder of a converted classifier, of a run of model `avc`, or of a run gated by a classifier; by
+            default the classifier without weights, `avsd_jax.models.classifiers.correlation`.
         batch_size: clips per batch.
 
     Raises:
         InputError: the folder holds no classifier.
     """
 
-    def __init__(self, checkpoint: str | Path, batch_size: int = 4):
-        self._classifier = Classifier.from_run(checkpoint, *load_for_inference(checkpoint))
-        self._checkpoint = Path(checkpoint)
+    def __init__(self, checkpoint: str | Path | None = None, batch_size: int = 4):
+        if checkpoint is None:
+            self._classifier = Classifier.without_weights()
+        else:
+            self._classifier = Classifier.from_run(checkpoint, *load_for_inference(checkpoint))
+        self._checkpoint = None if checkpoint is None else str(checkpoint)
         self._batch_size = batch_size
         self._variables = jax.device_put(self._classifier.variables)
         self._forward = make_forward(self._classifier.model, maps=False)
@@ -78,7 +82,7 @@ class ConsistencyScorer:
         label = None
         for indices, host in in_batches(self._forward, self._variables, clips, self._batch_size):
             for index, logits in zip(indices, host["avc_logits"], strict=False):
-                check_finite(logits, self._checkpoint, index)
+                check_finite(logits, self._checkpoint or "the classifier", index)
                 probability = probability_of(logits / self._classifier.temperature)
                 label = decision.label(probability, label)
                 yield Score(index, probability, label)
@@ -141,7 +145,7 @@ class ConsistencyScorer:
     def _header(self, info: VideoInfo, every: float, decision: Decision) -> dict[str, Any]:
         settings = {
             "video": info.path.name,
-            "checkpoint": str(self._checkpoint),
+            "checkpoint": self._checkpoint,
             "classifier": self._classifier.model.classifier,
             "fps": info.fps,
             "audio": info.audio is not None,

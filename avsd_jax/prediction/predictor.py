@@ -314,9 +314,9 @@ class Predictor:
             return "The file has no audio track: nothing to classify."
         if self._gate != "classifier":
             return "This model has no classifier of audio-visual consistency."
+        judge = self.config.model.get("classifier", self.config.model_name)
         return (
-            f"Probability that the audio belongs to what is visible, by {self.config.model.classifier}. "
-            f"Green: {decision}, the audio is used."
+            f"Probability that the audio belongs to what is visible, by {judge}. Green: {decision}, the audio is used."
         )
 
 

@@ -12,6 +12,7 @@ from avsd_jax.errors import InputError
 from avsd_jax.models import avc
 from avsd_jax.models.common.bistream import BiStream
 from avsd_jax.runs import temperature
+from avsd_jax.runs.checkpoint import NO_VARIABLES
 from avsd_jax.runs.components import model_from_config
 
 _PART = "classifier"
@@ -44,9 +45,14 @@ class Classifier:
         if not isinstance(model, BiStream) or model.gate != "classifier":
             return None
         # One without weights has no variables.
-        own = {"params": {}} | {collection: tree[_PART] for collection, tree in variables.items() if _PART in tree}
+        own = dict(NO_VARIABLES) | {collection: tree[_PART] for collection, tree in variables.items() if _PART in tree}
         alone = avc.Model(classifier=model.classifier, classifier_options=model.classifier_options)
         return cls(alone, *temperature.split(own))
+
+    @classmethod
+    def without_weights(cls) -> "Classifier":
+        """Returns the classifier that has nothing to learn, `correlation`."""
+        return cls(avc.Model(classifier="correlation"), NO_VARIABLES)
 
     @classmethod
     def from_run(cls, folder: str | Path, config: ConfigDict, variables: Mapping[str, Any]) -> "Classifier":

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from avsd_jax.handcrafted.sound import envelope, teager
+from avsd_jax.handcrafted.sound import envelope, kayser, surprise, teager
 from avsd_jax.handcrafted.sound.frames import average, equal_bins
 
 
@@ -62,3 +62,19 @@ def test_averages_within_bins():
     found = average(np.arange(8.0), 4.0, np.array([0.0, 0.5, 1.0, 1.05, 1.5, 5.0]))
     np.testing.assert_allclose(found, [0.5, 2.5, 4, 4.5, 6.5])
     assert not np.asarray(average(np.ones(4), 4.0, np.array([1.0, 2.0, 3.0]))).any()
+
+
+@pytest.mark.usefixtures("exact")
+def test_surprise_is_the_recorded_one(recorded):
+    x = recorded["gauss_surprise/x"]
+    close(surprise.gaussian(x, 20), recorded["gauss_surprise/s"])
+    close(surprise.gamma(x), recorded["gamma_surprise/s"])
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-7), (np.float32, 3e-6)])
+def test_auditory_saliency_is_the_recorded_one(shared, dtype, tolerance):
+    with np.load(shared / "parity/baselines/golden_kayser.npz") as archive:
+        recorded = dict(archive)  # float32
+    found = kayser.saliency_map(recorded["log_spectrogram"].astype(dtype))
+    for name, x in zip(("eo", "esi", "epi"), found, strict=True):
+        np.testing.assert_allclose(x, recorded[name], rtol=0, atol=tolerance * recorded[name].max())

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Num
 
 from avsd_jax.errors import InputError
-from avsd_jax.handcrafted.normalise import as_float
+from avsd_jax.handcrafted.normalise import as_float, centred
 
 
 class CCA(NamedTuple):
@@ -38,21 +38,34 @@ def cca(x: Num[Array | np.ndarray, "*b t p"], y: Num[Array | np.ndarray, "*b t q
     """
     x, y = as_float(x, y)
     check_frames(x.shape[-2], x.shape[-1] + y.shape[-1], ridge)
-    x, y = (z - jnp.mean(z, -2, keepdims=True) for z in (x, y))
+    (x, scale_x), (y, scale_y) = _scaled(x, ridge), _scaled(y, ridge)
     frames = x.shape[-2]
     root_x, root_y = (_inverse_root(_product(z, z) / frames, ridge) for z in (x, y))
     u, rho, v = jnp.linalg.svd(_matmul(_matmul(root_x, _product(x, y) / frames), root_y), full_matrices=False)
-    return CCA(jnp.clip(rho, 0, 1), _matmul(root_x, u), _matmul(root_y, v.mT))
+    return CCA(jnp.clip(rho, 0, 1), _matmul(root_x, u) / scale_x, _matmul(root_y, v.mT) / scale_y)
+
+
+def _scaled(x: Float[Array, "*b t p"], ridge: float | int) -> tuple[Float[Array, "*b t p"], Float[Array, "*b p 1"]]:
+    """Returns centred features, and what they were divided by: their deviation, unless a ridge refers to their units.
+
+    Without a ridge the units make no difference, except that small numbers beside large ones would be lost.
+    """
+    x = centred(x)
+    deviation = jnp.std(x, -2, keepdims=True)
+    scale = jnp.where(deviation > 0, deviation, 1) if ridge == 0 else jnp.ones_like(deviation)
+    return x / scale, scale.mT
 
 
 def check_frames(frames: int, features: int, ridge: float | int) -> None:
     """Checks that there are more frames than features, unless there is a ridge.
 
     Raises:
-        InputError: there are not, or the ridge is negative.
+        InputError: there are not, or there are no frames, or the ridge is negative.
     """
     if ridge < 0:
         raise InputError(f"ridge={ridge}: give 0 or more")
+    if frames < 1:
+        raise InputError("there are no frames to correlate: give at least one")
     if frames <= features and not ridge > 0:
         raise InputError(
             f"{frames} frames of {features} features have canonical correlations of 1 whatever they are: "

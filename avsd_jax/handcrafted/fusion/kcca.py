@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Num
 
 from avsd_jax.errors import InputError
-from avsd_jax.handcrafted.normalise import as_float
+from avsd_jax.handcrafted.normalise import as_float, centred
 
 KERNELS = ("gaussian", "linear")
 
@@ -48,7 +48,8 @@ def kcca(
     if not (kappa > 0 and sigma > 0):
         raise InputError(f"kappa={kappa}, sigma={sigma}: give numbers above 0; without kappa every correlation is 1")
     x, y = as_float(x, y)
-    (shrunk_x, dual_x), (shrunk_y, dual_y) = (_roots(_centred_gram(z, kernel, sigma), kappa) for z in (x, y))
+    size = 1.0 if kernel == "gaussian" else 0.0  # of the numbers whose rounding is in the Gram matrix
+    (shrunk_x, dual_x), (shrunk_y, dual_y) = (_roots(_centred_gram(z, kernel, sigma), kappa, size) for z in (x, y))
     u, rho, v = jnp.linalg.svd(_matmul(shrunk_x, shrunk_y))
     return KCCA(jnp.clip(rho, 0, 1), _matmul(dual_x, u), _matmul(dual_y, v.mT))
 
@@ -59,7 +60,7 @@ def _matmul(a: Array, b: Array) -> Array:
 
 def _centred_gram(x: Float[Array, "*b t p"], kernel: str, sigma: float | int) -> Float[Array, "*b t t"]:
     """Returns H K H, H = I - 1 1' / T."""
-    x = x - jnp.mean(x, -2, keepdims=True)
+    x = centred(x)
     gram = _matmul(x, x.mT)
     if kernel == "gaussian":
         squares = jnp.diagonal(gram, axis1=-2, axis2=-1)
@@ -69,14 +70,16 @@ def _centred_gram(x: Float[Array, "*b t p"], kernel: str, sigma: float | int) ->
     return gram - jnp.mean(gram, -2, keepdims=True)
 
 
-def _roots(gram: Float[Array, "*b t t"], kappa: float | int) -> tuple[Float[Array, "*b t t"], Float[Array, "*b t t"]]:
+def _roots(
+    gram: Float[Array, "*b t t"], kappa: float | int, scale: float
+) -> tuple[Float[Array, "*b t t"], Float[Array, "*b t t"]]:
     """Returns (K / (K + kappa))^1/2 and (K^2 + kappa K)^-1/2.
 
     With these the eigenvalues of (Kx + kappa)^-1 Ky (Ky + kappa)^-1 Kx are squares of singular values of a product of
     two symmetric matrices: always real, and stable.
     """
     values, vectors = jnp.linalg.eigh((gram + gram.mT) / 2)
-    least = values.shape[-1] * jnp.finfo(values.dtype).eps * jnp.max(values, -1, keepdims=True)
+    least = values.shape[-1] * jnp.finfo(values.dtype).eps * jnp.maximum(jnp.max(values, -1, keepdims=True), scale)
     kept = values > jnp.maximum(least, jnp.finfo(values.dtype).tiny)
     values = jnp.where(kept, values, 0)
     shrunk = jnp.sqrt(values / (values + kappa))

@@ -10,10 +10,9 @@ synthetic benchmark.
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from avsd_jax.errors import InputError
 from avsd_jax.handcrafted.fusion.cca import region_scores
@@ -30,8 +29,10 @@ _FAR = 5  # and so it is with displacements far from the true one, as many as th
 _THRESHOLD = 0.12
 _STEEPNESS = 25.0
 
-# Deviations well below this are noise: of normalised pixels, a thousandth of their range, and of amplitudes.
-_LEAST_CHANGE = 4e-3
+# Deviations well below these are noise: of the mean of a region's normalised pixels, which range over 4.4, as
+# compression leaves it in a still picture; and of amplitudes.
+_LEAST_SEEN = 2e-2
+_LEAST_HEARD = 1e-3
 
 _LUMA = (0.299, 0.587, 0.114)
 
@@ -64,10 +65,12 @@ def agreement(frames: Float[Array, "b n h w 3"], waveform: Float[Array, "b s"]) 
     if frames.shape[1] < LEAST_FRAMES:
         raise InputError(f"{frames.shape[1]} frames are too few to compare with audio: give {LEAST_FRAMES} or more")
     changed = jnp.any(jnp.diff(frames, axis=1) != 0, axis=(2, 3, 4))  # [b, n - 1]
-    seen = _standardised(_changes_of_regions(frames), changed[:, None, :, None])
+    seen = _standardised(_changes_of_regions(frames), changed[:, None, :, None], _LEAST_SEEN)
     loudness = _loudness(waveform, frames.shape[1])
     heard = jnp.stack([_changes(jnp.roll(loudness, steps, axis=1)) for steps in _moves(frames.shape[1])], axis=1)
-    scores = region_scores(seen[:, None], _standardised(heard, changed[:, None, :, None]), _RIDGE)  # [b, move, region]
+    scores = region_scores(
+        seen[:, None], _standardised(heard, changed[:, None, :, None], _LEAST_HEARD), _RIDGE
+    )  # [b, move, region]
     scores = jnp.max(scores.reshape(scores.shape[0], -1, 2 * _NEAR + 1, GRID * GRID), axis=2)
     together, apart = scores[:, 0], scores[:, 1:]
     excess = jnp.max(together, -1) - jnp.mean(jnp.max(apart, -1), -1)
@@ -107,12 +110,17 @@ def _moves(frames: int) -> list[int]:
     return [int(middle) + step for middle in (0, *far) for step in range(-_NEAR, _NEAR + 1)]
 
 
-def _standardised(x: Float[Array, "b *r t p"], present: Array) -> Float[Array, "b *r t p"]:
-    """Returns features with the mean 0 and the variance 1 over the time that is present, 0 in the rest."""
+def _standardised(
+    x: Float[Array, "b *r t p"], present: Bool[Array, "b *r t 1"], least: float
+) -> Float[Array, "b *r t p"]:
+    """Returns features with the mean 0 and the variance 1 over the time that is present, 0 in the rest.
+
+    Where the deviation is not far above `least`, the variance is smaller.
+    """
     number = jnp.maximum(1, jnp.sum(present, axis=-2, keepdims=True))
     centred = jnp.where(present, x - jnp.sum(jnp.where(present, x, 0), -2, keepdims=True) / number, 0)
     deviation = jnp.sqrt(jnp.sum(jnp.square(centred), -2, keepdims=True) / number)
-    return centred / (deviation + _LEAST_CHANGE)
+    return centred / (deviation + least)
 
 
 def _windows(size: int) -> Float[np.ndarray, "g size"]:

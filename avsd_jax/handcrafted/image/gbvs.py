@@ -12,17 +12,20 @@ from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float
 
 from avsd_jax.errors import InputError
 from avsd_jax.handcrafted.image import features, graph, pyramid
 from avsd_jax.handcrafted.image.maps import (
+    ROUNDING,
+    Images,
     blur,
-    channels_first,
     fade_borders,
+    flat_batch,
     min_max,
     resize_bicubic,
-    unit_float,
+    small_size,
+    unflatten,
 )
 
 NAMES = {
@@ -34,8 +37,6 @@ NAMES = {
     "O": "orientation",
     "R": "contrast",
 }
-# Feature maps reach about 1; single precision leaves that much where a feature has nothing to see.
-ROUNDING = 2e-6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,9 +90,7 @@ FAST = Options(cues="DO", map_size=24, levels=(3,), angles=(0, 90), tolerance=0.
 
 
 def gbvs(
-    images: Float[Array, "*b h w 3"] | UInt8[Array, "*b h w 3"],
-    options: Options = Options(),
-    previous: Float[Array, "*b h w 3"] | UInt8[Array, "*b h w 3"] | None = None,
+    images: Images, options: Options = Options(), previous: Images | None = None
 ) -> dict[str, Array | dict[str, Array]]:
     """Returns the saliency of images of any size, RGB in [0, 1] or bytes.
 
@@ -99,20 +98,12 @@ def gbvs(
     `master` [*b, h2, w2], which the former is enlarged from, and `channels`, a dictionary of maps [*b, h2, w2] by the
     names of `NAMES`; each map from 0 to 1.
     """
-    *batch, height, width, _ = images.shape
-    found = _gbvs(_flat(images), options, None if previous is None else _flat(previous))
-    return jax.tree.map(lambda maps: maps.reshape(*batch, *maps.shape[-2:]), found)
-
-
-def map_size(height: int, width: int, longest: int) -> tuple[int, int]:
-    """Returns height and width of a map whose longest side is given, rounded as the toolbox does, at least 1."""
-    scale = longest / max(height, width)
-    # Halves are rounded up, as MATLAB does.
-    return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
+    before = None if previous is None else flat_batch(previous)
+    return unflatten(_gbvs(flat_batch(images), options, before), images.shape[:-3])
 
 
 def raw_features(
-    images: Float[Array, "b h w 3"], options: Options, previous: Float[Array, "b h w 3"] | None = None
+    images: Float[Array, "b 3 h w"], options: Options, previous: Float[Array, "b 3 h w"] | None = None
 ) -> dict[str, list[Float[Array, "b n _ _"]]]:
     """Returns the feature maps of each channel, by its letter, at each of the levels."""
     now = _levels(images, options)
@@ -131,10 +122,10 @@ def raw_features(
 
 @functools.partial(jax.jit, static_argnames="options")
 def _gbvs(
-    images: Float[Array, "b h w 3"], options: Options, previous: Float[Array, "b h w 3"] | None
+    images: Float[Array, "b 3 h w"], options: Options, previous: Float[Array, "b 3 h w"] | None
 ) -> Mapping[str, Array | dict[str, Array]]:
-    height, width = images.shape[1:3]
-    size = map_size(height, width, options.map_size)
+    height, width = images.shape[-2:]
+    size = small_size(height, width, options.map_size)
     maps = {
         letter: jnp.concatenate([resize_bicubic(level, size) for level in of_levels], 1)
         for letter, of_levels in raw_features(images, options, previous).items()
@@ -184,10 +175,6 @@ def _centre(height: int, width: int) -> Float[Array, "h w"]:
     return jnp.exp(-(rows[:, None] ** 2 + columns**2) / (2 * 0.25**2))
 
 
-def _levels(images: Float[Array, "b h w 3"], options: Options) -> list[Float[Array, "b 4 _ _"]]:
-    all_levels = pyramid.levels(features.with_lightness(channels_first(images)), max(options.levels))
+def _levels(images: Float[Array, "b 3 h w"], options: Options) -> list[Float[Array, "b 4 _ _"]]:
+    all_levels = pyramid.levels(features.with_lightness(images), max(options.levels))
     return [all_levels[level] for level in options.levels]
-
-
-def _flat(images: Float[Array, "*b h w 3"] | UInt8[Array, "*b h w 3"]) -> Float[Array, "n h w 3"]:
-    return unit_float(jnp.asarray(images)).reshape(-1, *images.shape[-3:])

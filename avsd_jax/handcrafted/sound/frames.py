@@ -90,17 +90,21 @@ def average(
         beyond the ends of the curve is 0.
     """
     (curve,) = as_float(curve)
-    edges = jnp.asarray(edges, curve.dtype) * rate
+    if not curve.shape[-1]:
+        return jnp.zeros((*curve.shape[:-1], np.shape(edges)[0] - 1), curve.dtype)
+    # Known edges are compared on the host, in float64: float32 cannot count the samples of 20 minutes.
+    xp = np if isinstance(edges, np.ndarray) else jnp
+    edges = edges * rate
     count, samples = edges.shape[0] - 1, curve.shape[-1]
-    bins = jnp.searchsorted(edges, jnp.arange(samples, dtype=curve.dtype) + 0.5, side="right") - 1
+    bins = xp.searchsorted(edges, xp.arange(samples) + 0.5, side="right") - 1
     outside = (bins < 0) | (bins >= count)
-    bins = jnp.where(outside, count, bins)
+    bins = xp.where(outside, count, bins)
     values = jnp.moveaxis(curve, -1, 0)
     total = jax.ops.segment_sum(values, bins, count + 1)[:-1]
-    number = jax.ops.segment_sum(jnp.ones_like(bins, curve.dtype), bins, count + 1)[:-1]
+    number = jax.ops.segment_sum(jnp.ones(samples, curve.dtype), bins, count + 1)[:-1]
     number = number.reshape(-1, *[1] * (curve.ndim - 1))
-    nearest = jnp.int32(jnp.floor((edges[:-1] + edges[1:]) / 2))
-    held = values[jnp.clip(nearest, 0, samples - 1)]
+    nearest = xp.floor((edges[:-1] + edges[1:]) / 2).astype(np.int32)
+    held = values[xp.clip(nearest, 0, samples - 1)]
     within = ((nearest >= 0) & (nearest < samples)).reshape(number.shape)
     mean = jnp.where(number > 0, total / jnp.maximum(number, 1), jnp.where(within, held, 0))
     return jnp.moveaxis(mean, 0, -1)
