@@ -93,7 +93,7 @@ def test_a_run_is_scored_on_the_chosen_frames_cut_out_of_the_canvas(folders, sto
     monkeypatch.setattr(score, "scoring_store", lambda config: store)
     (record,) = score.evaluate(config, Inference.from_config(config), predictor._variables).values()
     assert record["counts"]["frames"]["all"] == 2 + 3
-    assert np.isfinite(record["scores"]["all"]["CC"])
+    assert np.isfinite(record["scores"]["all"]["NSS"])
     assert {example.prediction.shape for example in record["examples"]} == {(48, 96)}
     labels = [(store.avc_label(v)[f]) for v, f in ((0, 0), (0, 4), (1, 0), (1, 4), (1, 8))]
     assert record["counts"]["frames"]["consistent"] == labels.count(1)
