@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from avsd_jax.errors import InputError
-from avsd_jax.media.container import FrameReader, audio_stream, open_media, video_stream
+from avsd_jax.media.container import FrameReader, audio_stream, has_video, open_media, video_stream
 
 # Time stamps are rounded, to milliseconds in many files: smaller differences are ignored.
 TOLERANCE_SECONDS = 0.015
@@ -291,7 +291,7 @@ def read_audio(path: str | Path, rate: int | None = None) -> tuple[Float32[np.nd
         if stream is None:
             raise no_audio(path)
         rate = rate or stream.codec_context.sample_rate
-        with_pictures = any(not s.disposition & av.stream.Disposition.attached_pic for s in container.streams.video)
+        with_pictures = has_video(container)
     origin = start_time(path) if with_pictures else None
     pieces = [piece.mean(0) for piece in stream_audio(path, rate, origin=origin)]
     return np.concatenate(pieces) if pieces else np.zeros(0, np.float32), rate

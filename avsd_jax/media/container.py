@@ -58,6 +58,11 @@ def _best_video(container: av.container.InputContainer) -> av.VideoStream | None
     return None if best is None or best.disposition & av.stream.Disposition.attached_pic else best
 
 
+def has_video(container: av.container.InputContainer) -> bool:
+    """Returns whether a file has a video stream that is not a cover image."""
+    return any(not stream.disposition & av.stream.Disposition.attached_pic for stream in container.streams.video)
+
+
 def video_stream(container: av.container.InputContainer, path: str | Path) -> av.VideoStream:
     """Returns the video stream to read.
 

@@ -28,6 +28,7 @@ __all__ = [
     "AudioWindow",
     "VideoInfo",
     "count_frames",
+    "frame_times",
     "open_media",
     "probe",
     "read_audio",
@@ -197,26 +198,44 @@ def read_frames(path: str | Path) -> Iterator[Frame]:
         InputError: the file is missing or damaged, or has no video stream that can be decoded.
     """
     with open_media(path) as container:
-        stream = video_stream(container, path)
-        step = 1 / min(max(_stated_fps(stream) or _NOMINAL_FPS, 1), _MAX_FPS)
-        start, previous, size = 0.0, None, None
-        for index, frame in enumerate(FrameReader(container, stream)):
+        size = None
+        for index, (time, frame) in enumerate(_timed(container, path)):
             turned = orientation(frame)
-            if previous is None:
-                start, size = frame.time or 0.0, _displayed(frame, turned)
-            # Old containers omit some times, and damaged ones may reverse them.
-            time = None if frame.time is None else frame.time - start
-            if previous is None:
-                time = 0.0
-            elif time is None or time <= previous:
-                time = previous + step
-            elif time - previous < 1:
-                step = time - previous
-            previous = time
+            size = size or _displayed(frame, turned)
             width, height = reversed(size) if turned.transpose else size
             yield Frame(index, time, turned.apply(frame.to_ndarray(format="rgb24", width=width, height=height)))
+
+
+def frame_times(path: str | Path) -> Float64[np.ndarray, " n"]:
+    """Returns the times of the frames that `read_frames` yields, without their images.
+
+    Raises:
+        InputError: the file is missing or damaged, or has no video stream that can be decoded.
+    """
+    with open_media(path) as container:
+        return np.array([time for time, _ in _timed(container, path)])
+
+
+def _timed(container: av.container.InputContainer, path: str | Path) -> Iterator[tuple[float, av.VideoFrame]]:
+    """Yields decoded frames with their times, which increase strictly from 0."""
+    stream = video_stream(container, path)
+    step = 1 / min(max(_stated_fps(stream) or _NOMINAL_FPS, 1), _MAX_FPS)
+    start, previous = 0.0, None
+    for frame in FrameReader(container, stream):
         if previous is None:
-            raise no_frame(path)
+            start = frame.time or 0.0
+        # Old containers omit some times, and damaged ones may reverse them.
+        time = None if frame.time is None else frame.time - start
+        if previous is None:
+            time = 0.0
+        elif time is None or time <= previous:
+            time = previous + step
+        elif time - previous < 1:
+            step = time - previous
+        previous = time
+        yield time, frame
+    if previous is None:
+        raise no_frame(path)
 
 
 def _displayed(frame: av.VideoFrame, turned: Orientation) -> tuple[int, int]:

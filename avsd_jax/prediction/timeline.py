@@ -5,18 +5,19 @@ memory does not grow with the length of the video.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from avsd_jax.prediction.drawing import BAND, CURVE, FAINT, INK, SCALE, Pen, clock, time_ticks
 
 MAX_BINS = 2048
 _WIDTH, _HEIGHT = 1200, 340
 _BOX = (70.0, 64.0, 1180.0, 290.0)
-_SCALE = 2  # drawn larger and reduced: Pillow does not antialias lines
-_INK, _FAINT, _CURVE, _BAND, _OPEN = "#202024", "#c8c8d0", "#1f5fb4", "#b9d0ee", "#d9f2e0"
+_OPEN = "#d9f2e0"
 
 
 class TimelineWriter:
@@ -90,21 +91,6 @@ class Curve:
         self.bins.append(frame)
 
 
-def _time_ticks(seconds: float) -> list[float]:
-    """Returns about eight round times."""
-    small = [m * 10.0**e for e in (-2, -1, 0) for m in (1, 2, 5)]
-    large = [10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0]
-    step = next((s for s in small + large if seconds / s <= 9), 7200.0 * (1 + seconds // (9 * 7200)))
-    return [i * step for i in range(int(seconds / step) + 1)]
-
-
-def _clock(seconds: float, last: float) -> str:
-    if last < 60:
-        return f"{seconds:.3g} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if last >= 3600 else f"{minutes}:{rest:02d}"
-
-
 def draw(path: Path, curve: Curve, title: str, remark: str, seconds: float) -> None:
     """Draws the curve of the probability of audio-visual consistency, shaded where the audio was used.
 
@@ -115,8 +101,8 @@ def draw(path: Path, curve: Curve, title: str, remark: str, seconds: float) -> N
         remark: line below it, in words.
         seconds: length of the video.
     """
-    picture = Image.new("RGB", (_WIDTH * _SCALE, _HEIGHT * _SCALE), "white")
-    pen = _Pen(ImageDraw.Draw(picture))
+    picture = Image.new("RGB", (_WIDTH * SCALE, _HEIGHT * SCALE), "white")
+    pen = Pen(ImageDraw.Draw(picture))
     left, top, right, bottom = _BOX
 
     def x(time: float) -> float:
@@ -125,7 +111,7 @@ def draw(path: Path, curve: Curve, title: str, remark: str, seconds: float) -> N
     def y(probability: float) -> float:
         return bottom - (bottom - top) * probability
 
-    pen.text((left, 12.0), title if len(title) <= 110 else f"{title[:107]}...", 17, _INK, "la")
+    pen.text((left, 12.0), title if len(title) <= 110 else f"{title[:107]}...", 17, INK, "la")
     pen.text((left, 37.0), remark, 13, "#55555c", "la")
     bins = curve.bins
     ends = [*(b.time for b in bins[1:]), seconds][: len(bins)]
@@ -134,35 +120,16 @@ def draw(path: Path, curve: Curve, title: str, remark: str, seconds: float) -> N
             pen.box((x(piece.time), top, x(stop), bottom), _OPEN)
     for piece, stop in zip(bins, ends, strict=True):
         if piece.high > piece.low:
-            pen.box((x(piece.time), y(piece.high), x(stop), y(piece.low)), _BAND)
+            pen.box((x(piece.time), y(piece.high), x(stop), y(piece.low)), BAND)
     for level in (0.0, 0.5, 1.0):
-        pen.line([(left, y(level)), (right, y(level))], 1, _FAINT)
-        pen.text((left - 10, y(level)), f"{level:.1f}", 13, _INK, "rm")
-    for time in _time_ticks(seconds):
-        pen.line([(x(time), bottom), (x(time), bottom + 5)], 1, _INK)
-        pen.text((x(time), bottom + 10), _clock(time, seconds), 13, _INK, "ma")
-    pen.line([(left, top), (left, bottom), (right, bottom)], 1, _INK)
+        pen.line([(left, y(level)), (right, y(level))], 1, FAINT)
+        pen.text((left - 10, y(level)), f"{level:.1f}", 13, INK, "rm")
+    for time in time_ticks(seconds):
+        pen.line([(x(time), bottom), (x(time), bottom + 5)], 1, INK)
+        pen.text((x(time), bottom + 10), clock(time, seconds), 13, INK, "ma")
+    pen.line([(left, top), (left, bottom), (right, bottom)], 1, INK)
     points = [((x(b.time) + x(stop)) / 2, y(b.total / b.count)) for b, stop in zip(bins, ends, strict=True)]
     if points:
         points = [(left, points[0][1]), *points, (x(seconds), points[-1][1])]
-        pen.line(points, 2, _CURVE)
+        pen.line(points, 2, CURVE)
     picture.resize((_WIDTH, _HEIGHT), Image.Resampling.LANCZOS).save(path)
-
-
-class _Pen:
-    """Draws in units of the final image."""
-
-    def __init__(self, canvas: ImageDraw.ImageDraw):
-        self._canvas = canvas
-
-    def line(self, points: Sequence[tuple[float, float]], width: int, colour: str) -> None:
-        scaled = [(px * _SCALE, py * _SCALE) for px, py in points]
-        self._canvas.line(scaled, fill=colour, width=width * _SCALE, joint="curve")
-
-    def box(self, corners: tuple[float, float, float, float], colour: str) -> None:
-        self._canvas.rectangle([c * _SCALE for c in corners], fill=colour)
-
-    def text(self, place: tuple[float, float], text: str, size: int, colour: str, anchor: str) -> None:
-        font = ImageFont.load_default(size * _SCALE)
-        at = (place[0] * _SCALE, place[1] * _SCALE)
-        self._canvas.text(at, text, fill=colour, font=font, anchor=anchor)

@@ -40,62 +40,85 @@ def clip(seen: list, heard: np.ndarray, seed: int = 0) -> dict[str, jax.Array]:
 
 @pytest.fixture(scope="module")
 def forward() -> object:
-    """The gated model, compiled once: every clip has the same size."""
-    model = models.create("gbvs_av")
+    """The gated model, compiled once: every batch has eight clips of one size."""
+    model = models.create("gbvs_av", cues="IM")
     return jax.jit(lambda batch: model.apply({"params": {}}, batch))
 
 
-def mass(saliency: jax.Array, patch: tuple[slice, slice]) -> float:
-    return float(saliency[0][patch].sum() / saliency[0].sum())
+@pytest.fixture(scope="module")
+def visual() -> object:
+    """The visual stream alone."""
+    model = models.create("gbvs_av", gate="never", cues="IM")
+    return jax.jit(lambda batch: model.apply({"params": {}}, batch))
 
 
-def test_the_region_that_changes_with_the_audio_is_raised(forward: object) -> None:
-    curves = rhythm(1), rhythm(2)
-    seen = list(zip((LEFT, RIGHT), curves, strict=True))
-    visual = models.create("gbvs_av", gate="never").apply({"params": {}}, clip(seen, curves[0]))
-    assert set(visual) == {"master", "gate", "saliency", "logits"}
-    for sounding, patch in enumerate((LEFT, RIGHT)):
-        out = forward(clip(seen, curves[sounding]))
-        assert out["avc_logits"][0, 1] > out["avc_logits"][0, 0]
-        assert bool(out["gate"][0])
-        assert mass(out["saliency"], patch) > mass(visual["saliency"], patch)
-        # By a frame late or early, as in many files.
-        for shift in (-1, 1):
-            assert bool(forward(clip(seen, np.roll(curves[sounding], shift)))["gate"][0])
+def eight(make: object) -> dict[str, jax.Array]:
+    """A batch of `make(number)`."""
+    return jax.tree.map(lambda *x: jnp.concatenate(x), *(make(number) for number in range(8)))
+
+
+def mass(saliency: jax.Array, patch: tuple[slice, slice]) -> jax.Array:
+    return saliency[:, *patch].sum((1, 2)) / saliency.sum((1, 2))
+
+
+def test_the_region_that_changes_with_the_audio_is_raised(forward: object, visual: object) -> None:
+    """Whichever it is, and also if picture and audio are a frame apart, as in many files."""
+
+    def make(number: int) -> dict[str, jax.Array]:
+        curves = rhythm(2 * number), rhythm(2 * number + 1)
+        heard = np.roll(curves[number % 2], (-1, 0, 1)[number % 3])
+        return clip(list(zip((LEFT, RIGHT), curves, strict=True)), heard, number)
+
+    batch = eight(make)
+    out, alone = forward(batch), visual(batch)
+    assert set(alone) == {"master", "gate", "saliency", "logits"}
+    assert out["gate"].sum() >= 7
+    np.testing.assert_array_equal(out["gate"], out["avc_logits"][:, 1] > out["avc_logits"][:, 0])
+    raised = np.stack([mass(out["saliency"], patch) > mass(alone["saliency"], patch) for patch in (LEFT, RIGHT)])
+    sounding = np.arange(8) % 2
+    assert raised[sounding, np.arange(8)].sum() >= 7
+    one = {key: value[:1] for key, value in batch.items()}
+    padded = {key: jnp.concatenate([value] * 8) for key, value in one.items()}
+    np.testing.assert_allclose(forward(padded)["saliency"][0], out["saliency"][0], atol=1e-5)
 
 
 @pytest.mark.parametrize("case", ["other rhythm", "silence", "still picture", "steady noise"])
-def test_without_agreement_the_visual_map_remains(case: str, forward: object) -> None:
-    batch = clip([(LEFT, rhythm(1)), (RIGHT, rhythm(2))], np.ones(FRAMES) if case == "steady noise" else rhythm(5))
+def test_without_agreement_the_visual_map_remains(case: str, forward: object, visual: object) -> None:
+    def make(number: int) -> dict[str, jax.Array]:
+        heard = np.ones(FRAMES) if case == "steady noise" else rhythm(100 + number)
+        return clip([(LEFT, rhythm(2 * number)), (RIGHT, rhythm(2 * number + 1))], heard, number)
+
+    batch = eight(make)
     if case == "silence":
         batch["avc_audio"] *= 0
     if case == "still picture":
         batch |= {"video": 0 * batch["video"] + 0.5, "avc_frames": 0 * batch["avc_frames"]}
     out = forward(batch)
-    assert not out["gate"][0]
+    closed = np.flatnonzero(~np.asarray(out["gate"]))
+    assert len(closed) >= (6 if case in ("other rhythm", "steady noise") else 8)
     assert np.isfinite(out["saliency"]).all()
-    visual = models.create("gbvs_av", gate="never").apply({"params": {}}, batch)
-    np.testing.assert_allclose(out["saliency"], visual["saliency"], atol=1e-6)
+    np.testing.assert_allclose(out["saliency"][closed], visual(batch)["saliency"][closed], atol=1e-6)
 
 
 def test_time_that_is_missing_does_not_count(forward: object) -> None:
     """At the ends of a video its first or last frame is repeated, without audio: a third of the clip here."""
-    curve = rhythm(1)
-    batch = clip([(LEFT, curve)], curve)
+    batch = eight(lambda number: clip([(LEFT, rhythm(number))], rhythm(number), number))
     frames = batch["avc_frames"]
     batch["avc_frames"] = frames.at[:, :10].set(frames[:, 10:11])
     batch["avc_audio"] = batch["avc_audio"].at[:, : 10 * RATE].set(0)
-    assert bool(forward(batch)["gate"][0])
+    assert forward(batch)["gate"].sum() >= 6
 
 
 def test_gates_and_clips() -> None:
     batch = clip([(LEFT, rhythm(1))], rhythm(5))
     two = {key: jnp.concatenate([value, value]) for key, value in batch.items()}
     two["avc_label"] = jnp.array([1, 0], jnp.int32)
-    out = models.create("gbvs_av", gate="labels").apply({"params": {}}, two)
+    model = models.create("gbvs_av", gate="labels", cues="I")
+    out = jax.jit(lambda batch: model.apply({"params": {}}, batch))(two)
     np.testing.assert_array_equal(out["gate"], [True, False])
     assert models.create("gbvs_av", gate="never").classifier_inputs is None
-    assert jax.tree.leaves(models.create("gbvs_av").init(jax.random.key(0), batch)) == []
+    init = models.create("gbvs_av").init
+    assert jax.tree.leaves(jax.eval_shape(lambda batch: init(jax.random.key(0), batch), batch)) == []
     with pytest.raises(InputError, match="unknown gate 'open'"):
         models.create("gbvs_av", gate="open").apply({"params": {}}, batch)
     with pytest.raises(InputError, match="7 frames are too few"):

@@ -59,7 +59,7 @@ def test_a_scored_model_is_a_model_folder(
     Predictor(folder).run(video, tmp_path / "folder", **options)
     Predictor(model="gbvs_av").run(video, tmp_path / "name", **options)
     np.testing.assert_array_equal(maps_of(tmp_path / "folder"), maps_of(tmp_path / "name"))
-    with pytest.raises(InputError, match="gbvs_av has no weights to train: score it by --mode=eval"):
+    with pytest.raises(InputError, match="gbvs has no weights to train: score it by --mode=eval"):
         run(config, tmp_path / "other", "train")
     assert not (tmp_path / "other").exists()
 

@@ -22,14 +22,14 @@ class CCA(NamedTuple):
     wy: Float[Array, "*b q k"]
 
 
-def cca(x: Num[Array | np.ndarray, "*b t p"], y: Num[Array | np.ndarray, "*b t q"], ridge: float | int = 0.0) -> CCA:
+def cca(x: Num[Array | np.ndarray, "*#b t p"], y: Num[Array | np.ndarray, "*#b t q"], ridge: float | int = 0.0) -> CCA:
     """Computes canonical correlations, and their directions.
 
     The features' means are removed. Constant features, and those that depend linearly on others, have no part in it:
     covariances are inverted on the space that they span.
 
     Args:
-        x: p features of T frames.
+        x: p features of T frames; its leading axes and those of y are broadcast.
         y: q features of the same frames.
         ridge: added to the diagonal of both covariances, in the features' own units squared.
 
@@ -77,7 +77,7 @@ def _matmul(a: Array, b: Array) -> Array:
     return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
-def _product(x: Float[Array, "*b t p"], y: Float[Array, "*b t q"]) -> Float[Array, "*b p q"]:
+def _product(x: Float[Array, "*#b t p"], y: Float[Array, "*#b t q"]) -> Float[Array, "*b2 p q"]:
     return _matmul(x.mT, y)
 
 
@@ -92,8 +92,8 @@ def _inverse_root(covariance: Float[Array, "*b p p"], ridge: float | int) -> Flo
 
 
 def region_scores(
-    regions: Num[Array | np.ndarray, "*b r t p"], audio: Num[Array | np.ndarray, "*b t q"], ridge: float | int = 0.0
-) -> Float[Array, "*b r"]:
+    regions: Num[Array | np.ndarray, "*#b r t p"], audio: Num[Array | np.ndarray, "*#b t q"], ridge: float | int = 0.0
+) -> Float[Array, "*b2 r"]:
     """Scores each of R regions alone: its first canonical correlation with the audio, in [0, 1].
 
     Args:

@@ -1,7 +1,7 @@
 """Localisation of sounding objects: where in the image does the audio come from? (survey, III.D)
 
-Three families: places that move with the audio [104, 105, 109], class activation maps of what is heard [19, 20, 108, 117],
-and features of the image that resemble that of the audio [18, 80, 118]. Maps are raw; scale them by
+Three families: places that move with the audio [104, 105, 109], class activation maps of what is heard [19, 20, 108,
+117], and features of the image that resemble that of the audio [18, 80, 118]. Maps are raw; scale them by
 `avsd_jax.handcrafted.fusion.maps.normalised`.
 """
 

@@ -79,7 +79,7 @@ def agreement(frames: Float[Array, "b n h w 3"], waveform: Float[Array, "b s"]) 
     return Agreement(above.reshape(-1, GRID, GRID), jnp.stack([-logit, logit], axis=-1))
 
 
-def _changes_of_regions(frames: Float[Array, "b n h w 3"]) -> Float[Array, "b r n-1 3"]:
+def _changes_of_regions(frames: Float[Array, "b n h w 3"]) -> Float[Array, "b r steps 3"]:
     """Returns for each region the changes of its brightness and colourfulness, and its motion, frame by frame."""
     luma = frames @ jnp.asarray(_LUMA, frames.dtype)
     colourful = jnp.max(frames, axis=-1) - jnp.min(frames, axis=-1)
@@ -90,7 +90,7 @@ def _changes_of_regions(frames: Float[Array, "b n h w 3"]) -> Float[Array, "b r 
     return local.reshape(local.shape[0], -1, *local.shape[3:])
 
 
-def _loudness(waveform: Float[Array, "b s"], frames: int) -> Float[Array, "b 2*frames"]:
+def _loudness(waveform: Float[Array, "b s"], frames: int) -> Float[Array, "b bins"]:
     """Returns the mean square of the waveform in each half of a frame's time."""
     bins = 2 * frames
     length = -(-waveform.shape[1] // bins)
@@ -98,7 +98,7 @@ def _loudness(waveform: Float[Array, "b s"], frames: int) -> Float[Array, "b 2*f
     return jnp.mean(jnp.square(padded.reshape(-1, bins, length)), axis=-1)
 
 
-def _changes(loudness: Float[Array, "b 2*n"]) -> Float[Array, "b n-1 2"]:
+def _changes(loudness: Float[Array, "b bins"]) -> Float[Array, "b steps 2"]:
     """Returns the changes of the audio's amplitude and of its logarithm, frame by frame."""
     amplitude = jnp.sqrt(jnp.mean(loudness.reshape(loudness.shape[0], -1, 2), axis=-1) + 1e-10)
     return jnp.diff(jnp.stack([amplitude, jnp.log(amplitude + 1e-3)], axis=-1), axis=1)
@@ -111,7 +111,7 @@ def _moves(frames: int) -> list[int]:
 
 
 def _standardised(
-    x: Float[Array, "b *r t p"], present: Bool[Array, "b *r t 1"], least: float
+    x: Float[Array, "b *r t p"], present: Bool[Array, "b *r2 t 1"], least: float
 ) -> Float[Array, "b *r t p"]:
     """Returns features with the mean 0 and the variance 1 over the time that is present, 0 in the rest.
 

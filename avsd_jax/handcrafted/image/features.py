@@ -36,7 +36,7 @@ def intensity(level: Float[Array, "*b 4 h w"]) -> Float[Array, "*b 1 h w"]:
     return level[..., 3:, :, :]
 
 
-def orientation(level: Float[Array, "*b 4 h w"], angles: tuple[float, ...]) -> Float[Array, "*b n h w"]:
+def orientation(level: Float[Array, "*b 4 h w"], angles: tuple[int | float, ...]) -> Float[Array, "*b n h w"]:
     """Returns the Gabor energy of L at these angles (degrees), faded towards the borders."""
     return fade_borders(energy(level[..., 3, :, :], toolbox_bank(angles)), ORIENTATION_FADE)
 
@@ -57,14 +57,14 @@ def flicker(level: Float[Array, "*b 4 h w"], previous: Float[Array, "*b 4 h w"])
 
 
 def motion(
-    level: Float[Array, "*b 4 h w"], previous: Float[Array, "*b 4 h w"], angles: tuple[float, ...]
+    level: Float[Array, "*b 4 h w"], previous: Float[Array, "*b 4 h w"], angles: tuple[int | float, ...]
 ) -> Float[Array, "*b n h w"]:
     """Returns Reichardt's |L_t S(L_t-1) - L_t-1 S(L_t)|, S a shift by one pixel at each angle (degrees)."""
     now, before = level[..., 3, :, :], previous[..., 3, :, :]
     return jnp.stack([jnp.abs(now * _shift(before, a) - before * _shift(now, a)) for a in angles], -3)
 
 
-def _shift(maps: Float[Array, "*b h w"], angle: float) -> Float[Array, "*b h w"]:
+def _shift(maps: Float[Array, "*b h w"], angle: int | float) -> Float[Array, "*b h w"]:
     """Shifts by one pixel, 0 degrees to the right and 90 upwards, bilinearly; borders replicated."""
     right, up = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
     return _shift_last(_shift_last(maps, right).mT, -up).mT

@@ -13,7 +13,7 @@ from avsd_jax.handcrafted.image.pyramid import pad_reflected
 
 
 @functools.cache
-def toolbox_bank(angles: tuple[float, ...]) -> Float[np.ndarray, "angles 2 27 27"]:
+def toolbox_bank(angles: tuple[int | float, ...]) -> Float[np.ndarray, "angles 2 27 27"]:
     """Returns the GBVS toolbox's Gabor filters of these angles (degrees), phases 0 and 90 degrees.
 
     Standard deviation 2 pixels along the wave and 4 across it, period pi; each less its mean and of unit L2 norm.
@@ -26,7 +26,7 @@ def toolbox_bank(angles: tuple[float, ...]) -> Float[np.ndarray, "angles 2 27 27
 
 
 @functools.cache
-def opencv_bank(angles: tuple[float, ...]) -> Float[np.ndarray, "angles 9 9"]:
+def opencv_bank(angles: tuple[int | float, ...]) -> Float[np.ndarray, "angles 9 9"]:
     """Returns pySaliencyMap's filters: standard deviations 1.07681 along the wave and 1.13506 across it, period 3.75.
 
     Its printed table of 45 degrees differs in one entry, by 0.0035.

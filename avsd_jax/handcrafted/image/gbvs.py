@@ -62,7 +62,7 @@ class Options:
     cues: str = "DIO"
     map_size: int = 32
     levels: tuple[int, ...] = (2, 3, 4)
-    angles: tuple[float, ...] = (0, 45, 90, 135)
+    angles: tuple[int | float, ...] = (0, 45, 90, 135)
     sigma: float = 0.15
     tolerance: float = 1e-4
     normalisation: int = 1

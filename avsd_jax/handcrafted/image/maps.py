@@ -12,7 +12,7 @@ from avsd_jax.metrics.resize import apply_matrices, bicubic_matrix
 # Features of images in [0, 1] reach about 1; single precision leaves less than that where there is nothing to see.
 ROUNDING = 2e-6
 
-Images = Float[Array, "*b h w 3"] | UInt8[Array, "*b h w 3"]
+Images = Float[Array | np.ndarray, "*b h w 3"] | UInt8[Array | np.ndarray, "*b h w 3"]
 
 
 def unit_float(images: Images) -> Float[Array, "*b h w 3"]:

@@ -26,9 +26,15 @@ def whiten(vectors: Float[Array, "*b n c"], least: float = 0.0) -> Float[Array, 
 def distinctness(vectors: Float[Array, "*b n c"], least: float = 0.0) -> Float[Array, "*b n"]:
     """Returns the squared norm of the whitened vectors: Mahalanobis' distance from the mean, Hotelling's T^2.
 
-    No invertible linear map of the vectors changes it; its mean is the number of components with signal.
+    No invertible linear map of the vectors changes it; its mean is the number of components with signal. Entries of a
+    variance of at most `least` have none.
     """
-    return jnp.sum(whiten(vectors, least) ** 2, -1)
+    centred = vectors - jnp.mean(vectors, -2, keepdims=True)
+    variances = jnp.mean(centred**2, -2, keepdims=True)
+    signal = variances > least
+    scaled = jnp.where(signal, centred * jax.lax.rsqrt(jnp.where(signal, variances, 1)), 0)
+    # In single precision the components of a small variance are not quite of variance one: the second time they are.
+    return jnp.sum(whiten(whiten(scaled)) ** 2, -1)
 
 
 def _multiply(a: jax.Array, b: jax.Array) -> jax.Array:

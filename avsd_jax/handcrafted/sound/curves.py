@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Num
+from jaxtyping import Array, Float, Num
 
 from avsd_jax.errors import InputError
 from avsd_jax.handcrafted.sound import contrast, envelope, kayser, surprise, teager, tsuchida
@@ -27,29 +27,66 @@ _RECENT = 2 * STEPS_PER_SECOND  # of the local statistics
 def in_pieces(
     function: Callable[[Float[np.ndarray, " s"]], Num[jax.Array, "..."]], waveform: Float[np.ndarray, " s"]
 ) -> Float[np.ndarray, "..."]:
-    """Applies a function of a waveform at 16 kHz, which gives 100 values per second on the last axis, piece by piece.
+    """Applies a compiled function of a waveform at 16 kHz, which gives 100 values per second on the last axis.
 
-    All pieces have the same length, silence added, so that one program is compiled.
+    It is applied to pieces of the same length, silence added at the ends.
     """
     steps = -(-len(waveform) // _HOP)
     margin, length = _CONTEXT // _HOP, _PIECE // _HOP
     padded = np.pad(waveform, (_CONTEXT, _CONTEXT + -len(waveform) % _PIECE))
-    compiled = jax.jit(function)
     pieces = [
-        np.asarray(compiled(padded[start : start + _PIECE + 2 * _CONTEXT]))[..., margin : margin + length]
+        np.asarray(function(padded[start : start + _PIECE + 2 * _CONTEXT]))[..., margin : margin + length]
         for start in range(0, len(waveform), _PIECE)
     ]
     return np.concatenate(pieces, -1)[..., :steps]
 
 
-def _bands(waveform: Float[np.ndarray, " s"]) -> Float[np.ndarray, "f n"]:
-    """Returns the log mel spectrogram."""
-    return in_pieces(lambda piece: envelope.log_mel(piece, RATE).T, waveform)
+@jax.jit
+def _mel(piece: Float[Array, " s"]) -> Float[Array, "f n"]:
+    return envelope.log_mel(piece, RATE).T
 
 
-def _after_itself(bands: Float[np.ndarray, "f n"]) -> Float[np.ndarray, "f m"]:
+@jax.jit
+def _teager_features(piece: Float[Array, " s"]) -> Float[Array, "3 n"]:
+    return jnp.stack(teager.features(piece, RATE))
+
+
+@jax.jit
+def _streams(piece: Float[Array, " s"]) -> Float[Array, "4 n"]:
+    return jnp.stack(contrast.streams(piece, RATE))
+
+
+@jax.jit
+def _gaussian_surprise(bands: Float[Array, "f n"]) -> Float[Array, " m"]:
+    found = surprise.gaussian(_after_itself(bands), _HISTORY, _LEAST_VARIANCE)
+    return surprise.over_bands(found)[_HISTORY:]
+
+
+@jax.jit
+def _gamma_surprise(bands: Float[Array, "f n"]) -> Float[Array, " m"]:
+    return surprise.over_bands(surprise.gamma(jnp.exp(_after_itself(bands) / 2)))[_HISTORY:]
+
+
+def _after_itself(bands: Float[Array, "f n"]) -> Float[Array, "f m"]:
     """Returns columns after a second of the first one: the start of a file is no surprise."""
-    return np.pad(bands, ((0, 0), (_HISTORY, 0)), "edge")
+    return jnp.pad(bands, ((0, 0), (_HISTORY, 0)), "edge")
+
+
+@jax.jit
+def _rareness(spectrogram: Float[Array, "f n"]) -> Float[Array, " n"]:
+    features = tsuchida.principal_components(tsuchida.patches(spectrogram))
+    history = min(_RECENT, max(1, features.shape[0] // 2))
+    return tsuchida.lifetime_surprise(features) + tsuchida.local_surprise(features, history)
+
+
+_divergence_of = jax.jit(lambda bands: surprise.fragment_divergence(jnp.exp(bands), _FRAGMENT))
+_teager_saliency = jax.jit(lambda found: teager.saliency(teager.Features(*found)))
+_contrast_saliency = jax.jit(lambda found: contrast.saliency(contrast.Streams(*found), STEPS_PER_SECOND))
+
+
+def log_mel(waveform: Float[np.ndarray, " s"]) -> Float[np.ndarray, "f n"]:
+    """Computes the log mel spectrogram of a waveform at 16 kHz, of any length: 40 bands, 100 columns per second."""
+    return in_pieces(_mel, waveform)
 
 
 def _energy(waveform: Float[np.ndarray, " s"], edges: Float[np.ndarray, " e"]) -> Float[jax.Array, " n"]:
@@ -60,10 +97,8 @@ def _energy(waveform: Float[np.ndarray, " s"], edges: Float[np.ndarray, " e"]) -
 
 
 def _onset(waveform: Float[np.ndarray, " s"], edges: Float[np.ndarray, " e"]) -> Float[jax.Array, " n"]:
-    """Onset strength."""
-    bands = _bands(waveform)
-    rise = np.maximum(np.diff(bands, axis=1, prepend=bands[:, :1]), 0)
-    return average(rise.mean(0), STEPS_PER_SECOND, edges)
+    """Onset strength: how much louder the mel bands become."""
+    return average(envelope.spectral_flux(log_mel(waveform).T), STEPS_PER_SECOND, edges)
 
 
 def _kayser(waveform: Float[np.ndarray, " s"], edges: Float[np.ndarray, " e"]) -> Float[jax.Array, " n"]:
@@ -73,42 +108,33 @@ def _kayser(waveform: Float[np.ndarray, " s"], edges: Float[np.ndarray, " e"]) -
 
 def _gaussian(waveform: Float[np.ndarray, " s"], edges: Float[np.ndarray, " e"]) -> Float[jax.Array, " n"]:
     """Schauerte's surprise, Gaussian: log power of mel bands, a second of history."""
-    found = surprise.gaussian(_after_itself(_bands(waveform)), _HISTORY, _LEAST_VARIANCE)
-    return average(surprise.over_bands(found)[_HISTORY:], STEPS_PER_SECOND, edges)
+    return average(_gaussian_surprise(log_mel(waveform)), STEPS_PER_SECOND, edges)
 
 
 def _gamma(waveform: Float[np.ndarray, " s"], edges: Float[np.ndarray, " e"]) -> Float[jax.Array, " n"]:
     """Schauerte's surprise, Gamma: magnitudes of mel bands, forgetting 0.7."""
-    found = surprise.gamma(np.exp(_after_itself(_bands(waveform)) / 2))
-    return average(surprise.over_bands(found)[_HISTORY:], STEPS_PER_SECOND, edges)
+    return average(_gamma_surprise(log_mel(waveform)), STEPS_PER_SECOND, edges)
 
 
 def _divergence(waveform: Float[np.ndarray, " s"], edges: Float[np.ndarray, " e"]) -> Float[jax.Array, " n"]:
     """KL divergence of the spectrum of a quarter of a second from that before it."""
-    found = surprise.fragment_divergence(np.exp(_bands(waveform)), _FRAGMENT)
-    return average(found, STEPS_PER_SECOND, edges)
+    return average(_divergence_of(log_mel(waveform)), STEPS_PER_SECOND, edges)
 
 
 def _natural_statistics(waveform: Float[np.ndarray, " s"], edges: Float[np.ndarray, " e"]) -> Float[jax.Array, " n"]:
     """Tsuchida and Cottrell's surprise under the statistics of the whole file and of the last two seconds, added."""
-    features = tsuchida.principal_components(
-        tsuchida.patches(tsuchida.gammatone_spectrogram(waveform, RATE, hop=_HOP).astype(np.float32))
-    )
-    history = min(_RECENT, max(1, features.shape[0] // 2))
-    found = tsuchida.lifetime_surprise(features) + tsuchida.local_surprise(features, history)
-    return average(found, STEPS_PER_SECOND, edges)
+    spectrogram = tsuchida.gammatone_spectrogram(waveform, RATE, hop=_HOP).astype(np.float32)
+    return average(_rareness(spectrogram), STEPS_PER_SECOND, edges)
 
 
 def _teager(waveform: Float[np.ndarray, " s"], edges: Float[np.ndarray, " e"]) -> Float[jax.Array, " n"]:
     """Teager energy, amplitude and frequency of the dominant band, averaged."""
-    found = in_pieces(lambda piece: jnp.stack(teager.features(piece, RATE)), waveform)
-    return average(teager.saliency(teager.Features(*found)), STEPS_PER_SECOND, edges)
+    return average(_teager_saliency(in_pieces(_teager_features, waveform)), STEPS_PER_SECOND, edges)
 
 
 def _contrast(waveform: Float[np.ndarray, " s"], edges: Float[np.ndarray, " e"]) -> Float[jax.Array, " n"]:
     """Temporal contrast of envelope, pitch, bandwidth and rate."""
-    found = in_pieces(lambda piece: jnp.stack(contrast.streams(piece, RATE)), waveform)
-    return average(contrast.saliency(contrast.Streams(*found), STEPS_PER_SECOND), STEPS_PER_SECOND, edges)
+    return average(_contrast_saliency(in_pieces(_streams, waveform)), STEPS_PER_SECOND, edges)
 
 
 METHODS: dict[str, Callable[[Float[np.ndarray, " s"], Float[np.ndarray, " e"]], Float[jax.Array, " n"]]] = {

@@ -41,18 +41,21 @@ def onset_strength(
 ) -> Float[Array, "*b n"]:
     """Computes how much louder the bands became, averaged within bins: the spectral flux of the log mel spectrogram.
 
-    It is the mean over the bands of max(0, L(t) - L(t - 1)) in nats, t in steps of 10 ms; 0 in silence and for the
-    first step.
+    It is in nats per step of 10 ms; 0 in silence.
 
     Args:
         waveform: [..., S].
         rate: samples per second.
         edges: see `rms`.
     """
-    bands = log_mel(waveform, rate)
+    return average(spectral_flux(log_mel(waveform, rate)), _steps_per_second(rate), edges)
+
+
+def spectral_flux(bands: Num[Array | np.ndarray, "*b n k"]) -> Float[Array, "*b n"]:
+    """Computes the mean over the bands of max(0, L(t) - L(t - 1)); 0 for the first t."""
+    (bands,) = as_float(bands)
     rise = jnp.mean(jnp.maximum(bands[..., 1:, :] - bands[..., :-1, :], 0), -1)
-    flux = jnp.concatenate([jnp.zeros_like(bands[..., :1, 0]), rise], -1)
-    return average(flux, _steps_per_second(rate), edges)
+    return jnp.concatenate([jnp.zeros_like(bands[..., :1, 0]), rise], -1)
 
 
 def log_mel(waveform: Num[Array | np.ndarray, "*b s"], rate: int, bands: int = NUM_BANDS) -> Float[Array, "*b n k"]:

@@ -116,10 +116,7 @@ def features(waveform: Num[Array | np.ndarray, "*b s"], rate: int, num_filters: 
     length = frames.length
 
     def band(response: Array) -> tuple[Array, Array, Array]:
-        kernel = response.reshape(*[1] * (signal.ndim - 1), -1)
-        # "full" and cut, because "same" follows the longer of the two.
-        half = kernel.shape[-1] // 2
-        filtered = jax.scipy.signal.fftconvolve(signal, kernel, "full", -1)[..., half : half + signal.shape[-1]]
+        filtered = _filtered(signal, response)
         amplitude, cosine, energy = _separated(filtered)
         heard = (energy > 0) & (jnp.abs(cosine) < 1)
         means = [_frame_sums(z, starts, length) for z in (energy, heard, jnp.where(heard, amplitude, 0))]
@@ -131,6 +128,14 @@ def features(waveform: Num[Array | np.ndarray, "*b s"], rate: int, num_filters: 
     best = jnp.argmax(energy, 0)[None]
     picked = (jnp.take_along_axis(z, best, 0)[0] for z in (jnp.maximum(energy, 0), amplitude, frequency))
     return Features(*picked)
+
+
+def _filtered(x: Array, response: Array) -> Array:
+    """Filters with a response of odd length that is centred on 0."""
+    half, rows = response.shape[0] // 2, x.reshape(-1, x.shape[-1])
+    # "full" and cut, because "same" follows the longer of the two.
+    full = jax.vmap(lambda row: jax.scipy.signal.fftconvolve(row, response, "full"))(rows)
+    return full[:, half : half + x.shape[-1]].reshape(x.shape)
 
 
 def _frame_sums(x: Array, starts: Array, length: int) -> Array:
