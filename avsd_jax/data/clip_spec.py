@@ -4,6 +4,7 @@ import dataclasses
 
 from avsd_jax.batch import ClassifierInputs
 from avsd_jax.data.preprocessing.vinet import Preprocessing
+from avsd_jax.data.samplers import sequence
 from avsd_jax.data.samplers.vinet import Sampler
 
 
@@ -45,6 +46,11 @@ class ClipSpec:
     num_maps: int = 0
     map_stride: int = 1
     carries: bool = False
+
+    @property
+    def eval_sampler(self) -> Sampler:
+        """Returns the sampler of evaluation and prediction."""
+        return sequence.Sampler() if self.num_maps else self.sampler
 
     @property
     def map_size(self) -> tuple[int, int]:

@@ -250,7 +250,7 @@ def _chunks(
     starts = []
     for video in videos:
         length = store.videos[video].num_frames
-        wanted = spec.sampler.eval_targets(length, spec.clip_size, stride)
+        wanted = spec.eval_sampler.eval_targets(length, spec.clip_size, stride)
         for first in range(0, length, spec.num_maps):
             shown = [frame in wanted for frame in range(first, first + spec.num_maps)]
             if spec.carries or any(shown):
@@ -259,7 +259,7 @@ def _chunks(
     def chunk(i: int) -> Example:
         video, first, shown = starts[i]
         length = store.videos[video].num_frames
-        window = spec.sampler.eval_window(first, length, spec.clip_size, spec.frame_step)
+        window = spec.eval_sampler.eval_window(first, length, spec.clip_size, spec.frame_step)
         inputs = clips.inputs(video, window)
         del inputs["avc_label"]
         frames = np.arange(first, first + spec.num_maps, dtype=np.int32)

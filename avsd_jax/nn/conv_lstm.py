@@ -89,7 +89,7 @@ class TwoCellLSTM(nn.Module):
         kept = [_Gate(self.features, use_bias=False, name=f"h{gate}")(self.features) for gate in range(1, 5)]
         state = _started(state, x, self.features)
         dropped = train and self.keep < 1
-        scale = 1 / self.keep if dropped else self.scale
+        scale = 1 / self.keep if train else self.scale
         masks_x, masks_h = (self._masks(like) if dropped else [1.0] * 4 for like in (x[:, :1], state[1]))
         inputs = [
             (_conv(_folded(x * mask), kernel) + bias.astype(x.dtype)) * scale

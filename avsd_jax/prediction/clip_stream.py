@@ -190,7 +190,7 @@ class ClipStream:
         spec, inputs = self._model_spec, {}
         if self._stride and target % self._stride == 0:
             # Correct as long as the sampler depends on the video's length no further ahead than `_reach`.
-            window = spec.sampler.eval_window(target, self._decoded, spec.clip_size, spec.frame_step)
+            window = spec.eval_sampler.eval_window(target, self._decoded, spec.clip_size, spec.frame_step)
             inputs = make_example(spec, window, self, avc_label=-1)
         if self._every is not None and self._at(target).scored and self._spec.avc is not None:
             inputs |= classifier_inputs(self, target)

@@ -17,7 +17,6 @@ from avsd_jax.common.by_name import name_of
 from avsd_jax.config.fields import check_fields
 from avsd_jax.data import preprocessing, samplers
 from avsd_jax.data.clip_spec import ClipSpec
-from avsd_jax.data.samplers import sequence
 from avsd_jax.errors import InputError
 from avsd_jax.runs.checkpoint import load_for_inference
 from avsd_jax.runs.optimizer import make_optimizer, make_schedule
@@ -129,8 +128,7 @@ def clip_spec(config: ConfigDict, model: nn.Module) -> ClipSpec:
 
     Raises:
         InputError: a field is missing or has a value of another type or range, a name is unknown, or the model
-            classifies another number of tags than the configuration lists, needs another sampler, or frames of another
-            size.
+            classifies another number of tags than the configuration lists, or needs frames of another size or step.
     """
     lacking = [name for name in _CLIP_FIELDS if name not in config]
     if lacking:
@@ -140,10 +138,8 @@ def clip_spec(config: ConfigDict, model: nn.Module) -> ClipSpec:
         raise InputError(
             f"model.num_tags={model.num_tags} and config.tags has {len(config.tags)} words: make them agree"
         )
-    sampler = samplers.create(config.sampler, **_plain(config.sampler_options))
-    if bool(model.num_maps) != isinstance(sampler, sequence.Sampler):
-        fit = "maps every frame: set sampler=sequence" if model.num_maps else "maps one frame: set another sampler"
-        raise InputError(f"sampler={config.sampler!r}, and {name_of(model)} {fit}")
+    if model.num_maps and config.frame_step != 1:
+        raise InputError(f"frame_step={config.frame_step}, and {name_of(model)} maps every frame: set frame_step=1")
     if any(side % model.map_stride for side in config.frame_size):
         raise InputError(
             f"frame_size={tuple(config.frame_size)}: {name_of(model)} needs multiples of {model.map_stride}"
@@ -152,7 +148,7 @@ def clip_spec(config: ConfigDict, model: nn.Module) -> ClipSpec:
         clip_size=model.clip_size,
         frame_size=tuple(config.frame_size),
         frame_step=config.frame_step,
-        sampler=sampler,
+        sampler=samplers.create(config.sampler, **_plain(config.sampler_options)),
         preprocessing=preprocessing.create(config.preprocessing, **_plain(config.preprocessing_options)),
         flip=config.flip,
         samples_per_video=config.samples_per_video,
