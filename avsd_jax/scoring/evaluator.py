@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from avsd_jax.common.parallel import gather
+from avsd_jax.data.preprocessing.vinet import Preprocessing
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 from avsd_jax.scoring import protocols
@@ -70,6 +71,7 @@ class SaliencyEvaluator:
             the longest segments of a label in videos spread over the store, chosen independently of the scores.
         shared: whether each process of the job scores batches of its own, and gets the scores of all.
         protocol: another protocol than `native`; it decides about frames at the start of a video, too.
+        preprocessing: of the model's frames, which knows what part of a map shows the frame.
     """
 
     def __init__(
@@ -80,9 +82,11 @@ class SaliencyEvaluator:
         examples: int = 2,
         shared: bool = False,
         protocol: Protocol = protocols.NATIVE,
+        preprocessing: Preprocessing | None = None,
     ):
         self.store = store
         self._shared = shared
+        self._preprocessing = preprocessing or Preprocessing()
         if smooth_sigma:
             protocol = dataclasses.replace(protocol, smooth_sigma=float(smooth_sigma))
         self._scorer = Scorer(store, protocol)
@@ -134,7 +138,8 @@ class SaliencyEvaluator:
         scored: list[Scored] = []
         best: dict[int, Scored] = {}  # position among the targets -> row nearest to it
         first = self._scorer.protocol.unscored_start
-        for row, values in self._scorer.stream(row for row in _rows(predict_fn, batches) if row.frame >= first):
+        rows = (row for row in _rows(predict_fn, batches) if row.frame >= first)
+        for row, values in self._scorer.stream(map(self._of_frame, rows)):
             place = self._nearest(row, best)
             if place is not None:
                 best[place] = row, values
@@ -159,6 +164,12 @@ class SaliencyEvaluator:
             margin=column("margin", float),
         )
         return frames, [self._example(*best[place]) for place in sorted(best)]
+
+    def _of_frame(self, row: Predicted) -> Predicted:
+        """Cuts a map to the part that shows the frame."""
+        index = self.store.videos[row.video]
+        values = self._preprocessing.frame_part(row.values, (index.height, index.width))
+        return row if values is row.values else dataclasses.replace(row, values=values)
 
     def _of_all_processes(
         self, scored: list[Scored], best: Mapping[int, Scored]
