@@ -50,6 +50,7 @@ class ClipSizes(Protocol):
     audio_samples: int
     avc: ClassifierInputs | None
     tags: tuple[str, ...]
+    target_shape: tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +63,8 @@ class Entry:
         reader: "model" reads it at inference too, "loss" in training alone, "host" never puts it on a device.
         meaning: what it holds.
         made: whether the pipeline builds it; others are read if a caller adds them.
+        target: whether it has the shape of the predicted maps: a model of sequences adds an axis in front, and its maps
+            may be smaller than its frames.
     """
 
     axes: str
@@ -69,6 +72,7 @@ class Entry:
     reader: str
     meaning: str
     made: bool = True
+    target: bool = False
 
     @property
     def shape(self) -> str:
@@ -77,9 +81,9 @@ class Entry:
 
     @property
     def width_axis(self) -> int | None:
-        """Returns the horizontal axis of an example; None if there is none."""
+        """Returns the horizontal axis of an example, counted from the last; None if there is none."""
         axes = self.axes.split()
-        return next((i for i, axis in enumerate(axes) if axis in ("w", "aw")), None)
+        return next((i - len(axes) for i, axis in enumerate(axes) if axis in ("w", "aw")), None)
 
 
 ENTRIES: dict[str, Entry] = {
@@ -90,8 +94,8 @@ ENTRIES: dict[str, Entry] = {
     "avc_logits": Entry("2", np.float32, "model", "the classifier's logits, instead of its inputs", made=False),
     "avc_label": Entry("", np.int32, "model", "1 consistent, 0 inconsistent, -1 unlabelled"),
     "gate_label": Entry("", np.int32, "model", "the same for the gate alone, where it differs", made=False),
-    "density": Entry("h w", np.float32, "loss", "the target's density map in [0, 1], at the model's size"),
-    "fixations": Entry("h w", np.float32, "loss", "1 where a viewer fixates in the target frame"),
+    "density": Entry("h w", np.float32, "loss", "the target's density map in [0, 1], at the model's size", target=True),
+    "fixations": Entry("h w", np.float32, "loss", "1 where a viewer fixates in the target frame", target=True),
     "tags": Entry("k", np.float32, "loss", "1 where the video has the tag; if the model classifies tags"),
     "video_index": Entry("", np.int32, "loss", "position of the video in the store"),
     "frame_index": Entry("", np.int32, "host", "the target frame"),
@@ -99,6 +103,7 @@ ENTRIES: dict[str, Entry] = {
     "spectrogram": Entry("f c", np.float32, "model", "STANet's precomputed input, instead of `audio`", made=False),
     "captions": Entry("l", np.int32, "model", "numbers of the words, -1 after the last, for MWS's network", made=False),
     "pixel_weights": Entry("h w", np.float32, "loss", "how much a pixel counts in SBF's loss", made=False),
+    "carry": Entry("", np.float32, "model", "a tree: the state after the clip before; zeros if absent", made=False),
     "switch": Entry("", np.float32, "model", "in [0, 1], how much of the audio STANet uses", made=False),
 }
 
@@ -123,7 +128,8 @@ def batch_shapes(spec: ClipSizes, batch_size: int = 1) -> dict[str, jax.ShapeDty
     for key, entry in ENTRIES.items():
         axes = entry.axes.split()
         if entry.made and entry.reader != "host" and sizes.keys() >= set(axes):
-            shapes[key] = jax.ShapeDtypeStruct((batch_size, *(sizes[axis] for axis in axes)), entry.dtype)
+            shape = spec.target_shape if entry.target else tuple(sizes[axis] for axis in axes)
+            shapes[key] = jax.ShapeDtypeStruct((batch_size, *shape), entry.dtype)
     return shapes
 
 

@@ -5,6 +5,7 @@ protocol. For every metric and group of frames, the mean difference A - B over t
 interval by bootstrap over videos, the p-value of an exact sign-flip test over videos, and how many videos favour which.
 Most published differences are within such intervals. `--out` gets `compare.json` and `compare.md`. Three or more models
 give one table with a test of every pair; see `compare_many`. `--pages` adds a page per video; see `video_pages`.
+Folders of several datasets are compared dataset by dataset, and `--out` gets a folder for each.
 """
 
 import argparse
@@ -124,25 +125,51 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _compare_command_line(args: argparse.Namespace) -> None:
     if args.pages and not args.out:
         raise InputError("--pages writes files: give --out")
-    evaluations = [score_files.load(folder) for folder in (args.a, args.b, *args.more)]
-    _write_tables(args, evaluations)
-    if args.pages:
-        from avsd_jax.evaluation.pages import video_pages  # imports TFDS, which takes a while
+    names = _names(args) if args.more or args.names or args.pages else []
+    out = Path(args.out) if args.out else None
+    folders = [Path(folder) for folder in (args.a, args.b, *args.more)]
+    parts = _same_datasets(folders)
+    loaded = {part: [score_files.load(folder / part) for folder in folders] for part in parts or ("",)}
+    for i, (part, evaluations) in enumerate(loaded.items()):
+        print("\n" * bool(i), end="")
+        place = out / part if out else None
+        _write_tables(args, evaluations, names, place)
+        if args.pages:
+            from avsd_jax.evaluation.pages import video_pages  # imports TFDS, which takes a while
 
-        print(f"\npages: {video_pages.of_evaluations(Path(args.out), evaluations, _names(args), args.data_dir)}")
+            print(f"\npages: {video_pages.of_evaluations(place, evaluations, names, args.data_dir)}")
 
 
-def _write_tables(args: argparse.Namespace, evaluations: Sequence[Evaluation]) -> None:
+def _same_datasets(folders: Sequence[Path]) -> list[str]:
+    """Returns the datasets that are compared one by one, as folders; none if each folder holds one dataset.
+
+    Raises:
+        InputError: the folders do not hold the same datasets.
+    """
+    held = [score_files.datasets_in(folder) for folder in folders]
+    for folder, other in zip(folders, held, strict=True):
+        if sorted(other) != sorted(held[0]):
+            these, those = (", ".join(names) or "one dataset" for names in (held[0], other))
+            raise InputError(
+                f"{folders[0]} and {folder} hold different datasets ({these}; {those}): compare the folders of one, "
+                "such as A/diem B/diem"
+            )
+    return held[0]
+
+
+def _write_tables(
+    args: argparse.Namespace, evaluations: Sequence[Evaluation], names: Sequence[str], out: Path | None
+) -> None:
     if args.more or args.names:
-        several = compare_many.compare_many(evaluations, _names(args), common_frames=args.common_frames)
-        if args.out:
-            compare_many.write(Path(args.out), several)
+        several = compare_many.compare_many(evaluations, names, common_frames=args.common_frames)
+        if out:
+            compare_many.write(out, several)
         print(compare_many.markdown(several).strip())
         return
     record = compare(*evaluations, common_frames=args.common_frames)
-    if args.out:
-        write_text(Path(args.out) / "compare.md", markdown(record))
-        write_json(Path(args.out) / "compare.json", record)
+    if out:
+        write_text(out / "compare.md", markdown(record))
+        write_json(out / "compare.json", record)
     print(markdown(record).strip())
 
 

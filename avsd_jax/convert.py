@@ -5,7 +5,8 @@
 Reading a `.pt` file needs PyTorch (`pip install "avsd-jax[convert]"`), a `.safetensors` or `.caffemodel` file does not.
 Only tensors are read: a file that would run code when opened is refused. The weights are found under any keys and
 prefixes of the training script; `--weights=PATH` selects one of several copies. DIR is then an input of
-`python -m avsd_jax.predict --checkpoint=DIR` and `--config.init=DIR`.
+`python -m avsd_jax.predict --checkpoint=DIR` and `--config.init=DIR`. DeepVS and ACLNet are read from files of
+TensorFlow (PREFIX.index) and Keras (.h5).
 """
 
 import argparse

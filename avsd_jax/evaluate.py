@@ -9,6 +9,9 @@ file names. `--out` gets
     pages/         with --pages: index.html and a page per video, with frames, maps and scores over time
     videos/        a file per finished video, from which a killed run resumes
 
+`--dataset=six`, or names joined by commas, scores several datasets: each into a folder of its own in `--out`, with
+the mean over them beside. `avsd_jax.evaluation.several_inputs` describes where their predictions are looked for.
+
 Models trained per fold are given as `--predictions=DIR1,DIR2,DIR3 --split=test_1,test_2,test_3`.
 Scores are computed on the CPU, videos in parallel.
 """
@@ -16,19 +19,23 @@ Scores are computed on the CPU, videos in parallel.
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import jax
 
 from avsd_jax.common import cli, logs
-from avsd_jax.data import catalog
+from avsd_jax.data import catalog, dataset_names
+from avsd_jax.errors import InputError
 from avsd_jax.evaluation import (
     evaluation_inputs,
     ground_truth_folder,
     prediction_folders,
     score_files,
+    several,
+    several_inputs,
     undefined_scores,
 )
 from avsd_jax.evaluation.evaluation import PRECISIONS, evaluate
@@ -40,16 +47,25 @@ _LONGEST_NAME = 200  # file systems allow 255 bytes
 
 
 def _parser() -> cli.Parser:
-    parser = cli.Parser("python -m avsd_jax.evaluate", __doc__, epilog=prediction_folders.__doc__)
+    parser = cli.Parser(
+        "python -m avsd_jax.evaluate", __doc__, epilog=f"{prediction_folders.__doc__}\n{several_inputs.__doc__}"
+    )
     parser.add_argument("--predictions", required=True, metavar="DIR[,DIR...]", help="a folder per split, or one")
-    parser.add_argument("--dataset", help="NAME or NAME/CONFIG, see python -m avsd_jax.datasets list")
+    parser.add_argument(
+        "--dataset", metavar="NAME[,NAME...]", help="NAME or NAME/CONFIG, see python -m avsd_jax.datasets list; or six"
+    )
+    parser.add_argument(
+        "--skip_missing", action="store_true", help="of several datasets, score those that are built and predicted"
+    )
     parser.add_argument(
         "--ground_truth", metavar="FOLDER", help="folder of density maps and fixations, instead of --dataset"
     )
     parser.add_argument(
         ground_truth_folder.FLAG, type=int, choices=(0, 1), help="number of its first frame (default: inferred)"
     )
-    parser.add_argument("--split", default="test", metavar="NAME[,NAME...]", help="splits to score (default: test)")
+    parser.add_argument(
+        "--split", metavar="NAME[,NAME...]", help="splits to score (default: test; of several datasets, their folds)"
+    )
     parser.add_argument("--data_dir", default=catalog.DEFAULT_DATA_DIR, help="folder of built datasets")
     parser.add_argument("--protocol", default="native", help=f"one of {', '.join(protocols.PROTOCOLS)}")
     parser.add_argument(
@@ -109,7 +125,27 @@ def _shown(args: argparse.Namespace) -> str:
 
 @logs.shown()
 def _evaluate_command_line(args: argparse.Namespace) -> None:
-    predictions, splits = args.predictions.split(","), args.split.split(",")
+    predictions = args.predictions.split(",")
+    choices = {
+        "data_dir": args.data_dir,
+        "protocol": args.protocol,
+        "workers": args.workers,
+        "precision": args.precision,
+        "first_frame": args.first_frame,
+        "metrics": args.metrics,
+        "pool": args.pool,
+        "colour_maps": args.colour_maps,
+        "other_forms": args.other_forms == "read",
+        "undefined": args.undefined,
+        "with_bounds": args.bounds,
+        "pages": args.pages,
+    }
+    if args.dataset is not None and len(dataset_names.members(args.dataset)) > 1:
+        _evaluate_several(args, predictions, choices)
+        return
+    if args.skip_missing:
+        raise InputError("--skip_missing belongs to several datasets: leave it out")
+    splits = (args.split or "test").split(",")
     given = evaluation_inputs.sources(
         args.dataset, splits, args.data_dir, args.ground_truth, args.ground_truth_first_frame
     )
@@ -121,33 +157,44 @@ def _evaluate_command_line(args: argparse.Namespace) -> None:
         splits,
         ground_truth=args.ground_truth,
         ground_truth_first_frame=args.ground_truth_first_frame,
-        data_dir=args.data_dir,
-        protocol=args.protocol,
         out=out,
-        workers=args.workers,
-        precision=args.precision,
-        first_frame=args.first_frame,
-        metrics=args.metrics,
-        pool=args.pool,
-        colour_maps=args.colour_maps,
-        other_forms=args.other_forms == "read",
-        undefined=args.undefined,
-        with_bounds=args.bounds,
-        pages=args.pages,
+        **choices,
     )
     print(score_files.markdown(record).split("## How it was made")[0].strip())
-    for name in record["missing"]["videos"]:
-        print(f"no prediction: video {name}", file=sys.stderr)
-    for name, ranges in record["missing"]["frames"].items():
-        print(f"no prediction: {name}, frames {ranges} (counted from 0)", file=sys.stderr)
-    for remark in record["maps"]["remarks"]:
-        print(f"note: {remark}", file=sys.stderr)
-    if counted := undefined_scores.in_words(record["undefined"]["metrics"]):
-        fate = undefined_scores.FATES[record["undefined"]["rule"]]
-        print(f"warning: frames without a score because of their map: {counted} ({fate})", file=sys.stderr)
+    _tell(record)
     print(f"\nscores: {out / 'scores.md'}")
     if args.pages:
         print(f"pages: {out / 'pages' / 'index.html'}")
+
+
+def _evaluate_several(args: argparse.Namespace, predictions: list[str], choices: Mapping[str, Any]) -> None:
+    if args.ground_truth is not None or args.ground_truth_first_frame is not None:
+        raise InputError("a folder of ground truth is one dataset: give --ground_truth or several --dataset, not both")
+    titles = several_inputs.name_folders(args.dataset)
+    splits = args.split.split(",") if args.split else several_inputs.usual_splits(titles, args.data_dir)
+    out = Path(args.out) if args.out else default_out(predictions, args.dataset.replace(",", "+"), splits, _shown(args))
+    record = several.evaluate_several(
+        predictions, args.dataset, splits, out=out, skip_missing=args.skip_missing, **choices
+    )
+    print(several.markdown(record).split("## How it was made")[0].strip())
+    for title in record["datasets"]:
+        _tell(score_files.load(out / title).record, f"{title}: ")
+        if args.pages:
+            print(f"pages: {out / title / 'pages' / 'index.html'}")
+    print(f"\nscores: {out / 'scores.md'}, and a folder per dataset beside it")
+
+
+def _tell(record: Mapping[str, Any], which: str = "") -> None:
+    """Prints on stderr what is missing or remarkable."""
+    for name in record["missing"]["videos"]:
+        print(f"no prediction: {which}video {name}", file=sys.stderr)
+    for name, ranges in record["missing"]["frames"].items():
+        print(f"no prediction: {which}{name}, frames {ranges} (counted from 0)", file=sys.stderr)
+    for remark in record["maps"]["remarks"]:
+        print(f"note: {which}{remark}", file=sys.stderr)
+    if counted := undefined_scores.in_words(record["undefined"]["metrics"]):
+        fate = undefined_scores.FATES[record["undefined"]["rule"]]
+        print(f"warning: {which}frames without a score because of their map: {counted} ({fate})", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ from avsd_jax.scoring.summary import Frames, summarise
 from avsd_jax.training.score import make_predict_fn
 from benchmarks.gating import numbers, spread
 from benchmarks.segment_kinds import accuracy_by_segment
+from benchmarks.stored_frames import kept
 
 # Row -> title, name in the survey's table, changes of the row.
 OPTIONS = {"width": 0.25, "frame_size": 64, "sample_rate": 16000}
@@ -112,10 +113,10 @@ def score(config: ConfigDict, folder: Path) -> dict[str, Frames]:
 def _scored(config: ConfigDict, folder: Path, gate: str, classifier: str) -> Frames:
     path = folder / "scores" / f"{classifier or gate}.npz"
     steps = [*_steps(folder / SALIENCY), *(_steps(folder / classifier) if classifier else ()), config.eval_stride]
-    if path.exists():
-        with np.load(path) as stored:
-            if stored["of"].tolist() == steps:
-                return _from_arrays(stored)
+    return kept(path, steps, lambda: (_score(config, folder, gate, classifier), 0.0))[0]
+
+
+def _score(config: ConfigDict, folder: Path, gate: str, classifier: str) -> Frames:
     _, variables = load_for_inference(folder / SALIENCY)
     config = config.copy_and_resolve_references().unlock()
     config.model.gate = gate
@@ -128,25 +129,12 @@ def _scored(config: ConfigDict, folder: Path, gate: str, classifier: str) -> Fra
     scorer = SaliencyEvaluator(store, smooth_sigma=config.smooth_sigma, examples=0)
     batches = pipeline.eval_batches(store, parts.spec, batch_size=config.eval_batch_size, stride=config.eval_stride)
     frames, _ = scorer.score_frames(make_predict_fn(parts.model, variables), batches)
-    atomic_files.write(path, lambda file: np.savez(file, of=np.array(steps), **_to_arrays(frames)))
     return frames
 
 
 def _steps(run_folder: Path) -> list[int]:
     """Returns the last saved step of a run, by which stored scores are recognised."""
     return saved_steps(run_folder)[-1:]
-
-
-def _to_arrays(frames: Frames) -> dict[str, np.ndarray]:
-    columns = {name: getattr(frames, name) for name in ("part", "video", "frame", "label", "gate", "margin")}
-    scores = {f"score {metric}": values for metric, values in frames.scores.items()}
-    return {name: values for name, values in (columns | scores).items() if values is not None}
-
-
-def _from_arrays(arrays: Mapping[str, np.ndarray]) -> Frames:
-    scores = {name.removeprefix("score "): arrays[name] for name in arrays if name.startswith("score ")}
-    columns = {name: arrays[name] for name in ("part", "video", "frame", "label", "gate", "margin") if name in arrays}
-    return Frames(scores=scores, **columns)
 
 
 def joined(seeds: Sequence[Frames]) -> Frames:

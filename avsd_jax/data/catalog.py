@@ -71,7 +71,7 @@ def open_builder(name: str, data_dir: str | Path) -> DatasetBuilder:
     """
     builder = load_builder(name, data_dir)
     if not is_prepared(builder):
-        raise InputError(f"dataset {name!r} is not built in {str(data_dir)!r}: {_how_to_build(name, data_dir)}")
+        raise not_built([name], data_dir)
     problem = problem_of(builder)
     if problem:
         command = _build_command(name, data_dir)
@@ -85,11 +85,25 @@ def open_builders(wanted: Sequence[str], data_dir: str | Path) -> dict[str, Data
     Raises:
         InputError: as for `open_builder`; one message names all that are not built.
     """
-    lacking = [name for name in wanted if not is_prepared(load_builder(name, data_dir))]
-    if len(lacking) > 1:
-        fix = _how_to_build(",".join(lacking), data_dir)
-        raise InputError(f"datasets {', '.join(lacking)} are not built in {str(data_dir)!r}: {fix}")
+    absent = lacking(wanted, data_dir)
+    if len(absent) > 1:
+        raise not_built(absent, data_dir)
     return {name: open_builder(name, data_dir) for name in wanted}
+
+
+def lacking(wanted: Sequence[str], data_dir: str | Path) -> list[str]:
+    """Returns the datasets that are not built in `data_dir`.
+
+    Raises:
+        InputError: as for `load_builder`.
+    """
+    return [name for name in wanted if not is_prepared(load_builder(name, data_dir))]
+
+
+def not_built(names: Sequence[str], data_dir: str | Path) -> InputError:
+    """Returns the error that datasets are not built; the message gives the command that builds them."""
+    subject = f"dataset {names[0]!r} is" if len(names) == 1 else f"datasets {', '.join(names)} are"
+    return InputError(f"{subject} not built in {str(data_dir)!r}: {_how_to_build(','.join(names), data_dir)}")
 
 
 def is_prepared(builder: DatasetBuilder) -> bool:
@@ -166,10 +180,10 @@ def open_store(
     if len(stores) == 1:
         return stores[0]
     title = dataset if isinstance(dataset, str) else ",".join(names)
-    return VideoStore.join(f"{title} {split}", dict(zip(_titles(names), stores, strict=True)), cache_bytes)
+    return VideoStore.join(f"{title} {split}", dict(zip(titles(names), stores, strict=True)), cache_bytes)
 
 
-def _titles(names: Sequence[str]) -> list[str]:
+def titles(names: Sequence[str]) -> list[str]:
     """Returns the prefixes of video ids of several datasets: names without configs if these are different."""
     short = [name.partition("/")[0] for name in names]
     return short if len(set(short)) == len(names) else list(names)

@@ -4,6 +4,7 @@ import dataclasses
 
 from avsd_jax.batch import ClassifierInputs
 from avsd_jax.data.preprocessing.vinet import Preprocessing
+from avsd_jax.data.samplers import sequence
 from avsd_jax.data.samplers.vinet import Sampler
 
 
@@ -25,6 +26,9 @@ class ClipSpec:
         avc_supervision: the labels of training clips: those of their frames ("labels"), or which audio the classifier
             gets ("weak", see `avsd_jax.data.weak_pairs`).
         instances: number of training videos that the model remembers one by one; 0 without such a memory.
+        num_maps: of how many frames of a clip, from its first one on, there is a map; 0: of the target alone.
+        map_stride: ratio of the frame's size to that of the maps.
+        carries: whether a clip's maps depend on the clip before.
     """
 
     clip_size: int
@@ -39,6 +43,25 @@ class ClipSpec:
     tags: tuple[str, ...] = ()
     avc_supervision: str = "labels"
     instances: int = 0
+    num_maps: int = 0
+    map_stride: int = 1
+    carries: bool = False
+
+    @property
+    def eval_sampler(self) -> Sampler:
+        """Returns the sampler of evaluation and prediction."""
+        return sequence.Sampler() if self.num_maps else self.sampler
+
+    @property
+    def map_size(self) -> tuple[int, int]:
+        """Returns (height, width) of the model's maps."""
+        height, width = self.frame_size
+        return height // self.map_stride, width // self.map_stride
+
+    @property
+    def target_shape(self) -> tuple[int, ...]:
+        """Returns the shape of a clip's targets: of one map, or of all maps of a sequence."""
+        return (self.num_maps, *self.map_size) if self.num_maps else self.map_size
 
     @property
     def audio_samples(self) -> int:

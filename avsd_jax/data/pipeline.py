@@ -131,6 +131,10 @@ def eval_batches(
 
     The last batch is padded with repeats of the last example, whose `mask` is False.
 
+    For a model of sequences (`spec.num_maps`) a batch is one clip: its inputs have one row, the entries about frames
+    one for each of the clip's maps, `mask` being true for every `stride`-th frame. Clips of which no map is asked for
+    are left out, unless a state passes between them. Each process gets whole videos.
+
     Args:
         store: the split to score.
         spec: what the model reads.
@@ -151,8 +155,11 @@ def eval_batches(
     """
     _check(store, spec)
     sampler = spec.sampler
-    targets = eval_targets(store, spec, stride, videos)
     clips = _Clips(store, spec, audio_condition)
+    if spec.num_maps:
+        mine = list(range(len(store.videos)) if videos is None else videos)[process_index::process_count]
+        return _chunks(store, spec, clips, stride, mine, num_threads)
+    targets = eval_targets(store, spec, stride, videos)
 
     def element(i: int) -> Example:
         video, frame = targets[min(i, len(targets) - 1)]
@@ -231,16 +238,53 @@ def _batches(
         step, offset = divmod(i, local)
         return element(step * batch_size + process_index * local + offset)
 
+    # Clips are prefetched instead of batches: a batch is ready sooner, and memory holds two at most.
+    rows = _prefetched(row, start_step * local, num_steps * local, num_threads, 2 * local)
+    return iter(rows.batch(local, drop_remainder=True))
+
+
+def _chunks(
+    store: VideoStore, spec: ClipSpec, clips: "_Clips", stride: int, videos: Sequence[int], num_threads: int
+) -> Iterator[Example]:
+    """Yields the clips of a model of sequences; see `eval_batches`."""
+    starts = []
+    for video in videos:
+        length = store.videos[video].num_frames
+        wanted = spec.eval_sampler.eval_targets(length, spec.clip_size, stride)
+        for first in range(0, length, spec.num_maps):
+            shown = [frame in wanted for frame in range(first, first + spec.num_maps)]
+            if spec.carries or any(shown):
+                starts.append((video, first, shown))
+
+    def chunk(i: int) -> Example:
+        video, first, shown = starts[i]
+        length = store.videos[video].num_frames
+        window = spec.eval_sampler.eval_window(first, length, spec.clip_size, spec.frame_step)
+        inputs = clips.inputs(video, window)
+        del inputs["avc_label"]
+        frames = np.arange(first, first + spec.num_maps, dtype=np.int32)
+        return {key: value[None] for key, value in inputs.items()} | {
+            "avc_label": store.avc_label(video)[np.minimum(frames, length - 1)].astype(np.int32),
+            "video_index": np.full(spec.num_maps, video, np.int32),
+            "frame_index": frames,
+            "mask": np.array(shown),
+        }
+
+    return iter(_prefetched(chunk, 0, len(starts), num_threads, 2)) if starts else iter(())
+
+
+def _prefetched(
+    row: Callable[[int], Example], start: int, stop: int, num_threads: int, ahead: int
+) -> grain.IterDataset:
+    """Returns the examples `start` to `stop`, exclusive, as threads prepare them, this many beside theirs ahead."""
     # Grain reads absl flags, which are not parsed in a notebook or a test.
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()
     # OpenCV's own threads would compete with these.
     cv2.setNumThreads(1)
-    rows = grain.MapDataset.range(start_step * local, num_steps * local).map(row)
-    # Clips are prefetched instead of batches: a batch is ready sooner, and memory holds two at most.
-    ahead = 2 * local + num_threads if num_threads else 0
-    options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=ahead)
-    return iter(rows.to_iter_dataset(options).batch(local, drop_remainder=True))
+    rows = grain.MapDataset.range(start, stop).map(row)
+    options = grain.ReadOptions(num_threads=num_threads, prefetch_buffer_size=ahead + num_threads if num_threads else 0)
+    return rows.to_iter_dataset(options)
 
 
 def _check(store: VideoStore, spec: ClipSpec) -> None:
@@ -277,21 +321,34 @@ class _Clips:
         self._readers = [audio.reader(store, video, condition) for video in range(len(store.videos))]
 
     def example(self, video: int, window: Window) -> Example:
-        store, spec, target = self._store, self._spec, window.target
-        index = store.videos[video]
-        density, points = store.density(video, target), store.fixations(video, target)
-        plane = (index.map_height, index.map_width)
-        clip = _StoredClip(store, spec, video, self._readers[video], self._condition)
-        example = make_example(spec, window, clip, store.avc_label(video)[target]) | {
-            "density": spec.preprocessing.resize_density(density, spec.frame_size),
-            "fixations": spec.preprocessing.fixation_map(points, plane, spec.frame_size),
+        spec, target = self._spec, window.target
+        if spec.num_maps:
+            targets = [self._target(video, frame) for frame in window.frames[: spec.num_maps]]
+            density, fixations = (np.stack(maps) for maps in zip(*targets, strict=True))
+        else:
+            density, fixations = self._target(video, target)
+        example = self.inputs(video, window) | {
+            "density": density,
+            "fixations": fixations,
             "video_index": np.int32(video),
             "frame_index": np.int32(target),
             "mask": np.bool_(True),
         }
         if spec.tags:
-            example["tags"] = np.array([tag in index.tags for tag in spec.tags], np.float32)
+            example["tags"] = np.array([tag in self._store.videos[video].tags for tag in spec.tags], np.float32)
         return example
+
+    def inputs(self, video: int, window: Window) -> Example:
+        """Returns the entries that a model reads."""
+        clip = _StoredClip(self._store, self._spec, video, self._readers[video], self._condition)
+        return make_example(self._spec, window, clip, self._store.avc_label(video)[window.target])
+
+    def _target(self, video: int, frame: int) -> tuple[Float32[np.ndarray, "h w"], Float32[np.ndarray, "h w"]]:
+        """Returns density and fixations of a frame at the size of the model's maps."""
+        index, size, preprocessing = self._store.videos[video], self._spec.map_size, self._spec.preprocessing
+        plane = (index.map_height, index.map_width)
+        density = preprocessing.resize_density(self._store.density(video, frame), size)
+        return density, preprocessing.fixation_map(self._store.fixations(video, frame), plane, size)
 
 
 class _StoredClip:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -94,27 +95,96 @@ def evaluate(
     started = time.monotonic()
     predictions = [predictions] if isinstance(predictions, str | Path) else predictions
     given = evaluation_inputs.sources(dataset, splits, data_dir, ground_truth, ground_truth_first_frame)
-    dataset, splits, out = given[0].dataset, [source.split for source in given], Path(out)
-    protocol = protocols.get(protocol) if isinstance(protocol, str) else protocol
-    protocol = extra_metrics.with_pool(extra_metrics.with_metrics(protocol, metrics), pool)
-    protocol = undefined_scores.with_rule(protocol, undefined)
-    if precision not in PRECISIONS:
-        raise InputError(f"unknown precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
-    if workers < 1:
-        raise InputError(f"workers={workers}: give 1 or more")
-    earlier_scores.check_same(out, dataset, splits, predictions, protocol.name, ground_truth)
-    earlier_scores.set_aside(out)
-    reading = {"first_frame": first_frame, "colour_maps": colour_maps, "other_forms": other_forms}
-    parts = evaluation_inputs.open_splits(predictions, given, reading)
+    settings = Settings.of(
+        protocol=protocol,
+        metrics=metrics,
+        pool=pool,
+        undefined=undefined,
+        workers=workers,
+        precision=precision,
+        first_frame=first_frame,
+        colour_maps=colour_maps,
+        other_forms=other_forms,
+        with_bounds=with_bounds,
+        pages=pages,
+    )
+    names = [source.split for source in given]
+    earlier_scores.check_same(Path(out), given[0].dataset, names, predictions, settings.protocol.name, ground_truth)
+    earlier_scores.set_aside(Path(out))
+    parts = evaluation_inputs.open_splits(predictions, given, settings.reading)
+    return score(parts, settings, Path(out), started, progress)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How an evaluation is computed, as `evaluate` explains it.
+
+    Attributes:
+        protocol: with its metrics, pool and rule for frames without a score.
+        workers, precision, with_bounds, pages: as for `evaluate`.
+        reading: options of `prediction_folders.find`.
+    """
+
+    protocol: Protocol
+    workers: int
+    precision: str
+    reading: Mapping[str, Any]
+    with_bounds: bool
+    pages: bool
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        protocol: Protocol | str = protocols.NATIVE,
+        metrics: str | Sequence[str] | None = None,
+        pool: str | None = None,
+        undefined: str | None = None,
+        workers: int = 1,
+        precision: str = "float64",
+        first_frame: int | None = None,
+        colour_maps: str = colour.REFUSE,
+        other_forms: bool = False,
+        with_bounds: bool = False,
+        pages: bool = False,
+    ) -> "Settings":
+        """Builds settings of the arguments of `evaluate`.
+
+        Raises:
+            InputError: an argument is not one of its choices.
+        """
+        protocol = protocols.get(protocol) if isinstance(protocol, str) else protocol
+        protocol = extra_metrics.with_pool(extra_metrics.with_metrics(protocol, metrics), pool)
+        protocol = undefined_scores.with_rule(protocol, undefined)
+        if precision not in PRECISIONS:
+            raise InputError(f"unknown precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
+        if workers < 1:
+            raise InputError(f"workers={workers}: give 1 or more")
+        reading = {"first_frame": first_frame, "colour_maps": colour_maps, "other_forms": other_forms}
+        return cls(protocol, workers, precision, reading, with_bounds, pages)
+
+
+def score(
+    parts: Sequence[Split], settings: Settings, out: Path, started: float, progress: bool = True
+) -> dict[str, Any]:
+    """Scores opened splits of a dataset; returns and writes what `evaluate` does.
+
+    Args:
+        parts: the splits with their predictions.
+        settings: how.
+        out: folder to write to.
+        started: time by `time.monotonic`, from which `seconds` counts.
+        progress: show a bar on stderr.
+
+    Raises:
+        InputError: as for `evaluate`.
+    """
+    protocol, splits, dataset = settings.protocol, [part.name for part in parts], parts[0].source.dataset
     source, files, told = evaluation_inputs.dataset_record(parts)
     stamp = digest([source, files])
-    jobs = {
-        (part.name, video): job
-        for part in parts
-        for video, job in _jobs(part, stamp, protocol, precision, out, with_bounds)
-    }
+    jobs = {(part.name, video): job for part in parts for video, job in _jobs(part, stamp, settings, out)}
     make_folder(out)  # fails here, before the scoring
-    done = scoring_jobs.run(list(jobs.values()), workers, progress)
+    done = scoring_jobs.run(list(jobs.values()), settings.workers, progress)
     results = {key: done[job.target] for key, job in jobs.items()}
     several = len(parts) > 1
     seen = {f"{split}/{video}" if several else video: result for (split, video), result in results.items()}
@@ -122,41 +192,49 @@ def evaluate(
     map_checks.check_upright(maps)
     lacking = undefined_scores.count(seen, protocol)
     rows = [row for part in parts for row in evaluation_rows.rows(part, results, protocol)]
+    reading = settings.reading
     record = {
         "dataset": source,
-        "ground_truth": evaluation_rows.ground_truth(results, several=len(parts) > 1),
+        "ground_truth": evaluation_rows.ground_truth(results, several),
         "predictions": [_part_record(part, protocol) for part in parts],
-        **_summary(rows, dataset, list(splits), protocol),
-        "precision": precision,
+        **_summary(rows, dataset, splits, protocol),
+        "precision": settings.precision,
         "coverage": evaluation_rows.coverage(rows, results),
         "missing": evaluation_rows.missing(rows, several),
         "undefined": lacking,
         "maps": {
-            "colour_maps": colour_maps,
-            "other_forms": "read" if other_forms else "refuse",
+            "colour_maps": reading["colour_maps"],
+            "other_forms": "read" if reading["other_forms"] else "refuse",
             "remarks": told + [remark for part in parts for remark in part.found.remarks] + map_checks.remarks(maps),
         },
-        "versions": {name: metadata.version(name) for name in ("avsd-jax", "jax", "numpy")},
+        "versions": versions(),
         "seconds": round(time.monotonic() - started, 3),
     }
-    if with_bounds:
+    if settings.with_bounds:
         record["bounds"] = bounds.summary(
-            rows, results, protocol.metrics, lambda own: _summary(own, dataset, list(splits), protocol)
+            rows, results, protocol.metrics, lambda own: _summary(own, dataset, splits, protocol)
         )
     score_files.write(out, record, rows)
-    if pages:
-        from avsd_jax.evaluation.pages import video_pages  # imports drawing libraries
-
-        name = "+".join(dict.fromkeys(Path(folder).absolute().name for folder in predictions))
-        model = video_pages.Model(name, score_files.load(out), {part.name: part.found for part in parts})
-        video_pages.write(out, [model], {part.name: part.store for part in parts})
+    if settings.pages:
+        _write_pages(parts, out)
     earlier_scores.forget(out)
     return record
 
 
-def _jobs(
-    part: Split, stamp: str, protocol: Protocol, precision: str, out: Path, with_bounds: bool
-) -> Iterator[tuple[str, Job]]:
+def versions() -> dict[str, str]:
+    """Returns the versions of what computes scores."""
+    return {name: metadata.version(name) for name in ("avsd-jax", "jax", "numpy")}
+
+
+def _write_pages(parts: Sequence[Split], out: Path) -> None:
+    from avsd_jax.evaluation.pages import video_pages  # imports drawing libraries
+
+    name = "+".join(dict.fromkeys(part.given.absolute().name for part in parts))
+    model = video_pages.Model(name, score_files.load(out), {part.name: part.found for part in parts})
+    video_pages.write(out, [model], {part.name: part.store for part in parts})
+
+
+def _jobs(part: Split, stamp: str, settings: Settings, out: Path) -> Iterator[tuple[str, Job]]:
     """Builds a job for each video that has predictions."""
     for number, video in enumerate(part.store.videos):
         if video.id not in part.found.videos:
@@ -168,10 +246,10 @@ def _jobs(
             stamp,
             part.name,
             video.to_json(),
-            protocol.as_record(),
-            precision,
+            settings.protocol.as_record(),
+            settings.precision,
             maps.fingerprint(),
-            with_bounds,
+            settings.with_bounds,
         ]
         target = out / "videos" / quote(part.name, safe="") / f"{quote(video.id, safe=' ')}.json"
         yield (
@@ -181,12 +259,12 @@ def _jobs(
                 stamp,
                 number,
                 maps,
-                protocol,
-                precision,
+                settings.protocol,
+                settings.precision,
                 target,
                 digest(deciding),
                 video.num_frames,
-                with_bounds,
+                settings.with_bounds,
             ),
         )
 

@@ -46,12 +46,21 @@ class Source:
 
 @dataclass(frozen=True)
 class Split:
-    """A split with the predictions to score on it."""
+    """A split with the predictions to score on it.
+
+    Attributes:
+        name: of the split.
+        source: location of its ground truth.
+        store: its videos.
+        found: their predictions.
+        given: the folder in which the predictions were looked for.
+    """
 
     name: str
     source: Source
     store: VideoStore
     found: PredictionFolder
+    given: Path
 
 
 def sources(
@@ -96,8 +105,8 @@ def dataset_name(dataset: str) -> str:
     members = dataset_names.members(dataset)
     if len(members) > 1:
         raise InputError(
-            f"{dataset!r} names {len(members)} datasets: score one per call, {', '.join(members[:-1])} or "
-            f"{members[-1]}, each with its own predictions"
+            f"{dataset!r} names {len(members)} datasets: give one of {', '.join(members)}, or score all of them with "
+            "evaluate_several"
         )
     name, slash, config = members[0].partition("/")
     known = {each.lower(): each for each in catalog.names()}
@@ -126,7 +135,7 @@ def open_splits(predictions: Sequence[str | Path], given: Sequence[Source], read
         lengths = {video.id: video.num_frames for video in store.videos}
         sizes = {video.id: (video.map_height, video.map_width) for video in store.videos}
         found = prediction_folders.find(folder, source.dataset, lengths, sizes=sizes, **reading)
-        parts.append(Split(source.split, source, store, found))
+        parts.append(Split(source.split, source, store, found, Path(folder)))
     return parts
 
 

@@ -24,7 +24,7 @@ import dataclasses
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -109,6 +109,7 @@ def find(
     sizes: Mapping[str, tuple[int, int]] | None = None,
     colour_maps: str = colour.REFUSE,
     other_forms: bool = False,
+    others: Collection[str] = (),
 ) -> PredictionFolder:
     """Finds the predictions of a split.
 
@@ -121,10 +122,11 @@ def find(
         sizes: video id -> (height, width) of its ground truth.
         colour_maps: how maps in colour are read, as `colour.check_rule` takes it.
         other_forms: read `.npy`, `.mat`, videos and `.tif` as well.
+        others: ids of videos of other datasets, whose predictions may be there too.
 
     Raises:
-        InputError: there are no predictions, or they mix layouts or are ambiguous; the message says what was
-            expected, and what is there.
+        NoPredictionsError: there are no predictions; the message says what was expected, and what is there.
+        InputError: they mix layouts or are ambiguous.
     """
     root = Path(root)
     colour.check_rule(colour_maps)
@@ -145,7 +147,7 @@ def find(
         found = {video: entry for video, entry in looked.items() if entry is not None}
         if found:
             expected = {v: arrays.Expected(num_frames[v], None if sizes is None else sizes[v]) for v in found}
-            return _assemble(base, found, num_frames, expected, first_frame, colour_maps)
+            return _assemble(base, found, num_frames, expected, first_frame, colour_maps, others)
     raise contents.no_predictions(root, dataset, sorted(num_frames), () if other_forms else contents.OTHERS)
 
 
@@ -265,6 +267,7 @@ def _assemble(
     expected: Mapping[str, arrays.Expected],
     first_frame: int | None,
     colour_maps: str,
+    others: Collection[str],
 ) -> PredictionFolder:
     layout = _common_layout(base, found)
     if layout in VOLUMES:
@@ -277,7 +280,7 @@ def _assemble(
         usage = 1 if layout in _ONE_BASED.values() else None
         count = counting(str(base), numbers, num_frames, usage, first_frame)
         result = {v: _frames(files, count.first, expected[v], colour_maps) for v, files in numbers.items()}
-    unused = contents.unused(base, num_frames)
+    unused = contents.unused(base, {*num_frames, *others})
     remarks = _remarks(base, layout, found, count, first_frame)
     if unused:
         remarks.append(contents.unknown(base, unused, [video for video in num_frames if video not in found]))

@@ -5,6 +5,7 @@ The numbers are in `published/*.csv`, whose first lines state their source.
 
 import csv
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 
@@ -48,6 +49,20 @@ def table4(dataset: str) -> list[Row]:
             row = rows.setdefault(name, Row(name, line["supervision"], {}, not line["remark"], line["remark"]))
             row.scores[line["metric"]] = float(line["value"])
     return list(rows.values())
+
+
+def table4_means(datasets: Sequence[str]) -> tuple[list[Row], list[str]]:
+    """Returns the rows of Table IV averaged over datasets that it has, and the methods that have a misprinted row."""
+    by_dataset = [{row.method: row for row in table4(dataset)} for dataset in datasets]
+    rows, left_out = [], []
+    for method, first in by_dataset[0].items():
+        own = [rows[method] for rows in by_dataset]
+        if all(row.comparable for row in own):
+            scores = {m: sum(row.scores[m] for row in own) / len(own) for m in first.scores}
+            rows.append(Row(method, first.kind, scores))
+        else:
+            left_out.append(method)
+    return rows, left_out
 
 
 def table5(dataset: str) -> list[Row]:

@@ -70,9 +70,13 @@ def load(folder: str | Path) -> Evaluation:
     """Reads an evaluation from its folder.
 
     Raises:
-        InputError: the folder holds no evaluation, or a damaged one.
+        InputError: the folder holds no evaluation, a damaged one, or one of several datasets.
     """
     folder = Path(folder)
+    if several := datasets_in(folder):
+        raise InputError(
+            f"{folder} holds the scores of several datasets: give the folder of one, such as {folder / several[0]}"
+        )
     try:
         record = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
         with (folder / "scores.csv").open(newline="", encoding="utf-8") as file:
@@ -99,6 +103,15 @@ def load(folder: str | Path) -> Evaluation:
     return Evaluation(folder, record, keys, frames)
 
 
+def datasets_in(folder: str | Path) -> list[str]:
+    """Returns the names of the folders in an evaluation of several datasets; none of any other folder."""
+    try:
+        record = json.loads((Path(folder) / "scores.json").read_text(encoding="utf-8"))
+        return [own["folder"] for own in record["datasets"].values()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return []
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # The page
 # ---------------------------------------------------------------------------------------------------------------------
@@ -109,7 +122,7 @@ def markdown(record: Mapping[str, Any]) -> str:
     titles = {"scores": AVERAGE_TITLES["video"], "frame_scores": AVERAGE_TITLES["frame"]}
     sections = [f"# {record['dataset']['name']} {', '.join(record['dataset']['splits'])}: protocol {_name(record)}\n"]
     for key in (key for key in titles if key in record):
-        sections.append(f"## Scores, {titles[key]}\n\n" + _scores(record, key))
+        sections.append(f"## Scores, {titles[key]}\n\n" + scores_table(record, key))
     interval = record["intervals"]
     sections.append(
         f"In brackets: {100 * interval['level']:.0f} % intervals, {interval['method']} ({interval['resamples']} draws, "
@@ -134,7 +147,8 @@ def _name(record: Mapping[str, Any]) -> str:
     return f"`{record['protocol']['name']}`"
 
 
-def _scores(record: Mapping[str, Any], key: str) -> str:
+def scores_table(record: Mapping[str, Any], key: str) -> str:
+    """Formats the scores by group of frames: `key` is "scores" or "frame_scores"."""
     counts = record["counts"]
     groups = [group for group in GROUP_TITLES if counts["frames"][group]]
     columns = {"": [GROUP_TITLES[g] for g in groups], "videos": [str(counts["videos"][g]) for g in groups]}
@@ -178,22 +192,28 @@ def _published(record: Mapping[str, Any]) -> str:
     ours = {m: record["scores"]["all"].get(m) for m in TABLE_METRICS} if "scores" in record else {}
     text = f"## Beside the survey's Table IV, {published.canonical(name)}, all frames\n\n"
     if record["protocol"]["name"] != published.PROTOCOL:
-        text += (
-            f"**Not directly comparable:** the published rows use protocol `{published.PROTOCOL}`, ours "
-            f"{_name(record)}. Score with `--protocol={published.PROTOCOL}` to compare.\n\n"
-        )
+        text += not_comparable(record)
     rows = published.table4(name)
     shown = [row for row in rows if row.comparable]
-    text += _beside(ours, shown)
+    text += beside(ours, shown)
     left_out = [f"{row.method} ({row.remark})" for row in rows if not row.comparable]
     if left_out:
         text += f"\nLeft out: {'; '.join(left_out)}.\n"
     if ablation := published.table5(name):
-        text += "\n### Table V: AViNet gated by different classifiers\n\n" + _beside(ours, ablation)
+        text += "\n### Table V: AViNet gated by different classifiers\n\n" + beside(ours, ablation)
     return text + "\n`*`: gated by a classifier of audio-visual consistency; `#`: by the labels.\n"
 
 
-def _beside(ours: Mapping[str, float | None], rows: Sequence[published.Row]) -> str:
+def not_comparable(record: Mapping[str, Any]) -> str:
+    """Returns the warning that scores were not computed by the protocol of the published ones."""
+    return (
+        f"**Not directly comparable:** the published rows use protocol `{published.PROTOCOL}`, ours "
+        f"{_name(record)}. Score with `--protocol={published.PROTOCOL}` to compare.\n\n"
+    )
+
+
+def beside(ours: Mapping[str, float | None], rows: Sequence[published.Row]) -> str:
+    """Formats our scores above published rows."""
     columns = {"": ["**ours**", *(row.method for row in rows)], "kind": ["", *(row.kind for row in rows)]}
     for m in TABLE_METRICS:
         columns[arrow(m)] = [f"**{number(ours.get(m))}**", *(number(row.scores.get(m)) for row in rows)]

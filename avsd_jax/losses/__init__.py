@@ -69,6 +69,8 @@ def compute(
         names: of the terms, see `present`.
         side_weight: weight of the maps of STAViS's levels in each of its terms; None if they are not trained.
 
+    The terms of maps are averaged over the frames of a clip where a model maps every frame.
+
     Raises:
         InputError: unknown name; the batch or the model lacks what a term needs; or no term trains the model, or the
             map that it predicts.
@@ -85,7 +87,30 @@ def compute(
             raise InputError("side_epochs trains side maps, which no loss with a weight reads: set side_epochs=0")
     if not terms:
         raise InputError(_nothing_to_train(output))
+    if "saliency" in output and jnp.ndim(output["saliency"]) == 4:
+        return {name: term(given) if term.of_frames else _of_frames(term, given) for name, term in terms.items()}
     return {name: term(given) for name, term in terms.items()}
+
+
+# What a term of maps reads, which models of sequences have for each frame: [b t h w].
+_MAPS = ("saliency", "logits", "density", "fixations")
+
+
+def _of_frames(term: Term, given: Given) -> Values:
+    """Returns the means of a term over the frames of each clip, those counting that it weighs."""
+    if term.trains != "saliency":
+        return term(given)
+    clips, frames = given.output["saliency"].shape[:2]
+
+    def each(entries: Mapping[str, Any]) -> dict[str, Any]:
+        flat = {name: entries[name] for name in _MAPS if name in entries}
+        return {**entries, **{name: x.reshape(clips * frames, *x.shape[2:]) for name, x in flat.items()}}
+
+    mask = jnp.repeat(given.mask, frames)
+    values, weights = term(Given(each(given.output), each(given.batch), mask, given.side_weight))
+    values, weights = values.reshape(clips, frames), weights.reshape(clips, frames)
+    number = weights.sum(axis=1)
+    return (values * weights).sum(axis=1) / jnp.where(number > 0, number, 1), (number > 0).astype(weights.dtype)
 
 
 def _nothing_to_train(output: Mapping[str, Any]) -> str:

@@ -77,6 +77,8 @@ class Term:
         higher_is_better: whether it is subtracted from the loss; weights are positive in either case.
         weight: the default in configurations.
         side_maps: whether `side_weight` is read.
+        of_frames: whether it reads the maps of sequences itself, [b t h w]; others get every frame as an example of its
+            own, and their mean over a clip's frames is that of the clip.
     """
 
     trains = "saliency"
@@ -84,6 +86,7 @@ class Term:
     higher_is_better = False
     weight = 0.0
     side_maps = False
+    of_frames = False
 
     def __call__(self, given: Given) -> Values:
         """Returns values and weights of the examples.

@@ -2,7 +2,7 @@
 
 import difflib
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from avsd_jax.errors import InputError
@@ -43,7 +43,7 @@ def composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def unused(base: Path, known: Mapping[str, int]) -> tuple[str, ...]:
+def unused(base: Path, known: Collection[str]) -> tuple[str, ...]:
     """Returns folders, and files that may hold maps, which belong to no video."""
     names = {composed(video) for video in known}
     return tuple(
@@ -67,7 +67,11 @@ def unknown(base: Path, names: Sequence[str], lacking: Sequence[str]) -> str:
     return f"{base} also has what is no video of the split: {some(shown)}"
 
 
-def no_predictions(root: Path, dataset: str, wanted: Sequence[str], unread: tuple[str, ...]) -> InputError:
+class NoPredictionsError(InputError):
+    """No video has predictions."""
+
+
+def no_predictions(root: Path, dataset: str, wanted: Sequence[str], unread: tuple[str, ...]) -> NoPredictionsError:
     """Returns the error that no video has predictions: what was expected, what is there, and the likely fix.
 
     Args:
@@ -95,7 +99,7 @@ def no_predictions(root: Path, dataset: str, wanted: Sequence[str], unread: tupl
     near = ((name, difflib.get_close_matches(Path(name).stem, wanted, 1)) for name in names if name not in wanted)
     if not fixes:
         fixes += [f"is {name!r} meant for {match[0]!r}?" for name, match in near if match][:1]
-    return InputError(
+    return NoPredictionsError(
         f"{root} holds no predictions for the videos of {dataset} ({some(wanted)}): looked for {_LOOKED_FOR}; "
         + "; ".join([f"it has {some(names) or 'nothing'}", *inside, *dict.fromkeys(fixes)])
     )

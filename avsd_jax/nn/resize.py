@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 
@@ -16,6 +17,26 @@ def resize_bilinear(x: Float[Array, "b h w c"], size: tuple[int, int]) -> Float[
     PyTorch's `interpolate(mode="bilinear", align_corners=False)`.
     """
     return jax.image.resize(x, (x.shape[0], *size, x.shape[-1]), "bilinear", antialias=False)
+
+
+def resize_corner(x: Float[Array, "b h w c"], size: tuple[int, int]) -> Float[Array, "b h2 w2 c"]:
+    """Resizes to `size` = (height, width) as `tf.image.resize_images` of TensorFlow 1: bilinear, corners aligned.
+
+    Output i reads position i * in / out, as if pixels were points: up to half a pixel beside `resize_bilinear`, and the
+    last rows and columns are repeated.
+    """
+    rows, columns = (_corner_matrix(old, new) for old, new in zip(x.shape[1:3], size, strict=True))
+    return jnp.einsum("yh,bhwc,xw->byxc", rows.astype(x.dtype), x, columns.astype(x.dtype))
+
+
+def _corner_matrix(old: int, new: int) -> Float[np.ndarray, "new old"]:
+    place = np.arange(new, dtype=np.float32) * np.float32(old / new)
+    low = np.minimum(np.floor(place).astype(int), old - 1)
+    share = place - low
+    matrix = np.zeros((new, old), np.float32)
+    np.add.at(matrix, (np.arange(new), low), 1 - share)
+    np.add.at(matrix, (np.arange(new), np.minimum(low + 1, old - 1)), share)
+    return matrix
 
 
 def _double(x: jax.Array, axis: int) -> jax.Array:

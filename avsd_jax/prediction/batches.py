@@ -1,4 +1,4 @@
-"""A stream of clips through a compiled model, in batches."""
+"""A stream of clips through a compiled model, in batches, or one by one where a state passes between them."""
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from avsd_jax.errors import InputError
 from avsd_jax.prediction.clip_stream import Clip
+from avsd_jax.runs.sequence import SequenceForward
 
 
 def in_batches(
@@ -39,6 +40,33 @@ def in_batches(
         waiting = running
     if waiting is not None:
         yield _on_host(*waiting)
+
+
+def in_order(forward: SequenceForward, clips: Iterable[Clip]) -> Iterator[tuple[list[int], dict[str, np.ndarray]]]:
+    """Yields the numbers of the frames of each clip and their maps, in order; a video of frames mapped in sequence.
+
+    Args:
+        forward: called with each clip.
+        clips: of one video, from its first frame on.
+
+    Yields:
+        As `in_batches`; clips of which no map is asked for give none.
+    """
+    waiting = None
+    for clip in clips:
+        inputs = {key: value[None] for key, value in clip.inputs.items() if key != "avc_label"}
+        running = clip, forward(inputs, first=clip.index == 0)
+        # The device computes this clip while the host reads the previous one and decodes the next.
+        if waiting is not None:
+            yield _of_frames(*waiting)
+        waiting = running
+    if waiting is not None:
+        yield _of_frames(*waiting)
+
+
+def _of_frames(clip: Clip, outputs: dict[str, jax.Array]) -> tuple[list[int], dict[str, np.ndarray]]:
+    maps = np.asarray(outputs["saliency"])[0]
+    return list(clip.frames), {"saliency": maps[[frame - clip.index for frame in clip.frames]]}
 
 
 def _on_host(indices: list[int], outputs: dict[str, jax.Array | np.ndarray]) -> tuple[list[int], dict[str, np.ndarray]]:

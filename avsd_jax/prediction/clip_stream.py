@@ -30,10 +30,14 @@ _ROUNDED_SECONDS = 0.002
 
 
 class Clip(NamedTuple):
-    """The inputs of a model for frame `index`, of its classifier, or of both; arrays without the axis b."""
+    """The inputs of a model for frame `index`, of its classifier, or of both; arrays without the axis b.
+
+    A clip of a model of sequences begins with frame `index`, and maps of `frames` are asked for.
+    """
 
     index: int
     inputs: dict[str, np.ndarray]
+    frames: tuple[int, ...] = ()
 
 
 class _Prepared(NamedTuple):
@@ -51,6 +55,9 @@ class _Prepared(NamedTuple):
 
 class ClipStream:
     """Iterates over the clips of every `stride`-th frame of a video, with a classifier's inputs where it scores.
+
+    For a model of sequences (`spec.num_maps`) these are the clips with one of these frames, all clips if a state passes
+    between them.
 
     Frames are used as they come, at the file's own rate. Audio, and the frames for a classifier, are selected by the
     time of a frame, which for a constant rate is equivalent to its number.
@@ -77,7 +84,8 @@ class ClipStream:
     ):
         self._info = info
         self._spec = spec
-        self._stride = stride
+        self._mapped = stride
+        self._stride = spec.num_maps or stride
         self._every = every
         self._cell: int | None = None
         # On a grid of its own, the classifier's inputs are made apart from the model's.
@@ -132,11 +140,17 @@ class ClipStream:
                     self._drop_frames(target)
             if target >= self._decoded:
                 return
-            inputs = self._inputs(target)
+            shown = self._shown(target)
+            inputs = self._inputs(target) if shown or self._spec.carries or not self._spec.num_maps else {}
             if inputs:
-                yield Clip(target, inputs)
+                yield Clip(target, inputs, shown)
             target += self._stride if self._every is None else 1
             self._forget(target)
+
+    def _shown(self, target: int) -> tuple[int, ...]:
+        """Returns the frames whose maps are asked for of the clip of a sequence that begins with frame `target`."""
+        frames = range(target, min(target + self._spec.num_maps, self._decoded))
+        return tuple(frame for frame in frames if frame % self._mapped == 0)
 
     def _needs_more(self, target: int) -> bool:
         """Returns whether the clip of frame `target` may contain frames that are not decoded yet."""
@@ -176,7 +190,7 @@ class ClipStream:
         spec, inputs = self._model_spec, {}
         if self._stride and target % self._stride == 0:
             # Correct as long as the sampler depends on the video's length no further ahead than `_reach`.
-            window = spec.sampler.eval_window(target, self._decoded, spec.clip_size, spec.frame_step)
+            window = spec.eval_sampler.eval_window(target, self._decoded, spec.clip_size, spec.frame_step)
             inputs = make_example(spec, window, self, avc_label=-1)
         if self._every is not None and self._at(target).scored and self._spec.avc is not None:
             inputs |= classifier_inputs(self, target)

@@ -88,7 +88,8 @@ class _Video:
     def clips(self, clips: Iterable[Clip]) -> Iterator[Clip]:
         """Starts the classification of every scored frame; yields the model's clips with the number of their point."""
         point = 0
-        for index, inputs in clips:
+        for clip in clips:
+            index, inputs = clip.index, clip.inputs
             judged = {key: inputs[key] for key in ("avc_frames", "avc_audio") if key in inputs}
             if judged:
                 point = index

@@ -24,7 +24,7 @@ from avsd_jax.media.survey import survey
 from avsd_jax.media.writing import VideoWriter
 from avsd_jax.models import avc
 from avsd_jax.prediction import timeline
-from avsd_jax.prediction.batches import check_finite, in_batches, probability_of
+from avsd_jax.prediction.batches import check_finite, in_batches, in_order, probability_of
 from avsd_jax.prediction.clip_stream import Clip, ClipStream
 from avsd_jax.prediction.decision import Decision
 from avsd_jax.prediction.grid_gate import PROBABILITY, GridGate
@@ -32,6 +32,7 @@ from avsd_jax.prediction.map_writers import MAP_WRITERS, Staging, check_folder, 
 from avsd_jax.runs.checkpoint import NO_VARIABLES, load_for_inference
 from avsd_jax.runs.classifier import Classifier
 from avsd_jax.runs.components import Inference, make_forward
+from avsd_jax.runs.sequence import SequenceForward
 
 DEFAULT_MODEL = "gbvs_av"
 _LEAST_SIDE = 32
@@ -80,7 +81,7 @@ class Predictor:
 
     Args:
         checkpoint: folder of a training run or of a converted model; by default a model without weights is taken.
-        batch_size: clips per batch.
+        batch_size: clips per batch; a model that maps every frame of a clip gets one clip at a time.
         model: the model without weights that is taken if no checkpoint is given, a module of `avsd_jax/models`.
 
     Raises:
@@ -148,7 +149,11 @@ class Predictor:
         forward = self._forward if info.audio else self._forward_without_audio
         if info.audio and self._grid_gate is not None:
             forward, clips = self._grid_gate.run(forward, clips, decision or Decision(), self._soft)
-        for indices, outputs in in_batches(forward, self._variables, clips, self._batch_size):
+        if self.spec.num_maps:
+            batches = in_order(SequenceForward(forward, self._variables, self.spec.carries), clips)
+        else:
+            batches = in_batches(forward, self._variables, clips, self._batch_size)
+        for indices, outputs in batches:
             yield from self._unpack(indices, outputs)
 
     def _unpack(self, indices: list[int], host: dict[str, np.ndarray]) -> Iterator[Prediction]:
@@ -251,8 +256,10 @@ class Predictor:
                 if count == 0:  # the remaining time is estimated from the start of the model
                     bar.set_description(None)
                     bar.reset()
-                grey = preprocessing.to_image(preprocessing.smooth(prediction.saliency, frame.image.shape[:2]))
-                map_writer.write(frame.index, frame.time, prediction.saliency, grey)
+                size = frame.image.shape[:2]
+                grey = preprocessing.to_image(preprocessing.smooth(prediction.saliency, size))
+                own = preprocessing.frame_part(prediction.saliency, size)
+                map_writer.write(frame.index, frame.time, own, grey)
                 overlaid = overlay.heat(frame.image, grey)
                 overlay_video.write(overlay.gate_label(overlaid, *self._label(info, prediction)), frame.time)
                 record.write(_row(frame.time, prediction))
@@ -264,7 +271,8 @@ class Predictor:
             bar.refresh()
             map_writer.close()
             if count < self.spec.clip_size:
-                clips.note(f"{count} frames are fewer than a clip of {self.spec.clip_size}: the first is repeated")
+                repeated = "last" if self.spec.num_maps else "first"
+                clips.note(f"{count} frames are fewer than a clip of {self.spec.clip_size}: the {repeated} is repeated")
             clips.note_skipped(count)
             record.finish({"num_frames": count, "notes": clips.notes})
         timeline.draw(

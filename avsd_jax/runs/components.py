@@ -24,7 +24,7 @@ from avsd_jax.runs.optimizer import make_optimizer, make_schedule
 _CLIP_FIELDS = ("frame_size", "frame_step", "sampler", "sampler_options", "preprocessing", "preprocessing_options")
 _CLIP_FIELDS += ("flip", "samples_per_video", "avc_supervision", "tags")
 
-PREDICTION_KEYS = ("saliency", "gate", "avc_logits")
+PREDICTION_KEYS = ("saliency", "gate", "avc_logits", "carry")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +128,7 @@ def clip_spec(config: ConfigDict, model: nn.Module) -> ClipSpec:
 
     Raises:
         InputError: a field is missing or has a value of another type or range, a name is unknown, or the model
-            classifies another number of tags than the configuration lists.
+            classifies another number of tags than the configuration lists, or needs frames of another size or step.
     """
     lacking = [name for name in _CLIP_FIELDS if name not in config]
     if lacking:
@@ -137,6 +137,12 @@ def clip_spec(config: ConfigDict, model: nn.Module) -> ClipSpec:
     if model.num_tags and model.num_tags != len(config.tags):
         raise InputError(
             f"model.num_tags={model.num_tags} and config.tags has {len(config.tags)} words: make them agree"
+        )
+    if model.num_maps and config.frame_step != 1:
+        raise InputError(f"frame_step={config.frame_step}, and {name_of(model)} maps every frame: set frame_step=1")
+    if any(side % model.map_stride for side in config.frame_size):
+        raise InputError(
+            f"frame_size={tuple(config.frame_size)}: {name_of(model)} needs multiples of {model.map_stride}"
         )
     return ClipSpec(
         clip_size=model.clip_size,
@@ -151,6 +157,9 @@ def clip_spec(config: ConfigDict, model: nn.Module) -> ClipSpec:
         tags=tuple(config.tags) if model.num_tags else (),
         avc_supervision=config.avc_supervision,
         instances=model.instances,
+        num_maps=model.num_maps,
+        map_stride=model.map_stride,
+        carries=model.carries,
     )
 
 

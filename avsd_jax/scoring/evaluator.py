@@ -16,10 +16,12 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from avsd_jax.common.parallel import gather
+from avsd_jax.data.preprocessing.vinet import Preprocessing
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 from avsd_jax.scoring import protocols
 from avsd_jax.scoring.groups import with_macro
+from avsd_jax.scoring.protocols import Protocol
 from avsd_jax.scoring.scorer import Predicted, Scorer
 from avsd_jax.scoring.summary import Frames, summarise
 
@@ -68,12 +70,26 @@ class SaliencyEvaluator:
         examples: how many frames of each consistency group to return for figures. They are the middles of
             the longest segments of a label in videos spread over the store, chosen independently of the scores.
         shared: whether each process of the job scores batches of its own, and gets the scores of all.
+        protocol: another protocol than `native`; it decides about frames at the start of a video, too.
+        preprocessing: of the model's frames, which knows what part of a map shows the frame.
     """
 
-    def __init__(self, store: VideoStore, *, smooth_sigma: float = 0.0, examples: int = 2, shared: bool = False):
+    def __init__(
+        self,
+        store: VideoStore,
+        *,
+        smooth_sigma: float = 0.0,
+        examples: int = 2,
+        shared: bool = False,
+        protocol: Protocol = protocols.NATIVE,
+        preprocessing: Preprocessing | None = None,
+    ):
         self.store = store
         self._shared = shared
-        self._scorer = Scorer(store, dataclasses.replace(protocols.NATIVE, smooth_sigma=float(smooth_sigma)))
+        self._preprocessing = preprocessing or Preprocessing()
+        if smooth_sigma:
+            protocol = dataclasses.replace(protocol, smooth_sigma=float(smooth_sigma))
+        self._scorer = Scorer(store, protocol)
         self._targets = _middles(store, examples)
 
     def run(self, predict_fn: PredictFn, batches: Iterable[Batch], audio_condition: str = "real") -> dict[str, Any]:
@@ -121,7 +137,9 @@ class SaliencyEvaluator:
         """
         scored: list[Scored] = []
         best: dict[int, Scored] = {}  # position among the targets -> row nearest to it
-        for row, values in self._scorer.stream(_rows(predict_fn, batches)):
+        first = self._scorer.protocol.unscored_start
+        rows = (row for row in _rows(predict_fn, batches) if row.frame >= first)
+        for row, values in self._scorer.stream(map(self._of_frame, rows)):
             place = self._nearest(row, best)
             if place is not None:
                 best[place] = row, values
@@ -146,6 +164,12 @@ class SaliencyEvaluator:
             margin=column("margin", float),
         )
         return frames, [self._example(*best[place]) for place in sorted(best)]
+
+    def _of_frame(self, row: Predicted) -> Predicted:
+        """Cuts a map to the part that shows the frame."""
+        index = self.store.videos[row.video]
+        values = self._preprocessing.frame_part(row.values, (index.height, index.width))
+        return row if values is row.values else dataclasses.replace(row, values=values)
 
     def _of_all_processes(
         self, scored: list[Scored], best: Mapping[int, Scored]

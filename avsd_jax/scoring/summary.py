@@ -18,6 +18,8 @@ from avsd_jax.scoring.protocols import Protocol
 RESAMPLES = 2000
 SEED = 0
 LEVEL = 0.95
+ENTRIES = {"video": "scores", "frame": "frame_scores"}
+"""Average -> its entry in a record."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +118,11 @@ class Table:
         It is None if fewer than two videos have the score. Every table has its own random generator, so that no
         interval depends on which others are computed.
         """
+        draws = self.draws(average, by_split, seed)
+        return None if draws is None else percentiles(draws)
+
+    def draws(self, average: str, by_split: bool, seed: int | Sequence[int] = SEED) -> Float[np.ndarray, " b"] | None:
+        """Computes `mean` over draws of as many videos, with replacement; None if fewer than two have the score."""
         present = np.flatnonzero(self.videos())
         if len(present) < 2:
             return None
@@ -124,8 +131,13 @@ class Table:
         )
         weights = np.zeros((RESAMPLES, self.sums.shape[1]))
         weights[:, present] = draws
-        tail = 50 * (1 - LEVEL)
-        return [float(x) for x in np.nanpercentile(self.mean(average, by_split, weights), [tail, 100 - tail])]
+        return self.mean(average, by_split, weights)
+
+
+def percentiles(draws: Float[np.ndarray, " b"]) -> list[float]:
+    """Returns the 95 % interval of draws."""
+    tail = 50 * (1 - LEVEL)
+    return [float(x) for x in np.nanpercentile(draws, [tail, 100 - tail])]
 
 
 def summarise(
@@ -156,16 +168,10 @@ def summarise(
     """
     groups = {group: members(frames.label, group) for group in GROUPS}
     tables = {g: {m: Table.of(frames, frames.scores[m], rows) for m in protocol.metrics} for g, rows in groups.items()}
-    entries = {"video": "scores", "frame": "frame_scores"}
     result: dict[str, Any] = {"counts": _counts(frames, groups)}
-    intervals: dict[str, Any] = {
-        "method": "percentile bootstrap over videos",
-        "level": LEVEL,
-        "resamples": RESAMPLES,
-        "seed": SEED,
-    }
+    intervals = how_intervals("percentile bootstrap over videos")
     for average in protocol.averages:
-        key = entries[average]
+        key = ENTRIES[average]
         result[key] = _each(tables, lambda t, a=average: _plain(t.mean(a, by_split)[0]))
         intervals[key] = _each(tables, lambda t, a=average: t.interval(a, by_split))
     return result | {
@@ -174,6 +180,11 @@ def summarise(
         "avc": classifier_scores(frames.label, frames.margin, frames.gate),
         "videos": _videos(frames, videos, splits, groups, tables),
     }
+
+
+def how_intervals(method: str) -> dict[str, Any]:
+    """Returns the record of how intervals are computed."""
+    return {"method": method, "level": LEVEL, "resamples": RESAMPLES, "seed": SEED}
 
 
 def _counts(frames: Frames, groups: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from avsd_jax.common import file_kinds, staging
 from avsd_jax.common.by_name import available, load_module
 from avsd_jax.errors import InputError
 from avsd_jax.runs.checkpoint import save_variables
-from avsd_jax.torch_weights import caffe_files, safetensors_files, torch_files
+from avsd_jax.torch_weights import caffe_files, keras_files, safetensors_files, tensorflow_files, torch_files
 from avsd_jax.torch_weights.layouts import classifier_of
 from avsd_jax.torch_weights.prefixes import Part, entries, find_part
-from avsd_jax.torch_weights.variables import options, part_options, part_variables
+from avsd_jax.torch_weights.variables import layers_of, options, part_options, part_variables
 
 # Preprocessing of the clips of each family's published models, for prediction.
 _FEEDING = {
@@ -49,10 +49,11 @@ def read_content(path: str | Path) -> Any:
     """Reads a checkpoint file without executing code in it.
 
     Args:
-        path: a file of `torch.save`, also of PyTorch 1.5 and older, a safetensors file, or a Caffe model.
+        path: a file of `torch.save`, also of PyTorch 1.5 and older, or a safetensors file; a Caffe model; a TensorFlow
+            checkpoint (its index, a data file, or their common prefix); or Keras's HDF5.
 
     Returns:
-        The content: nested dictionaries, tensors and plain values.
+        The content: nested dictionaries, tensors and plain values; of a Keras file `keras_files.Layers`.
 
     Raises:
         InputError: PyTorch is needed and not installed, the file is something else or damaged, or it holds
@@ -62,12 +63,18 @@ def read_content(path: str | Path) -> Any:
     try:
         if path.is_dir():
             raise InputError(f"{path} {file_kinds.folder(path)}")
+        index = tensorflow_files.index_of(path)
+        if index is not None and index.is_file():
+            return tensorflow_files.read(index)
         if not path.is_file():
             raise InputError(f"no checkpoint {path}: give the path of a .pt file")
         if caffe_files.is_caffemodel(path):
             return caffe_files.read(path)
         if safetensors_files.is_safetensors(path):
             return safetensors_files.read(path)
+        layers = keras_files.read(path) if keras_files.is_hdf5(path) else None
+        if layers is not None:
+            return layers
         foreign = file_kinds.foreign(path)
         if foreign:
             raise InputError(f"{path} {foreign}")
@@ -88,7 +95,10 @@ def read_state_dict(path: str | Path) -> dict[str, np.ndarray]:
     Raises:
         InputError: the file cannot be read (`read_content`), or holds no state dict.
     """
-    items = unwrap(read_content(path), path).items()
+    content = read_content(path)
+    if isinstance(content, keras_files.Layers):
+        content = content.named({})
+    items = unwrap(content, path).items()
     tensors = {k: v for k, v in items if isinstance(k, str) and hasattr(v, "shape") and hasattr(v, "dtype")}
     return {key: torch_files.as_array(key, tensor) for key, tensor in tensors.items()}
 
@@ -125,7 +135,10 @@ def read_part(name: str, path: str | Path, weights: str | None = None) -> Part:
     Raises:
         InputError: the file cannot be read, holds no arrays, or they are ambiguous.
     """
-    found = [dataclasses.replace(entry, array=_Stored(entry.key, entry.array)) for entry in entries(read_content(path))]
+    content = read_content(path)
+    if isinstance(content, keras_files.Layers):
+        content = content.named(layers_of(name))
+    found = [dataclasses.replace(entry, array=_Stored(entry.key, entry.array)) for entry in entries(content)]
     if not found:
         raise _no_state_dict(path)
     return find_part(name, found, weights)

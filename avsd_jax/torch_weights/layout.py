@@ -36,6 +36,9 @@ class Layout:
         transposed: regular expression of keys of transposed convolutions.
         swapped: keys of arrays over two classes in the opposite order.
         classifier: of `avsd_jax.models.classifiers`, whose variables they are; "": a model's, of the layout's name.
+        order: of the axes of kernels: "torch", or "tensorflow" and Keras, (..., in, out) as ours, and (..., out, in) of
+            transposed convolutions.
+        layers: of Keras's files, in the order of the network, as not all of them have their names there.
         constants: paths of our variables that no checkpoint has ("params/score/scale"), and their values.
     """
 
@@ -46,6 +49,8 @@ class Layout:
     transposed: str = r"$^"
     swapped: tuple[str, ...] = ()
     classifier: str = ""
+    order: str = "torch"
+    layers: tuple[str, ...] = ()
     constants: tuple[tuple[str, float], ...] = ()
 
 

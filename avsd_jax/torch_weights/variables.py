@@ -58,7 +58,7 @@ def part_variables(name: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
         if path in constants:
             continue
         key = keys[path]
-        wanted = _stored_shape(path, leaf.shape, _is_transposed(key, layout))
+        wanted = _stored_shape(path, leaf.shape, _is_transposed(key, layout), layout.order)
         if key not in shapes:
             raise InputError(f"the checkpoint has no {key!r}, which {name} needs: give a checkpoint of {name}")
         # A 1-D kernel is stored as an image of one column or of one row.
@@ -79,7 +79,7 @@ def part_variables(name: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
         if keys[path] in layout.swapped:
             array = array[::-1]
         transposed = _is_transposed(keys[path], layout)
-        return jnp.asarray(_reorder(path, expected[path].shape, array, transposed))
+        return jnp.asarray(_reorder(path, expected[path].shape, array, transposed, layout.order))
 
     tree = traverse_util.unflatten_dict({path: convert(path) for path in expected})
     return {"params": tree["params"], "batch_stats": tree.get("batch_stats", {})}
@@ -98,6 +98,22 @@ def part_options(name: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the options for arrays under the layout's own keys; see `options`."""
     shapes = {key: tuple(np.shape(array)) for key, array in arrays.items()}
     return find(name, shapes).options(shapes)
+
+
+def layers_of(name: str) -> dict[str, dict[str, tuple[int, ...]]]:
+    """Returns the shapes of a network's arrays by layer, in the order of the network, for `keras_files.Layers.named`.
+
+    Raises:
+        InputError: unknown name, or no layout of a Keras file is known of the network.
+    """
+    layout = find(name, {})
+    if not layout.layers:
+        raise InputError(f"no layout of a Keras file is known of {name}: give a file of another kind")
+    layers: dict[str, dict[str, tuple[int, ...]]] = {layer: {} for layer in layout.layers}
+    for path, leaf in traverse_util.flatten_dict(layout.variables(layout.options({}), {})).items():
+        layer, _, array = checkpoint_key(path, layout).rpartition(".")
+        layers[layer][array] = leaf.shape
+    return layers
 
 
 # ---------------------------------------------------------------- one variable
@@ -131,11 +147,16 @@ def _weights(key: str, array: Any, is_variance: bool) -> np.ndarray:
 
 def _is_transposed(key: str, layout: Layout) -> bool:
     """Returns whether a key belongs to the kernel of a transposed convolution."""
-    return key.endswith(".weight") and bool(re.search(layout.transposed, key))
+    return key.endswith((".weight", ".weights")) and bool(re.search(layout.transposed, key))
 
 
-def _stored_shape(path: Path, shape: tuple[int, ...], transposed: bool) -> tuple[int, ...]:
-    """Returns PyTorch's shape of a variable: kernels are (out, in, ...), 1-D ones 2-D with a width of 1."""
+def _stored_shape(path: Path, shape: tuple[int, ...], transposed: bool, order: str) -> tuple[int, ...]:
+    """Returns the shape of a variable in PyTorch, where kernels are (out, in, ...), 1-D ones 2-D with a width of 1.
+
+    In TensorFlow it is ours, but for transposed kernels, (..., out, in).
+    """
+    if order == "tensorflow":
+        return (*shape[:-2], shape[-1], shape[-2]) if transposed else shape
     if path[-1] != "kernel" or path[-2] == "bilinear":
         return shape
     *window, i, o = shape
@@ -144,8 +165,10 @@ def _stored_shape(path: Path, shape: tuple[int, ...], transposed: bool) -> tuple
     return (o, i, *window, 1) if len(shape) == 3 else (o, i, *window)
 
 
-def _reorder(path: Path, shape: tuple[int, ...], array: np.ndarray, transposed: bool) -> np.ndarray:
-    """Converts from PyTorch's order of axes, (out, in, ...), to ours, (..., in, out)."""
+def _reorder(path: Path, shape: tuple[int, ...], array: np.ndarray, transposed: bool, order: str) -> np.ndarray:
+    """Converts from PyTorch's order of axes, (out, in, ...), or TensorFlow's, to ours, (..., in, out)."""
+    if order == "tensorflow":
+        return np.flip(array, tuple(range(array.ndim - 2))).swapaxes(-1, -2) if transposed else array
     if path[-1] != "kernel" or path[-2] == "bilinear":
         return array
     if transposed:

@@ -16,9 +16,12 @@ from avsd_jax.data import pipeline
 from avsd_jax.data.store import VideoStore
 from avsd_jax.runs.classifier import Classifier
 from avsd_jax.runs.components import Inference, make_forward
+from avsd_jax.runs.sequence import SequenceForward
 from avsd_jax.runs.stores import scoring_store
-from avsd_jax.scoring import evaluator
+from avsd_jax.scoring import evaluator, protocols
 from avsd_jax.scoring.consistency import Grid
+from avsd_jax.scoring.protocols import Protocol
+from avsd_jax.scoring.summary import Frames
 
 # Equal models share their compiled program: scoring during training, at its end, and with other seeds.
 _forward = functools.lru_cache(maxsize=4)(make_forward)
@@ -27,8 +30,11 @@ _forward = functools.lru_cache(maxsize=4)(make_forward)
 def make_predict_fn(model: nn.Module, variables: Mapping[str, Any]) -> Callable[[Mapping], dict[str, np.ndarray]]:
     """Builds `predict(batch) -> {"saliency": [B, H, W], "gate": [B], "avc_logits": [B, 2]}`, as the model has them.
 
-    The logits are divided by the temperature of the classifier, if it is calibrated.
+    The logits are divided by the temperature of the classifier, if it is calibrated. See `make_sequence_fn` for a model
+    of sequences.
     """
+    if model.num_maps:
+        return make_sequence_fn(model, variables)
     forward, placed = _forward(model), jax.device_put(variables)
     classifier = Classifier.of(model, variables)
 
@@ -37,6 +43,21 @@ def make_predict_fn(model: nn.Module, variables: Mapping[str, Any]) -> Callable[
         if classifier is not None:
             output["avc_logits"] = output["avc_logits"] / classifier.temperature
         return output
+
+    return predict
+
+
+def make_sequence_fn(model: nn.Module, variables: Mapping[str, Any]) -> Callable[[Mapping], dict[str, np.ndarray]]:
+    """Builds `predict(batch) -> {"saliency": [T, H, W]}` of a model of sequences, for the clips of each video in order.
+
+    A batch is one clip, as `pipeline.eval_batches` gives it; the state begins anew with the first frame of a video.
+    """
+    forward = SequenceForward(_forward(model), jax.device_put(variables), model.carries)
+
+    def predict(batch: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        inputs = {key: value for key, value in model_inputs(batch).items() if key != "avc_label"}
+        output = forward(inputs, first=bool(batch["frame_index"][0] == 0))
+        return {"saliency": np.asarray(output["saliency"])[0]}
 
     return predict
 
@@ -59,11 +80,46 @@ def evaluate(config: ConfigDict, parts: Inference, variables: Mapping[str, Any])
         InputError: the data is not built, or has no eye-tracking data.
     """
     store = scoring_store(config)
-    scorer = evaluator.SaliencyEvaluator(store, smooth_sigma=config.smooth_sigma, shared=True)
+    scorer = _scorer(config, parts, store)
     predict = make_predict_fn(parts.model, variables)
-    conditions = pipeline.AUDIO_CONDITIONS if config.audit and parts.model.uses_audio else ("real",)
+    hears = parts.spec.audio or parts.spec.avc is not None
+    conditions = pipeline.AUDIO_CONDITIONS if config.audit and hears else ("real",)
     batches = functools.partial(_batches, config, parts, variables, store, config.eval_stride, None)
     return evaluator.audit(scorer, predict, batches, conditions)
+
+
+def score_frames(
+    config: ConfigDict,
+    parts: Inference,
+    variables: Mapping[str, Any],
+    predict: evaluator.PredictFn,
+    *,
+    protocol: Protocol = protocols.NATIVE,
+    videos: Sequence[int] | None = None,
+) -> Frames:
+    """Scores frames of the test split, without an average over them; every process of a job must call it.
+
+    Args:
+        config: the run's record; `eval_stride`, `avc_every` and `smooth_sigma` are read.
+        parts: what is built of it.
+        variables: `{"params": ..., "batch_stats": ...}` in host memory.
+        predict: what `make_predict_fn` returns, or the same with more around it.
+        protocol: of the scores.
+        videos: positions of the videos; None for all.
+
+    Raises:
+        InputError: the data is not built, or has no eye-tracking data; or no frame is scored.
+    """
+    store = scoring_store(config)
+    scorer = _scorer(config, parts, store, examples=0, protocol=protocol)
+    batches = _batches(config, parts, variables, store, config.eval_stride, videos, "real")
+    return scorer.score_frames(predict, batches)[0]
+
+
+def spread_videos(store: VideoStore, number: int) -> list[int]:
+    """Returns the positions of some videos, spread over a split; of all if it has no more."""
+    number = min(number, len(store.videos))
+    return np.linspace(0, len(store.videos) - 1, number).round().astype(int).tolist()
 
 
 def score_part(
@@ -80,14 +136,26 @@ def score_part(
     Returns:
         Metric -> mean over the videos; NaN if it is undefined.
     """
-    scorer = evaluator.SaliencyEvaluator(store, smooth_sigma=config.smooth_sigma, examples=0, shared=True)
-    number = min(config.evaluate_videos, len(store.videos))
-    videos = np.linspace(0, len(store.videos) - 1, number).round().astype(int).tolist()
+    scorer = _scorer(config, parts, store, examples=0)
+    videos = spread_videos(store, config.evaluate_videos)
     record = scorer.run(
         make_predict_fn(parts.model, variables),
         _batches(config, parts, variables, store, config.evaluate_stride, videos, "real"),
     )
     return {metric: math.nan if mean is None else mean for metric, mean in record["scores"]["all"].items()}
+
+
+def _scorer(
+    config: ConfigDict, parts: Inference, store: VideoStore, examples: int = 2, protocol: Protocol = protocols.NATIVE
+) -> evaluator.SaliencyEvaluator:
+    return evaluator.SaliencyEvaluator(
+        store,
+        smooth_sigma=config.smooth_sigma,
+        examples=examples,
+        shared=True,
+        protocol=protocol,
+        preprocessing=parts.spec.preprocessing,
+    )
 
 
 def _batches(

@@ -15,6 +15,7 @@ from avsd_jax.errors import InputError
 from avsd_jax.media.reading import probe
 from benchmarks import datasets as datasets_benchmark
 from benchmarks import gate_cost, gating
+from benchmarks import image_models as image_models_benchmark
 from benchmarks import metrics as metrics_benchmark
 from benchmarks import models as models_benchmark
 
@@ -150,3 +151,13 @@ def test_the_cost_of_the_gate_is_that_of_the_same_round(tmp_path: pathlib.Path) 
             gate_cost.parse([wrong])
     info = probe(gate_cost.write_video(tmp_path / "video.mp4", 5, 64, 48))
     assert (info.num_frames, info.fps, info.width, info.audio is None) == (5, 25.0, 64, False)
+
+
+def test_image_models_are_timed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AVSD_SHARED", raising=False)
+    row = {"GBVS, fast=True": image_models_benchmark.ROWS["GBVS, fast=True"]}
+    monkeypatch.setattr(image_models_benchmark, "ROWS", row)
+    assert image_models_benchmark.main(["--size=20x12", "--timed_runs=1"]) == 0
+    assert "| GBVS, fast=True |  |  | " in capsys.readouterr().out
+    assert image_models_benchmark.main(["--size=20"]) == 2
+    assert "640x360" in capsys.readouterr().err

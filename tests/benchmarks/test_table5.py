@@ -15,7 +15,7 @@ from avsd_jax.experiment.comparison import derive
 from avsd_jax.runs.stores import scoring_store
 from avsd_jax.scoring.protocols import NATIVE
 from avsd_jax.scoring.summary import Frames
-from benchmarks import table5
+from benchmarks import stored_frames, table5
 
 
 def demo(data_dir: pathlib.Path | str = "data") -> ConfigDict:
@@ -95,7 +95,7 @@ def test_scores_that_are_stored_come_back() -> None:
         {"CC": np.array([0.5, np.nan])},
         np.ones(2, bool),
     )
-    again = table5._from_arrays(table5._to_arrays(frames))
+    again = stored_frames.from_arrays(stored_frames.to_arrays(frames))
     assert again.margin is None
     np.testing.assert_array_equal(again.scores["CC"], frames.scores["CC"])
     assert {line["classifier"] for line in published.lines("table5")} == {c[1] for c in table5.CLASSIFIERS.values()}

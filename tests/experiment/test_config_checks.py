@@ -181,6 +181,7 @@ def test_every_fusion_in_every_model_is_built_or_refused(tmp_path: pathlib.Path)
 
 # Losses of something else than a map.
 ELSEWHERE = ("ce", "heard", "tags", "side_tags", "avid_nce", "cma_nce", "area", "attention_transfer", "captions")
+ELSEWHERE += ("aclnet_attention", "deepvs_coarse")
 
 
 def test_every_pair_in_a_step_is_built_or_refused(tmp_path: pathlib.Path) -> None:

@@ -1,12 +1,13 @@
 import pathlib
 
+import cv2
 import jax
 import numpy as np
 import pictures
 import pytest
 from drawn import forward_jit
 
-from avsd_jax.handcrafted.image import itti
+from avsd_jax.handcrafted.image import gabor, itti, maps, pyramid
 
 CHANNELS = {"colour": "color", "intensity": "intensity", "orientation": "orientation"}
 toolbox, opencv = forward_jit(itti.toolbox), forward_jit(itti.opencv)
@@ -50,3 +51,22 @@ def test_a_single_peak_is_promoted_over_many() -> None:
     one[20, 20], many[4:36:4, 4:36:4] = 1, 1
     for promote in (itti.promote_peaks, itti.promote_blocks):
         assert np.max(forward_jit(promote)(one)) > 2 * np.max(forward_jit(promote)(many))
+
+
+@pytest.mark.parametrize("size", [(2, 7), (33, 20)])
+def test_its_filters_are_opencvs(size: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).random(size, np.float32)
+    kernel = gabor.opencv_bank((45,))
+
+    def ours(x: jax.Array) -> list[jax.Array]:
+        enlarged = maps.resize_linear(x, (40, 47))
+        return [pyramid.pyr_down(x), enlarged, maps.bilateral(x, 3, 0.3, 1.55), gabor.responses(x[None], kernel)[0, 0]]
+
+    theirs = (
+        cv2.pyrDown(image),
+        cv2.resize(image, (47, 40), interpolation=cv2.INTER_LINEAR),
+        cv2.bilateralFilter(image, 7, 0.3, 1.55),
+        cv2.filter2D(image, cv2.CV_32F, kernel[0]),
+    )
+    for found, expected in zip(forward_jit(ours)(image), theirs, strict=True):
+        np.testing.assert_allclose(found, expected, atol=2e-5)

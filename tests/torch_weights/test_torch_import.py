@@ -145,7 +145,7 @@ def test_missing_unknown_and_misshapen_entries_are_named(soundnet):
 
 
 def test_unknown_name_lists_those_there_are():
-    with pytest.raises(InputError, match="'i3d': choose one of .*avinet, .*, l3net, .*, vinet, wss"):
+    with pytest.raises(InputError, match="'i3d': choose one of .*avinet, .*l3net, .*, vinet, wss"):
         to_variables("i3d", {})
 
 

@@ -231,7 +231,7 @@ def test_a_saved_step_that_is_not_finite_is_named(tmp_path: pathlib.Path, monkey
 def test_bad_input_is_one_clear_error(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path) -> None:
     for changes, message in [
         ({"model_name": "resnet"}, "unknown model 'resnet'.*avinet.*vinet"),
-        ({"preprocessing": "avc"}, "unknown preprocessing 'avc': choose one of .*stavis, vinet"),
+        ({"preprocessing": "avc"}, "unknown preprocessing 'avc': choose one of .*stavis, .*vinet"),
         ({"optimizer": "lion"}, "unknown optimizer"),
         ({"optimizer_options": {"beta": 1}}, "optimizer 'adam' has no option 'beta': choose among b1, b2"),
         ({"schedule": "step"}, "unknown schedule"),

@@ -109,6 +109,10 @@ class Preprocessing:
         out[start : start + n] = excerpt.astype(np.float32) * _hann(n)
         return out[::-1] if reverse else out
 
+    def frame_part(self, prediction: Float[np.ndarray, "h w"], frame: tuple[int, int]) -> Float[np.ndarray, "h2 w2"]:
+        """Returns the part of a predicted map that shows the frame of `frame` = (height, width): all of it."""
+        return prediction
+
     def smooth(self, prediction: Float[np.ndarray, "h w"], size: tuple[int, int]) -> Float[np.ndarray, "height width"]:
         """Resizes a predicted map to `(height, width)` (bilinear) and blurs it (Gaussian, 11 x 11, sigma 2)."""
         resized = cv2.resize(prediction, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)

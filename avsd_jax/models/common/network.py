@@ -16,6 +16,10 @@ class Network(nn.Module):
     Attributes:
         uses_audio: whether it reads `audio`.
         clip_size: frames of a clip; a consistency classifier alone has its own clip, and takes one frame of this one.
+        num_maps: of how many frames of a clip, from its first one on, it predicts a map; 0: of one frame, which the
+            sampler chooses. See docs/video_models.md.
+        map_stride: ratio of the frame's size to that of its maps.
+        carries: whether it takes a state, the entry `carry` of a batch, from the clip before and returns the next one.
         num_tags: number of tags that it classifies; 0 for none.
         gate: what opens its gate, see `avsd_jax.nn.gate.AVCGate`; "never" without a gate.
         gate_mix: how its decision enters eq. 2; see the same.
@@ -28,6 +32,9 @@ class Network(nn.Module):
 
     uses_audio = False
     clip_size = 1
+    num_maps = 0
+    map_stride = 1
+    carries = False
     num_tags = 0
     gate = "never"
     gate_mix = "hard"

@@ -1,0 +1,38 @@
+"""A model that maps every frame of a clip, run over the clips of a video in their order."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+class SequenceForward:
+    """Runs a model on one clip after the other and hands its state on; clips stay on the device until they are read.
+
+    Args:
+        forward: of `avsd_jax.runs.components.make_forward`.
+        variables: of the model, placed.
+        carries: whether the model has a state (`Network.carries`).
+    """
+
+    def __init__(self, forward: Callable[..., dict[str, jax.Array]], variables: Any, carries: bool):
+        self._forward, self._variables, self._carries = forward, variables, carries
+        self._start: Any = None
+        self._state: Any = None
+
+    def __call__(self, inputs: Mapping[str, Any], first: bool) -> dict[str, jax.Array]:
+        """Returns what the model gives for a clip: `saliency` [1, t, h, w].
+
+        Args:
+            inputs: the model's entries of a batch of one clip.
+            first: whether the clip begins its video: the state is zero there.
+        """
+        if self._carries and self._start is None:
+            shapes = jax.eval_shape(self._forward, self._variables, dict(inputs))["carry"]
+            # As an argument from the first clip on, so that one program is compiled.
+            self._start = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        state = {"carry": self._start if first else self._state} if self._carries else {}
+        output = dict(self._forward(self._variables, {**inputs, **state}))
+        self._state = output.pop("carry", None)
+        return output
