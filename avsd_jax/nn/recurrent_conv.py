@@ -1,6 +1,7 @@
 """Recurrent convolutional layers (Liang and Hu, CVPR 2015) with Caffe's local response normalisation."""
 
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
 
@@ -12,9 +13,10 @@ def response_norm(
 
     Caffe's LRN layer across channels; channels outside count as 0.
     """
-    half, channels = size // 2, x.shape[-1]
-    squares = jnp.pad(jnp.square(x), [(0, 0)] * (x.ndim - 1) + [(half, half)])
-    total = sum(squares[..., i : i + channels] for i in range(size))
+    channels = np.arange(x.shape[-1])
+    near = jnp.asarray(np.abs(channels[:, None] - channels) <= size // 2, x.dtype)
+    # A product of matrices: with sums of shifted arrays, SBF's network takes one and a half times as long on a CPU.
+    total = jnp.matmul(jnp.square(x), near, precision="highest")
     return x * (1 + alpha / size * total) ** -beta
 
 
