@@ -225,13 +225,14 @@ def test_one_bad_number_is_found_wherever_it_is_and_norms_are_those_of_all_leave
     tree |= {"half": np.asarray(rng.random(5), half), "count": np.int32(7)}
     floats = {key: np.asarray(x, np.float32) for key, x in tree.items() if key != "count"}
     norm = np.sqrt(sum(np.square(x).sum() for x in floats.values()))
-    np.testing.assert_allclose(optax.tree.norm(joined(tree)), norm, rtol=1e-2)
-    assert len(joined(tree)) == 3
-    for check in (all_finite, all_finite_on_host):
+    arrays = joined(jax.tree.map(jnp.asarray, tree))
+    np.testing.assert_allclose(optax.tree.norm(arrays), norm, rtol=1e-2)
+    assert len(arrays) == 3
+    worse = {key: np.array(x) for key, x in tree.items()}
+    worse[name].flat[-1] = bad
+    for check in (lambda given: all_finite(jax.tree.map(jnp.asarray, given)), all_finite_on_host):
         assert check(tree)
         assert check({"count": np.int32(7)})
-        worse = {key: np.array(x) for key, x in tree.items()}
-        worse[name].flat[-1] = bad
         assert not check(worse)
 
 
