@@ -18,6 +18,8 @@ from avsd_jax.runs.components import Inference
 
 # The program that initialises hundreds of parameters runs once: optimising it takes a hundred times its runtime.
 _FAST_COMPILE = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+# The same bits in three quarters of the time, on a CPU.
+_FASTER_COMPILE = _FAST_COMPILE | {"xla_cpu_use_fusion_emitters": False}
 
 
 def initial_variables(config: ConfigDict, parts: Inference) -> dict[str, Any]:
@@ -47,7 +49,19 @@ def _draw(model: nn.Module) -> Callable[[Mapping[str, jax.Array], Mapping[str, A
     def draw(rngs: Mapping[str, jax.Array], batch: Mapping[str, Any]) -> Mapping[str, Any]:
         return model.init(rngs, batch, train=False)
 
-    return jax.jit(draw, compiler_options=_FAST_COMPILE)
+    return jax.jit(draw, compiler_options=_compiler_options())
+
+
+@functools.cache
+def _compiler_options() -> dict[str, Any]:
+    """Returns `_FASTER_COMPILE`, or `_FAST_COMPILE` where XLA has not all of its options."""
+    if jax.default_backend() != "cpu":
+        return _FAST_COMPILE
+    try:
+        jax.jit(lambda: 0, compiler_options=_FASTER_COMPILE)()
+    except jax.errors.JaxRuntimeError:
+        return _FAST_COMPILE
+    return _FASTER_COMPILE
 
 
 def starting_folders(config: ConfigDict) -> dict[str, str]:

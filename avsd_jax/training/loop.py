@@ -32,7 +32,7 @@ from avsd_jax.training.metric_writer import MetricWriter, NoWriter
 from avsd_jax.training.preemption import Preempted, Preemption
 from avsd_jax.training.profile import Profile
 from avsd_jax.training.program import Program, compiled_step
-from avsd_jax.training.state import TrainState, all_finite, create_state, from_items, to_items
+from avsd_jax.training.state import TrainState, all_finite_on_host, create_state, from_items, to_items
 from avsd_jax.training.target_warnings import DensityWatch, warn_of_labels
 from avsd_jax.training.window import Window
 
@@ -256,12 +256,12 @@ def start_or_resume(config: ConfigDict, parts: Components, workdir: Path) -> tup
     checkpointer = checkpoint.Checkpointer(workdir, keep=config.keep_checkpoints)
     restored = checkpointer.restore_latest(to_items(fresh))
     if restored is None:
-        if not all_finite(fresh):
+        if not all_finite_on_host(fresh):
             raise InputError("the run would start from NaN or infinite parameters: give another init or init_parts")
         logging.info("parameters:\n%s", parameter_overview.get_parameter_overview(fresh.params))
         return fresh, checkpointer
     step, items = restored
-    if not all_finite(items):
+    if not all_finite_on_host(items):
         raise InputError(
             f"step {step} of {workdir} holds NaN or infinite values: remove {checkpointer.step_folder(step)}, and the "
             "run resumes from the step before"

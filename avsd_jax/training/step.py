@@ -11,7 +11,7 @@ from flax import linen as nn
 from avsd_jax import losses
 from avsd_jax.common.parallel import sum_over_devices
 from avsd_jax.training.hyperparameters import Hyperparameters
-from avsd_jax.training.state import TrainState, all_finite
+from avsd_jax.training.state import TrainState, all_finite, joined
 
 Batch = Mapping[str, Any]
 Step = Callable[[TrainState, Batch, Hyperparameters], tuple[TrainState, dict[str, Any]]]
@@ -93,7 +93,7 @@ def make_train_step(
         if ema is not None:
             ema = optax.incremental_update(params, ema, hyperparameters.ema_update)
         norms = {"l2_grads": grads, "l2_params": params, "l2_updates": updates}
-        metrics |= {name: optax.tree.norm(tree) for name, tree in norms.items()}
+        metrics |= {name: optax.tree.norm(joined(tree)) for name, tree in norms.items()}
         parts = {"gradients": grads, "parameters": params, "batch statistics": batch_stats}
         parts |= {"optimizer state": opt_state, "averaged parameters": ema}
         metrics["finite"] = {name: all_finite(tree) for name, tree in parts.items()}

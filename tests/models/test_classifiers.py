@@ -1,7 +1,6 @@
 """What all classifiers have in common: each can be the gate of every model, and is trained alone or within it."""
 
 import dataclasses
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +10,7 @@ from drawn import flat_shapes, shapes
 from avsd_jax import models
 from avsd_jax.batch import batch_shapes
 from avsd_jax.common.by_name import available
+from avsd_jax.data.clip_spec import ClipSpec
 from avsd_jax.models import classifiers
 
 SMALL = {
@@ -28,9 +28,7 @@ SMALL = {
 def test_every_classifier_gates_a_model_that_holds_its_variables(name):
     chosen = {"classifier": name, "classifier_options": SMALL[name]}
     model = models.create("avinet", clip_size=8, width=1 / 32, gate="classifier", **chosen)
-    spec = SimpleNamespace(
-        clip_size=8, frame_size=(64, 64), audio=True, audio_samples=70560, avc=model.classifier_inputs, tags=()
-    )
+    spec = ClipSpec(clip_size=8, frame_size=(64, 64), avc=model.classifier_inputs)
     batch = batch_shapes(spec, 2)
     variables = shapes(model, batch)
 

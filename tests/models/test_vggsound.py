@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn import fast_jit, normal, shapes, variables
+from drawn import fast_jit, forward_jit, normal, shapes, variables
 
 from avsd_jax import models
 from avsd_jax.errors import InputError
@@ -50,7 +50,7 @@ def test_front_end_of_silence_is_finite():
 @functools.cache
 def _vggsound(pool: str):
     model = models.create("vggsound", pool=pool)
-    return jax.jit(lambda variables, spectrogram: model.apply(variables, {"spectrogram": spectrogram}))
+    return forward_jit(lambda variables, spectrogram: model.apply(variables, {"spectrogram": spectrogram}))
 
 
 @pytest.mark.parametrize("pool", ["vlad", "avgpool"])
@@ -94,7 +94,7 @@ def _nothing(num: int = 2) -> jax.Array:
 @functools.cache
 def _switch(name: str, **options):
     model = classifiers.create(name, **options)
-    return jax.jit(
+    return forward_jit(
         lambda variables, frames, audio: model.apply(
             variables, frames, audio, capture_intermediates=True, mutable=["intermediates"]
         )

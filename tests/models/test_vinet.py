@@ -79,7 +79,7 @@ def test_training_equals_the_official_code(shared):
     model, adam = models.create("vinet"), optax.adam(1e-4)
 
     @fast_jit
-    def step(params, stats, state):
+    def differentiate(params, stats):
         def loss(params):
             batch = {"video": jnp.asarray(video)}
             everything = {"params": params, "batch_stats": stats}
@@ -87,13 +87,20 @@ def test_training_equals_the_official_code(shared):
             return losses.kl(out["saliency"], jnp.asarray(recorded["target"])).mean(), (out, updates)
 
         (value, (out, updates)), gradient = jax.value_and_grad(loss, has_aux=True)(params)
-        change, state = adam.update(gradient, state)
-        return optax.apply_updates(params, change), updates["batch_stats"], state, value, gradient, out
+        return updates["batch_stats"], value, gradient, out
 
-    params, stats, state = drawn["params"], drawn["batch_stats"], adam.init(drawn["params"])
-    results = []
+    @fast_jit
+    def update(params, state, gradient):
+        change, state = adam.update(gradient, state)
+        return optax.apply_updates(params, change), state
+
+    # Adam sees one vector: XLA would compile kernels for every parameter.
+    params, stats = drawn["params"], drawn["batch_stats"]
+    state, results = adam.init(_vector(params)), []
     for _ in range(3):
-        params, stats, state, *result = step(params, stats, state)
+        stats, *result = jax.device_get(differentiate(params, stats))
+        vector, state = update(_vector(params), state, _vector(result[1]))
+        params = _tree(np.asarray(vector), params)
         results.append((params, stats, *result))
     params, stats, _, gradient, out = results[0]
 
@@ -127,6 +134,17 @@ def test_training_equals_the_official_code(shared):
             n = {"base1.0.bn_s": 2 * 32 * 32 * 48, "base2.0.branch1.1.bn_t": 2 * 16 * 8 * 12}.get(layer, 48)
             expected = 0.999 * old + (expected - 0.999 * old) * (n - 1) / n
         np.testing.assert_allclose(statistics[name], expected, rtol=2e-6, atol=1e-6, err_msg=key)
+
+
+def _vector(tree) -> np.ndarray:
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
+
+
+def _tree(vector: np.ndarray, like):
+    """The inverse of `_vector`."""
+    leaves, structure = jax.tree.flatten(like)
+    parts = np.split(vector, np.cumsum([leaf.size for leaf in leaves])[:-1])
+    return structure.unflatten([part.reshape(leaf.shape) for part, leaf in zip(parts, leaves, strict=True)])
 
 
 def _name(path: tuple) -> str:

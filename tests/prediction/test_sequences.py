@@ -54,7 +54,7 @@ def store(video: Path) -> VideoStore:
     """The file's frames, lossless, and a shorter video before it."""
     whole = source_video("b", num_frames=FRAMES, size=(48, 96))
     frames = [cv2.imencode(".png", frame.image[..., ::-1])[1].tobytes() for frame in read_frames(video)]
-    return memory_store([source_video("a", num_frames=7, size=(40, 40)), dataclasses.replace(whole, frames=frames)])
+    return memory_store([source_video("a", num_frames=7, size=(48, 96)), dataclasses.replace(whole, frames=frames)])
 
 
 @pytest.mark.parametrize("name", ["aclnet", "deepvs"])

@@ -8,6 +8,7 @@ import golden
 import jax
 import numpy as np
 import pytest
+from drawn import fast_jit
 from flax import traverse_util
 from golden import stavis_inputs
 
@@ -59,11 +60,12 @@ def test_three_steps_equal_the_official_ones(shared, variant, recorded_as):
     state = create_state(
         torch_import.to_variables(name, golden.stavis_state_dict(shared, 0)), optimizer, keep_ema=False
     )
-    start, batch, compiled = state.params, batch_of(shared), jax.jit(step)
+    # NumPy's arrays: JAX would compile a program for the arithmetic of every shape.
+    start, batch, compiled = jax.device_get(state.params), batch_of(shared), fast_jit(step)
     size = norms(name, start)
 
     for number, expected in enumerate(recorded["loss_per_step"], start=1):
-        state, metrics = compiled(state, batch, hyperparameters(number - 1))
+        state, metrics = jax.device_get(compiled(state, batch, hyperparameters(number - 1)))
         np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-4)
         for term, key, sign in (("stavis_bce", "bce", 1), ("stavis_cc", "neg_cc", -1), ("stavis_nss", "neg_nss", -1)):
             # With the side maps a term is no longer what was recorded, which is that of the final map.

@@ -11,7 +11,9 @@ import time
 
 import devices
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from tiny_run import HELPERS, ROOT, add_extra_models, tiny_config
 
@@ -21,6 +23,7 @@ from avsd_jax.runs.checkpoint import Checkpointer, load_for_inference, saved_ste
 from avsd_jax.runs.components import Components
 from avsd_jax.training import loop
 from avsd_jax.training.metric_writer import read_scalars
+from avsd_jax.training.state import all_finite, all_finite_on_host, joined
 
 ENVIRONMENT = os.environ | {"XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
 
@@ -211,6 +214,26 @@ def test_every_part_of_a_state_is_guarded(part: str, tmp_path: pathlib.Path) -> 
     with pytest.raises(loop.NonFiniteLossError, match="the clips' density hold NaN or infinity: correct the dataset"):
         loop.check_finite(bad | {"damaged": {"density": 1, "audio": 0}}, 2, ["3:7"], checkpointer)
     checkpointer.close()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["small", "smaller", "large", "half"])
+def test_one_bad_number_is_found_wherever_it_is_and_norms_are_those_of_all_leaves(name: str, bad: float) -> None:
+    rng, half = np.random.default_rng(0), jnp.bfloat16
+    tree = {"small": rng.random((3, 4)), "smaller": rng.random(()), "large": rng.random((150, 150))}
+    tree = {key: np.asarray(x, np.float32) for key, x in tree.items()}
+    tree |= {"half": np.asarray(rng.random(5), half), "count": np.int32(7)}
+    floats = {key: np.asarray(x, np.float32) for key, x in tree.items() if key != "count"}
+    norm = np.sqrt(sum(np.square(x).sum() for x in floats.values()))
+    arrays = joined(jax.tree.map(jnp.asarray, tree))
+    np.testing.assert_allclose(optax.tree.norm(arrays), norm, rtol=1e-2)
+    assert len(arrays) == 3
+    worse = {key: np.array(x) for key, x in tree.items()}
+    worse[name].flat[-1] = bad
+    for check in (lambda given: all_finite(jax.tree.map(jnp.asarray, given)), all_finite_on_host):
+        assert check(tree)
+        assert check({"count": np.int32(7)})
+        assert not check(worse)
 
 
 def test_a_saved_step_that_is_not_finite_is_named(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
