@@ -143,7 +143,7 @@ def deepvs_cnn(config: ConfigDict) -> None:
     """The first stage: all of OM-CNN, by its coarse map and its last one."""
     _deepvs(config)
     config.run_name = "deepvs_cnn"
-    config.losses.deepvs_coarse = 0.5
+    config.losses.deepvs_kl = config.losses.deepvs_coarse = 0.5
     config.batch_size = 12
     config.total_steps = 185_000
 
