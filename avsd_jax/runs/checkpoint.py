@@ -334,7 +334,7 @@ def load_for_inference(directory: str | Path) -> tuple[ConfigDict, dict[str, Any
 def load_newest(directory: str | Path) -> tuple[ConfigDict, dict[str, Any], int]:
     """Returns what `load_for_inference` does, without a temperature, and the step; raises as it does."""
     config = read_config(directory)
-    if not is_learned(config.model_name):
+    if "model_name" in config and not is_learned(config.model_name):
         return config, dict(NO_VARIABLES), 0
     folder = Path(directory).absolute() / STEPS_FOLDER
     if not folder.is_dir():

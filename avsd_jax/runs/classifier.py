@@ -9,7 +9,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from avsd_jax.errors import InputError
-from avsd_jax.models import avc
+from avsd_jax.models import avc, classifiers
 from avsd_jax.models.common.bistream import BiStream
 from avsd_jax.runs import temperature
 from avsd_jax.runs.checkpoint import NO_VARIABLES
@@ -43,6 +43,8 @@ class Classifier:
         if isinstance(model, avc.Model):
             return cls(model, *temperature.split(variables))
         if not isinstance(model, BiStream) or model.gate != "classifier":
+            return None
+        if _PART not in variables["params"] and classifiers.is_learned(model.classifier):
             return None
         # One without weights has no variables.
         own = dict(NO_VARIABLES) | {collection: tree[_PART] for collection, tree in variables.items() if _PART in tree}

@@ -6,7 +6,7 @@ from typing import Any
 from flax import linen as nn
 
 from avsd_jax.batch import ClassifierInputs
-from avsd_jax.common.by_name import build
+from avsd_jax.common.by_name import build, load_module
 
 
 def create(name: str, /, **options: Any) -> nn.Module:
@@ -16,6 +16,15 @@ def create(name: str, /, **options: Any) -> nn.Module:
         InputError: there is no module or option of that name; the message lists the existing ones.
     """
     return build(__name__, name, "classifier", "Classifier", options)
+
+
+def is_learned(name: str) -> bool:
+    """Returns whether a classifier has weights.
+
+    Raises:
+        InputError: there is no module of that name; the message lists the existing ones.
+    """
+    return getattr(load_module(__name__, name, "classifier").Classifier, "learned", True)
 
 
 def inputs(name: str, options: Mapping[str, Any]) -> ClassifierInputs:

@@ -15,12 +15,15 @@ class Classifier(nn.Module):
     """Canonical correlation of the changes of regions with those of the audio's loudness.
 
     Attributes:
+        learned: False: it has no weights.
         num_frames: frames of the clip.
         frame_rate: frames per second between them; the audio lasts as long as they do.
         frame_size: height and width of the frames, pixels.
         sample_rate: of the waveform, Hz.
         axis_name: there are no batch statistics, so that it has no effect.
     """
+
+    learned = False
 
     num_frames: int = 31
     frame_rate: float = 12.5
