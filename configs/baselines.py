@@ -20,7 +20,7 @@ Variants:
 The first four need no training. The others have the published networks and recipes, as far as they are known, and need
 the built datasets, weights to start from (docs/weak_supervision.md, docs/video_models.md) and an accelerator.
 
-Commands, time and score:
+Command:
 
   python -m avsd_jax.main --config=configs/baselines.py:demo --workdir=runs/baselines
 """
