@@ -20,7 +20,7 @@ Variants:
 The first four need no training. The others have the published networks and recipes, as far as they are known, and need
 the built datasets, weights to start from (docs/weak_supervision.md, docs/video_models.md) and an accelerator.
 
-Commands, time and score:
+Command:
 
   python -m avsd_jax.main --config=configs/baselines.py:demo --workdir=runs/baselines
 """
@@ -184,6 +184,7 @@ def demo() -> ConfigDict:
     config.frame_size = (96, 128)
     config.eval_stride = 5
     config.eval_batch_size = 32
+    config.audit = False
     config.rows = ("itti", "awsd", "gbvs", "v", "av", "av_star", "av_oracle")
     config.row_changes = ConfigDict(
         {

@@ -50,8 +50,8 @@ class Model(Network):
     cues: str = "DIOFM"
     strength: float = 8.0
     gate: str = "classifier"
-    num_frames: int = 31
-    frame_rate: float = 12.5
+    num_frames: int = 62
+    frame_rate: float = 25.0
     window_size: int = 64
     sample_rate: int = 16000
 

@@ -219,7 +219,8 @@ class Predictor:
             raise InputError(f"every={every}: give a number of seconds from 0 on")
         if self._grid_gate is None and (every is not None or decision is not None):
             raise InputError(
-                f"{self._source} has no gate by a classifier: leave out the time grid and the threshold of its gate"
+                f"{self._source} has no gate by a trained classifier: leave out its time grid (--every) and its "
+                "threshold (--threshold, --hysteresis)"
             )
         if self._soft and decision is not None:
             raise InputError(

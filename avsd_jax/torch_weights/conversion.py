@@ -67,7 +67,7 @@ def read_content(path: str | Path) -> Any:
         if index is not None and index.is_file():
             return tensorflow_files.read(index)
         if not path.is_file():
-            raise InputError(f"no checkpoint {path}: give the path of a .pt file")
+            raise InputError(f"no checkpoint {path}: give the path of an existing file")
         if caffe_files.is_caffemodel(path):
             return caffe_files.read(path)
         if safetensors_files.is_safetensors(path):

@@ -43,7 +43,7 @@ SMALL_CLASSIFIER = {
     "avenet": {"width": 1 / 32, "frame_size": 32, "sample_rate": 8000},
     "avenet_hardway": {"width": 1 / 32, "frame_size": 32, "sample_rate": 8000, "audio_seconds": 1.0},
     "avid": {"width": 1 / 32, "num_frames": 2, "frame_size": 32, "sample_rate": 8000, "audio_seconds": 0.5},
-    "correlation": {"num_frames": 8, "frame_size": 32, "sample_rate": 8000},
+    "correlation": {"num_frames": 16, "frame_size": 32, "sample_rate": 8000},
     "l3net": {"width": 1 / 32, "frame_size": 32, "sample_rate": 8000},
     "soundswitch_audio": {"width": 1 / 32},
     "soundswitch_av": {"width": 1 / 32, "depths": (1, 1, 1), "frame_size": 32},

@@ -31,7 +31,7 @@ def clip(seen: list, heard: np.ndarray, seed: int = 0) -> dict[str, jax.Array]:
     frames = frames.astype(np.float32)
     batch = {
         "video": frames[None, FRAMES // 2 - 1 : FRAMES // 2 + 1],
-        "avc_frames": (frames[None] - 0.45) / 0.225,
+        "avc_frames": np.repeat(frames[None] - 0.45, 2, axis=1) / 0.225,
         "avc_audio": audio.astype(np.float32)[None],
         "avc_label": np.ones(1, np.int32),
     }
@@ -104,7 +104,7 @@ def test_time_that_is_missing_does_not_count(forward: object) -> None:
     """At the ends of a video its first or last frame is repeated, without audio: a third of the clip here."""
     batch = eight(lambda number: clip([(LEFT, rhythm(number))], rhythm(number), number))
     frames = batch["avc_frames"]
-    batch["avc_frames"] = frames.at[:, :10].set(frames[:, 10:11])
+    batch["avc_frames"] = frames.at[:, :20].set(frames[:, 20:21])
     batch["avc_audio"] = batch["avc_audio"].at[:, : 10 * RATE].set(0)
     assert forward(batch)["gate"].sum() >= 6
 
@@ -121,5 +121,5 @@ def test_gates_and_clips() -> None:
     assert jax.tree.leaves(jax.eval_shape(lambda batch: init(jax.random.key(0), batch), batch)) == []
     with pytest.raises(InputError, match="unknown gate 'open'"):
         models.create("gbvs_av", gate="open").apply({"params": {}}, batch)
-    with pytest.raises(InputError, match="7 frames are too few"):
-        moving_regions.agreement(jnp.zeros((1, 7, 8, 8, 3)), jnp.zeros((1, 700)))
+    with pytest.raises(InputError, match="15 frames are too few"):
+        moving_regions.agreement(jnp.zeros((1, 15, 8, 8, 3)), jnp.zeros((1, 1500)))

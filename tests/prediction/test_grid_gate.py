@@ -146,6 +146,6 @@ def test_the_command_line(checkpoint: Path, video: Path, variables: dict, tmp_pa
     save_variables(tmp_path / "plain", record(gate="always"), variables)
     options[1] = f"--checkpoint={tmp_path / 'plain'}"
     assert predict.main([*options, f"--out={tmp_path / 'no'}", "--threshold=0.4"]) == 2
-    assert "has no gate by a classifier: leave out" in capsys.readouterr().err
+    assert "has no gate by a trained classifier: leave out" in capsys.readouterr().err
     assert not (tmp_path / "no").exists()
     assert "calibration" not in load_for_inference(checkpoint)[1]

@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float
 from avsd_jax.errors import InputError
 from avsd_jax.handcrafted.fusion.cca import region_scores
 
-LEAST_FRAMES = 8
+LEAST_FRAMES = 16
 GRID = 16  # regions along each side of the picture
 _SPREAD = 0.08  # standard deviation of a region's Gaussian window, in sides of the picture
 _RIDGE = 0.5  # added to the variances of the features, which are 1
@@ -56,7 +56,8 @@ def agreement(frames: Float[Array, "b n h w 3"], waveform: Float[Array, "b s"]) 
     counts as missing. Without any change of picture or audio nothing agrees.
 
     Args:
-        frames: N frames at equal distances, ImageNet-normalised RGB, as classifiers of consistency get them.
+        frames: N frames at equal distances, ImageNet-normalised RGB, as classifiers of consistency get them. Neighbours
+            are averaged in pairs, so that it matters little which frames of a video are the nearest to these times.
         waveform: of the same time, in [-1, 1].
 
     Raises:
@@ -64,6 +65,8 @@ def agreement(frames: Float[Array, "b n h w 3"], waveform: Float[Array, "b s"]) 
     """
     if frames.shape[1] < LEAST_FRAMES:
         raise InputError(f"{frames.shape[1]} frames are too few to compare with audio: give {LEAST_FRAMES} or more")
+    pairs = frames.shape[1] // 2
+    frames = jnp.mean(frames[:, : 2 * pairs].reshape(frames.shape[0], pairs, 2, *frames.shape[2:]), axis=2)
     changed = jnp.any(jnp.diff(frames, axis=1) != 0, axis=(2, 3, 4))  # [b, n - 1]
     seen = _standardised(_changes_of_regions(frames), changed[:, None, :, None], _LEAST_SEEN)
     loudness = _loudness(waveform, frames.shape[1])

@@ -25,8 +25,8 @@ class Classifier(nn.Module):
 
     learned = False
 
-    num_frames: int = 31
-    frame_rate: float = 12.5
+    num_frames: int = 62
+    frame_rate: float = 25.0
     frame_size: int = 64
     sample_rate: int = 16000
     axis_name: str | None = None
