@@ -87,6 +87,7 @@ def wss_classifier(config: ConfigDict) -> None:
 def wss(config: ConfigDict) -> None:
     """Maps of the first stage are targets that are wrong in places."""
     config.losses.bootstrap = 1.0
+    config.init_parts = ConfigDict({"vgg": ""})
     _adam(config)
 
 
@@ -116,6 +117,12 @@ def sbf(config: ConfigDict) -> None:
     """The loss is a sum over pixels, to which the small rate belongs."""
     config.losses.sbf_bce = 1.0
     config.init_parts = ConfigDict({"vgg": ""})
+    # Officially, what is pretrained and the coarser levels learn slower, and biases twice as fast as kernels.
+    layers = {"^(vgg|global_fc6)/": 1e-3, "4a?(_|/)": 1.0, "3a?(_|/)": 0.25, "2a?(_|/)": 0.0625, "1a?(_|/)": 0.0156}
+    config.rates = (
+        *((f"{layer}.*bias$", 2 * rate) for layer, rate in layers.items()),
+        *((f"{layer}.*kernel$", rate) for layer, rate in layers.items()),
+    )
     config.optimizer = "sgd"
     config.optimizer_options = ConfigDict({"momentum": 0.9, "weight_decay": 5e-4})
     config.learning_rate = 4e-6
@@ -136,7 +143,7 @@ def deepvs_cnn(config: ConfigDict) -> None:
     """The first stage: all of OM-CNN, by its coarse map and its last one."""
     _deepvs(config)
     config.run_name = "deepvs_cnn"
-    config.losses.deepvs_coarse = 0.5
+    config.losses.deepvs_kl = config.losses.deepvs_coarse = 0.5
     config.batch_size = 12
     config.total_steps = 185_000
 

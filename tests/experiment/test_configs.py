@@ -11,7 +11,6 @@ from avsd_jax.experiment import dry_run
 from avsd_jax.experiment.comparison import derive, plan
 from avsd_jax.runs.components import Components
 
-
 PREDICTING = ("vinet", "avinet", "stavis_visual", "stavis", "stanet", "aclnet", "deepvs", "mws", "sbf")
 PREDICTING += ("mws_classifier", "wss", "wss_classifier")
 

@@ -27,7 +27,7 @@ _FAR = 5  # and so it is with displacements far from the true one, as many as th
 _LEAST_MET = 0.3  # if they leave this share of the time with picture and audio, on average.
 
 # Logit of consistency: zero at this excess over chance, and its change with it.
-_THRESHOLD = 0.12
+_THRESHOLD = 0.16
 _STEEPNESS = 25.0
 
 # Deviations well below these are noise: of the mean of a region's normalised pixels, which range over 4.4, as
