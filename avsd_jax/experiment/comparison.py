@@ -20,6 +20,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
@@ -228,6 +229,12 @@ def _check_start(row: Row, known: Mapping[str, Any]) -> None:
         known: shapes of the variables of rows, by folder: its own and those before it.
     """
     folders, sources = starting_folders(row.config), {}
+    if row.trains and row.parts.model.frozen and not folders:
+        logging.warning(
+            "%s: a part of %s is never trained, and would stay as it was drawn: name a run in init or init_parts",
+            row.config.run_name,
+            row.config.model_name,
+        )
     for part, folder in folders.items():
         field = f"init_parts.{part}" if part else "init"
         try:

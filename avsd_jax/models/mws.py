@@ -34,6 +34,11 @@ class Model(ImageNetwork):
         {"frame_size": (256, 256), "preprocessing": "imagenet", "sampler": "centred"}
     )
 
+    @property
+    def frozen(self) -> bool:
+        """Returns whether batch statistics are."""
+        return self.frozen_norm
+
     @nn.compact
     def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:
         """Predicts the map of each image.
