@@ -30,6 +30,7 @@ class Model(ImageNetwork):
     depths: Sequence[int] = DEPTHS_169
     frozen_norm: bool = True
     axis_name: str | None = None
+    weak = True
     defaults: ClassVar[Mapping[str, Any]] = MappingProxyType(
         {"frame_size": (256, 256), "preprocessing": "imagenet", "sampler": "centred"}
     )
