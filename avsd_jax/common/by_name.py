@@ -18,6 +18,7 @@ _FLAX_FIELDS = {"parent", "name"}
 # Options mean the same everywhere; those that are not listed here are only checked against their annotations.
 RANGES: dict[str, Kind] = {
     "audio_seconds": real(above=0, most=600),
+    "blur": real(0, 1),
     "channels": whole(1),
     "clip_size": whole(1, 4096),
     "dropout": real(0, 1),
@@ -28,6 +29,9 @@ RANGES: dict[str, Kind] = {
     "hidden": whole(1, 2**20),
     "hop": whole(1, 2**20),
     "instances": whole(0),
+    "keep": real(above=0, most=1),
+    "map_size": whole(1, 1024),
+    "mask_samples": whole(1),
     "n_fft": whole(4, 2**20),
     "negatives": whole(1, 2**20),
     "nfft": whole(1, 2**20),
@@ -42,8 +46,11 @@ RANGES: dict[str, Kind] = {
     "num_tags": whole(0, 2**20),
     "positives": whole(0, 2**20),
     "sample_rate": whole(1, 2**20),
+    "smoothing": real(above=0),
+    "strength": real(0),
     "stride": whole(1, 64),
     "width": real(above=0, most=64),
+    "window_size": whole(1, 8192),
     "within_negatives": whole(1, 2**20),
 }
 

@@ -17,7 +17,11 @@ _MAGIC: tuple[tuple[bytes, str, str], ...] = (
     (b"\x04\x22\x4d\x18", "compressed with lz4", "unpack it with unlz4 and give what is in it"),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it and give what is in it"),
     (b"Rar!", "a RAR archive", "unpack it and give what is in it"),
-    (b"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras and MATLAB write", "give the PyTorch checkpoint"),
+    (
+        b"\x89HDF\r\n\x1a\n",
+        "an HDF5 file, as Keras and MATLAB write",
+        "give the PyTorch checkpoint, or a whole file of Keras",
+    ),
     (b"MATLAB 5.0", "a MATLAB file", "give the PyTorch checkpoint"),
     (b"\x93NUMPY", "a NumPy array", "give the PyTorch checkpoint"),
     (b"GGUF", "a GGUF file", "give the PyTorch checkpoint"),

@@ -103,11 +103,21 @@ def replace_density(store: VideoStore, folder: str | Path) -> WithTargetMaps:
     folder = Path(folder)
     record = folder / RECORD
     if not record.is_file():
-        raise InputError(f"{folder} has no {RECORD}: give a folder of maps that `python -m avsd_jax.scam` completed")
-    of = json.loads(record.read_text())
-    if f"{of['dataset']} {of['split']}" != store.name:
-        raise InputError(f"{folder} holds maps of {of['dataset']} {of['split']}, not of {store.name}: give its own")
-    found = [{int(path.stem) for path in below(folder, video.id).glob("*.png")} for video in store.videos]
+        raise InputError(
+            f"{folder} has no {RECORD}: give a folder of maps that `python -m avsd_jax.pseudo_labels` or `python -m "
+            "avsd_jax.scam` completed"
+        )
+    try:
+        of = json.loads(record.read_text())
+        name = f"{of['dataset']} {of['split']}"
+    except (KeyError, RecursionError, TypeError, ValueError) as error:
+        raise InputError(f"{record} is damaged ({error}): make the maps again") from error
+    if name != store.name:
+        raise InputError(f"{folder} holds maps of {name}, not of {store.name}: give its own")
+    found = [
+        {int(path.stem) for path in below(folder, video.id).glob("*.png") if path.stem.isdecimal()}
+        for video in store.videos
+    ]
     if not any(found):
         raise InputError(f"{folder} has no map for any video of {store.name}: make them again")
 

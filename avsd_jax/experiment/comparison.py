@@ -20,6 +20,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
@@ -228,6 +229,8 @@ def _check_start(row: Row, known: Mapping[str, Any]) -> None:
         known: shapes of the variables of rows, by folder: its own and those before it.
     """
     folders, sources = starting_folders(row.config), {}
+    if row.trains:
+        _warn(row, bool(folders))
     for part, folder in folders.items():
         field = f"init_parts.{part}" if part else "init"
         try:
@@ -236,6 +239,17 @@ def _check_start(row: Row, known: Mapping[str, Any]) -> None:
             raise InputError(f"{field}={folder!r}: {error}") from error
     combine = assembled_from if row.assembled else started_from
     combine(known[str(row.folder)], sources, folders)
+
+
+def _warn(row: Row, starts: bool) -> None:
+    """Logs what makes a training another one than is published, though it runs."""
+    told = row.config.run_name, row.config.model_name
+    if row.parts.model.frozen and not starts:
+        logging.warning(
+            "%s: a part of %s is never trained, and would stay as it was drawn: name a run in init or init_parts", *told
+        )
+    if row.parts.model.weak and not row.config.target_maps:
+        logging.warning("%s: %s learns from eye-tracking data: set target_maps for weak supervision", *told)
 
 
 @contextlib.contextmanager

@@ -133,6 +133,8 @@ def _step(traced: _Traced) -> tuple[TrainState, TrainState, dict[str, Any]]:
     """Returns the shapes of the state before and after a step, and of its metrics."""
     config, parts = traced.config, traced.parts
     _, variables = _network(_network_of(config, parts))
+    if "params" not in variables:  # as of a classifier that has nothing to learn
+        raise InputError(f"{config.model_name} has no weights to train as configured: choose another model.classifier")
     step = make_train_step(
         parts.model,
         parts.optimizer,

@@ -80,6 +80,11 @@ class Model(Network):
     )
 
     @property
+    def frozen(self) -> bool:
+        """Returns whether OM-CNN is frozen."""
+        return self.frozen_frames
+
+    @property
     def num_maps(self) -> int:
         """Returns the number of frames that have a frame `gap` later in the clip."""
         return max(1, self.clip_size - self.gap)

@@ -30,9 +30,15 @@ class Model(ImageNetwork):
     depths: Sequence[int] = DEPTHS_169
     frozen_norm: bool = True
     axis_name: str | None = None
+    weak = True
     defaults: ClassVar[Mapping[str, Any]] = MappingProxyType(
         {"frame_size": (256, 256), "preprocessing": "imagenet", "sampler": "centred"}
     )
+
+    @property
+    def frozen(self) -> bool:
+        """Returns whether batch statistics are."""
+        return self.frozen_norm
 
     @nn.compact
     def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:

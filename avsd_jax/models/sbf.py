@@ -31,6 +31,7 @@ class Model(ImageNetwork):
 
     width: float = 1.0
     axis_name: str | None = None
+    weak = True
     defaults: ClassVar[Mapping[str, Any]] = MappingProxyType(
         {"frame_size": (224, 224), "preprocessing": "vgg_bgr", "sampler": "centred"}
     )

@@ -18,6 +18,7 @@ from avsd_jax.nn.conv2d import Deconv2D
 class Model(WSSNetwork):
     """The published network at width 1; layers have their published names. The options are those of the base."""
 
+    weak = True
     defaults: ClassVar[Mapping[str, Any]] = MappingProxyType(
         {"frame_size": (256, 256), "preprocessing": "vgg_bgr", "sampler": "centred"}
     )

@@ -27,7 +27,12 @@ def in_batches(
 
     Yields:
         Frame numbers, no more than `batch_size`, and arrays whose first rows are of these frames.
+
+    Raises:
+        InputError: a batch size below 1.
     """
+    if batch_size < 1:
+        raise InputError(f"batch_size={batch_size}: give 1 or more")
     clips = iter(clips)
     waiting = None
     while batch := list(itertools.islice(clips, batch_size)):

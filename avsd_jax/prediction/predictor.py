@@ -218,6 +218,11 @@ class Predictor:
         if every is not None and not 0 <= every < math.inf:
             raise InputError(f"every={every}: give a number of seconds from 0 on")
         if self._grid_gate is None and (every is not None or decision is not None):
+            if self._gate == "classifier":
+                raise InputError(
+                    f"{self._source} decides by itself, anew for every frame and above one half: leave out the time "
+                    "grid and the threshold"
+                )
             raise InputError(
                 f"{self._source} has no gate by a trained classifier: leave out its time grid (--every) and its "
                 "threshold (--threshold, --hysteresis)"

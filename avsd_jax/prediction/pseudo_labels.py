@@ -82,8 +82,8 @@ def write(
         The number of maps.
 
     Raises:
-        InputError: there is no model, a folder holds none that predicts maps, they predict maps of different frames,
-            the data is not prepared, or `out` holds the maps of a completed command.
+        InputError: there is no model, a folder holds none that predicts maps or one of a model of sequences, they
+            predict maps of different frames, the data is not prepared, or `out` holds the maps of a completed command.
     """
     out = Path(out)
     if (out / target_maps.RECORD).exists():
@@ -101,6 +101,9 @@ def write(
         for source, (own, variables) in loaded.items()
         for parts in [Inference.from_config(own)]
     ]
+    for labeler in labelers:
+        if labeler.spec.num_maps:
+            raise InputError(f"{labeler.source} maps every frame of a clip: give models that map one frame")
     make_folder(out)
     count = 0
     for number, video in enumerate(tqdm(store.videos, desc="maps", unit="video", disable=not progress)):

@@ -46,8 +46,9 @@ class Classifier:
             return None
         if _PART not in variables["params"] and classifiers.is_learned(model.classifier):
             return None
-        # One without weights has no variables.
-        own = dict(NO_VARIABLES) | {collection: tree[_PART] for collection, tree in variables.items() if _PART in tree}
+        own = {collection: tree[_PART] for collection, tree in variables.items() if _PART in tree}
+        if "params" not in own:  # One without weights has no variables, and its temperature is not in its part.
+            own = dict(NO_VARIABLES) | {name: variables[name] for name in ("calibration",) if name in variables}
         alone = avc.Model(classifier=model.classifier, classifier_options=model.classifier_options)
         return cls(alone, *temperature.split(own))
 
@@ -70,6 +71,11 @@ class Classifier:
         """
         model = model_from_config(config)
         found = cls.of(model, variables)
+        if found is None and not model.learned and model.gate == "classifier":
+            raise InputError(
+                f"{folder} ({config.model_name}) decides by the correlation that python -m avsd_jax.avc takes without "
+                "a checkpoint, and that has nothing to calibrate: leave out --checkpoint, or give a classifier"
+            )
         if found is None:
             raise InputError(
                 f"{folder} has no classifier of audio-visual consistency ({config.model_name}, gate {model.gate}): "

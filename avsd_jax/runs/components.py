@@ -138,6 +138,12 @@ def clip_spec(config: ConfigDict, model: nn.Module) -> ClipSpec:
         raise InputError(
             f"model.num_tags={model.num_tags} and config.tags has {len(config.tags)} words: make them agree"
         )
+    needed = model.defaults.get("preprocessing", config.preprocessing)
+    if not model.learned and config.preprocessing != needed:
+        raise InputError(
+            f"preprocessing={config.preprocessing!r}: {name_of(model)} is computed from other values: set "
+            f"preprocessing={needed!r}"
+        )
     if model.num_maps and config.frame_step != 1:
         raise InputError(f"frame_step={config.frame_step}, and {name_of(model)} maps every frame: set frame_step=1")
     if any(side % model.map_stride for side in config.frame_size):

@@ -93,7 +93,7 @@ def read(path: Path) -> Layers | None:
             return Layers(path, list(layers.items()))
     except OSError:
         return None
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:  # whatever h5py makes of damage
         raise InputError(f"{path} is a damaged Keras file: download it again") from error
 
 

@@ -86,7 +86,7 @@ def test_the_report_of_made_up_scores(
     assert "| L3-Net - AVID | -1.000 [-1.000, -1.000]" in text
 
 
-def test_scores_that_are_stored_come_back() -> None:
+def test_scores_that_are_stored_come_back(tmp_path: pathlib.Path) -> None:
     frames = Frames(
         np.zeros(2, int),
         np.arange(2),
@@ -95,6 +95,11 @@ def test_scores_that_are_stored_come_back() -> None:
         {"CC": np.array([0.5, np.nan])},
         np.ones(2, bool),
     )
+    path = tmp_path / "kept.npz"
+    for damage in (b"", b"PK", b"\x93NUMPY"):
+        path.write_bytes(damage)
+        assert stored_frames.kept(path, ["digest"], lambda: (frames, 1.5))[1] == 1.5
+        assert stored_frames.kept(path, ["digest"], lambda: (frames, 2.5))[1] == 1.5
     again = stored_frames.from_arrays(stored_frames.to_arrays(frames))
     assert again.margin is None
     np.testing.assert_array_equal(again.scores["CC"], frames.scores["CC"])

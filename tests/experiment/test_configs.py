@@ -1,5 +1,7 @@
 """Every configuration, in every variant, builds its models and takes a training step of the right shapes."""
 
+from dataclasses import replace
+
 import jax
 import pytest
 from config_files import CONFIGS, load
@@ -7,7 +9,7 @@ from ml_collections import ConfigDict
 
 from avsd_jax.config.files import find_config
 from avsd_jax.errors import InputError
-from avsd_jax.experiment import dry_run
+from avsd_jax.experiment import comparison, dry_run
 from avsd_jax.experiment.comparison import derive, plan
 from avsd_jax.runs.components import Components
 
@@ -163,3 +165,18 @@ def test_star_is_gated_by_avid_and_an_earlier_record_without_a_classifier_by_l3n
     config = load(CONFIGS / "avinet.py").get_config("star").copy_and_resolve_references().unlock()
     del config.model.classifier
     assert Components.from_config(config).model.classifier == "l3net"
+
+
+@pytest.mark.parametrize(
+    ("variant", "told"),
+    [("deepvs", "would stay as it was drawn"), ("sbf", "learns from eye-tracking data"), ("wss", "")],
+)
+def test_trainings_that_are_not_the_published_ones_are_told(
+    variant: str, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = load(CONFIGS / "baselines.py").get_config(variant).unlock()
+    config.target_maps = "maps" if variant == "wss" else ""
+    (row,) = derive(config, "runs")
+    comparison._warn(replace(row, parts=Components.from_config(config)), starts=False)
+    assert told in caplog.text
+    assert bool(told) == bool(caplog.text)

@@ -238,6 +238,10 @@ def test_maps_that_do_not_fit_are_refused(tmp_path: pathlib.Path, tiny_data_dir:
     store = open_store("sounding_shapes/tiny", "train", tiny_data_dir)
     with pytest.raises(InputError, match=r"has no maps\.json"):
         target_maps.replace_density(store, tmp_path)
+    for damaged in ("{", "[]", '{"split": "train"}'):
+        (tmp_path / "maps.json").write_text(damaged)
+        with pytest.raises(InputError, match=r"maps\.json is damaged .*: make the maps again"):
+            target_maps.replace_density(store, tmp_path)
     target_maps.write_record(tmp_path, "sounding_shapes/tiny", "test", {})
     with pytest.raises(InputError, match="holds maps of sounding_shapes/tiny test, not of sounding_shapes/tiny train"):
         target_maps.replace_density(store, tmp_path)
@@ -245,6 +249,7 @@ def test_maps_that_do_not_fit_are_refused(tmp_path: pathlib.Path, tiny_data_dir:
     with pytest.raises(InputError, match="no map for any video"):
         target_maps.replace_density(store, tmp_path)
     target_maps.write_map(tmp_path, "train_00001", 7, np.full((3, 4), 9, np.uint8))
+    (tmp_path / "train_00001" / "overview.png").touch()
     weak = target_maps.replace_density(store, tmp_path)
     np.testing.assert_array_equal(weak.density(1, 7), np.full((3, 4), 9))
     assert not weak.density(1, 8).any()

@@ -53,6 +53,11 @@ def test_a_single_peak_is_promoted_over_many() -> None:
         assert np.max(forward_jit(promote)(one)) > 2 * np.max(forward_jit(promote)(many))
 
 
+def test_blurs_are_cut_off_where_matlab_does() -> None:
+    """Of an image of 600 pixels, whose map has 75: two standard deviations are 4.5 pixels."""
+    assert np.count_nonzero(maps._blur_matrix(75, 0.03 * 75, 2.0)[37]) == 2 * 5 + 1
+
+
 @pytest.mark.parametrize("size", [(2, 7), (33, 20)])
 def test_its_filters_are_opencvs(size: tuple[int, int]) -> None:
     image = np.random.default_rng(0).random(size, np.float32)

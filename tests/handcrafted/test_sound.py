@@ -128,7 +128,8 @@ def awkward() -> dict[str, np.ndarray]:
     click = np.zeros(RATE)
     click[8000:8080] = tone(2000, 0.005)
     broken = np.where(np.arange(RATE) // 1000 % 4 == 1, np.nan, 0.3)
-    return {"silence": np.zeros(RATE), "click": click, "constant and not finite": broken}
+    loud = 1e30 * np.random.default_rng(0).standard_normal(RATE)
+    return {"silence": np.zeros(RATE), "click": click, "constant and not finite": broken, "loud": loud}
 
 
 @pytest.mark.parametrize("method", curves.METHODS)

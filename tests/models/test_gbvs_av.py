@@ -109,6 +109,15 @@ def test_time_that_is_missing_does_not_count(forward: object) -> None:
     assert forward(batch)["gate"].sum() >= 6
 
 
+def test_a_short_video_says_nothing(forward: object) -> None:
+    """Eight frames with eight frames of audio always correlate, and moved audio, which is silent, never does."""
+    batch = eight(lambda number: clip([(LEFT, rhythm(number))], rhythm(number + 50), number))
+    frames, audio = (np.array(batch[key]) for key in ("avc_frames", "avc_audio"))
+    frames[:, :11], frames[:, 19:] = frames[:, 11:12], frames[:, 18:19]
+    audio[:, : 11 * RATE], audio[:, 19 * RATE :] = 0, 0
+    assert not forward(batch | {"avc_frames": jnp.asarray(frames), "avc_audio": jnp.asarray(audio)})["gate"].any()
+
+
 def test_gates_and_clips() -> None:
     batch = clip([(LEFT, rhythm(1))], rhythm(5))
     two = {key: jnp.concatenate([value, value]) for key, value in batch.items()}

@@ -10,8 +10,11 @@ from tiny_run import add_extra_models, tiny_config
 from avsd_jax import pseudo_labels
 from avsd_jax.batch import model_inputs
 from avsd_jax.common.parallel import make_mesh
+from avsd_jax.config.base import base
 from avsd_jax.data import catalog, pipeline, target_maps
+from avsd_jax.errors import InputError
 from avsd_jax.prediction import pseudo_labels as written
+from avsd_jax.runs.checkpoint import save_variables
 from avsd_jax.runs.components import Inference, load_model, make_forward
 from avsd_jax.training import loop
 
@@ -63,6 +66,15 @@ def test_what_is_missing_is_named(tmp_path, run, capsys):
         assert message in error
         assert error.count("\n") == 1
         assert not (tmp_path / "maps").exists()
+
+
+def test_models_of_sequences_are_refused(tmp_path, tiny_data_dir):
+    config = base("aclnet")
+    config.update(dataset="sounding_shapes/tiny", data_dir=str(tiny_data_dir), train_split="train")
+    save_variables(tmp_path / "aclnet", config, {"params": {"x": np.ones(1)}})
+    with pytest.raises(InputError, match="aclnet maps every frame of a clip"):
+        written.write([tmp_path / "aclnet"], tmp_path / "maps")
+    assert not (tmp_path / "maps").exists()
 
 
 def test_maps_of_several_sizes_are_averaged():

@@ -15,6 +15,7 @@ from avsd_jax.errors import InputError
 from avsd_jax.experiment.run import run
 from avsd_jax.media.reading import probe
 from avsd_jax.prediction.predictor import fitted
+from avsd_jax.runs.components import Inference
 
 
 def maps_of(out: pathlib.Path) -> np.ndarray:
@@ -91,3 +92,16 @@ def test_a_model_sets_its_own_defaults(video: pathlib.Path) -> None:
     (first, *_) = predictor.clips(probe(video))
     assert first.inputs["video"].shape == (1, 64, 96, 3)
     assert first.inputs["video"].max() <= 1
+    config = base("gbvs")
+    config.preprocessing = "vinet"
+    with pytest.raises(InputError, match="'vinet': gbvs is computed from other values: set preprocessing='unit'"):
+        Inference.from_config(config)
+
+
+def test_options_without_effect_are_refused(video: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(InputError, match="gbvs_av decides by itself, anew for every frame"):
+        Predictor().run(video, out, every=1.0, progress=False)
+    with pytest.raises(InputError, match="batch_size=0: give 1 or more"):
+        Predictor(model="gbvs", batch_size=0).run(video, out, progress=False)
+    assert not out.exists()

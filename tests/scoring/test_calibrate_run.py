@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tiny_run import add_extra_models, tiny_config
 
-from avsd_jax import calibrate
+from avsd_jax import calibrate, models
 from avsd_jax.batch import zeros
 from avsd_jax.data.catalog import open_store
 from avsd_jax.data.consistency_grid import scored_frame
@@ -125,3 +125,6 @@ def test_a_classifier_alone_has_its_temperature_at_the_top(tmp_path: Path):
     own, found = temperature.split(temperature.joined(tmp_path, 3, given))
     assert found == 2.5
     assert jax.tree.all(jax.tree.map(np.array_equal, own, given))
+    # So has one without weights in a model that it gates.
+    gated = models.create("avinet", gate="classifier", classifier="correlation")
+    assert Classifier.of(gated, temperature.joined(tmp_path, 3, given)).temperature == 2.5

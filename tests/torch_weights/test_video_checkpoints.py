@@ -133,6 +133,19 @@ def test_keras_layers_are_found_by_name_or_shape(tmp_path: pathlib.Path):
         keras_files.read(save_keras(tmp_path / "x.h5", layers | {"time_distributed_2": {}})).named(wanted)
 
 
+def test_damaged_keras_files_are_refused(tmp_path: pathlib.Path):
+    layers = {name: {"kernel": np.ones((2, 3), "f4"), "bias": np.zeros(3, "f4")} for name in ("one", "two")}
+    content = save_keras(tmp_path / "x.h5", layers).read_bytes()
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        changed = bytearray(content)
+        at = int(rng.integers(len(content)))
+        changed[at : at + 8] = rng.bytes(8) if at % 2 else b"\xff" * 8
+        (tmp_path / "x.h5").write_bytes(changed)
+        with contextlib.suppress(InputError):
+            conversion.read_content(tmp_path / "x.h5")
+
+
 def test_aclnet_is_converted_from_a_keras_file(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture):
     layers = layers_of("aclnet")
     kernel = np.random.default_rng(0).standard_normal(layers["att_conv4"]["kernel"]).astype(np.float32)

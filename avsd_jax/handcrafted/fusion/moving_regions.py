@@ -23,7 +23,8 @@ _SPREAD = 0.08  # standard deviation of a region's Gaussian window, in sides of 
 _RIDGE = 0.5  # added to the variances of the features, which are 1
 # Picture and audio of a file may be a frame apart: the best displacement within so many halves of a frame counts,
 _NEAR = 1
-_FAR = 5  # and so it is with displacements far from the true one, as many as these, which tell what chance gives.
+_FAR = 5  # and so it is with displacements far from the true one, as many as these, which tell what chance gives,
+_LEAST_MET = 0.3  # if they leave this share of the time with picture and audio, on average.
 
 # Logit of consistency: zero at this excess over chance, and its change with it.
 _THRESHOLD = 0.16
@@ -53,7 +54,9 @@ def agreement(frames: Float[Array, "b n h w 3"], waveform: Float[Array, "b s"]) 
     """Compares the regions of a clip with its audio.
 
     Where two neighbouring frames are equal, as at the ends of a video, whose first and last frames are repeated, time
-    counts as missing. Without any change of picture or audio nothing agrees.
+    counts as missing. Without any change of picture or audio nothing agrees. Nor does anything where the moved audio
+    hardly meets the picture, as in a video of less than a third of the clip: what chance gives is unknown there, and
+    it is much.
 
     Args:
         frames: N frames at equal distances, ImageNet-normalised RGB, as classifiers of consistency get them. Neighbours
@@ -71,9 +74,10 @@ def agreement(frames: Float[Array, "b n h w 3"], waveform: Float[Array, "b s"]) 
     seen = _standardised(_changes_of_regions(frames), changed[:, None, :, None], _LEAST_SEEN)
     loudness = _loudness(waveform, frames.shape[1])
     heard = jnp.stack([_changes(jnp.roll(loudness, steps, axis=1)) for steps in _moves(frames.shape[1])], axis=1)
-    scores = region_scores(
-        seen[:, None], _standardised(heard, changed[:, None, :, None], _LEAST_HEARD), _RIDGE
-    )  # [b, move, region]
+    steps = jnp.sum(jnp.any(heard != 0, -1) & changed[:, None], -1)  # [b, move], with picture and audio
+    known = jnp.mean(steps[:, 2 * _NEAR + 1 :], -1) >= _LEAST_MET * steps[:, _NEAR]
+    heard = _standardised(heard, changed[:, None, :, None], _LEAST_HEARD)
+    scores = jnp.where(known[:, None, None], region_scores(seen[:, None], heard, _RIDGE), 0)  # [b, move, region]
     scores = jnp.max(scores.reshape(scores.shape[0], -1, 2 * _NEAR + 1, GRID * GRID), axis=2)
     together, apart = scores[:, 0], scores[:, 1:]
     excess = jnp.max(together, -1) - jnp.mean(jnp.max(apart, -1), -1)

@@ -129,7 +129,8 @@ def _fade(side: int, width: int) -> np.ndarray:
 
 
 def _blur_matrix(side: int, sigma: float, cut: float) -> np.ndarray:
-    offsets = np.arange(-round(cut * sigma), round(cut * sigma) + 1)
+    reach = int(cut * sigma + 0.5)  # halves are rounded up, as MATLAB does
+    offsets = np.arange(-reach, reach + 1)
     kernel = np.exp(-(offsets**2) / (2 * sigma**2))
     matrix = np.zeros((side, side))
     taps = np.clip(np.arange(side)[:, None] + offsets, 0, side - 1)

@@ -22,6 +22,7 @@ _HISTORY = STEPS_PER_SECOND  # of the Gaussian surprise: a second
 _LEAST_VARIANCE = 0.25  # of log power, in nats squared: that of steady noise is larger
 _FRAGMENT = STEPS_PER_SECOND // 4
 _RECENT = 2 * STEPS_PER_SECOND  # of the local statistics
+_LOUDEST = 1e6
 
 
 def in_pieces(
@@ -156,7 +157,8 @@ def curve(
     """Computes the saliency of audio by one method, averaged within video frames.
 
     Args:
-        waveform: S samples in [-1, 1], of any number; samples that are not finite are silence.
+        waveform: S samples in [-1, 1], of any number; samples that are not finite are silence, and those beyond a
+            million, of which squares overflow, are cut off there.
         rate: samples per second, resampled to 16 kHz.
         method: a name in `METHODS`.
         edges: of the N = E - 1 frames, in seconds, increasing: see `avsd_jax.handcrafted.sound.frames`.
@@ -172,4 +174,5 @@ def curve(
         raise InputError(f"unknown method of audio saliency {method!r}: choose of {', '.join(METHODS)}")
     if len(edges) < 2 or not np.all(np.diff(edges) > 0):
         raise InputError("the edges of the frames must increase, and there must be two: give the frames of the file")
+    waveform = np.where(np.isfinite(waveform), np.clip(waveform, -_LOUDEST, _LOUDEST), 0).astype(waveform.dtype)
     return np.asarray(METHODS[method](kayser.resampled(waveform, rate, RATE), np.asarray(edges, np.float64)))

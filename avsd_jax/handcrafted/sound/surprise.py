@@ -109,7 +109,7 @@ def spectral_divergence(p: Num[Array | np.ndarray, "*b f"], q: Num[Array | np.nd
         p, q: magnitudes or powers of F frequencies, not negative; leading axes are broadcast.
     """
     p, q = (_distribution(z) for z in as_float(p, q))
-    return jnp.sum(p * jnp.log(p / q), -1)
+    return jnp.maximum(jnp.sum(p * jnp.log(p / q), -1), 0)
 
 
 def _distribution(x: Float[Array, "*b f"]) -> Float[Array, "*b f"]:

@@ -69,6 +69,11 @@ class MWSNetwork(ImageNetwork):
     frozen_norm: bool = True
     axis_name: str | None = None
 
+    @property
+    def frozen(self) -> bool:
+        """Returns whether batch statistics are."""
+        return self.frozen_norm
+
     def encode(self, images: Float[Array, "b h w 3"], train: bool) -> tuple[dict[str, Any], Float[Array, "b d"]]:
         """Returns the map's outputs, and the pooled feature [B, 512]; call it in a compact method.
 

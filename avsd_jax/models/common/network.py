@@ -25,7 +25,9 @@ class Network(nn.Module):
         gate_mix: how its decision enters eq. 2; see the same.
         train_gate: what opens it in training.
         instances: number of training videos that it remembers one by one; 0 without such a memory.
+        frozen: whether a part of it is never trained, and so has to come from an earlier run.
         learned: whether it has weights; a model without any needs no training and no checkpoint.
+        weak: whether it is published as trained on predicted maps alone (`config.target_maps`).
         any_size: whether it takes frames of any height and width: prediction then keeps the aspect ratio of a video.
         defaults: fields of a configuration whose defaults are other ones for this model, except for `model`.
     """
@@ -40,7 +42,9 @@ class Network(nn.Module):
     gate_mix = "hard"
     train_gate = "predicted"
     instances = 0
+    frozen = False
     learned = True
+    weak = False
     any_size = False
     defaults = MappingProxyType({})
 
