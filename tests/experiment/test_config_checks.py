@@ -81,6 +81,8 @@ def tiny(file: str, **changes: object) -> ConfigDict:
         for name, value in changes.items():
             config[name] = value
     model = load_module("avsd_jax.models", config.model_name, "model").Model
+    if not model.learned:
+        config.preprocessing = model.defaults["preprocessing"]
     options = {name: value for name, value in TINY.items() if name in model.__dataclass_fields__}
     options |= {"num_tags": 0} if "num_tags" in model.__dataclass_fields__ else {}
     if config.model_name.startswith("scam"):
