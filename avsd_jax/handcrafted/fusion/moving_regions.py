@@ -67,11 +67,12 @@ def agreement(frames: Float[Array, "b n h w 3"], waveform: Float[Array, "b s"]) 
     """
     if frames.shape[1] < LEAST_FRAMES:
         raise InputError(f"{frames.shape[1]} frames are too few to compare with audio: give {LEAST_FRAMES} or more")
-    changed = jnp.any(jnp.diff(frames, axis=1) != 0, axis=(2, 3, 4))  # [b, n - 1]
+    shown = jnp.any(jnp.diff(frames, axis=1) != 0, axis=(2, 3, 4))  # [b, n - 1]
+    changed = _without_ends(shown)
     seen = _standardised(_changes_of_regions(frames), changed[:, None, :, None], _LEAST_SEEN)
     loudness = _loudness(waveform, frames.shape[1])
     heard = jnp.stack([_changes(jnp.roll(loudness, steps, axis=1)) for steps in _moves(frames.shape[1])], axis=1)
-    steps = jnp.sum(jnp.any(heard != 0, -1) & changed[:, None], -1)  # [b, move], with picture and audio
+    steps = jnp.sum(jnp.any(heard != 0, -1) & shown[:, None], -1)  # [b, move], with picture and audio
     known = jnp.mean(steps[:, 2 * _NEAR + 1 :], -1) >= _LEAST_MET * steps[:, _NEAR]
     heard = _standardised(heard, changed[:, None, :, None], _LEAST_HEARD)
     scores = jnp.where(known[:, None, None], region_scores(seen[:, None], heard, _RIDGE), 0)  # [b, move, region]
@@ -81,6 +82,16 @@ def agreement(frames: Float[Array, "b n h w 3"], waveform: Float[Array, "b s"]) 
     logit = _STEEPNESS * (excess - _THRESHOLD) / 2
     above = jnp.maximum(0.0, together - jnp.mean(apart, 1))
     return Agreement(above.reshape(-1, GRID, GRID), jnp.stack([-logit, logit], axis=-1))
+
+
+def _without_ends(changed: Bool[Array, "b steps"]) -> Bool[Array, "b steps"]:
+    """Leaves out the first and the last change of a video that begins or ends within the clip.
+
+    There audio that is moved by half a frame begins or ends, which is no event.
+    """
+    number = jnp.cumsum(changed, axis=1)
+    first, last = number == 1, number == number[:, -1:]
+    return changed & ~(first & ~changed[:, :1]) & ~(last & ~changed[:, -1:])
 
 
 def _changes_of_regions(frames: Float[Array, "b n h w 3"]) -> Float[Array, "b r steps 3"]:
