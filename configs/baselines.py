@@ -23,7 +23,7 @@ the built datasets, weights to start from (docs/weak_supervision.md, docs/video_
 Commands, time and score:
 
   python -m avsd_jax.main --config=configs/baselines.py:demo --workdir=runs/baselines
-      two minutes on two cores; CC ITTI 0.475, GBVS 0.456, AWS-D 0.594, V 0.489, AV 0.509, AV* 0.560, AV# 0.605
+      two minutes on two cores; CC ITTI 0.475, GBVS 0.456, AWS-D 0.594, V 0.489, AV 0.511, AV* 0.557, AV# 0.604
   python -m avsd_jax.main --config=configs/baselines.py:aclnet --workdir=runs/aclnet
       not measured here, as the others: needs the datasets; published scores: avsd_jax/evaluation/published
 """
