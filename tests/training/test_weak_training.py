@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from drawn import FAST_COMPILE, normal, variables
+from drawn import normal, step_jit, variables
 from tiny_run import add_extra_models
 
 from avsd_jax.batch import zeros
@@ -29,8 +29,6 @@ RECIPES = {
 
 # The first stages differ from the others in their heads: their steps are traced, not compiled.
 TRACED = ("wss_classifier", "mws_classifier", "mws_captioner")
-# Twice as fast to compile as the tests' usual options, with the same gradients.
-OPTIONS = FAST_COMPILE | {"xla_cpu_use_fusion_emitters": False}
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -47,7 +45,7 @@ def test_two_steps(name):
         _, metrics = jax.eval_shape(step, state, batch, hyperparameters(0))
         assert set(weights) < set(metrics)
         return
-    step, found = jax.jit(step, compiler_options=OPTIONS), []
+    step, found = step_jit(step), []
     for number in range(2):
         state, metrics = step(state, batch, hyperparameters(number))
         assert all(metrics["finite"].values())
