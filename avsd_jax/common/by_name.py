@@ -50,7 +50,6 @@ RANGES: dict[str, Kind] = {
     "strength": real(0),
     "stride": whole(1, 64),
     "width": real(above=0, most=64),
-    "window_size": whole(1, 8192),
     "within_negatives": whole(1, 2**20),
 }
 

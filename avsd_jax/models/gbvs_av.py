@@ -12,16 +12,19 @@ they are put together is our own.
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax.core import FrozenDict
 from jaxtyping import Array, Float
+from ml_collections import ConfigDict
 
 from avsd_jax.batch import ClassifierInputs, read
 from avsd_jax.handcrafted.fusion import moving_regions
 from avsd_jax.handcrafted.image import gbvs
 from avsd_jax.handcrafted.image.maps import logits_of, min_max, resize_bicubic, unit_float
-from avsd_jax.models.classifiers import correlation
+from avsd_jax.models import classifiers
 from avsd_jax.models.common.network import Network
 from avsd_jax.nn.gate import AVCGate
 
@@ -38,7 +41,7 @@ class Model(Network):
         strength: how much a region that agrees best is raised, relative to one that does not agree.
         gate: what opens the gate: "classifier" (the correlation itself), "labels", "always" or "never" (V alone); see
             `avsd_jax.nn.gate.AVCGate`.
-        num_frames, frame_rate, window_size, sample_rate: of the frames and audio that are compared; see
+        classifier_options: of the correlation, which decides what frames and audio are compared; see
             `avsd_jax.models.classifiers.correlation.Classifier`.
     """
 
@@ -50,17 +53,14 @@ class Model(Network):
     cues: str = "DIOFM"
     strength: float = 8.0
     gate: str = "classifier"
-    num_frames: int = 62
-    frame_rate: float = 25.0
-    window_size: int = 64
-    sample_rate: int = 16000
+    classifier_options: Mapping[str, Any] | ConfigDict = FrozenDict()
 
     @property
     def classifier_inputs(self) -> ClassifierInputs | None:
         """Returns the frames and the audio that are compared; None where the visual stream is alone."""
         if self.gate == "never":
             return None
-        return correlation.Classifier(self.num_frames, self.frame_rate, self.window_size, self.sample_rate).inputs
+        return classifiers.inputs("correlation", self.classifier_options)
 
     def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:
         """Computes one map for each clip.

@@ -5,8 +5,6 @@ entry `captions` to the batches; the loss is `captions`.
 """
 
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -77,9 +75,6 @@ class Model(MWSNetwork):
     """
 
     words: int = 0
-    defaults: ClassVar[Mapping[str, Any]] = MappingProxyType(
-        {"frame_size": (256, 256), "preprocessing": "imagenet", "sampler": "centred"}
-    )
 
     @nn.compact
     def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:

@@ -1,8 +1,6 @@
 """MWS's classification network (Zeng et al., "Multi-source weak supervision for saliency detection", CVPR 2019)."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any, ClassVar
 
 from flax import linen as nn
 from jaxtyping import Array
@@ -20,9 +18,6 @@ class Model(MWSNetwork):
     """
 
     num_tags: int = 200
-    defaults: ClassVar[Mapping[str, Any]] = MappingProxyType(
-        {"frame_size": (256, 256), "preprocessing": "imagenet", "sampler": "centred"}
-    )
 
     @nn.compact
     def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:

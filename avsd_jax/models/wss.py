@@ -4,8 +4,6 @@ VGG16 ──> block 5 ──> score ──> x2 ──> + score of block 4 ──
 """
 
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -19,9 +17,6 @@ class Model(WSSNetwork):
     """The published network at width 1; layers have their published names. The options are those of the base."""
 
     weak = True
-    defaults: ClassVar[Mapping[str, Any]] = MappingProxyType(
-        {"frame_size": (256, 256), "preprocessing": "vgg_bgr", "sampler": "centred"}
-    )
 
     @nn.compact
     def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:

@@ -5,8 +5,6 @@ a pooling of masked evidence that lies between the maximum and the mean over loc
 """
 
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -31,9 +29,6 @@ class Model(WSSNetwork):
 
     num_tags: int = 200
     smoothing: float = 1.0
-    defaults: ClassVar[Mapping[str, Any]] = MappingProxyType(
-        {"frame_size": (256, 256), "preprocessing": "vgg_bgr", "sampler": "centred"}
-    )
 
     @nn.compact
     def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:

@@ -1,6 +1,7 @@
 """The encoder that MWS's classification and caption networks share: a map, and what it lets through."""
 
 from collections.abc import Sequence
+from types import MappingProxyType
 from typing import Any
 
 import jax.numpy as jnp
@@ -68,6 +69,7 @@ class MWSNetwork(ImageNetwork):
     depths: Sequence[int] = DEPTHS_169
     frozen_norm: bool = True
     axis_name: str | None = None
+    defaults = MappingProxyType({"frame_size": (256, 256), "preprocessing": "imagenet", "sampler": "centred"})
 
     @property
     def frozen(self) -> bool:

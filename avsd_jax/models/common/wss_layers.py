@@ -1,5 +1,6 @@
 """Layers that the two stages of WSS share, by the names of the published network."""
 
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -27,6 +28,7 @@ class WSSNetwork(ImageNetwork):
     width: float = 1.0
     axis_name: str | None = None
     norm_momentum: float = 0.999
+    defaults = MappingProxyType({"frame_size": (256, 256), "preprocessing": "vgg_bgr", "sampler": "centred"})
 
     def norm(self, x: Float[Array, "b h w c"], of: str, train: bool, leaky: bool = True) -> Float[Array, "b h w c"]:
         """Normalises what the layer `of` gives, and applies a leaky ReLU; call it in a compact method."""
