@@ -74,9 +74,10 @@ def render(records: Sequence[Mapping[str, Any]]) -> str:
     lines = [
         "# Performance",
         "",
-        "Measured by `python -m benchmarks.run --device=cpu|gpu --out=FILE.json`, and written by its `--render` from the",
-        "records in `benchmarks/results`. We and the peer take turns in one process. A time is the median of all rounds, in",
-        "brackets the smallest and the largest; a ratio is that of the times of the same round, and so is its range.",
+        "Measured by `python -m benchmarks.run --device=cpu|gpu --out=FILE.json`, and written by its `--render` from",
+        "the records in `benchmarks/results`. We and the peer take turns in one process. A time is the median of all",
+        "rounds, in brackets the smallest and the largest; a ratio is that of the times of the same round, and so is",
+        "its range.",
         "",
     ]
     for device, title in DEVICES.items():
