@@ -7,6 +7,7 @@ Parameters have one layout, (T, H, W, in, out), in either case.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import jax
@@ -19,6 +20,9 @@ from avsd_jax.nn import winograd
 
 Lowering = Literal["auto", "direct", "folded"]
 Triple = tuple[int, int, int]
+
+# Bytes of a convolution whose parts are computed one after the other, and of a part.
+_LARGE, _PART = 2**25, 2**22
 
 _HE_NORMAL = nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal")
 
@@ -90,11 +94,38 @@ def _space(x: jax.Array, kernel: jax.Array, strides: tuple[int, int], padding: t
     n, h, w, i = x.shape
     plain = kernel.shape[:2] == (3, 3) and strides == (1, 1) and padding == (1, 1) and x.dtype == jnp.float32
     if plain and jax.default_backend() == "cpu" and min(i, kernel.shape[-1]) >= 64 and n * h * w >= 1024:
-        if h % winograd.TILE == 0:
-            return winograd.convolve_same(x, kernel, 1, lambda x, k: _conv2d(x, k, (1, 1), (0, 1)))
-        if w % winograd.TILE == 0:
-            return winograd.convolve_same(x, kernel, 2, lambda x, k: _conv2d(x, k, (1, 1), (1, 0)))
+        for axis, size in ((1, h), (2, w)):
+            if size % 4 == 0:
+                return _winograd(axis, x, kernel)
     return _conv2d(x, kernel, strides, padding)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _winograd(axis: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Computes a 3 x 3 convolution by F(4, 3) along an axis, a large one in parts; training keeps it whole."""
+    return _winograd_in_parts(axis, _parts(x, kernel), x, kernel)
+
+
+def _winograd_forward(axis: int, x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, Callable]:
+    return jax.vjp(partial(_winograd_in_parts, axis, 1), x, kernel)
+
+
+def _winograd_backward(axis: int, pull: Callable, dy: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return pull(dy)
+
+
+_winograd.defvjp(_winograd_forward, _winograd_backward)
+
+
+def _winograd_in_parts(axis: int, parts: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    padding = (0, 1) if axis == 1 else (1, 0)
+    return winograd.convolve_same(x, kernel, axis, lambda x, k: _conv2d(x, k, (1, 1), padding), parts=parts)
+
+
+def _parts(x: Float[Array, "n h w i"], kernel: Float[Array, "kh kw i o"]) -> int:
+    """Returns the number of parts of `_PART` bytes or more, input and output together, of a convolution."""
+    n, size = x.shape[0], x.dtype.itemsize * (x.size + x.size // x.shape[-1] * kernel.shape[-1])
+    return max(p for p in range(1, n + 1) if n % p == 0 and (p == 1 or size >= max(p * _PART, _LARGE)))
 
 
 class Conv3D(nn.Module):
