@@ -18,6 +18,7 @@ from benchmarks import gate_cost, gating
 from benchmarks import image_models as image_models_benchmark
 from benchmarks import metrics as metrics_benchmark
 from benchmarks import models as models_benchmark
+from benchmarks.video_files import write_video
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -149,7 +150,7 @@ def test_the_cost_of_the_gate_is_that_of_the_same_round(tmp_path: pathlib.Path) 
     for wrong in ("--size=64", "--every=often"):
         with pytest.raises(InputError, match=wrong.partition("=")[0]):
             gate_cost.parse([wrong])
-    info = probe(gate_cost.write_video(tmp_path / "video.mp4", 5, 64, 48))
+    info = probe(write_video(tmp_path / "video.mp4", 5, 64, 48))
     assert (info.num_frames, info.fps, info.width, info.audio is None) == (5, 25.0, 64, False)
 
 
