@@ -38,6 +38,7 @@ MAY_CHANGE = (
     "data_dir",
     "data_threads",
     "executor",
+    "remat",
     "rows",
     "row_changes",
     "eval_stride",

@@ -95,7 +95,7 @@ def train(
     """
     workdir = Path(workdir)
     mesh = make_mesh() if mesh is None else mesh
-    check_fields(config, ("evaluate_every", "evaluate_videos", "evaluate_stride", "best_metric", "profile_steps"))
+    check_fields(config, ("remat", "evaluate_every", "evaluate_videos", "evaluate_stride", "best_metric", "profile_steps"))
     check_batch_size(config.batch_size, mesh)
     executor = make_executor(config.executor, mesh)
     parts = (Components.from_config(config) if parts is None else parts).over(executor.axis_name)
@@ -132,7 +132,7 @@ def _train_locked(
         first = jax.process_index() == 0
         writer = MetricWriter(workdir, resume_step=start_step, tensorboard=config.tensorboard) if first else NoWriter()
     compile_step = functools.partial(
-        compiled_step, parts.step_model, parts.optimizer, parts.terms, executor, config.compute_dtype
+        compiled_step, parts.step_model, parts.optimizer, parts.terms, executor, config.compute_dtype, config.remat
     )
     state = executor.place_state(state)
     with Preemption() as preemption, contextlib.ExitStack() as stack:
