@@ -1,7 +1,8 @@
-"""The 3-D convolution that every model uses, with a lowering for each kind of device.
+"""The 3-D convolution that every model uses, folded into 2-D convolutions and matmuls.
 
-XLA's CPU backend runs 3-D convolutions, and above all their gradients, far from the hardware's limit, but 2-D ones and
-matmuls near it, so on CPU every kernel is folded into one of those. On GPU and TPU the plain 3-D convolution is kept.
+3-D convolutions, and above all their gradients, run far from the hardware's limit where 2-D ones and matmuls run near
+it: in XLA's CPU backend, and in cuDNN. On an H100, ViNet's forward pass takes 2.5 ms a clip folded and 3.8 direct in
+TF32, 1.7 and 5.1 in bfloat16, its training step 47 and 72 ms. So every kernel is folded on every device.
 Parameters have one layout, (T, H, W, in, out), in either case.
 """
 
@@ -37,9 +38,9 @@ def conv3d(
         strides: steps in time, height and width.
         padding: zeros on either side of time, height and width.
         lowering: "direct" (one 3-D convolution), "folded" (2-D convolutions and matmuls, equal up to rounding) or
-            "auto" (folded on CPU, direct elsewhere).
+            "auto" (folded on every device, until one is measured where that is slower).
     """
-    if lowering == "direct" or (lowering == "auto" and jax.default_backend() != "cpu"):
+    if lowering == "direct":
         return _direct(x, kernel, strides, padding)
     return _folded(x, kernel, strides, padding)
 
@@ -82,10 +83,13 @@ def _steps(x: Float[Array, "b t h w i"], size: int, stride: int, padding: int) -
 
 
 def _space(x: jax.Array, kernel: jax.Array, strides: tuple[int, int], padding: tuple[int, int]) -> jax.Array:
-    """Computes a 2-D convolution; large 3 x 3 ones by Winograd's algorithm, which pays only with many channels."""
+    """Computes a 2-D convolution; large 3 x 3 ones by Winograd's algorithm, which pays only with many channels.
+
+    It was compared with the plain convolution on CPUs alone, in float32.
+    """
     n, h, w, i = x.shape
     plain = kernel.shape[:2] == (3, 3) and strides == (1, 1) and padding == (1, 1) and x.dtype == jnp.float32
-    if plain and min(i, kernel.shape[-1]) >= 64 and n * h * w >= 1024:
+    if plain and jax.default_backend() == "cpu" and min(i, kernel.shape[-1]) >= 64 and n * h * w >= 1024:
         if h % winograd.TILE == 0:
             return winograd.convolve_same(x, kernel, 1, lambda x, k: _conv2d(x, k, (1, 1), (0, 1)))
         if w % winograd.TILE == 0:

@@ -83,14 +83,23 @@ class Predictor:
         checkpoint: folder of a training run or of a converted model; by default a model without weights is taken.
         batch_size: clips per batch; a model that maps every frame of a clip gets one clip at a time.
         model: the model without weights that is taken if no checkpoint is given, a module of `avsd_jax/models`.
+        precision: of float32 products on a GPU or TPU, see `avsd_jax.models.common.network`; by default the run's.
 
     Raises:
         InputError: the folder holds no model, or a classifier alone; the model has weights, or there is none of that
             name; on prediction: the model does not predict maps.
     """
 
-    def __init__(self, checkpoint: str | Path | None = None, batch_size: int = 4, model: str = DEFAULT_MODEL):
+    def __init__(
+        self,
+        checkpoint: str | Path | None = None,
+        batch_size: int = 4,
+        model: str = DEFAULT_MODEL,
+        precision: str | None = None,
+    ):
         self.config, variables = without_weights(model) if checkpoint is None else load_for_inference(checkpoint)
+        if precision is not None:
+            self.config.precision = precision
         self._checkpoint = None if checkpoint is None else Path(checkpoint)
         self._source = f"model {model}" if checkpoint is None else str(checkpoint)
         self._batch_size = batch_size
@@ -296,6 +305,7 @@ class Predictor:
             "checkpoint": None if self._checkpoint is None else str(self._checkpoint),
             "model": self.config.model_name,
             "gate": self._gate,
+            "precision": self.config.precision,
             "clip_size": self.spec.clip_size,
             "fps": info.fps,
             "width": info.width,

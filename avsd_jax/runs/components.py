@@ -114,13 +114,15 @@ def _plain(options: ConfigDict | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def model_from_config(config: ConfigDict) -> nn.Module:
-    """Builds `avsd_jax.models.<config.model_name>.Model(**config.model)`.
+    """Builds `avsd_jax.models.<config.model_name>.Model(**config.model)`, of `config.precision`.
 
     Raises:
         InputError: unknown model, an option that the model does not have, or a value of another type or range.
     """
-    check_fields(config, ("model_name", "model"))
-    return models.create(config.model_name, **_plain(config.model))
+    check_fields(config, ("model_name", "model", "precision"))
+    # Options of a record that are none are refused, so the precision is not among them.
+    model = models.create(config.model_name, **_plain(config.model))
+    return model.clone(precision=config.get("precision", model.precision))
 
 
 def clip_spec(config: ConfigDict, model: nn.Module) -> ClipSpec:

@@ -39,6 +39,7 @@ MAY_CHANGE = (
     "data_threads",
     "executor",
     "remat",
+    "precision",
     "rows",
     "row_changes",
     "eval_stride",
