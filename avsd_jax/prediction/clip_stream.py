@@ -8,7 +8,7 @@ ends, and only the data that the next clip may need is kept.
 import dataclasses
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -33,11 +33,18 @@ class Clip(NamedTuple):
     """The inputs of a model for frame `index`, of its classifier, or of both; arrays without the axis b.
 
     A clip of a model of sequences begins with frame `index`, and maps of `frames` are asked for.
+
+    Attributes:
+        index: the target.
+        inputs: entries of a batch.
+        frames: the frames of a sequence that are asked for.
+        alone: whether it begins a series of clips of which the next ones hold their last frames alone.
     """
 
     index: int
     inputs: dict[str, np.ndarray]
     frames: tuple[int, ...] = ()
+    alone: bool = False
 
 
 class _Prepared(NamedTuple):
@@ -71,6 +78,9 @@ class ClipStream:
         every: seconds between those that have the classifier's, see `avsd_jax.data.consistency_grid`; None: those of
             the stride.
         frames: all frames of the file, if the caller looks at them too.
+        advance: if given, a clip whose frames are those of the one before, moved on by so many of them, holds just
+            these; any other is marked `alone`.
+        audio: opens the audio at a rate, if not that of the file.
     """
 
     def __init__(
@@ -81,6 +91,8 @@ class ClipStream:
         *,
         every: float | None = None,
         frames: Iterator[Frame] | None = None,
+        advance: int | None = None,
+        audio: Callable[[int], AudioWindow] | None = None,
     ):
         self._info = info
         self._spec = spec
@@ -91,21 +103,23 @@ class ClipStream:
         # On a grid of its own, the classifier's inputs are made apart from the model's.
         self._model_spec = spec if every is None else dataclasses.replace(spec, avc=None)
         self._source = read_frames(info.path) if frames is None else frames
-        self._span = (spec.clip_size - 1) * spec.frame_step
-        # How many frames around one the sampler may look, one further than it shows: whether the video continues
-        # decides between its rules. The classifier looks around by time.
-        self._reach = self._span + 1
+        # How many frames before one the sampler may look. The classifier looks around by time.
+        self._reach = (spec.clip_size - 1) * spec.frame_step + 1
         several = spec.avc is not None and spec.avc.num_frames > 1
         self._half = (spec.avc.num_frames - 1) / 2 / spec.avc.frame_rate * info.fps if several else 0.0
         self._frames: deque[_Prepared] = deque()
         self._first = 0
+        self._advance = advance
+        self._before: tuple[int, ...] = ()
+        self._begins = False
+        self._opens_audio = audio or (lambda rate: AudioWindow(info.path, rate, info.start))
         self._audio = self._open_audio(spec.preprocessing.sample_rate or _SAMPLE_RATE) if spec.audio else None
         self._avc_audio = self._open_audio(spec.avc.sample_rate) if spec.avc is not None else None
         self.notes: list[str] = []
         self._told_of_length = False
 
     def _open_audio(self, rate: int) -> AudioWindow | None:
-        return AudioWindow(self._info.path, rate, self._info.start) if self._info.audio else None
+        return self._opens_audio(rate) if self._info.audio else None
 
     def note(self, text: str) -> None:
         """Logs and records a note on the input, once."""
@@ -143,7 +157,7 @@ class ClipStream:
             shown = self._shown(target)
             inputs = self._inputs(target) if shown or self._spec.carries or not self._spec.num_maps else {}
             if inputs:
-                yield Clip(target, inputs, shown)
+                yield Clip(target, inputs, shown, alone=self._begins)
             target += self._stride if self._every is None else 1
             self._forget(target)
 
@@ -154,7 +168,8 @@ class ClipStream:
 
     def _needs_more(self, target: int) -> bool:
         """Returns whether the clip of frame `target` may contain frames that are not decoded yet."""
-        if self._decoded < target + self._reach + 1:
+        spec = self._spec
+        if self._decoded < target + spec.eval_sampler.frames_ahead(target, spec.clip_size, spec.frame_step) + 1:
             return True
         return self._frames[-1].position < self._at(target).position + self._half
 
@@ -189,12 +204,21 @@ class ClipStream:
         """Returns the inputs that frame `target` has; none if neither the model nor the classifier reads it."""
         spec, inputs = self._model_spec, {}
         if self._stride and target % self._stride == 0:
-            # Correct as long as the sampler depends on the video's length no further ahead than `_reach`.
+            # As with the whole video's number of frames: the sampler depends on none further ahead.
             window = spec.eval_sampler.eval_window(target, self._decoded, spec.clip_size, spec.frame_step)
-            inputs = make_example(spec, window, self, avc_label=-1)
+            inputs = make_example(spec, self._following(window), self, avc_label=-1)
         if self._every is not None and self._at(target).scored and self._spec.avc is not None:
             inputs |= classifier_inputs(self, target)
         return inputs
+
+    def _following(self, window: Window) -> Window:
+        """Returns a window, cut to its last frames if the others are those of the window before."""
+        if self._advance is None:
+            return window
+        before, self._before = self._before, window.frames
+        # By number: frames that are repeated at the start of a video follow each other like others.
+        self._begins = before[self._advance :] != window.frames[: -self._advance]
+        return window if self._begins else dataclasses.replace(window, frames=window.frames[-self._advance :])
 
     def frames(self, numbers: tuple[int, ...]) -> Float32[np.ndarray, "t h w 3"]:
         """Returns the model's frames of these numbers; see `ClipSource`."""
