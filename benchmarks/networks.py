@@ -88,7 +88,10 @@ NETWORKS = (
 
 
 def variables(model: nn.Module, batch: Batch, seed: int = 0) -> dict[str, Any]:
-    """Draws variables of a model, such that activations keep their size from layer to layer."""
+    """Draws variables of a model, such that activations keep their size from layer to layer.
+
+    The last norm of each residual block is small, as the sum would double in every block.
+    """
     rngs = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
     shapes = jax.eval_shape(model.init, rngs, dict(batch))
     rng = np.random.default_rng(seed)
@@ -97,6 +100,7 @@ def variables(model: nn.Module, batch: Batch, seed: int = 0) -> dict[str, Any]:
         if len(like.shape) > 1:
             spread = math.sqrt(2 * like.shape[-1] / math.prod(like.shape))
             return spread * rng.standard_normal(like.shape, np.float32)
-        return np.full(like.shape, path[-1].key in ("scale", "var"), np.float32)
+        value = 0.2 if path[-1].key == "scale" and path[-2].key == "bn3" else float(path[-1].key in ("scale", "var"))
+        return np.full(like.shape, value, np.float32)
 
     return jax.tree_util.tree_map_with_path(draw, dict(shapes))

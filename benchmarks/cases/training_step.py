@@ -48,12 +48,16 @@ def batch_of(network: Network, setting: Setting) -> dict[str, np.ndarray]:
     return batch | {"density": density, "fixations": fixations}
 
 
-def our_run(network: Network, batch: Mapping[str, np.ndarray], dtype: str, headline: str, against: str) -> Run:
+def our_run(
+    network: Network,
+    batch: Mapping[str, np.ndarray],
+    headline: str,
+    against: str,
+    dtype: str = "float32",
+    remat: bool = False,
+) -> Run:
     """Compiles the training step of a network and returns its run."""
-    weights, labels = LOSSES[network.name], {"avc_label": np.ones(len(batch["video"]), np.int32)}
-    model, optimizer = network.model(), optax.adam(1e-4)
-    batch = {**batch, **labels, **model.step_entries(labels)}
-    model = model.trained_as
+    weights, model, optimizer = LOSSES[network.name], network.model(), optax.adam(1e-4)
     executor = make_executor("jit", make_mesh(jax.devices()[:1]))
     zero = np.float32(0)
     scalars = Hyperparameters(np.uint32(0), zero, zero, zero, jax.tree.map(np.float32, weights), np.float32(1))
@@ -61,7 +65,7 @@ def our_run(network: Network, batch: Mapping[str, np.ndarray], dtype: str, headl
     placed = executor.place_batch(batch)
     with no_compilation_cache():
         seconds, program = timed(
-            lambda: compiled_step(model, optimizer, tuple(weights), executor, dtype, (state, placed, scalars))
+            lambda: compiled_step(model, optimizer, tuple(weights), executor, dtype, remat, (state, placed, scalars))
         )
     held = [state]
 
@@ -78,10 +82,13 @@ def _of(network: Network, setting: Setting) -> Iterator[Row]:
     batch = batch_of(network, setting)
     clips, frames, height, width, _ = batch["video"].shape
     headline, gpu = f"{network.name}: training step", setting.device == "gpu"
-    runs = {"ours": our_run(network, batch, "float32", headline, f"PyTorch eager{', TF32' if gpu else ''}")}
+    peer = f"PyTorch eager{', TF32' if gpu else ''}"
+    runs = {"ours": our_run(network, batch, headline, peer)}
+    if network.name == "vinet" and not setting.quick:
+        runs["ours, remat"] = our_run(network, batch, f"{headline}, remat", peer, remat=True)
     if gpu:
         peer = "PyTorch eager, channels last, bfloat16"
-        runs["ours, bfloat16"] = our_run(network, batch, "bfloat16", f"{headline}, bfloat16", peer)
+        runs["ours, bfloat16"] = our_run(network, batch, f"{headline}, bfloat16", peer, "bfloat16")
     not_run = {}
     if optional("torch"):
         found, not_run = _peers(network, batch, setting)
