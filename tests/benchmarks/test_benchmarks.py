@@ -1,10 +1,7 @@
 """The benchmarks run, and sum up what they should."""
 
 import dataclasses
-import os
 import pathlib
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -19,9 +16,6 @@ from benchmarks import image_models as image_models_benchmark
 from benchmarks import metrics as metrics_benchmark
 from benchmarks import models as models_benchmark
 from benchmarks.video_files import write_video
-
-ROOT = pathlib.Path(__file__).parents[2]
-
 
 def fake_record(value: float) -> dict:
     scores = {group: dict.fromkeys(gating.METRICS, value) for group in gating.GROUPS}
@@ -90,15 +84,6 @@ def test_metrics_are_timed_only_where_all_agree() -> None:
     wrong = runs | {"NumPy": (lambda: np.asarray(runs["NumPy"][0]()) + 0.01, 1)}
     with pytest.raises(AssertionError, match="AUC-J, NumPy"):
         metrics_benchmark.check(wrong, metrics_benchmark.ROW)
-
-
-@pytest.mark.slow
-def test_forward_prints_every_lowering() -> None:
-    command = [sys.executable, "-m", "benchmarks.forward", "--clip=8", "--height=32", "--width=32", "--repeats=1"]
-    done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "folded" in done.stdout
-    assert "direct" in done.stdout
 
 
 def test_datasets_are_built_and_read_in_every_form(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
