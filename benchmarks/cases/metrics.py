@@ -36,16 +36,18 @@ def rows(setting: Setting) -> Iterator[Row]:
     for name in metrics.ROW:
         runs = metrics.runs_of(maps, (name,), prepared)
         kept = {column: runs[column] for column in ("ours, batch", against) if column in runs}
-        for column, run in _as_runs(kept, name).items():
+        for column, run in _as_runs(kept, name, against).items():
             each[f"{name}, {column}"] = run
     yield from compare(setting, f"each metric, {metrics.FIXATIONS[0]} fixations", each, unit="map", not_run=missing)
 
 
-def _as_runs(runs: Mapping[str, tuple[Callable[[], Any], int]], metric: str = "") -> dict[str, Run]:
+def _as_runs(runs: Mapping[str, tuple[Callable[[], Any], int]], metric: str = "", against: str = "") -> dict[str, Run]:
     """Returns the benchmark's runs, ours of one metric beside the peer's of the same."""
     found = {}
     for column, (call, maps) in runs.items():
         ours = column.startswith(("ours", "evaluate"))
         headline = f"metrics: {metric or column}" if ours and (metric or column != "ours, one map") else ""
-        found[column] = Run(call, units=maps, headline=headline, against=f"{metric}, {PEER}" if metric and ours else "")
+        found[column] = Run(
+            call, units=maps, headline=headline, against=f"{metric}, {against}" if ours and metric else ""
+        )
     return found

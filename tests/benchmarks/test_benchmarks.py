@@ -17,6 +17,7 @@ from benchmarks import metrics as metrics_benchmark
 from benchmarks import models as models_benchmark
 from benchmarks.video_files import write_video
 
+
 def fake_record(value: float) -> dict:
     scores = {group: dict.fromkeys(gating.METRICS, value) for group in gating.GROUPS}
     rows = [("V", None), ("AV", None), ("AV*", {"accuracy": value / 10}), ("AV#", {"accuracy": None})]
