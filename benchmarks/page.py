@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks.measure import Row, Spread
 
 DEVICES = {"cpu": "CPU", "gpu": "GPU"}
-FILL = "python -m benchmarks.run --device={0} --out={0}.json"
+FILL = "python -m benchmarks.run --device={0} --publish"
 
 
 def table(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
@@ -77,10 +77,9 @@ def render(records: Sequence[Mapping[str, Any]]) -> str:
     lines = [
         "# Performance",
         "",
-        "Measured by `python -m benchmarks.run --device=cpu|gpu --out=FILE.json`, and written by its `--render` from",
-        "the records in `benchmarks/results`. We and the peer take turns in one process. A time is the median of all",
-        "rounds, in brackets the smallest and the largest; a ratio is that of the times of the same round, and so is",
-        "its range.",
+        "Measured and written by `python -m benchmarks.run --device=cpu|gpu --publish`; the records are in",
+        "`benchmarks/results`. We and the peer take turns in one process. A time is the median of all rounds, in",
+        "brackets the smallest and the largest; a ratio is that of the times of the same round, and so is its range.",
         "",
     ]
     for device, title in DEVICES.items():

@@ -17,9 +17,9 @@ import numpy as np
 from benchmarks.measure import Row, Run, Setting, compare, compiled, optional
 from benchmarks.networks import NETWORKS, Batch, Network, variables
 
-# Networks that --quick measures, and those that are also measured by torch.compile, which takes minutes.
+# Networks that --quick measures, and those that are also measured by torch.compile, which takes a minute each on a CPU.
 QUICK = ("vinet", "stavis")
-COMPILED = ("vinet", "stavis")
+COMPILED = {"cpu": ("vinet",), "gpu": ("vinet", "stavis")}
 
 
 def rows(setting: Setting) -> Iterator[Row]:
@@ -90,7 +90,7 @@ def _peers(network: Network, batch: Batch, setting: Setting) -> tuple[dict[str, 
     from benchmarks.peers import modes
 
     runs, not_run = {}, {}
-    with_compile = network.name in COMPILED and not setting.quick
+    with_compile = network.name in COMPILED[setting.device] and not setting.quick
     for mode in modes.modes(setting.device, with_compile):
         try:
             runs[mode.name] = modes.forward_run(network.peer, network.peer_inputs(batch), setting.device, mode)

@@ -47,7 +47,6 @@ def _as_runs(runs: Mapping[str, tuple[Callable[[], Any], int]], metric: str = ""
     for column, (call, maps) in runs.items():
         ours = column.startswith(("ours", "evaluate"))
         headline = f"metrics: {metric or column}" if ours and (metric or column != "ours, one map") else ""
-        found[column] = Run(
-            call, units=maps, headline=headline, against=f"{metric}, {against}" if ours and metric else ""
-        )
+        peer = f"{metric}, {against}" if ours and metric else ""
+        found[column] = Run(call, units=maps, headline=headline, against=peer)
     return found

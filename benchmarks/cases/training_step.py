@@ -89,7 +89,7 @@ def _of(network: Network, setting: Setting) -> Iterator[Row]:
     runs = {}
     if not (gpu and setting.quick):
         runs["ours"] = our_run(network, batch, headline, peer)
-    if network.name == "vinet" and not setting.quick:
+    if network.name == "vinet" and gpu and not setting.quick:
         runs["ours, remat"] = our_run(network, batch, f"{headline}, remat", peer, remat=True)
     if gpu:
         peer = "PyTorch eager, channels last, bfloat16"

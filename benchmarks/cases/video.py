@@ -34,18 +34,13 @@ MEAN, STD = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
 
 def rows(setting: Setting) -> Iterator[Row]:
     """Yields the rows of ViNet and of STAViS."""
-    missing = [name for name in ("av", "cv2", "PIL", "ml_collections", "orbax.checkpoint") if not _found(name)]
+    missing = [name for name in ("av", "cv2", "PIL", "ml_collections", "orbax.checkpoint") if not optional(name)]
     for name in ("stavis",) if setting.quick else ("vinet", "stavis"):
         if missing:
             yield Row(f"{name}, per frame", "ours", not_run=f"needs {', '.join(missing)}")
             continue
         with tempfile.TemporaryDirectory() as folder:
             yield from _of(name, setting, Path(folder))
-
-
-def _found(name: str) -> bool:
-    module = optional(name)
-    return bool(module) and bool(getattr(module, "__spec__", None))
 
 
 class Maps:
@@ -106,7 +101,7 @@ def _of(name: str, setting: Setting, folder: Path) -> Iterator[Row]:
         for mode, maps in ours.items()
     }
     for maps in ours.values():
-        maps.take(setting.pick(5, 3) * TURN)  # past the first windows, which are shorter or reversed
+        maps.take(setting.pick(4, 3) * TURN)  # past the first windows, which are shorter or reversed
     whole, not_run = {}, {}
     if optional("torch"):
         peer = Maps(_peer(network, path, setting), folder / "peer", 0)

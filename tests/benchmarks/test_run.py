@@ -115,6 +115,10 @@ def test_a_case_that_fails_costs_no_other(
     record["setting"]["device"] = "gpu"
     both = page.render([json.loads(out.read_text()), record])
     assert "| the fastest | 2 ms a clip, 2 x peer | 2 ms a clip, 2 x peer |" in both
+    monkeypatch.setattr(run, "RESULTS", tmp_path / "results")
+    assert run.main(["--device=cpu", "--cases=sound", "--publish", f"--page={written}"]) == 0
+    assert "| the fastest |" in written.read_text()
+    assert [path.name for path in run.RESULTS.iterdir()] == ["cpu.json"]
     with pytest.raises(InputError, match="second record"):
         run.load([out, out])
     assert run.main(["--cases=none"]) == 2
@@ -167,8 +171,8 @@ for name in run.available():
 
 
 def test_page_is_the_rendering_of_the_records() -> None:
-    """After a measurement: `python -m benchmarks.run --render benchmarks/results/*.json`."""
-    records = run.load(sorted((ROOT / "benchmarks/results").glob("*.json")))
+    """`python -m benchmarks.run --publish` makes both."""
+    records = run.load(sorted((ROOT / run.RESULTS).glob("*.json")))
     assert (ROOT / run.PAGE).read_text() == page.render(records)
 
 
