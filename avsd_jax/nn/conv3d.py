@@ -17,6 +17,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from avsd_jax.nn import winograd
+from avsd_jax.nn.conv_gradient import conv2d, same_conv
 
 Lowering = Literal["auto", "direct", "folded", "winograd", "winograd2d"]
 Triple = tuple[int, int, int]
@@ -57,11 +58,6 @@ def _direct(x: jax.Array, kernel: jax.Array, strides: Triple, padding: Triple) -
     return lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=("NDHWC", "DHWIO", "NDHWC"))
 
 
-def _conv2d(x: jax.Array, kernel: jax.Array, strides: tuple[int, int], padding: tuple[int, int]) -> jax.Array:
-    pads = [(p, p) for p in padding]
-    return lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=("NHWC", "HWIO", "NHWC"))
-
-
 def _folded(x: jax.Array, kernel: jax.Array, strides: Triple, padding: Triple, lowering: Lowering) -> jax.Array:
     b, t, h, w, i = x.shape
     kt, kh, kw, _, o = kernel.shape
@@ -71,7 +67,7 @@ def _folded(x: jax.Array, kernel: jax.Array, strides: Triple, padding: Triple, l
         y = _space(x.reshape(b * t, h, w, i), kernel[0], strides[1:], padding[1:], lowering)
         return y.reshape(b, t, *y.shape[1:])
     if (kh, kw) == (1, 1) and strides[1:] == (1, 1) and padding[1:] == (0, 0):
-        y = _conv2d(x.reshape(b, t, h * w, i), kernel[:, 0], (strides[0], 1), (padding[0], 0))
+        y = conv2d(x.reshape(b, t, h * w, i), kernel[:, 0], (strides[0], 1), (padding[0], 0))
         return y.reshape(b, y.shape[1], h, w, o)
     # The kt frames that a step sees become kt * i channels.
     x = _steps(x, kt, strides[0], padding[0])
@@ -94,11 +90,12 @@ def _space(
 ) -> jax.Array:
     """Computes a 2-D convolution; 3 x 3 ones by Winograd's algorithm if the lowering says so."""
     suits = kernel.shape[:2] == (3, 3) and strides == (1, 1) and padding == (1, 1) and x.dtype == jnp.float32
-    if lowering == "winograd2d" and suits:
-        return winograd.convolve_planes(x, kernel)
-    if (lowering == "winograd" and suits) or (lowering == "auto" and suits and _pays(x, kernel)):
-        return _winograd(_least_padded(x), x, kernel)
-    return _conv2d(x, kernel, strides, padding)
+    if suits and lowering == "winograd2d":
+        return same_conv(winograd.convolve_planes, x, kernel, winograd.convolve_planes)
+    if suits and (lowering == "winograd" or (lowering == "auto" and _pays(x, kernel))):
+        along = partial(_winograd, _least_padded(x))
+        return same_conv(partial(along, 1), x, kernel, partial(along, _parts(x, kernel)))
+    return conv2d(x, kernel, strides, padding)
 
 
 def _pays(x: Float[Array, "n h w i"], kernel: Float[Array, "kh kw i o"]) -> bool:
@@ -112,26 +109,10 @@ def _least_padded(x: Float[Array, "n h w i"]) -> int:
     return min((1, 2), key=lambda axis: -x.shape[axis] % 4 / x.shape[axis])
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _winograd(axis: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Computes a 3 x 3 convolution by F(4, 3) along an axis, a large one in parts; training keeps it whole."""
-    return _winograd_in_parts(axis, _parts(x, kernel), x, kernel)
-
-
-def _winograd_forward(axis: int, x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, Callable]:
-    return jax.vjp(partial(_winograd_in_parts, axis, 1), x, kernel)
-
-
-def _winograd_backward(axis: int, pull: Callable, dy: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return pull(dy)
-
-
-_winograd.defvjp(_winograd_forward, _winograd_backward)
-
-
-def _winograd_in_parts(axis: int, parts: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
+def _winograd(axis: int, parts: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Computes a 3 x 3 convolution by F(4, 3) along an axis, in parts."""
     padding = (0, 1) if axis == 1 else (1, 0)
-    return winograd.convolve_same(x, kernel, axis, lambda x, k: _conv2d(x, k, (1, 1), padding), parts=parts)
+    return winograd.convolve_same(x, kernel, axis, lambda x, k: conv2d(x, k, (1, 1), padding), parts=parts)
 
 
 def _parts(x: Float[Array, "n h w i"], kernel: Float[Array, "kh kw i o"]) -> int:
