@@ -1,8 +1,8 @@
 """Gradients of 2-D convolutions that XLA's CPU backend computes slowly by its own rules.
 
-Some of those rules are slow there. The gradients of a strided convolution are dilated: most of their terms are zeros. And
-the gradient of Winograd's transforms scatters rows one by one. Here both are gradients of another form of the same sum:
-the phases of a strided axis become channels of a convolution without strides, and the gradient by the input is a
+Some of those rules are slow there. The gradients of a strided convolution are dilated: most of their terms are zeros.
+And the gradient of Winograd's transforms scatters rows one by one. Here both are gradients of another form of the same
+sum: the phases of a strided axis become channels of a convolution without strides, and the gradient by the input is a
 convolution of the same kind. A third is slow where a kernel has few inputs and hundreds of outputs for each.
 """
 
