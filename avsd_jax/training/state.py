@@ -93,23 +93,24 @@ def joined(tree: Any) -> list[Num[Array, "..."]]:
 def norm_and_finite(tree: Any) -> tuple[Float[Array, ""], Bool[Array, ""]]:
     """Returns the L2 norm of the floating-point leaves of a tree, and whether none of them holds NaN or infinity.
 
-    Reads each leaf once; sums of blocks of a leaf are joined to those of the others before they are summed.
+    Reads each leaf once; what is found in its blocks is joined to that of the others.
     """
     leaves = joined(tree)
     if not leaves:
         return jnp.zeros(()), jnp.array(True)
-    squares, faults = zip(*map(_sums_of_blocks, leaves), strict=True)
-    return jnp.sqrt(jnp.sum(jnp.concatenate(squares))), jnp.sum(jnp.concatenate(faults)) == 0
+    squares, largest = zip(*map(_of_blocks, leaves), strict=True)
+    return jnp.sqrt(jnp.sum(jnp.concatenate(squares))), jnp.isfinite(jnp.concatenate(largest)).all()
 
 
-def _sums_of_blocks(x: Num[Array, "..."]) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
-    """Returns sums of squares, and numbers of values that are not finite, of blocks of an array."""
+def _of_blocks(x: Num[Array, "..."]) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
+    """Returns sums of squares and the largest magnitudes of blocks of an array; NaN is larger than all."""
     x = x.astype(jnp.float32)
-    pair = jnp.square(x), jnp.logical_not(jnp.isfinite(x)).astype(jnp.float32)
     block = math.gcd(x.size, _BLOCK)
-    pair = tuple(value.reshape(-1, block, math.gcd(x.size // block, _LANES)) for value in pair)
+    x = x.reshape(-1, block, math.gcd(x.size // block, _LANES))
     zero = jnp.zeros((), jnp.float32)
-    pair = jax.lax.reduce(pair, (zero, zero), lambda a, b: (a[0] + b[0], a[1] + b[1]), (1,))
+    pair = jax.lax.reduce(
+        (jnp.square(x), jnp.abs(x)), (zero, zero), lambda a, b: (a[0] + b[0], jnp.maximum(a[1], b[1])), (1,)
+    )
     return pair[0].ravel(), pair[1].ravel()
 
 
