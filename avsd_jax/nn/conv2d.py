@@ -8,6 +8,8 @@ from flax import linen as nn
 from jax import lax
 from jaxtyping import Array, Float
 
+from avsd_jax.nn.conv_gradient import conv_by_taps
+
 _HE_NORMAL = nn.initializers.he_normal()
 
 # On a CPU, groups are merged into dense convolutions of up to this many channels.
@@ -148,8 +150,7 @@ def conv_transpose(
     padded = jnp.pad(kernel, [(short, 0), (short, 0), (0, 0), (0, 0)])
     phases = padded.reshape(taps, stride, taps, stride, i, o)[:, ::-1, :, ::-1]
     phases = phases.transpose(0, 2, 4, 1, 3, 5).reshape(taps, taps, i, stride * stride * o)
-    pad = (taps - 1, taps - 1)
-    y = lax.conv_general_dilated(x, phases, (1, 1), (pad, pad), dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    y = conv_by_taps(x, phases, (taps - 1, taps - 1))
     rows, columns = y.shape[1:3]
     y = y.reshape(b, rows, columns, stride, stride, o).transpose(0, 1, 3, 2, 4, 5)
     y = y.reshape(b, rows * stride, columns * stride, o)

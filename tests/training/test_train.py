@@ -23,7 +23,7 @@ from avsd_jax.runs.checkpoint import Checkpointer, load_for_inference, saved_ste
 from avsd_jax.runs.components import Components
 from avsd_jax.training import loop
 from avsd_jax.training.metric_writer import read_scalars
-from avsd_jax.training.state import all_finite, all_finite_on_host, joined
+from avsd_jax.training.state import all_finite, all_finite_on_host, joined, norm_and_finite
 
 ENVIRONMENT = os.environ | {"XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
 
@@ -227,10 +227,12 @@ def test_one_bad_number_is_found_wherever_it_is_and_norms_are_those_of_all_leave
     norm = np.sqrt(sum(np.square(x).sum() for x in floats.values()))
     arrays = joined(jax.tree.map(jnp.asarray, tree))
     np.testing.assert_allclose(optax.tree.norm(arrays), norm, rtol=1e-2)
+    np.testing.assert_allclose(norm_and_finite(jax.tree.map(jnp.asarray, tree))[0], norm, rtol=1e-6)
     assert len(arrays) == 3
     worse = {key: np.array(x) for key, x in tree.items()}
     worse[name].flat[-1] = bad
-    for check in (lambda given: all_finite(jax.tree.map(jnp.asarray, given)), all_finite_on_host):
+    checks = all_finite, lambda given: norm_and_finite(given)[1]
+    for check in (*(lambda given, c=c: c(jax.tree.map(jnp.asarray, given)) for c in checks), all_finite_on_host):
         assert check(tree)
         assert check({"count": np.int32(7)})
         assert not check(worse)
