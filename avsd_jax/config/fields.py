@@ -83,6 +83,7 @@ FIELDS: dict[str, Kind] = {
     "ema_decay": real(0, below=1),
     "compute_dtype": choice(COMPUTE_DTYPES),
     "precision": choice(PRECISIONS),
+    "compilation_cache": TEXT,
     "executor": choice(EXECUTORS),
     "log_every": whole(1),
     "checkpoint_every": whole(1),

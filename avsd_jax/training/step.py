@@ -9,9 +9,10 @@ import optax
 from flax import linen as nn
 
 from avsd_jax import losses
+from avsd_jax.common.leaves import joined
 from avsd_jax.common.parallel import sum_over_devices
 from avsd_jax.training.hyperparameters import Hyperparameters
-from avsd_jax.training.state import TrainState, all_finite, joined
+from avsd_jax.training.state import TrainState, all_finite
 
 Batch = Mapping[str, Any]
 Step = Callable[[TrainState, Batch, Hyperparameters], tuple[TrainState, dict[str, Any]]]
@@ -81,6 +82,8 @@ def make_train_step(
     def step(state: TrainState, batch: Batch, hyperparameters: Hyperparameters) -> tuple[TrainState, dict[str, Any]]:
         grads, (metrics, batch_stats) = jax.grad(loss_fn, has_aux=True)(state.params, state, batch, hyperparameters)
         grads, metrics = sum_over_devices((grads, metrics), axis_name)
+        # Behind a barrier the update of a parameter needs the same kernels as that of any other of its shape.
+        grads = jax.lax.optimization_barrier(grads)
         updates, opt_state = optimizer.update(
             grads,
             state.opt_state,
