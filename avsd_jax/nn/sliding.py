@@ -141,7 +141,7 @@ class Ring:
         return jax.tree.map(part, ring)
 
     def interior(self, ring: Slices, position: Position, first: int, stop: int) -> Slices:
-        """Returns slices `first` to `stop` of each window, [count, stop - first, ...], of its interior; None if none."""
+        """Returns interior slices `first` to `stop` of each window, [count, stop - first, ...]; None if there are none."""
         if stop <= first:
             return None
         last = self.axis.size - 1 - self.axis.right
@@ -189,14 +189,19 @@ class SlidingEncoder:
         advance: frames between two windows.
         count: windows computed at once.
         spare: windows that may follow before `rewind` is called, at least `count`.
+        exact: whether each window begins with padding; otherwise it sees the frames before it instead, so that only the
+            slices at its end are computed anew.
     """
 
-    def __init__(self, layers: Sequence[Layer], size: int, advance: int, count: int, spare: int):
-        self.count, self.spare = count, spare
+    def __init__(self, layers: Sequence[Layer], size: int, advance: int, count: int, spare: int, *, exact: bool = True):
+        self.count, self.spare, self.reach = count, spare, 0
         self._levels: list[_Level] = []
         axis, shared = Axis(size), advance < size
         for layer in layers:
             target = axis.after(layer.kernel, layer.stride, layer.padding)
+            if shared and not exact:
+                target = dataclasses.replace(target, left=0)
+                self.reach += layer.padding * axis.stride
             slices = Ring(axis, advance, count, spare) if shared else None
             shared = shared and target.is_shared(advance)
             output = Ring(target, advance, count, spare) if shared and layer.is_tap else None
