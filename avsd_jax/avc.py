@@ -31,6 +31,7 @@ from pathlib import Path
 from avsd_jax.common import cli, logs
 from avsd_jax.data.consistency_grid import EVERY
 from avsd_jax.media.reading import probe
+from avsd_jax.models.common.network import PRECISIONS
 from avsd_jax.prediction import decision
 from avsd_jax.prediction.consistency import ConsistencyScorer, check_folder
 
@@ -46,6 +47,11 @@ def _parser() -> cli.Parser:
         "--every", type=cli.number(0.001, 3600.0), default=EVERY, help=f"seconds between two scores (default: {EVERY})"
     )
     decision.add_options(parser)
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        help="of float32 products on a GPU or TPU (default: the run's)",
+    )
     parser.add_argument("--batch_size", type=cli.positive, default=4, help="clips per batch (default: 4)")
     parser.add_argument("--verbose", action="store_true", help="also print the logs of libraries")
     return parser
@@ -62,7 +68,7 @@ def _score_command_line(args: argparse.Namespace) -> None:
     probe(args.video)
     check_folder(Path(args.out), Path(args.video).name)
     with logs.shown(args.verbose):
-        scorer = ConsistencyScorer(args.checkpoint, args.batch_size)
+        scorer = ConsistencyScorer(args.checkpoint, args.batch_size, args.precision)
         result = scorer.run(args.video, args.out, every=args.every, decision=decision.chosen(args))
     table = next(path for path in result.files if path.suffix == ".csv")
     print(f"{result.num_frames} frames, {result.consistent / result.num_frames:.1%} consistent: {table}")

@@ -2,6 +2,7 @@
 
     python -m avsd_jax.predict INPUT.mp4 --out=DIR [--checkpoint=DIR | --model=gbvs_av] [--maps=png|npz|stavis|none]
                                [--stride=1] [--batch_size=4] [--every=0.25] [--threshold=0.5 | --hysteresis=LOW,HIGH]
+                               [--precision=default|high|highest]
 
 The checkpoint is the folder of a training run or of a model converted by `python -m avsd_jax.convert`. Without one, a
 model that has no weights predicts: `gbvs_av`, or another one by --model. The output folder gets
@@ -34,6 +35,7 @@ from pathlib import Path
 
 from avsd_jax.common import cli, logs
 from avsd_jax.media.reading import probe
+from avsd_jax.models.common.network import PRECISIONS
 from avsd_jax.prediction import decision
 from avsd_jax.prediction.map_writers import MAP_WRITERS, check_folder
 from avsd_jax.prediction.predictor import DEFAULT_MODEL, Predictor
@@ -59,6 +61,11 @@ def _parser() -> cli.Parser:
         "--every", type=cli.number(0.0, 3600.0), help="seconds between two scores of the gate (default: the run's)"
     )
     decision.add_options(parser)
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        help="of float32 products on a GPU or TPU (default: the run's)",
+    )
     parser.add_argument("--batch_size", type=cli.positive, default=4, help="clips per batch (default: 4)")
     parser.add_argument("--verbose", action="store_true", help="also print the logs of libraries")
     return parser
@@ -75,7 +82,7 @@ def _predict_command_line(args: argparse.Namespace) -> None:
     probe(args.video)
     check_folder(Path(args.out), Path(args.video).name)
     with logs.shown(args.verbose):
-        predictor = Predictor(args.checkpoint, args.batch_size, args.model)
+        predictor = Predictor(args.checkpoint, args.batch_size, args.model, args.precision)
         result = predictor.run(
             args.video,
             args.out,

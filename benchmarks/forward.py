@@ -36,7 +36,7 @@ def torch_runs(video: np.ndarray, with_compile: bool) -> dict[str, Callable[[], 
         import torch
     except ImportError:
         return {}
-    from benchmarks.torch_vinet import ViNet
+    from benchmarks.peers.vinet import ViNet
 
     torch.manual_seed(0)
     model = ViNet(video.shape[1]).eval()

@@ -11,6 +11,9 @@ import program_cache
 # Must be set before jax is imported: the parallel tests need eight devices.
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# On a GPU or TPU products are not float32 by default, and recorded outputs are.
+if os.environ["JAX_PLATFORMS"] != "cpu":
+    os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
 # Half of the time goes into compilation: tests, the commands they start and later runs share its results.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(program_cache.folder()))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")

@@ -10,6 +10,7 @@ from avsd_jax.common.parallel import EXECUTORS
 from avsd_jax.common.value_kinds import FLAG, MAPPING, NAME, TEXT, Kind, choice, listed, mapping_of, real, whole
 from avsd_jax.errors import InputError
 from avsd_jax.metrics import METRICS
+from avsd_jax.models.common.network import PRECISIONS
 
 SCHEDULES = ("constant", "cosine", "steps")
 SUPERVISIONS = ("labels", "weak")
@@ -81,6 +82,8 @@ FIELDS: dict[str, Kind] = {
     "clip_norm": real(0, finite=False),
     "ema_decay": real(0, below=1),
     "compute_dtype": choice(COMPUTE_DTYPES),
+    "remat": FLAG,
+    "precision": choice(PRECISIONS),
     "executor": choice(EXECUTORS),
     "log_every": whole(1),
     "checkpoint_every": whole(1),

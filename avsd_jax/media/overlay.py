@@ -4,7 +4,7 @@ import functools
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 _OPACITY = 0.7
@@ -12,6 +12,8 @@ _PANEL = (16, 16, 20)
 _OPEN = (72, 200, 120)
 _SHUT = (150, 150, 156)
 _TEXT = (240, 240, 240)
+# Rows that are coloured at a time: their intermediate results stay in the processor's cache.
+_STRIP = 32
 
 
 def heat(image: UInt8[np.ndarray, "h w 3"], grey: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
@@ -19,11 +21,29 @@ def heat(image: UInt8[np.ndarray, "h w 3"], grey: UInt8[np.ndarray, "h w"]) -> U
 
     The frame is desaturated by half, so that the colours of the map stand out.
     """
-    luminance = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)
-    muted = (image + luminance) / 2
-    colours = cv2.applyColorMap(grey, cv2.COLORMAP_TURBO)[..., ::-1]
-    opacity = (_OPACITY * np.linspace(0, 1, 256, dtype=np.float32) ** 0.7)[grey][..., None]
-    return (muted + opacity * (colours - muted) + 0.5).astype(np.uint8)
+    colours, opacity = _heat_values()
+    out = np.empty_like(image)
+    for top in range(0, len(image), _STRIP):
+        strip = image[top : top + _STRIP]
+        levels = cv2.cvtColor(grey[top : top + _STRIP], cv2.COLOR_GRAY2RGB)
+        luminance = cv2.cvtColor(cv2.cvtColor(strip, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+        muted = cv2.add(strip, luminance, dtype=cv2.CV_32F)
+        muted *= np.float32(0.5)
+        mixed = cv2.LUT(levels, colours)
+        mixed -= muted
+        mixed *= cv2.LUT(levels, opacity)
+        mixed += muted
+        mixed += np.float32(0.5)
+        out[top : top + _STRIP] = mixed
+    return out
+
+
+@functools.cache
+def _heat_values() -> tuple[Float32[np.ndarray, "256 1 3"], Float32[np.ndarray, "256 1 3"]]:
+    """Returns the colour and the opacity of each value of a map."""
+    colours = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], cv2.COLORMAP_TURBO)[..., ::-1]
+    opacity = _OPACITY * np.linspace(0, 1, 256, dtype=np.float32)[:, None, None] ** 0.7
+    return colours.astype(np.float32), np.repeat(opacity, 3, 2)
 
 
 @functools.cache

@@ -8,7 +8,7 @@ ends, and only the data that the next clip may need is kept.
 import dataclasses
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -29,15 +29,26 @@ _SAMPLE_RATE = 22_050
 _ROUNDED_SECONDS = 0.002
 
 
+FIRST, LATER = "first", "later"
+
+
 class Clip(NamedTuple):
     """The inputs of a model for frame `index`, of its classifier, or of both; arrays without the axis b.
 
     A clip of a model of sequences begins with frame `index`, and maps of `frames` are asked for.
+
+    Attributes:
+        index: the target.
+        inputs: entries of a batch.
+        frames: the frames of a sequence that are asked for.
+        place: in a series of clips each of which is the one before, moved on: FIRST, or LATER, which then holds its
+            last frames alone; "" outside such a series.
     """
 
     index: int
     inputs: dict[str, np.ndarray]
     frames: tuple[int, ...] = ()
+    place: str = ""
 
 
 class _Prepared(NamedTuple):
@@ -71,6 +82,8 @@ class ClipStream:
         every: seconds between those that have the classifier's, see `avsd_jax.data.consistency_grid`; None: those of
             the stride.
         frames: all frames of the file, if the caller looks at them too.
+        advance: if given, clips are marked by their place in series of clips that are moved on by so many frames each.
+        audio: opens the audio at a rate, if not that of the file.
     """
 
     def __init__(
@@ -81,6 +94,8 @@ class ClipStream:
         *,
         every: float | None = None,
         frames: Iterator[Frame] | None = None,
+        advance: int | None = None,
+        audio: Callable[[int], AudioWindow] | None = None,
     ):
         self._info = info
         self._spec = spec
@@ -91,21 +106,28 @@ class ClipStream:
         # On a grid of its own, the classifier's inputs are made apart from the model's.
         self._model_spec = spec if every is None else dataclasses.replace(spec, avc=None)
         self._source = read_frames(info.path) if frames is None else frames
-        self._span = (spec.clip_size - 1) * spec.frame_step
-        # How many frames around one the sampler may look, one further than it shows: whether the video continues
-        # decides between its rules. The classifier looks around by time.
-        self._reach = self._span + 1
+        # How many frames before one the sampler may look. The classifier looks around by time.
+        self._reach = (spec.clip_size - 1) * spec.frame_step + 1
         several = spec.avc is not None and spec.avc.num_frames > 1
         self._half = (spec.avc.num_frames - 1) / 2 / spec.avc.frame_rate * info.fps if several else 0.0
         self._frames: deque[_Prepared] = deque()
         self._first = 0
+        self._advance = advance
+        self._before: tuple[int, ...] = ()
+        self._place = ""
+        self._opens_audio = audio or (lambda rate: AudioWindow(info.path, rate, info.start))
         self._audio = self._open_audio(spec.preprocessing.sample_rate or _SAMPLE_RATE) if spec.audio else None
         self._avc_audio = self._open_audio(spec.avc.sample_rate) if spec.avc is not None else None
         self.notes: list[str] = []
         self._told_of_length = False
 
     def _open_audio(self, rate: int) -> AudioWindow | None:
-        return AudioWindow(self._info.path, rate, self._info.start) if self._info.audio else None
+        return self._opens_audio(rate) if self._info.audio else None
+
+    @property
+    def in_series(self) -> bool:
+        """Returns whether clips have places in series."""
+        return self._advance is not None
 
     def note(self, text: str) -> None:
         """Logs and records a note on the input, once."""
@@ -143,7 +165,7 @@ class ClipStream:
             shown = self._shown(target)
             inputs = self._inputs(target) if shown or self._spec.carries or not self._spec.num_maps else {}
             if inputs:
-                yield Clip(target, inputs, shown)
+                yield Clip(target, inputs, shown, place=self._place)
             target += self._stride if self._every is None else 1
             self._forget(target)
 
@@ -154,7 +176,8 @@ class ClipStream:
 
     def _needs_more(self, target: int) -> bool:
         """Returns whether the clip of frame `target` may contain frames that are not decoded yet."""
-        if self._decoded < target + self._reach + 1:
+        spec = self._spec
+        if self._decoded < target + spec.eval_sampler.frames_ahead(target, spec.clip_size, spec.frame_step) + 1:
             return True
         return self._frames[-1].position < self._at(target).position + self._half
 
@@ -189,12 +212,31 @@ class ClipStream:
         """Returns the inputs that frame `target` has; none if neither the model nor the classifier reads it."""
         spec, inputs = self._model_spec, {}
         if self._stride and target % self._stride == 0:
-            # Correct as long as the sampler depends on the video's length no further ahead than `_reach`.
+            # As with the whole video's number of frames: the sampler depends on none further ahead.
             window = spec.eval_sampler.eval_window(target, self._decoded, spec.clip_size, spec.frame_step)
-            inputs = make_example(spec, window, self, avc_label=-1)
+            inputs = make_example(spec, self._in_series(window), self, avc_label=-1)
         if self._every is not None and self._at(target).scored and self._spec.avc is not None:
             inputs |= classifier_inputs(self, target)
         return inputs
+
+    def _in_series(self, window: Window) -> Window:
+        """Notes the window's place in a series; returns it, cut to its last frames if the others were shown before."""
+        if self._advance is None:
+            return window
+        before, self._before = self._before, window.frames
+        if self._follows(before, window.frames):
+            self._place = LATER
+            return dataclasses.replace(window, frames=window.frames[-self._advance :])
+        spec, target = self._model_spec, window.target + self._stride
+        # If the video ends before, a series of one.
+        end = target + 1 + spec.eval_sampler.frames_ahead(target, spec.clip_size, spec.frame_step)
+        after = spec.eval_sampler.eval_window(target, end, spec.clip_size, spec.frame_step).frames
+        self._place = FIRST if self._follows(window.frames, after) else ""
+        return window
+
+    def _follows(self, before: tuple[int, ...], after: tuple[int, ...]) -> bool:
+        """Returns whether a clip of frames is another one moved on; frames that are repeated follow like others."""
+        return before[self._advance :] == after[: -self._advance]
 
     def frames(self, numbers: tuple[int, ...]) -> Float32[np.ndarray, "t h w 3"]:
         """Returns the model's frames of these numbers; see `ClipSource`."""

@@ -10,6 +10,7 @@ from typing import IO, Any, NamedTuple
 import jax
 from tqdm import tqdm
 
+from avsd_jax.config.fields import check_fields
 from avsd_jax.data.clip_spec import ClipSpec
 from avsd_jax.data.consistency_grid import EVERY
 from avsd_jax.errors import InputError
@@ -55,16 +56,21 @@ class ConsistencyScorer:
         checkpoint: folder of a converted classifier, of a run of model `avc`, or of a run gated by a classifier; by
             default the classifier without weights, `avsd_jax.models.classifiers.correlation`.
         batch_size: clips per batch.
+        precision: of float32 products on a GPU or TPU, see `avsd_jax.models.common.network`; by default the run's.
 
     Raises:
         InputError: the folder holds no classifier.
     """
 
-    def __init__(self, checkpoint: str | Path | None = None, batch_size: int = 4):
+    def __init__(self, checkpoint: str | Path | None = None, batch_size: int = 4, precision: str | None = None):
         if checkpoint is None:
-            self._classifier = Classifier.without_weights()
+            found = Classifier.without_weights()
         else:
-            self._classifier = Classifier.from_run(checkpoint, *load_for_inference(checkpoint))
+            found = Classifier.from_run(checkpoint, *load_for_inference(checkpoint))
+        if precision is not None:
+            check_fields({"precision": precision}, ("precision",))
+            found = dataclasses.replace(found, model=found.model.clone(precision=precision))
+        self._classifier = found
         self._checkpoint = None if checkpoint is None else str(checkpoint)
         self._batch_size = batch_size
         self._variables = jax.device_put(self._classifier.variables)
@@ -149,6 +155,7 @@ class ConsistencyScorer:
             "classifier": self._classifier.model.classifier,
             "fps": info.fps,
             "audio": info.audio is not None,
+            "precision": self._classifier.model.precision,
             "temperature": self._classifier.temperature,
             "every": every,
         }

@@ -49,7 +49,9 @@ class Classifier:
         own = {collection: tree[_PART] for collection, tree in variables.items() if _PART in tree}
         if "params" not in own:  # One without weights has no variables, and its temperature is not in its part.
             own = dict(NO_VARIABLES) | {name: variables[name] for name in ("calibration",) if name in variables}
-        alone = avc.Model(classifier=model.classifier, classifier_options=model.classifier_options)
+        alone = avc.Model(
+            classifier=model.classifier, classifier_options=model.classifier_options, precision=model.precision
+        )
         return cls(alone, *temperature.split(own))
 
     @classmethod

@@ -1,7 +1,8 @@
 """The objects that a configuration names, built once and passed to training, evaluation and prediction."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -114,13 +115,15 @@ def _plain(options: ConfigDict | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def model_from_config(config: ConfigDict) -> nn.Module:
-    """Builds `avsd_jax.models.<config.model_name>.Model(**config.model)`.
+    """Builds `avsd_jax.models.<config.model_name>.Model(**config.model)`, of `config.precision`.
 
     Raises:
         InputError: unknown model, an option that the model does not have, or a value of another type or range.
     """
-    check_fields(config, ("model_name", "model"))
-    return models.create(config.model_name, **_plain(config.model))
+    check_fields(config, ("model_name", "model", "precision"))
+    # Options of a record that are none are refused, so the precision is not among them.
+    model = models.create(config.model_name, **_plain(config.model))
+    return model.clone(precision=config.get("precision", model.precision))
 
 
 def clip_spec(config: ConfigDict, model: nn.Module) -> ClipSpec:
@@ -182,23 +185,29 @@ def make_forward(model: nn.Module, maps: bool = True) -> Callable[..., dict[str,
 
     @jax.jit
     def forward(variables: Any, batch: Any) -> dict[str, jax.Array]:
-        name = name_of(model)
-        try:
+        with explained(model):
             output = model.apply(variables, batch, train=False)
-        except (FlaxError, KeyError) as error:  # KeyError: a whole collection is missing
-            why = str(error).partition(" (https")[0]
-            raise InputError(
-                f"the weights are not those of {name} as it is configured ({why}): give them the configuration with "
-                "which they were trained"
-            ) from error
         if maps and "saliency" not in output:
             raise InputError(
-                f"{name} predicts no map: choose another model, train it alone with --mode=train, or give its row of a "
-                "comparison no label"
+                f"{name_of(model)} predicts no map: choose another model, train it alone with --mode=train, or give "
+                "its row of a comparison no label"
             )
         return {k: output[k] for k in PREDICTION_KEYS if k in output}
 
     return forward
+
+
+@contextlib.contextmanager
+def explained(model: nn.Module) -> Iterator[None]:
+    """Runs a block that applies a model; raises InputError if its variables are those of another one."""
+    try:
+        yield
+    except (FlaxError, KeyError) as error:  # KeyError: a whole collection is missing
+        why = str(error).partition(" (https")[0]
+        raise InputError(
+            f"the weights are not those of {name_of(model)} as it is configured ({why}): give them the configuration "
+            "with which they were trained"
+        ) from error
 
 
 def load_model(folder: str | Path) -> tuple[nn.Module, dict[str, Any]]:

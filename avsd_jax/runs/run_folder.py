@@ -38,6 +38,8 @@ MAY_CHANGE = (
     "data_dir",
     "data_threads",
     "executor",
+    "remat",
+    "precision",
     "rows",
     "row_changes",
     "eval_stride",

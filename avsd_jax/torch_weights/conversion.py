@@ -30,7 +30,7 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "ema", "module")
 
 
 # Fields of a model that concern its execution rather than the network.
-_NOT_RECORDED = ("parent", "name", "lowering", "axis_name")
+_NOT_RECORDED = ("parent", "name", "lowering", "axis_name", "precision")
 
 
 class _Stored:

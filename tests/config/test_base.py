@@ -118,7 +118,7 @@ def test_a_run_made_before_there_was_a_base_loads_predicts_and_resumes(tmp_path:
     save_variables(folder, EARLIER, drawn.variables(shapes))
 
     model, variables = load_model(folder)
-    assert (model.gate, model.width) == ("classifier", 1 / 32)
+    assert (model.gate, model.width, model.precision) == ("classifier", 1 / 32, "default")
     assert jax.tree.map(np.shape, variables) == jax.tree.map(lambda x: x.shape, shapes)
     video = write_video(tmp_path / "video.mp4", regular(4))
     result = Predictor(folder).run(video, tmp_path / "out", progress=False)

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from videos import memory_store, source_video
 
 from avsd_jax.batch import ClassifierInputs
-from avsd_jax.data import audio, avc_inputs
+from avsd_jax.data import audio, avc_inputs, samplers
 from avsd_jax.data import waveform as waveforms
 from avsd_jax.data.preprocessing.vinet import Preprocessing, excerpt_bounds, min_max_image
+from avsd_jax.data.samplers import stavis
 from avsd_jax.data.samplers.vinet import Sampler
 from avsd_jax.errors import InputError
 
@@ -134,6 +135,20 @@ def test_every_frame_of_every_video_can_be_predicted(num_frames: int, clip_size:
     elif num_frames >= 2 * span + 1:
         assert window.frames == tuple(range(target + span, target - 1, -frame_step))
     assert window.reverse_audio == (window.frames[0] > target)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("vinet", {}), ("centred", {}), ("sequence", {}), *(("stavis", {"targets": each}) for each in stavis.TARGETS)],
+)
+def test_no_frame_further_ahead_decides_about_a_clip(name: str, options: dict[str, str]):
+    sampler = samplers.create(name, **options)
+    for target in (*range(12), 75, 100, 101):
+        for clip_size, step in ((1, 1), (4, 1), (5, 1), (5, 1 if name == "stavis" else 3)):
+            end = target + sampler.frames_ahead(target, clip_size, step) + 1
+            first, *longer = (sampler.eval_window(target, end + more, clip_size, step) for more in (0, 1, 7, 200))
+            assert max(first.frames) < end
+            assert [window for window in longer if window != first] == []
 
 
 def test_short_videos_follow_the_official_rule_for_them():

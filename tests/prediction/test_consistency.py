@@ -255,9 +255,9 @@ def test_files_are_written_together_or_not_at_all(
 
 def test_the_command_line(checkpoint: Path, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
     options = [f"--checkpoint={checkpoint}", f"--out={tmp_path / 'out'}"]
-    assert avc.main([str(video), *options, "--hysteresis=0,0.5", "--every=1"]) == 0
+    assert avc.main([str(video), *options, "--hysteresis=0,0.5", "--every=1", "--precision=high"]) == 0
     settings = record(tmp_path / "out")
-    assert settings["hysteresis"] == [0, 0.5]
+    assert (settings["hysteresis"], settings["precision"]) == ([0, 0.5], "high")
     assert [row["frame"] for row in settings["scores"]] == [1, 26]
     share = settings["num_consistent"] / 40
     assert capsys.readouterr().out == f"40 frames, {share:.1%} consistent: {tmp_path / 'out' / 'consistency.csv'}\n"

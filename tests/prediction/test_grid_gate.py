@@ -137,9 +137,10 @@ def test_a_soft_gate_weighs_both_streams_by_the_probability(
 
 def test_the_command_line(checkpoint: Path, video: Path, variables: dict, tmp_path: Path, capsys):
     options = [str(video), f"--checkpoint={checkpoint}", "--maps=none"]
-    assert predict.main([*options, f"--out={tmp_path / 'out'}", "--every=0.5", "--hysteresis=0.2,0.9"]) == 0
+    chosen = ["--every=0.5", "--hysteresis=0.2,0.9", "--precision=highest"]
+    assert predict.main([*options, f"--out={tmp_path / 'out'}", *chosen]) == 0
     written = json.loads((tmp_path / "out/timeline.json").read_text())
-    assert (written["every"], written["hysteresis"]) == (0.5, [0.2, 0.9])
+    assert (written["every"], written["hysteresis"], written["precision"]) == (0.5, [0.2, 0.9], "highest")
     probabilities = [row["avc_probability"] for row in written["frames"]]
     assert [k for k in range(1, 40) if probabilities[k] != probabilities[k - 1]] == [13, 25, 38]
     capsys.readouterr()

@@ -171,7 +171,7 @@ def test_at_uneven_times_frames_and_sound_are_picked_by_time(tmp_path: Path):
     shown = [vinet.normalise(vinet.resize_frame(f.image, (32, 32))) for f in read_frames(path)]
     sound = np.pad(read_audio(path, AVID.sample_rate)[0], 10 * AVID.sample_rate)
     stream = ClipStream(info, spec)
-    for index, inputs, _ in stream:
+    for index, inputs, *_ in stream:
         wanted = times[index] + (np.arange(8) - 3.5) / 16
         nearest = np.abs(np.subtract.outer(wanted, times)).argmin(1)
         np.testing.assert_array_equal(inputs["avc_frames"], [shown[i] for i in nearest])

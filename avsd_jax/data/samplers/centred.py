@@ -36,3 +36,7 @@ class Sampler(vinet.Sampler):
         offsets = range(-(clip_size // 2), clip_size - clip_size // 2)
         frames = tuple(min(max(0, target + offset * frame_step), num_frames - 1) for offset in offsets)
         return Window(frames, target, audio_first=target, audio_last=target)
+
+    def frames_ahead(self, target: int, clip_size: int, frame_step: int) -> int:
+        """Returns how many frames after the target decide its clip. Arguments as in ViNet's."""
+        return (clip_size - clip_size // 2 - 1) * frame_step

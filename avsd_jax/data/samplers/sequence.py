@@ -36,3 +36,7 @@ class Sampler(vinet.Sampler):
         """Returns the clip that begins with frame `target`. Arguments as in ViNet's."""
         frames = tuple(min(target + i * frame_step, num_frames - 1) for i in range(clip_size))
         return Window(frames, target, audio_first=target, audio_last=frames[-1])
+
+    def frames_ahead(self, target: int, clip_size: int, frame_step: int) -> int:
+        """Returns how many frames after the target decide its clip. Arguments as in ViNet's."""
+        return (clip_size - 1) * frame_step

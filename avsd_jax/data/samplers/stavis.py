@@ -109,6 +109,12 @@ class Sampler(vinet.Sampler):
         ninth = test_window(max(0, target - clip_size // 2), num_frames, clip_size)
         return dataclasses.replace(ninth, target=target)
 
+    def frames_ahead(self, target: int, clip_size: int, frame_step: int) -> int:
+        """Returns how many frames after the target decide its clip. Arguments as in ViNet's."""
+        if self.targets == "ninth":
+            return max(0, target - clip_size // 2) + clip_size - 1 - target
+        return clip_size if self.targets == "median" else WINDOW_FRAMES
+
 
 def test_window(start: int, num_frames: int, clip_size: int) -> Window:
     """Returns the clip of STAViS's test that begins with frame `start`; its target is the median.

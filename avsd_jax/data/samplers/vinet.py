@@ -73,6 +73,15 @@ class Sampler:
             return Window(frames, target, audio_first=target, audio_last=target + span, reverse_audio=True)
         return _forward(target, clip_size, frame_step)
 
+    def frames_ahead(self, target: int, clip_size: int, frame_step: int) -> int:
+        """Returns how many frames after the target decide its clip: with more of the video it is the same.
+
+        Those that the clip shows, and one more where the rule depends on whether the video continues. Arguments as in
+        `eval_window`.
+        """
+        span = (clip_size - 1) * frame_step
+        return span + 1 if target < span else 0
+
 
 def draw_target(rng: np.random.Generator, first: int, choices: int, is_empty: Callable[[int], bool]) -> int:
     """Draws a frame, uniformly among `choices` from `first` on; redrawn while its map is empty."""

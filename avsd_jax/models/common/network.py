@@ -1,14 +1,20 @@
 """The base of all models that a configuration may name: what a model says of itself to the rest of a run."""
 
+import contextlib
+import dataclasses
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+import jax
 from flax import linen as nn
 from jaxtyping import Array, Float
 
 from avsd_jax.batch import ClassifierInputs
 from avsd_jax.nn.sliding import Layer
+
+# Of float32 convolutions and matrix products; docs/models.md gives the error of each.
+PRECISIONS = ("default", "high", "highest")
 
 
 class Network(nn.Module):
@@ -31,7 +37,12 @@ class Network(nn.Module):
         weak: whether it is published as trained on predicted maps alone (`config.target_maps`).
         any_size: whether it takes frames of any height and width: prediction then keeps the aspect ratio of a video.
         defaults: fields of a configuration whose defaults are other ones for this model, except for `model`.
+        precision: of `apply`, one of `PRECISIONS`: "highest" is float32 on every device, "high" and "default" are what
+            `jax.lax.Precision` says of the device, where "default" follows `jax_default_matmul_precision` if that is
+            set. As a part of the model it is a part of whatever identifies a compiled program.
     """
+
+    precision: str = dataclasses.field(default="default", kw_only=True)
 
     uses_audio = False
     clip_size = 1
@@ -48,6 +59,12 @@ class Network(nn.Module):
     weak = False
     any_size = False
     defaults = MappingProxyType({})
+
+    def apply(self, *args: Any, **kwargs: Any) -> Any:
+        """Applies the model as `flax.linen.Module.apply` does, at its precision; gradients have it, too."""
+        stated = self.precision != PRECISIONS[0]
+        with jax.default_matmul_precision(self.precision) if stated else contextlib.nullcontext():
+            return super().apply(*args, **kwargs)
 
     def deepest(self, feature: Float[Array, "n *places c"]) -> Float[Array, "n *places c"]:
         """Returns the feature from which tags are classified, as it is.

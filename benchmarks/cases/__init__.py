@@ -1,0 +1,1 @@
+"""The cases of `benchmarks.run`, found by their names; its docstring has their contract."""

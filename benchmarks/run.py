@@ -1,0 +1,168 @@
+"""Runs the benchmarks of speed and memory: ours beside its peers, taking turns in one process.
+
+    python -m benchmarks.run [--quick] [--device=cpu|gpu] [--cases=a,b] [--out=FILE.json]
+    python -m benchmarks.run --render FILE.json ... [--page=docs/performance.md]
+
+It prints tables in Markdown, and writes the same as JSON to --out after every case. --quick takes five minutes at most.
+It needs JAX, Flax and Optax; PyTorch and pysaliency are measured where they are installed, and a case that needs
+more says so in its row.
+
+A case is a file `benchmarks/cases/<name>.py`, found by its name:
+
+    '''Title of its section.
+
+    Text of the section: what is measured, at which size, and what is not.
+    '''
+
+    def rows(setting: Setting) -> Iterator[Row]:
+        pair = measure.compiled(function, *arguments)          # a program, its compile seconds and memory
+        runs = {
+            "ours": Run(lambda: pair.call(*arguments), units=8, values=pair.values, headline="ViNet forward"),
+            "PyTorch, eager": Run(...),                        # wait=torch.cuda.synchronize-like on a GPU
+        }
+        yield from compare(setting, "ViNet, 8 clips", runs, unit="clip", against="PyTorch, eager")
+        yield Row("another table", "ours", values={"error": 1e-6})         # a figure without a time
+        yield Row("another table", "with audio", not_run="needs av")       # what cannot be measured here
+
+All of it is in `benchmarks.measure`. A case has to be importable with JAX, Flax and Optax alone (`benchmarks.bare`
+supplies the packages that annotations name; the runner imports it first): import anything else where it is used, by
+`optional`, and yield a row with `not_run` if it is missing. It reads `setting`: device ("cpu" or "gpu"), quick (fewer
+sizes), rounds and budget (`compare` obeys them) and seed. A group in --quick should take 10 to 20 s. `headline` puts a
+row into the summary of the page, where rows of both devices with the same headline share a line.
+"""
+
+import argparse
+import gc
+import importlib
+import json
+import pkgutil
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from avsd_jax.common import cli
+from avsd_jax.errors import InputError
+from benchmarks import bare, machine, page
+from benchmarks.measure import Row, Setting
+
+ROUNDS, BUDGET = {False: 7, True: 3}, {False: 40.0, True: 8.0}
+PAGE = Path("docs/performance.md")
+
+
+def available() -> list[str]:
+    """Returns the names of all cases."""
+    path = importlib.import_module("benchmarks.cases").__path__
+    return sorted(module.name for module in pkgutil.iter_modules(path) if not module.name.startswith("_"))
+
+
+def choose_device(name: str | None) -> str:
+    """Lets JAX compute on a device, "cpu" or "gpu", by default the one that it finds; returns its name.
+
+    Raises:
+        InputError: JAX finds no GPU.
+    """
+    if name == "cpu":
+        jax.config.update("jax_platforms", "cpu")
+    found = jax.default_backend()
+    if name == "gpu" and found != "gpu":
+        raise InputError('JAX finds no GPU: install "jax[cuda12]" or "jax[cuda13]", or give --device=cpu')
+    return found
+
+
+def run_case(name: str, setting: Setting) -> dict[str, Any]:
+    """Runs a case; returns its title, text, seconds and rows, the last of which tells of an error, if there is one."""
+    module = importlib.import_module(f"benchmarks.cases.{name}")
+    title, _, text = module.__doc__.strip().partition("\n")
+    start, rows, failed = time.perf_counter(), [], False
+    try:
+        rows.extend(module.rows(setting))
+    except Exception as error:  # the others are still worth their time
+        traceback.print_exc()
+        rows.append(Row("failed", name, not_run=f"{type(error).__name__}: {str(error).splitlines()[:1]}"))
+        failed = True
+    jax.clear_caches()
+    gc.collect()
+    return {
+        "title": title.rstrip("."),
+        "text": text.strip(),
+        "seconds": round(time.perf_counter() - start, 1),
+        "failed": failed,
+        "rows": [row.to_json() for row in rows],
+    }
+
+
+def run(names: Sequence[str], setting: Setting, out: Path | None = None) -> dict[str, Any]:
+    """Runs cases, prints their tables and returns the record of all, which is also written to `out`."""
+    what = {"device": setting.device, "quick": setting.quick, "rounds": setting.rounds, "seed": setting.seed}
+    record = {"setting": what, "machine": machine.record(), "stand_ins": bare.MISSING, "cases": {}}
+    print(page.machine_line(record["machine"]), flush=True)
+    for name in names:
+        record["cases"][name] = case = run_case(name, setting)
+        tables = page.case_tables([Row.from_json(row) for row in case["rows"]])
+        print(f"\n## {case['title']} ({case['seconds']:.0f} s)\n\n{tables}", flush=True)
+        if out:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_text(json.dumps(record, indent=1) + "\n")
+    return record
+
+
+def load(files: Sequence[Path]) -> list[dict[str, Any]]:
+    """Returns the records of files.
+
+    Raises:
+        InputError: a file is no record of this command, or two are of the same device.
+    """
+    records: dict[str, dict[str, Any]] = {}
+    for file in files:
+        try:
+            record = json.loads(file.read_text())
+            device = record["setting"]["device"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{file} is no record of benchmarks.run ({error}): give files that --out wrote") from error
+        if device in records:
+            raise InputError(f"{file} is a second record of the {device}: give one of each device")
+        records[device] = record
+    return list(records.values())
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parses a command line.
+
+    Raises:
+        InputError: an option is unknown or has a wrong value, or there is no such case.
+    """
+    parser = cli.Parser("python -m benchmarks.run", __doc__)
+    parser.add_argument("--quick", action="store_true", help="smaller sizes and fewer rounds, five minutes")
+    parser.add_argument("--device", choices=("cpu", "gpu"), help="where to compute (default: what JAX finds)")
+    parser.add_argument("--cases", type=lambda text: text.split(","), help=f"default: all of {', '.join(available())}")
+    parser.add_argument("--out", type=Path, help="JSON file to write")
+    parser.add_argument("--render", nargs="+", type=Path, metavar="FILE.json", help="measure nothing, write --page")
+    parser.add_argument("--page", type=Path, default=PAGE, help=f"Markdown file that --render writes (default: {PAGE})")
+    args = parser.parse_args(argv)
+    unknown = [name for name in args.cases or () if name not in available()]
+    if unknown:
+        raise InputError(f"unknown case {unknown[0]!r}: choose of {', '.join(available())}")
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line; returns the exit status, 1 if a case failed."""
+    return cli.run(lambda: _command(parse(argv)))
+
+
+def _command(args: argparse.Namespace) -> int:
+    if args.render:
+        args.page.write_text(page.render(load(args.render)))
+        return 0
+    setting = Setting(choose_device(args.device), args.quick, ROUNDS[args.quick], BUDGET[args.quick])
+    record = run(args.cases or available(), setting, args.out)
+    return cli.FAILED if any(case["failed"] for case in record["cases"].values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
