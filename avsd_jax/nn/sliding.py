@@ -141,7 +141,7 @@ class Ring:
         return jax.tree.map(part, ring)
 
     def interior(self, ring: Slices, position: Position, first: int, stop: int) -> Slices:
-        """Returns interior slices `first` to `stop` of each window, [count, stop - first, ...]; None if there are none."""
+        """Returns interior slices `first` to `stop` of each window, [count, stop - first, ...]; None: none."""
         if stop <= first:
             return None
         last = self.axis.size - 1 - self.axis.right
