@@ -97,6 +97,7 @@ def defaults() -> ConfigDict:
     config.clip_norm = 0.0  # largest norm of the gradient; 0 for no limit
     config.ema_decay = 0.0  # of the average of the parameters; 0 for no average
     config.compute_dtype = "float32"
+    config.remat = False  # whether the backward pass computes blocks again, which needs less memory
     config.precision = "default"  # default, high or highest: of float32 products, in training, scoring and prediction
     config.executor = "jit"  # jit or pmap: how a step is spread over devices
 

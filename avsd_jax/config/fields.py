@@ -82,6 +82,7 @@ FIELDS: dict[str, Kind] = {
     "clip_norm": real(0, finite=False),
     "ema_decay": real(0, below=1),
     "compute_dtype": choice(COMPUTE_DTYPES),
+    "remat": FLAG,
     "precision": choice(PRECISIONS),
     "executor": choice(EXECUTORS),
     "log_every": whole(1),

@@ -23,7 +23,7 @@ from avsd_jax.training.step import make_train_step
 
 # Fields that determine the shapes of a network, and of its step; the others are numbers in it, or not read by it.
 _NETWORK_FIELDS = ("model_name", "model", "frame_size", "preprocessing", "preprocessing_options", "tags")
-_STEP_FIELDS = (*_NETWORK_FIELDS, "optimizer", "optimizer_options", "rates", "compute_dtype")
+_STEP_FIELDS = (*_NETWORK_FIELDS, "optimizer", "optimizer_options", "rates", "compute_dtype", "remat")
 # A step depends on whether these numbers are zero, and on whether rho leaves the classifier a loss.
 _SWITCHES = ("side_epochs", "clip_norm", "ema_decay")
 
@@ -140,6 +140,7 @@ def _step(traced: _Traced) -> tuple[TrainState, TrainState, dict[str, Any]]:
         parts.optimizer,
         parts.terms,
         compute_dtype=jnp.dtype(config.compute_dtype),
+        remat=config.remat,
     )
 
     numbers = hyperparameters_by_step(config, parts)(0)

@@ -7,6 +7,7 @@ Parameters have one layout, (T, H, W, in, out), in either case.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import jax
@@ -16,9 +17,13 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from avsd_jax.nn import winograd
+from avsd_jax.nn.conv_gradient import conv2d, same_conv
 
 Lowering = Literal["auto", "direct", "folded"]
 Triple = tuple[int, int, int]
+
+# Bytes of a convolution whose parts are computed one after the other, and of a part.
+_LARGE, _PART = 2**25, 2**22
 
 _HE_NORMAL = nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal")
 
@@ -50,11 +55,6 @@ def _direct(x: jax.Array, kernel: jax.Array, strides: Triple, padding: Triple) -
     return lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=("NDHWC", "DHWIO", "NDHWC"))
 
 
-def _conv2d(x: jax.Array, kernel: jax.Array, strides: tuple[int, int], padding: tuple[int, int]) -> jax.Array:
-    pads = [(p, p) for p in padding]
-    return lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=("NHWC", "HWIO", "NHWC"))
-
-
 def _folded(x: jax.Array, kernel: jax.Array, strides: Triple, padding: Triple) -> jax.Array:
     b, t, h, w, i = x.shape
     kt, kh, kw, _, o = kernel.shape
@@ -64,7 +64,7 @@ def _folded(x: jax.Array, kernel: jax.Array, strides: Triple, padding: Triple) -
         y = _space(x.reshape(b * t, h, w, i), kernel[0], strides[1:], padding[1:])
         return y.reshape(b, t, *y.shape[1:])
     if (kh, kw) == (1, 1) and strides[1:] == (1, 1) and padding[1:] == (0, 0):
-        y = _conv2d(x.reshape(b, t, h * w, i), kernel[:, 0], (strides[0], 1), (padding[0], 0))
+        y = conv2d(x.reshape(b, t, h * w, i), kernel[:, 0], (strides[0], 1), (padding[0], 0))
         return y.reshape(b, y.shape[1], h, w, o)
     # The kt frames that a step sees become kt * i channels.
     x = _steps(x, kt, strides[0], padding[0])
@@ -90,11 +90,22 @@ def _space(x: jax.Array, kernel: jax.Array, strides: tuple[int, int], padding: t
     n, h, w, i = x.shape
     plain = kernel.shape[:2] == (3, 3) and strides == (1, 1) and padding == (1, 1) and x.dtype == jnp.float32
     if plain and jax.default_backend() == "cpu" and min(i, kernel.shape[-1]) >= 64 and n * h * w >= 1024:
-        if h % winograd.TILE == 0:
-            return winograd.convolve_same(x, kernel, 1, lambda x, k: _conv2d(x, k, (1, 1), (0, 1)))
-        if w % winograd.TILE == 0:
-            return winograd.convolve_same(x, kernel, 2, lambda x, k: _conv2d(x, k, (1, 1), (1, 0)))
-    return _conv2d(x, kernel, strides, padding)
+        for axis, size in ((1, h), (2, w)):
+            if size % 4 == 0:
+                return same_conv(partial(_winograd, axis, 1), x, kernel, partial(_winograd, axis, _parts(x, kernel)))
+    return conv2d(x, kernel, strides, padding)
+
+
+def _winograd(axis: int, parts: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Computes a 3 x 3 convolution by F(4, 3) along an axis, in parts."""
+    padding = (0, 1) if axis == 1 else (1, 0)
+    return winograd.convolve_same(x, kernel, axis, lambda x, k: conv2d(x, k, (1, 1), padding), parts=parts)
+
+
+def _parts(x: Float[Array, "n h w i"], kernel: Float[Array, "kh kw i o"]) -> int:
+    """Returns the number of parts of `_PART` bytes or more, input and output together, of a convolution."""
+    n, size = x.shape[0], x.dtype.itemsize * (x.size + x.size // x.shape[-1] * kernel.shape[-1])
+    return max(p for p in range(1, n + 1) if n % p == 0 and (p == 1 or size >= max(p * _PART, _LARGE)))
 
 
 class Conv3D(nn.Module):

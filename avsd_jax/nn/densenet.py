@@ -60,6 +60,7 @@ class DenseLayer(nn.Module):
     growth: int
     norm: Layer
     dilation: int = 1
+    recomputed = True  # see avsd_jax/training/remat.py
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w i"], train: bool) -> Float[Array, "b h w o"]:

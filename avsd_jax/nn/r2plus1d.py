@@ -38,6 +38,7 @@ class Block(nn.Module):
     conv: Layer
     norm: Layer
     stride: int = 1
+    recomputed = True  # see avsd_jax/training/remat.py
 
     @nn.compact
     def __call__(self, x: Float[Array, "b t h w i"], train: bool) -> Float[Array, "b t2 h2 w2 c"]:

@@ -33,6 +33,7 @@ class BasicBlock(nn.Module):
     conv: Layer
     norm: Layer
     stride: int = 1
+    recomputed = True  # see avsd_jax/training/remat.py
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *space i"], train: bool) -> Float[Array, "b *space2 o"]:
@@ -62,6 +63,7 @@ class Bottleneck(nn.Module):
     norm: Layer
     stride: int = 1
     groups: int = 1
+    recomputed = True  # see avsd_jax/training/remat.py
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *space i"], train: bool) -> Float[Array, "b *space2 o"]:

@@ -45,6 +45,7 @@ class Basic(nn.Module):
     features: int
     conv: Layer
     norm: Layer
+    recomputed = True  # see avsd_jax/training/remat.py
 
     @nn.compact
     def __call__(self, x: Float[Array, "b t h w i"], train: bool) -> Float[Array, "b t h w c"]:
@@ -61,6 +62,7 @@ class Separable(nn.Module):
     conv: Layer
     norm: Layer
     stride: int = 1
+    recomputed = True  # see avsd_jax/training/remat.py
 
     @nn.compact
     def __call__(self, x: Float[Array, "b t h w i"], train: bool) -> Float[Array, "b t2 h2 w2 c"]:
@@ -78,6 +80,7 @@ class Mixed(nn.Module):
     features: tuple[int, int, int, int, int, int]
     conv: Layer
     norm: Layer
+    recomputed = True  # see avsd_jax/training/remat.py
 
     @nn.compact
     def __call__(self, x: Float[Array, "b t h w i"], train: bool) -> Float[Array, "b t h w c"]:

@@ -64,6 +64,7 @@ class Block(nn.Module):
     stride: int
     conv: Layer
     norm: Layer
+    recomputed = True  # see avsd_jax/training/remat.py
 
     @nn.compact
     def __call__(self, x: Float[Array, "b t f i"], train: bool) -> Float[Array, "b t2 f2 c"]:

@@ -38,6 +38,7 @@ MAY_CHANGE = (
     "data_dir",
     "data_threads",
     "executor",
+    "remat",
     "precision",
     "rows",
     "row_changes",

@@ -26,6 +26,7 @@ from avsd_jax.runs.initial import initial_variables
 from avsd_jax.runs.run_folder import MAY_CHANGE, check_can_continue, check_processes_agree, check_same_run, locked
 from avsd_jax.runs.stores import scoring_store, training_store
 from avsd_jax.training.best_step import BestStep
+from avsd_jax.training.feed import Feed
 from avsd_jax.training.finite import NonFiniteLossError, check_finite
 from avsd_jax.training.hyperparameters import hyperparameters_by_step
 from avsd_jax.training.metric_writer import MetricWriter, NoWriter
@@ -95,7 +96,8 @@ def train(
     """
     workdir = Path(workdir)
     mesh = make_mesh() if mesh is None else mesh
-    check_fields(config, ("evaluate_every", "evaluate_videos", "evaluate_stride", "best_metric", "profile_steps"))
+    scored = ("evaluate_every", "evaluate_videos", "evaluate_stride", "best_metric")
+    check_fields(config, ("remat", *scored, "profile_steps"))
     check_batch_size(config.batch_size, mesh)
     executor = make_executor(config.executor, mesh)
     parts = (Components.from_config(config) if parts is None else parts).over(executor.axis_name)
@@ -132,7 +134,7 @@ def _train_locked(
         first = jax.process_index() == 0
         writer = MetricWriter(workdir, resume_step=start_step, tensorboard=config.tensorboard) if first else NoWriter()
     compile_step = functools.partial(
-        compiled_step, parts.step_model, parts.optimizer, parts.terms, executor, config.compute_dtype
+        compiled_step, parts.step_model, parts.optimizer, parts.terms, executor, config.compute_dtype, config.remat
     )
     state = executor.place_state(state)
     with Preemption() as preemption, contextlib.ExitStack() as stack:
@@ -161,15 +163,18 @@ def run_steps(
     preemption: Preemption,
     best: BestStep | None,
 ) -> TrainState:
-    """Runs the loop: step, place the next batch meanwhile; when due, check the metrics, score, log and save."""
+    """Runs the loop: step, take the next batch meanwhile; when due, check the metrics, score, log and save."""
     hyperparameters = hyperparameters_by_step(config, parts)
     batches = training_batches(config, parts.spec, store, start_step)
     window = Window(executor.fetch_metrics, functools.partial(check_finite, checkpointer=checkpointer))
     densities = DensityWatch(store.name)
-    batch = next(batches)
-    placed = executor.place_batch(parts.step_inputs(batch))
-    program, compile_seconds = _compile(compile_step, (state, placed, hyperparameters(start_step)))
-    with _bar(config, start_step) as bar, Profile(checkpointer.run_folder / "profile", config.profile_steps) as profile:
+    with (
+        Feed(batches, lambda batch: executor.place_batch(parts.step_inputs(batch))) as feed,
+        _bar(config, start_step) as bar,
+        Profile(checkpointer.run_folder / "profile", config.profile_steps) as profile,
+    ):
+        batch, placed = next(feed)
+        program, compile_seconds = _compile(compile_step, (state, placed, hyperparameters(start_step)))
         window.restart_clock()
         for step in range(start_step + 1, config.total_steps + 1):
             first, last = step == start_step + 1, step == config.total_steps
@@ -179,8 +184,7 @@ def run_steps(
             densities.add(batch, metrics, last)
             clips = _clips(batch)
             if not last:  # while the devices compute
-                batch = next(batches)
-                placed = executor.place_batch(parts.step_inputs(batch))
+                batch, placed = next(feed)
             window.add(step, clips, metrics)
             bar.update()
 
@@ -207,7 +211,7 @@ def run_steps(
                     writer.write_scalars(step, line)
                 if saves:
                     checkpointer.save(step, to_items(executor.fetch_state(state)))
-            if stop or (last and preemption.reached()):  # the request may come during the save
+            if stop or (last and preemption.reached_by_now()):  # the request may come during the save
                 raise Preempted(f"stopped after step {step} as asked; the same command continues from there")
     return state
 

@@ -1,17 +1,19 @@
 """Requests to stop (SIGTERM, Ctrl-C), followed by all processes of a run at the same step."""
 
 import contextlib
+import functools
 import os
 import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
+from jax.sharding import NamedSharding, PartitionSpec
 
 # Exit status of a command that was stopped by a signal and has saved its state (EX_TEMPFAIL: run it again).
 PREEMPTED = 75
@@ -38,6 +40,7 @@ class Preemption:
 
     def __init__(self) -> None:
         self._asked: float | None = None  # when
+        self._answer: jax.Array | None = None
         self._on_exit = contextlib.ExitStack()
 
     def __enter__(self) -> "Preemption":
@@ -84,11 +87,31 @@ class Preemption:
     def reached(self) -> bool:
         """Returns whether any process of the run was asked to stop; the same in every process.
 
-        All of them must call it, after the same steps.
+        All of them must call it, after the same steps. In a job of several processes the answer is that of the call
+        before: it was computed between two steps, so that no process waits for the latest one here.
         """
         if jax.process_count() == 1:
             return self.asked()
-        return bool(multihost_utils.process_allgather(np.array(self.asked())).any())
+        before, self._answer = self._answer, _any_process(self.asked())
+        return before is not None and bool(before)
+
+    def reached_by_now(self) -> bool:
+        """Returns what `reached` does, of this moment; waits for the devices."""
+        return self.asked() if jax.process_count() == 1 else bool(_any_process(self.asked()))
+
+
+def _any_process(flag: bool) -> jax.Array:
+    """Returns whether any process of the job gave True: an array that may not be computed yet."""
+    spread, any_of = _across_processes()
+    return any_of(jax.make_array_from_process_local_data(spread, np.full(jax.local_device_count(), flag)))
+
+
+@functools.cache
+def _across_processes() -> tuple[NamedSharding, Callable[[jax.Array], jax.Array]]:
+    """Returns how one flag of every device is placed, and the compiled "any" of them."""
+    mesh = jax.make_mesh((jax.device_count(),), ("devices",))
+    spread, everywhere = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("devices",), ()))
+    return spread, jax.jit(jnp.any, out_shardings=everywhere)
 
 
 @contextlib.contextmanager

@@ -33,18 +33,19 @@ def compiled_step(
     terms: tuple[str, ...],
     executor: Any,
     compute_dtype: str,
+    remat: bool,
     arguments: tuple[TrainState, Mapping[str, Any], Hyperparameters],
 ) -> Program:
     """Compiles a training step, or returns it from the cache of this process's latest ones.
 
     Args:
-        model, optimizer, terms, executor, compute_dtype: they determine the program, see `make_train_step`;
+        model, optimizer, terms, executor, compute_dtype, remat: they determine the program, see `make_train_step`;
             compared by `==`.
         arguments: of the first step, placed on the devices; only shapes, dtypes and shardings are read.
     """
     leaves, structure = jax.tree.flatten(arguments)
     shapes = tuple(jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=getattr(x, "sharding", None)) for x in leaves)
-    return _compiled(model, optimizer, terms, executor, compute_dtype, structure, shapes)
+    return _compiled(model, optimizer, terms, executor, compute_dtype, remat, structure, shapes)
 
 
 @functools.lru_cache(maxsize=4)  # the program of a large network takes much memory
@@ -54,6 +55,7 @@ def _compiled(
     terms: tuple[str, ...],
     executor: Any,
     compute_dtype: str,
+    remat: bool,
     structure: Any,
     shapes: tuple[jax.ShapeDtypeStruct, ...],
 ) -> Program:
@@ -63,6 +65,7 @@ def _compiled(
         terms,
         axis_name=executor.axis_name,
         compute_dtype=jnp.dtype(compute_dtype),
+        remat=remat,
     )
     compiled = executor.jit(step).lower(*jax.tree.unflatten(structure, shapes)).compile()
     costs = compiled.cost_analysis() or {}

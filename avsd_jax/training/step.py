@@ -1,5 +1,6 @@
 """One update: forward, loss, gradients, new state."""
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from flax import linen as nn
 from avsd_jax import losses
 from avsd_jax.common.parallel import sum_over_devices
 from avsd_jax.training.hyperparameters import Hyperparameters
+from avsd_jax.training.remat import recomputed_blocks
 from avsd_jax.training.state import TrainState, all_finite, joined
 
 Batch = Mapping[str, Any]
@@ -38,6 +40,7 @@ def make_train_step(
     *,
     axis_name: str | None = None,
     compute_dtype: Any = jnp.float32,
+    remat: bool = False,
 ) -> Step:
     """Builds `step(state, batch, hyperparameters) -> (state, metrics)`: one update on the loss of eq. 3.
 
@@ -50,6 +53,7 @@ def make_train_step(
         terms: names of the terms of the loss (see `losses.present`); their weights are among the hyperparameters.
         axis_name: the mapped axis under pmap, None under jit.
         compute_dtype: of the forward and backward pass; parameters, batch statistics and losses stay float32.
+        remat: whether the backward pass computes the network's blocks again instead of keeping what they computed.
     """
     optimizer = optax.with_extra_args_support(optimizer)
 
@@ -61,14 +65,15 @@ def make_train_step(
             rng = jax.random.fold_in(rng, jax.lax.axis_index(axis_name))
         audible = {k: batch[k] for k in ("avc_audio",) if k in batch}
         variables = {"params": cast_floats(params, compute_dtype), "batch_stats": state.batch_stats}
-        output, updates = model.apply(
-            variables,
-            # Rounding the waveform would lose quiet audio: the classifier gets it in float32.
-            cast_floats({k: v for k, v in batch.items() if k != "avc_audio"}, compute_dtype) | audible,
-            train=True,
-            mutable=["batch_stats"],
-            rngs={"dropout": rng},
-        )
+        with recomputed_blocks() if remat else contextlib.nullcontext():
+            output, updates = model.apply(
+                variables,
+                # Rounding the waveform would lose quiet audio: the classifier gets it in float32.
+                cast_floats({k: v for k, v in batch.items() if k != "avc_audio"}, compute_dtype) | audible,
+                train=True,
+                mutable=["batch_stats"],
+                rngs={"dropout": rng},
+            )
         output = cast_floats(output, jnp.float32)
         values = losses.compute(output, batch, terms, hyperparameters.side_weight)
         shares = {name: share_of_mean(*weighted, axis_name) for name, weighted in values.items()}

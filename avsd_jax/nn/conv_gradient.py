@@ -1,0 +1,117 @@
+"""Gradients of 2-D convolutions that XLA's CPU backend computes slowly by its own rules.
+
+Two of those rules are slow there. The gradients of a strided convolution are dilated: most of their terms are zeros.
+And the gradient of Winograd's transforms scatters rows one by one. Here both are gradients of another form of the same
+sum: the phases of a strided axis become channels of a convolution without strides, and the gradient by the input is a
+convolution of the same kind.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+Pair = tuple[int, int]
+Convolution = Callable[[jax.Array, jax.Array], jax.Array]
+Gradient = Callable[[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
+
+
+def conv2d(
+    x: Float[Array, "n h w i"], kernel: Float[Array, "kh kw i o"], strides: Pair, padding: Pair
+) -> Float[Array, "n h2 w2 o"]:
+    """Computes a 2-D convolution (cross-correlation) with symmetric zero padding."""
+    if strides == (1, 1) or jax.default_backend() != "cpu":
+        return _plain(strides, padding, x, kernel)
+
+    def gradient(x: jax.Array, kernel: jax.Array, dy: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return jax.vjp(partial(in_phases, strides=strides, padding=padding), x, kernel)[1](dy)
+
+    plain = partial(_plain, strides, padding)
+    return _with_gradient(plain, plain, gradient, x, kernel)
+
+
+def same_conv(
+    convolve: Convolution, x: Float[Array, "n h w i"], kernel: Float[Array, "kh kw i o"], inference: Convolution
+) -> Float[Array, "n h w o"]:
+    """Returns `convolve(x, kernel)`, a convolution of odd size that keeps height and width.
+
+    Its gradient by x is `convolve(dy, mirrored kernel)`.
+
+    Args:
+        convolve: where gradients are computed.
+        x: input.
+        kernel: weights.
+        inference: the same function, where they are not.
+    """
+
+    def gradient(x: jax.Array, kernel: jax.Array, dy: jax.Array) -> tuple[jax.Array, jax.Array]:
+        mirrored = kernel[::-1, ::-1].swapaxes(2, 3)
+        return convolve(dy, mirrored), jax.vjp(partial(convolve, x), kernel)[1](dy)[0]
+
+    return _with_gradient(inference, convolve, gradient, x, kernel)
+
+
+def in_phases(
+    x: Float[Array, "n h w i"], kernel: Float[Array, "kh kw i o"], strides: Pair, padding: Pair
+) -> Float[Array, "n h2 w2 o"]:
+    """Computes what `conv2d` does without strides: place s * q + r of an axis of stride s is channel r of place q."""
+    for axis, (stride, pad) in enumerate(zip(strides, padding, strict=True), start=1):
+        if stride > 1:
+            x, kernel = _phases(x, kernel, axis, stride, pad)
+    left = tuple(0 if stride > 1 else pad for stride, pad in zip(strides, padding, strict=True))
+    return _plain((1, 1), left, x, kernel)
+
+
+def _plain(strides: Pair, padding: Pair, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    pads = [(p, p) for p in padding]
+    return lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def _with_gradient(
+    inference: Convolution, value: Convolution, gradient: Gradient, x: jax.Array, kernel: jax.Array
+) -> jax.Array:
+    """Returns value(x, kernel), by `inference` if not differentiated; gradient(x, kernel, dy) returns those of both."""
+    return inference(x, kernel)
+
+
+def _forward(
+    inference: Convolution, value: Convolution, gradient: Gradient, x: jax.Array, kernel: jax.Array
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return value(x, kernel), (x, kernel)
+
+
+def _backward(
+    inference: Convolution,
+    value: Convolution,
+    gradient: Gradient,
+    saved: tuple[jax.Array, jax.Array],
+    dy: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    return gradient(*saved, dy)
+
+
+_with_gradient.defvjp(_forward, _backward)
+
+
+def _phases(x: jax.Array, kernel: jax.Array, axis: int, stride: int, padding: int) -> tuple[jax.Array, jax.Array]:
+    """Returns input and kernel of an equal convolution without stride and padding along an axis."""
+    size = kernel.shape[axis - 1]
+    taps = -(-size // stride)
+    outputs = (x.shape[axis] + 2 * padding - size) // stride + 1
+    # Below 0 at the end where the last places are never read.
+    pads = (padding, (outputs + taps - 1) * stride - x.shape[axis] - padding, 0)
+    x = lax.pad(x, jnp.zeros((), x.dtype), [pads if a == axis else (0, 0, 0) for a in range(4)])
+    short = taps * stride - size
+    kernel = jnp.pad(kernel, [(0, short) if a == axis - 1 else (0, 0) for a in range(4)])
+    return _to_channels(x, axis, 3, stride), _to_channels(kernel, axis - 1, 2, stride)
+
+
+def _to_channels(x: jax.Array, axis: int, channels: int, stride: int) -> jax.Array:
+    """Moves the phases of an axis, as the slower ones, to the axis of channels."""
+    x = x.reshape(*x.shape[:axis], -1, stride, *x.shape[axis + 1 :])
+    x = jnp.moveaxis(x, axis + 1, channels)
+    return x.reshape(*x.shape[:channels], -1, *x.shape[channels + 2 :])
