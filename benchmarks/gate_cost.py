@@ -22,6 +22,7 @@ from ml_collections import ConfigDict
 
 from avsd_jax.common import cli, logs
 from avsd_jax.common.atomic_files import make_folder
+from avsd_jax.common.programs import keep_programs
 from avsd_jax.experiment import command_line
 from avsd_jax.prediction.predictor import Predictor
 from avsd_jax.runs.checkpoint import save_variables
@@ -103,9 +104,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _measure_command_line(args: argparse.Namespace) -> None:
-    command_line.keep_programs(args.workdir)
     make_folder(args.workdir)
     with tempfile.TemporaryDirectory(dir=args.workdir) as name, logs.shown(args.verbose):
+        keep_programs(args.config.compilation_cache)
         folder = Path(name)
         video = write_video(folder / "video.mp4", args.frames, *args.size)
         seconds = measure(runs_of(args.config, folder, video, args.every), args.rounds)
