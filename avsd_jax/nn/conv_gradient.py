@@ -70,7 +70,8 @@ def conv_by_taps(
         dx = jax.vjp(lambda x: _plain((1, 1), padding, x, kernel), x)[1](dy)[0]
         return dx, taps.reshape(kernel.shape)
 
-    return _with_gradient(partial(_plain, (1, 1), padding), gradient, x, kernel)
+    plain = partial(_plain, (1, 1), padding)
+    return _with_gradient(plain, plain, gradient, x, kernel)
 
 
 def in_phases(

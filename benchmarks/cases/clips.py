@@ -7,6 +7,8 @@ with one thread, and with the four of the default configuration, which are start
 """
 
 import concurrent.futures
+import contextlib
+import io
 import itertools
 import tempfile
 from collections.abc import Callable, Iterator
@@ -38,7 +40,8 @@ def _rows(setting: Setting, folder: Path) -> Iterator[Row]:
     from benchmarks import datasets
 
     datasets.write_tree(folder / "files", 3)
-    build.build("avad", folder / "data", manual_dir=folder / "files")
+    with contextlib.redirect_stderr(io.StringIO()):  # its progress
+        build.build("avad", folder / "data", manual_dir=folder / "files")
     runs = {}
     for threads, peer in ((0, "Pillow, one thread"), (4, "Pillow, 4 threads")):
         number = LONG if threads else 1

@@ -18,13 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from benchmarks import bare  # noqa: F401 (before the models)
-
-from avsd_jax import models  # isort: skip
-from avsd_jax.nn.conv2d import conv2d  # isort: skip
-from avsd_jax.nn.conv3d import Conv3D, conv3d  # isort: skip
-from benchmarks.cases import forward  # isort: skip
-from benchmarks.measure import Row, Run, Setting, compare, compiled  # isort: skip
+from avsd_jax import models
+from avsd_jax.nn.conv2d import conv2d
+from avsd_jax.nn.conv3d import Conv3D, conv3d
+from benchmarks import networks
+from benchmarks.cases import forward
+from benchmarks.measure import Row, Run, Setting, compare, compiled
 
 FOLDED = ("folded", "winograd", "winograd2d")
 NETWORKS = {
@@ -138,11 +137,11 @@ def _group_rows(setting: Setting) -> Iterator[Row]:
 
 
 def _network_rows(setting: Setting, clips: int) -> Iterator[Row]:
-    (case,) = (case for case in forward.cases() if case.model == "vinet")
-    batch = forward.batch_of(case.shapes, clips, setting.seed)
+    (vinet,) = (network for network in networks.NETWORKS if network.name == "vinet")
+    batch = vinet.batch(clips, setting.seed)
     names = setting.pick(("auto", "direct", *FOLDED), ("auto", "folded"))
-    runs = {name: forward.our_run(case, batch, setting.seed, lowering=name) for name in names}
+    runs = {name: forward.our_run(vinet, batch, against="folded", lowering=name) for name in names}
     if setting.device == "gpu":
         for name in ("auto", "direct"):
-            runs[f"{name}, bfloat16"] = forward.our_run(case, batch, setting.seed, jnp.bfloat16, lowering=name)
-    yield from compare(setting, case.title, runs, unit="clip", against="folded")
+            runs[f"{name}, bfloat16"] = forward.our_run(vinet, batch, "", "folded", jnp.bfloat16, lowering=name)
+    yield from compare(setting, vinet.title, runs, unit="clip")

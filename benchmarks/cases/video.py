@@ -1,173 +1,166 @@
-"""Inference of a video, per frame.
+"""Videos, per frame, all in.
 
-All in: a 640x360 file is decoded, its frames predicted at the network's published size, and a PNG of the video's size
-written for each. Ours is `Predictor.stream`: "exact" is the default, which gives the maps that a forward pass of every
-window gives, "fast" a named approximation. The peer does what the official scripts do, in plain PyTorch: it decodes and
-resizes each frame once, and runs the network on the window of each. A turn is a few frames in the middle of the film,
-where windows follow each other. "whole file" is `Predictor.run`, which also writes the overlay video, the timeline and
-its plot. Errors are those of fast's maps against exact's, for random weights.
+A file of 640x360 is decoded, resized, predicted, and written as an overlay video and one PNG map per frame, as
+`python -m avsd_jax.predict` does, in the middle of a long video, where every clip is the one before moved on by a
+frame. "exact" computes what neighbouring clips share once, "each clip alone" does not, "fast" is `--mode=fast`. The
+peer calls the network in PyTorch with each clip, as the official scripts do, and writes the maps alone. The error of
+"fast" is that of its maps against those of "exact", over the frames that both predicted: with random weights, on a
+video of moving noise. Weights that were trained, and other videos, have another one.
 """
 
 import collections
-import functools
+import dataclasses
 import itertools
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from benchmarks.measure import Row, Run, Setting, compare, optional
-from benchmarks.networks import NETWORKS, variables
+from benchmarks.networks import NETWORKS, Network, variables
 
-PEER = "PyTorch, each window"
-SIZE = (640, 360)
-# Frames of a turn; a multiple of the batch and of what the mode fast leaves out.
-TURN = 8
-# Frames of the file; `stream` goes round and round it.
-FRAMES = 50
-# Samples of a window's audio in the peer, and how ImageNet's frames are normalised.
-AUDIO = 35_280
-MEAN, STD = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
+FRAMES_PER_CALL, FPS, SIZE = 4, 25, (640, 360)
+PEER = "PyTorch eager, each clip alone"
 
 
 def rows(setting: Setting) -> Iterator[Row]:
-    """Yields the rows of ViNet and of STAViS."""
-    missing = [name for name in ("av", "cv2", "PIL", "ml_collections", "orbax.checkpoint") if not optional(name)]
-    for name in ("stavis",) if setting.quick else ("vinet", "stavis"):
-        if missing:
-            yield Row(f"{name}, per frame", "ours", not_run=f"needs {', '.join(missing)}")
+    """Yields the rows of each network."""
+    for network in NETWORKS:
+        if network.name not in setting.pick(("vinet", "stavis"), ("stavis",)):
+            continue
+        if missing := [package for package in ("av", "cv2", "PIL") if not optional(package)]:
+            yield Row(network.title, "ours", not_run=f"needs {', '.join(missing)}")
             continue
         with tempfile.TemporaryDirectory() as folder:
-            yield from _of(name, setting, Path(folder))
+            yield from _rows(network, Path(folder), setting)
 
 
-class Maps:
-    """Takes predictions turn by turn and writes their maps.
-
-    Args:
-        predictions: endless; of frames in order, each a map [h, w].
-        folder: to write to.
-        kept: how many maps are kept to be compared.
-    """
-
-    def __init__(self, predictions: Iterator[np.ndarray], folder: Path, kept: int = 10 * TURN):
-        import cv2
-
-        self._cv2, self._folder, self._next = cv2, folder, predictions
-        self.maps: dict[int, np.ndarray] = {}
-        self._count, self._kept = 0, kept
-        folder.mkdir()
-
-    def take(self, number: int = TURN) -> None:
-        """Takes the next maps."""
-        for saliency in itertools.islice(self._next, number):
-            if self._count < self._kept:
-                self.maps[self._count] = saliency
-            large = self._cv2.resize(saliency, SIZE)
-            low, high = large.min(), large.max()
-            grey = np.uint8(255 * (large - low) / max(high - low, 1e-12))
-            self._cv2.imwrite(str(self._folder / f"{self._count % FRAMES:06d}.png"), grey)
-            self._count += 1
-
-
-def decoded(path: Path) -> Iterator[np.ndarray]:
-    """Yields the frames of a file, [H, W, 3], again and again."""
-    import av
-
-    while True:
-        with av.open(str(path)) as file:
-            for frame in file.decode(video=0):
-                yield frame.to_ndarray(format="rgb24")
-
-
-def _of(name: str, setting: Setting, folder: Path) -> Iterator[Row]:
-    from avsd_jax.prediction.predictor import Predictor
-    from benchmarks.video_files import FPS, SAMPLE_RATE, write_video
-
-    network = next(network for network in NETWORKS if network.name == name)
-    path = write_video(folder / "video.mp4", FRAMES, *SIZE)
-    predictor = Predictor(_checkpoint(name, folder / "model"))
-    sound = (0.1 * np.random.default_rng(0).standard_normal(FRAMES * SAMPLE_RATE // FPS)).astype(np.float32)
-
-    def stream(mode: str) -> Iterator[np.ndarray]:
-        audio = (itertools.repeat(sound), SAMPLE_RATE) if "audio" in network.shapes else None
-        return (p.saliency for p in predictor.stream(decoded(path), float(FPS), audio, mode=mode))
-
-    ours = {mode: Maps(stream(mode), folder / mode) for mode in ("exact", "fast")}
-    runs = {
-        f"ours, {mode}": Run(maps.take, _done, TURN, headline=f"{name}: video, {mode}", against=PEER)
-        for mode, maps in ours.items()
-    }
-    for maps in ours.values():
-        maps.take(setting.pick(4, 3) * TURN)  # past the first windows, which are shorter or reversed
-    whole, not_run = {}, {}
+def _rows(network: Network, folder: Path, setting: Setting) -> Iterator[Row]:
+    video = write_video(folder / "video.mp4", 50, setting.seed)
+    predictor = random_predictor(network, folder / "model", setting.seed)
+    maps: dict[str, list[np.ndarray]] = {}
+    runs = {}
+    for title, how in {"exact": {}, "fast": {"mode": "fast"}, "each clip alone": {"in_series": False}}.items():
+        maps[title] = []
+        frames = predicted(predictor, video, folder / title.replace(" ", "_"), maps[title], **how)
+        runs[f"ours, {title}"] = _taking(frames, FRAMES_PER_CALL, f"{network.name}: video, {title}")
+    not_run = {}
     if optional("torch"):
-        peer = Maps(_peer(network, path, setting), folder / "peer", 0)
-        runs[PEER] = Run(peer.take, _done, TURN)
-        whole[PEER] = Run(lambda: peer.take(FRAMES), _done, FRAMES)
+        found = peer(network, predictor.spec, video, folder / "peer", setting.device)
+        runs[PEER] = _taking(found, FRAMES_PER_CALL)
     else:
         not_run[PEER] = "needs torch"
-    yield from compare(setting, f"{name}, a frame of 640x360", runs, unit="frame", not_run=not_run)
-    yield from _errors(name, ours)
-    if name == "stavis" and not setting.quick:
-        out = folder / "out"
-        call = functools.partial(predictor.run, path, out, progress=False)
-        whole = {"ours, whole file": Run(call, _done, FRAMES, headline=f"{name}: video file", against=PEER)} | whole
-        yield from compare(setting, f"{name}, a file of {FRAMES} frames", whole, unit="frame", not_run=not_run)
+    for row in compare(setting, network.title, runs, unit="frame", against=PEER, not_run=not_run):
+        apart = row.name in ("ours, fast", "ours, each clip alone")
+        yield dataclasses.replace(row, values=_error(maps[row.name[6:]], maps["exact"])) if apart else row
 
 
-def _done(result: Any) -> None:
-    """Waits for nothing: files are written."""
+def _taking(frames: Iterator[Any], number: int, headline: str = "") -> Run:
+    # Batches that are begun count where they were begun.
+    return Run(
+        lambda: list(itertools.islice(frames, number)),
+        wait=lambda _: jax.block_until_ready(jax.live_arrays()),
+        units=number,
+        headline=headline,
+    )
 
 
-def _errors(name: str, ours: dict[str, Maps]) -> Iterator[Row]:
-    exact, fast = ours["exact"].maps, ours["fast"].maps
-    shared = sorted(exact.keys() & fast.keys())
-    a, b = (np.stack([maps[i] for i in shared]) for maps in (exact, fast))
-    correlations = [np.corrcoef(x.ravel(), y.ravel())[0, 1] for x, y in zip(a, b, strict=True)]
-    error = float(np.abs(a - b).max() / np.ptp(a))
-    values = {"largest error, of the range": error, "lowest correlation": float(min(correlations))}
-    yield Row(f"{name}: fast against exact", f"{len(shared)} frames", values=values)
+def _error(found: list[np.ndarray], exact: list[np.ndarray]) -> dict[str, float]:
+    """Returns columns: how far maps are from the exact ones of the same frames."""
+    number = min(len(found), len(exact))
+    a, b = np.stack(found[:number]), np.stack(exact[:number])
+    cc = np.mean([np.corrcoef(x.ravel(), y.ravel())[0, 1] for x, y in zip(a, b, strict=True)])
+    return {"frames": number, "largest difference": float(np.abs(a - b).max() / b.max()), "CC": float(cc)}
 
 
-def _checkpoint(name: str, folder: Path) -> Path:
-    """Writes a model with random weights and the published preprocessing."""
+def write_video(path: Path, frames: int, seed: int) -> Path:
+    """Writes a video of smooth noise that moves by two pixels a frame; returns its path."""
+    import av
+    import cv2
+
+    width, height = SIZE
+    coarse = np.random.default_rng(seed).integers(0, 255, (height // 20, width // 10, 3), np.uint8)
+    whole = cv2.resize(coarse, (width + 2 * frames, height), interpolation=cv2.INTER_CUBIC)
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", rate=FPS)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for index in range(frames):
+            image = np.ascontiguousarray(whole[:, 2 * index : 2 * index + width])
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
+        file.mux(stream.encode())
+    return path
+
+
+def endless(path: Path) -> Iterator[Any]:
+    """Yields the frames of a video again and again, decoded anew, with the numbers and times of one long video."""
+    from avsd_jax.media.reading import read_frames
+
+    for index, frame in enumerate(itertools.chain.from_iterable(read_frames(path) for _ in itertools.count())):
+        yield frame._replace(index=index, time=index / FPS)
+
+
+def random_predictor(network: Network, folder: Path, seed: int) -> Any:
+    """Returns the predictor of a network of random weights, whose clips are in one series from the first frame on."""
     from avsd_jax.config.base import base
+    from avsd_jax.data import samplers
+    from avsd_jax.prediction.predictor import Predictor
     from avsd_jax.runs.checkpoint import save_variables
 
-    network = next(network for network in NETWORKS if network.name == name)
-    config = base(name)
-    config.frame_size = network.shapes["video"][1:3]
-    config.sampler = config.preprocessing = name
-    save_variables(folder, config, variables(network.model(), network.batch(1)))
-    return folder
+    config = base(network.name)
+    config.frame_size, config.preprocessing = network.shapes["video"][1:3], network.name
+    save_variables(folder, config, variables(network.model(), network.batch(1), seed))
+    predictor = Predictor(folder)
+    predictor.spec = dataclasses.replace(predictor.spec, sampler=samplers.create("centred"))
+    return predictor
 
 
-def _peer(network: Any, path: Path, setting: Setting) -> Iterator[np.ndarray]:
-    """Yields the maps of each window by PyTorch, in its default mode."""
+def predicted(
+    predictor: Any, video: Path, out: Path, maps: list[np.ndarray], mode: str = "exact", in_series: bool = True
+) -> Iterator[Any]:
+    """Predicts an endless video and writes its files; yields each frame that is written, and keeps the first maps."""
+    from avsd_jax.media.survey import survey
+    from avsd_jax.prediction.result_files import Label, ResultFiles
+
+    how = predictor.traits.settings(mode, None, None, None)
+    info = survey(video).info
+    out.mkdir()
+    with predictor.opened(info, endless(video), how, in_series=in_series) as (_, pairs):
+        label: Callable[[Any], Label] = lambda prediction: predictor.traits.label(info, prediction)  # noqa: E731
+        with ResultFiles(out, info, "png", predictor.spec.preprocessing, {"video": video.name}, label) as files:
+            yield from files.write(_kept(pairs, maps))
+
+
+def _kept(pairs: Iterator[Any], maps: list[np.ndarray]) -> Iterator[Any]:
+    for frame, prediction in pairs:
+        if len(maps) < 10 * FRAMES_PER_CALL:
+            maps.append(prediction.saliency)
+        yield frame, prediction
+
+
+def peer(network: Network, spec: Any, video: Path, out: Path, device: str) -> Iterator[Any]:
+    """Predicts an endless video by PyTorch, a clip per frame, and writes a map for each; yields their paths."""
+    import cv2
     import torch
-    from PIL import Image
 
     from benchmarks.peers import modes
 
-    mode = modes.Mode(precision="tf32" if setting.device == "gpu" else "fp32")
-    model = modes.network(network.peer, setting.device, mode)
-    length, height, width, _ = network.shapes["video"]
-    window: collections.deque = collections.deque(maxlen=length)
-    heard = np.random.default_rng(0).standard_normal((1, AUDIO)).astype(np.float32)
-    for image in decoded(path):
-        resized = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
-        if network.name == "stavis":
-            frame = resized.astype(np.float32) - 100 * MEAN
-        else:
-            frame = (resized.astype(np.float32) / 255 - MEAN) / STD
-        window.append(torch.from_numpy(frame.transpose(2, 0, 1)))
-        if len(window) < length:
+    out.mkdir()
+    mode = modes.Mode(precision="tf32" if device == "gpu" else "fp32")
+    model = modes.network(network.peer, device, mode)
+    # Of a window's audio, that of a video without a track.
+    silence = {name: np.zeros((1, *shape), np.float32) for name, shape in network.shapes.items() if name == "audio"}
+    clip: collections.deque = collections.deque(maxlen=spec.clip_size)
+    for frame in endless(video):
+        clip.append(spec.preprocessing.normalise(spec.preprocessing.resize_frame(frame.image, spec.frame_size)))
+        if len(clip) < spec.clip_size:
             continue
-        given = [torch.stack(tuple(window), 1)[None]]
-        if "audio" in network.shapes:
-            given.append(torch.from_numpy(heard * np.hanning(AUDIO).astype(np.float32))[:, None, None])
+        given = modes.tensors(network.peer_inputs({"video": np.stack(clip)[None], **silence}), device, mode)
         with torch.inference_mode(), modes.products(mode):
-            yield model(*(modes.placed(x, setting.device, mode) for x in given))[0].cpu().numpy()
+            saliency = model(*given)[0].cpu().numpy()
+        image = spec.preprocessing.to_image(spec.preprocessing.smooth(saliency, frame.image.shape[:2]))
+        path = out / f"{frame.index:06d}.png"
+        cv2.imwrite(str(path), image)
+        yield path

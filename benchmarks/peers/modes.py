@@ -125,16 +125,10 @@ def forward_run(build: Callable[[], nn.Module], arrays: Sequence[np.ndarray], de
             return call_model(*given)
 
     eager = Mode(precision=mode.precision).name
-    return Run(call, wait, len(arrays[0]), costs(call, device, mode, model, given), against=eager)
-
-
-def costs(
-    call: Callable[[], Any], device: str, mode: Mode, model: nn.Module, given: Sequence[torch.Tensor]
-) -> dict[str, float]:
-    """Returns columns of a run's row: the seconds to compile, or the memory of an eager call."""
-    if not mode.compiled:
-        return {"memory MB": peak_megabytes(call, device, model, given)}
-    return {"compile s": timed(lambda: wait(call()))[0]}
+    seconds = timed(lambda: wait(call()))[0]
+    held = (*model.parameters(), *model.buffers(), *given)
+    values = {"compile s": seconds} if mode.compiled else {"memory MB": peak_megabytes(call, device, held)}
+    return Run(call, wait, len(arrays[0]), values, against=eager)
 
 
 class _Living(TorchDispatchMode):
@@ -166,20 +160,18 @@ class _Living(TorchDispatchMode):
         self.now -= size
 
 
-def peak_megabytes(call: Callable[[], Any], device: str, model: nn.Module, given: Sequence[torch.Tensor]) -> float:
-    """Returns the megabytes that a call needs: weights, inputs and all that is alive at the worst moment."""
-    held = sum(x.numel() * x.element_size() for x in (*model.parameters(), *model.buffers(), *given))
+def peak_megabytes(call: Callable[[], Any], device: str, held: Sequence[torch.Tensor]) -> float:
+    """Returns the megabytes that a call needs: what is held all the time, and what it makes, at the worst moment."""
+    always = sum(x.numel() * x.element_size() for x in held)
     if device == "gpu":
-        call()
-        wait(None)
+        torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
-        call()
-        wait(None)
-        return (held + torch.cuda.max_memory_allocated() - before) / 1e6
+        wait(call())
+        return (always + torch.cuda.max_memory_allocated() - before) / 1e6
     with _Living() as living:
         call()
-    return (held + living.peak) / 1e6
+    return (always + living.peak) / 1e6
 
 
 def training_run(
@@ -210,6 +202,9 @@ def training_run(
             optimizer.step()
         return loss
 
-    wait(call())  # Adam's state is made by the first step
-    eager = Mode(precision=mode.precision).name
-    return Run(call, wait, len(arrays[0]), costs(call, device, mode, model, given), against=eager)
+    seconds = timed(lambda: wait(call()))[0]  # which makes Adam's state, too
+    optimizer.zero_grad(set_to_none=True)
+    state = [x for of_one in optimizer.state.values() for x in of_one.values() if isinstance(x, torch.Tensor)]
+    held = (*model.parameters(), *model.buffers(), *given, *state)
+    values = {"compile s": seconds} if mode.compiled else {"memory MB": peak_megabytes(call, device, held)}
+    return Run(call, wait, len(arrays[0]), values, against=Mode(precision=mode.precision).name)
