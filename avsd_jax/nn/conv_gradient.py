@@ -106,18 +106,17 @@ _with_gradient.defvjp(_forward, _backward)
 def _phases(x: jax.Array, kernel: jax.Array, axis: int, stride: int, padding: int) -> tuple[jax.Array, jax.Array]:
     """Returns input and kernel of an equal convolution without stride and padding along an axis."""
     size = kernel.shape[axis - 1]
-    taps = -(-size // stride)
+    taps, read = -(-size // stride), min(size, stride)  # phases that a shorter kernel does not read are left out
     outputs = (x.shape[axis] + 2 * padding - size) // stride + 1
     # Below 0 at the end where the last places are never read.
     pads = (padding, (outputs + taps - 1) * stride - x.shape[axis] - padding, 0)
     x = lax.pad(x, jnp.zeros((), x.dtype), [pads if a == axis else (0, 0, 0) for a in range(4)])
-    short = taps * stride - size
-    kernel = jnp.pad(kernel, [(0, short) if a == axis - 1 else (0, 0) for a in range(4)])
-    return _to_channels(x, axis, 3, stride), _to_channels(kernel, axis - 1, 2, stride)
+    kernel = jnp.pad(kernel, [(0, taps * read - size) if a == axis - 1 else (0, 0) for a in range(4)])
+    return _to_channels(x, axis, 3, stride, read), _to_channels(kernel, axis - 1, 2, read, read)
 
 
-def _to_channels(x: jax.Array, axis: int, channels: int, stride: int) -> jax.Array:
-    """Moves the phases of an axis, as the slower ones, to the axis of channels."""
+def _to_channels(x: jax.Array, axis: int, channels: int, stride: int, read: int) -> jax.Array:
+    """Moves the first phases of an axis, as the slower ones, to the axis of channels."""
     x = x.reshape(*x.shape[:axis], -1, stride, *x.shape[axis + 1 :])
-    x = jnp.moveaxis(x, axis + 1, channels)
+    x = jnp.moveaxis(lax.slice_in_dim(x, 0, read, axis=axis + 1), axis + 1, channels)
     return x.reshape(*x.shape[:channels], -1, *x.shape[channels + 2 :])
