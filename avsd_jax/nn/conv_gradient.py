@@ -1,9 +1,9 @@
 """Gradients of 2-D convolutions that XLA's CPU backend computes slowly by its own rules.
 
 The gradients of a strided convolution are dilated: most of their terms are zeros. Here the phases of a strided axis
-become channels of a convolution without strides, which has the same gradients. The gradient of Winograd's form by the
-kernel reads a hundred strided rows; that of the plain convolution is as fast or twice as fast. And where a kernel has
-few inputs and hundreds of outputs, a matmul for each of its taps is ten times as fast.
+become channels of a convolution without strides, which has the same gradients. The gradient of Winograd's form by its
+input scatters rows one by one; here it is a convolution of the same form. And where a kernel has few inputs and
+hundreds of outputs, a matmul for each of its taps is ten times as fast.
 """
 
 from collections.abc import Callable
@@ -37,13 +37,12 @@ def same_conv(
 ) -> Float[Array, "n h w o"]:
     """Returns `convolve(x, kernel)`, a convolution of odd size that keeps height and width.
 
-    The gradient by the kernel is that of the plain convolution.
+    Its gradient by x is `convolve(dy, mirrored kernel)`.
     """
-    padding = kernel.shape[0] // 2, kernel.shape[1] // 2
 
     def gradient(x: jax.Array, kernel: jax.Array, dy: jax.Array) -> tuple[jax.Array, jax.Array]:
-        dx = jax.vjp(lambda x: convolve(x, kernel), x)[1](dy)[0]
-        return dx, jax.vjp(partial(_plain, (1, 1), padding, x), kernel)[1](dy)[0]
+        mirrored = kernel[::-1, ::-1].swapaxes(2, 3)
+        return convolve(dy, mirrored), jax.vjp(partial(convolve, x), kernel)[1](dy)[0]
 
     return _with_gradient(convolve, gradient, x, kernel)
 
