@@ -8,7 +8,7 @@ from flax import linen as nn
 from jax import lax
 from jaxtyping import Array, Float
 
-from avsd_jax.nn import conv_gradient
+from avsd_jax.nn.conv_gradient import conv_by_taps
 
 _HE_NORMAL = nn.initializers.he_normal()
 
@@ -34,14 +34,11 @@ def conv2d(
 
 
 def _convolve(x: jax.Array, kernel: jax.Array, stride: int, groups: int = 1) -> jax.Array:
-    half = kernel.shape[0] // 2, kernel.shape[1] // 2
-    if groups == 1:
-        return conv_gradient.conv2d(x, kernel, (stride, stride), half)
     return lax.conv_general_dilated(
         x,
         kernel,
         (stride, stride),
-        [(size, size) for size in half],
+        [(size // 2, size // 2) for size in kernel.shape[:2]],
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=groups,
     )
@@ -140,7 +137,7 @@ def conv_transpose(
     padded = jnp.pad(kernel, [(short, 0), (short, 0), (0, 0), (0, 0)])
     phases = padded.reshape(taps, stride, taps, stride, i, o)[:, ::-1, :, ::-1]
     phases = phases.transpose(0, 2, 4, 1, 3, 5).reshape(taps, taps, i, stride * stride * o)
-    y = conv_gradient.conv_by_taps(x, phases, (taps - 1, taps - 1))
+    y = conv_by_taps(x, phases, (taps - 1, taps - 1))
     rows, columns = y.shape[1:3]
     y = y.reshape(b, rows, columns, stride, stride, o).transpose(0, 1, 3, 2, 4, 5)
     y = y.reshape(b, rows * stride, columns * stride, o)
