@@ -218,7 +218,7 @@ def _pieces(path: str | Path, rate: int, layout: str | None, origin: float | Non
             ) from error
 
 
-def _resampled(blocks: Blocks, rate: int, layout: str | None) -> Iterator[_Piece]:
+def _resampled(blocks: Iterable[Block], rate: int, layout: str | None) -> Iterator[_Piece]:
     resampler, position = _Resampler(rate, layout), 0
     for block in itertools.chain(blocks, (None,)):
         if block is None or block.begins:
@@ -318,8 +318,18 @@ class AudioWindow:
     """
 
     def __init__(self, path: str | Path, rate: int, origin: float):
+        self._read(rate, _pieces(path, rate, None, origin))
+
+    @classmethod
+    def of_blocks(cls, blocks: Iterable[Block], rate: int) -> "AudioWindow":
+        """Returns the window of audio that is not in a file: blocks in order, resampled to a rate."""
+        window = cls.__new__(cls)
+        window._read(rate, _resampled(blocks, rate, None))
+        return window
+
+    def _read(self, rate: int, source: Iterator[_Piece]) -> None:
         self.rate = rate
-        self._source = _pieces(path, rate, None, origin)
+        self._source = source
         self._pieces: deque[tuple[int, np.ndarray]] = deque()
         self._first = 0
         self._stop = 0

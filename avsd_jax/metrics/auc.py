@@ -5,7 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Num, UInt
+from jaxtyping import Array, Bool, Float, Int, Num
 
 from avsd_jax.errors import InputError
 from avsd_jax.metrics.maps import (
@@ -27,12 +27,12 @@ from avsd_jax.metrics.ranks import (
     by_count,
     is_levels,
     pack_bits,
+    pairs_of,
     positions,
     rank_statistic,
     rank_statistic_of,
     score_dtype,
     take,
-    wins_over,
 )
 
 # Up to this many positives and negatives are listed for a binned statistic; the shorter list is twice as fast.
@@ -137,14 +137,24 @@ def s_auc(
 
 
 def s_auc_of_levels(
-    levels: UInt[Array, "h w"],
+    pixels: Int[Array, " levels"],
     values: Float[Array, " levels"],
-    hit: Bool[Array, "h w"],
-    pool: Bool[Array, "h w"],
-    max_fixations: int | None = None,
+    hits: Int[Array, " levels"],
+    pool: Int[Array, " levels"],
 ) -> Float[Array, ""]:
-    """Computes `s_auc` of one image whose levels represent ascending values, of which few are looked up."""
-    return _binned(levels, hit, pool, 11, max_fixations, values)
+    """Computes `s_auc` of one image whose levels represent ascending values, from the pixels of each level."""
+    low = take(values, jnp.argmax(pixels > 0))
+    high = take(values, values.size - 1 - jnp.argmax(pixels[::-1] > 0))
+    span = jnp.where(high > low, high - low, jnp.nan)
+    unit = normalised(values, low, span)
+    thresholds = _thresholds(11, values.dtype)
+    # Levels reach the thresholds in turn, so that the positives above a bin are a sum over levels.
+    reached = unit[:, None] >= thresholds
+    reaching = jnp.concatenate([hits.sum()[None], (hits[:, None] * reached).sum(axis=0), jnp.zeros(1, hits.dtype)])
+    bins = reached.sum(axis=1)
+    doubled = (pool.astype(jnp.int64) * (take(reaching, bins) + take(reaching, bins + 1))).sum()
+    n, m = (counts.sum().astype(values.dtype) for counts in (hits, pool))
+    return jnp.where((n > 0) & (m > 0) & jnp.isfinite(span), doubled.astype(values.dtype) / 2 / n / m, jnp.nan)
 
 
 def judd_of_keys(
@@ -165,47 +175,49 @@ def _area(
 ) -> Float[Array, ""]:
     """Returns the area under the staircase for any map."""
     n = count(hit)
-    highest = jnp.iinfo(x.dtype).max if is_levels(x) else jnp.inf
-    lowest = jnp.where(hit, x, highest).min()
-    # Not derived from the wins: XLA would recompute these for each pass that uses them. Three counts in one pass: a
-    # sum over up to 32 pixels fits eight bits for each.
-    level = x == lowest
-    counts = chunk_sums((x > lowest) + (level << 8) + ((hit & level) << 16))
-    above, at_lowest, k = ((counts >> bits & 255).sum() for bits in (0, 8, 16))
-    # Every fixated pixel is at the lowest fixated value or above.
-    level, above, others = at_lowest - k, above - (n - k), x.size - n
-    wins = wins_over(x, hit, n, max_fixations)
-    statistic = rank_statistic_of(x, wins, n, ~hit, max_fixations, dtype)
-    n, k, others, above, level = (c.astype(dtype) for c in (n, k, others, above, level))
-    half_step = 0.5 / n * (above + k / (k + 1) * level) / others
-    return statistic + half_step
+    pairs = pairs_of(x, hit, n, ~hit, max_fixations, dtype)
+    # Both in one pass: a sum over up to 32 pixels fits sixteen bits. Every fixated pixel is at the lowest fixated value
+    # or above.
+    counts = chunk_sums((x > pairs.lowest) + ((x == pairs.lowest) << 16))
+    k, others = pairs.at_lowest, x.size - n
+    above, level = (counts & 0xFFFF).sum() - (n - k), (counts >> 16).sum() - k
+    statistic = rank_statistic_of(x, pairs, n, others, max_fixations)
+    return statistic + half_step(n, k, above, level, others, dtype)
+
+
+def half_step(
+    n: Int[Array, ""],
+    k: Int[Array, ""],
+    above: Int[Array, ""],
+    level: Int[Array, ""],
+    others: Int[Array, ""],
+    dtype: np.dtype,
+) -> Float[Array, ""]:
+    """Returns what the staircase of `auc_judd` adds to the rank statistic.
+
+    Of n fixated pixels k are at the lowest fixated value; of the others some are above it and some at its level.
+    """
+    n, k, above, level, others = (c.astype(dtype) for c in (n, k, above, level, others))
+    return 0.5 / n * (above + k / (k + 1) * level) / others
 
 
 def _binned(
-    x: Num[Array, "h w"],
+    x: Float[Array, "h w"],
     positive: Bool[Array, "h w"],
     negative: Bool[Array, "h w"],
     bins: int,
     max_positives: int | None = None,
-    of_level: Float[Array, " levels"] | None = None,
 ) -> Float[Array, ""]:
     """Computes the rank statistic of a min-max normalised map in bins, the last of which only holds 1.
 
     If there are few positive and negative pixels, it only reads those, apart from the range of the map.
-    The map holds levels if a table of their values is given.
     """
-    if of_level is None:
-        dtype, (low, span) = x.dtype, low_and_span(x)
-    else:
-        low, high = (take(of_level, level.astype(jnp.int32)) for level in (x.min(), x.max()))
-        dtype, span = of_level.dtype, jnp.where(high > low, high - low, jnp.nan)
+    dtype, (low, span) = x.dtype, low_and_span(x)
     thresholds = _thresholds(bins, dtype)
 
     def statistic(
-        values: Num[Array, "*p"], positive: Bool[Array, "*p"], negative: Bool[Array, "*p"]
+        values: Float[Array, "*p"], positive: Bool[Array, "*p"], negative: Bool[Array, "*p"]
     ) -> tuple[Int[Array, ""], Float[Array, ""]]:
-        if of_level is not None:
-            values = take(of_level, values.astype(jnp.int32))
         unit = normalised(values, low, span)
         n, m = count(positive), count(negative)
         reaching = jax.vmap(lambda threshold: count(positive & (unit >= threshold)))(thresholds)

@@ -16,10 +16,10 @@ from avsd_jax.metrics.maps import (
     is_constant,
     is_pysaliency,
     is_zero,
-    min_max,
+    lesser,
     over_maps,
     pysaliency_density,
-    sum_to_one,
+    scaled,
     total,
 )
 
@@ -45,11 +45,13 @@ def cc(pred: Maps, density: Maps, convention: str = "mit") -> Scores:
     pysaliency = is_pysaliency(convention)
 
     def correlation(pred: Float[Array, "h w"], density: Float[Array, "h w"]) -> Float[Array, ""]:
-        x, y = centred(min_max(pred)), centred(min_max(density))
+        x, y = centred(scaled(pred)), centred(scaled(density))
         value = total(x * y) / jnp.sqrt(total(x * x) * total(y * y))
+        no_pred, no_density = is_constant(pred), is_constant(density)
         if pysaliency:
-            value = jnp.where(is_constant(pred) & ~is_constant(density), 0, value)
-        return value
+            value = jnp.where(no_pred, 0, value)
+            no_pred = False
+        return jnp.where(no_pred | no_density, jnp.nan, value)
 
     return over_maps(correlation, *as_float(pred, density))
 
@@ -77,8 +79,9 @@ def sim(pred: Maps, density: Maps, convention: str = "mit") -> Scores:
 
     def intersection(pred: Float[Array, "h w"], density: Float[Array, "h w"]) -> Float[Array, ""]:
         if pysaliency:
-            return total(jnp.minimum(pysaliency_density(pred), pysaliency_density(density)))
-        shared = total(jnp.minimum(sum_to_one(min_max(pred)), sum_to_one(min_max(density))))
+            return total(lesser(pysaliency_density(pred), pysaliency_density(density)))
+        x, y = scaled(pred), scaled(density)
+        shared = total(lesser(x * (1 / total(x)), y * (1 / total(y))))
         no_pred, no_density = is_zero(pred), is_zero(density)
         flat = (is_constant(pred) & ~no_pred) | (is_constant(density) & ~no_density)
         undefined = flat | has_nan(pred) | has_nan(density)
@@ -112,7 +115,7 @@ def kl(pred: Maps, density: Maps, convention: str = "mit") -> Scores:
         if pysaliency:
             p, q = (pysaliency_density(x, _PYSALIENCY_EPSILON) for x in (pred, density))
             return total(q * (jnp.log(q) - jnp.log(p)))
-        p, q = sum_to_one(pred), sum_to_one(density)
+        p, q = (x * (1 / jnp.where(total(x) == 0, 1, total(x))) for x in (pred, density))
         nats = total(q * jnp.log(_MIT_EPSILON + q / (p + _MIT_EPSILON)))
         return jnp.where((pred.min() < 0) | (density.min() < 0), jnp.nan, nats)
 

@@ -18,6 +18,7 @@ from avsd_jax.metrics.maps import (
     min_max,
     over_maps,
     pysaliency_density,
+    scaled,
     sum_to_one,
     total,
     weights,
@@ -50,12 +51,10 @@ def nss(pred: Maps, fixations: FixationMaps, convention: str = "mit") -> Scores:
     pixels = pred.shape[-2] * pred.shape[-1]
 
     def score(x: Float[Array, "h w"], weight: Float[Array, "h w"]) -> Float[Array, ""]:
-        deviation = centred(min_max(x))
-        std = jnp.sqrt(total(deviation**2) / (pixels if pysaliency else pixels - 1))
+        deviation = centred(scaled(x))
+        std = jnp.sqrt(total(deviation * deviation) / (pixels if pysaliency else pixels - 1))
         value = total(deviation * weight) / std
-        if pysaliency:
-            value = jnp.where(is_constant(x), 0, value)
-        return value / total(weight)
+        return jnp.where(is_constant(x), 0 if pysaliency else jnp.nan, value) / total(weight)
 
     return over_maps(score, pred, weights(fixations, pysaliency, pred.dtype))
 

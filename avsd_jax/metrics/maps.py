@@ -19,6 +19,9 @@ Scores = Float[Array, "*b"]
 CONSTANT_FLOAT64 = 1e-12
 CONSTANT_FLOAT32 = 1e-6
 
+# The axis of the maps of a batch that are scored at once.
+_BATCH = "maps of a batch"
+
 CONVENTIONS = ("mit", "pysaliency")
 
 
@@ -88,8 +91,11 @@ def count(mask: Bool[Array, "*p"]) -> Int[Array, ""]:
 
 
 def has_nan(x: Float[Array, "h w"]) -> Bool[Array, ""]:
-    """Returns whether a map holds a NaN; its maximum does not show it, as XLA's maximum on a CPU may drop NaN."""
-    return jnp.isnan(x).any()
+    """Returns whether a map holds a NaN, or infinity; its maximum may not show it, as XLA's on a CPU may drop NaN.
+
+    A sum shows it, and other metrics need this one as well.
+    """
+    return jnp.isnan(total(scaled(x)))
 
 
 def is_constant(x: Float[Array, "*b h w"]) -> Bool[Array, "*b"]:
@@ -114,6 +120,17 @@ def low_and_span(x: Float[Array, "*b h w"]) -> tuple[Float[Array, "*b"], Float[A
     """Returns the minimum and the range of each map; the range is NaN if the map is constant."""
     low, high = x.min(axis=(-2, -1)), x.max(axis=(-2, -1))
     return low, jnp.where(is_constant(x), jnp.nan, high - low)
+
+
+def scaled(x: Float[Array, "h w"]) -> Float[Array, "h w"]:
+    """Normalises a map as `min_max` does, up to rounding, by a product and not a quotient; a constant map becomes 0."""
+    low, high = x.min(), x.max()
+    return (x - low) * jnp.where(high > low, 1 / (high - low), 0)
+
+
+def lesser(a: Float[Array, "h w"], b: Float[Array, "h w"]) -> Float[Array, "h w"]:
+    """Returns the lesser of numbers that are not NaN: looking for NaN takes XLA longer than comparing."""
+    return jnp.where(a < b, a, b)
 
 
 def normalised(values: Float[Array, "*v"], low: Float[Array, "*#v"], span: Float[Array, "*#v"]) -> Float[Array, "*v"]:
@@ -148,11 +165,23 @@ def centred(x: Float[Array, "*b h w"]) -> Float[Array, "*b h w"]:
     return x
 
 
+def of_all_maps(n: Int[Array, ""]) -> Int[Array, ""]:
+    """Returns the greatest of a number over the maps that `over_maps` scores at once, else the number itself.
+
+    A choice by it is one for all of them, and not both ways computed for each.
+    """
+    try:
+        return jax.lax.pmax(n, _BATCH)
+    except NameError:  # not within such a batch
+        return n
+
+
 def over_maps(function: Callable[..., Any], *maps: Shaped[Array, "*b _ _"]) -> Any:
     """Applies a function of single maps `[H, W]`, which returns scalars, to every map of a batch.
 
     On a CPU one at a time, because a map that stays in the cache is about five times faster; all at once on an
-    accelerator. For the same reason pass a batch to a metric directly rather than through `jax.vmap`.
+    accelerator, with `of_all_maps` for choices. For these reasons pass a batch to a metric directly rather than through
+    `jax.vmap`, which computes every choice.
     """
     lead = maps[0].shape[:-2]
     if not lead:
@@ -161,6 +190,6 @@ def over_maps(function: Callable[..., Any], *maps: Shaped[Array, "*b _ _"]) -> A
     values = jax.lax.platform_dependent(
         *flat,
         cpu=lambda *xs: jax.lax.map(lambda one: function(*one), xs),
-        default=lambda *xs: jax.vmap(function)(*xs),
+        default=lambda *xs: jax.vmap(function, axis_name=_BATCH)(*xs),
     )
     return jax.tree.map(lambda v: v.reshape(lead), values)

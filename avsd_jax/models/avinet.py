@@ -71,7 +71,7 @@ class Model(BiStream):
 
     def encode_visual(self, batch: Mapping[str, Array], train: bool) -> tuple[Features, Float[Array, "b t h w c"]]:
         """Returns ViNet's taps; the one that is fused is V."""
-        taps = self.visual_model.encode(read(batch, "video"), train)
+        taps = self.visual_model.encode(batch, train)
         v = taps[self.fuse_at]
         return taps | self.visual_model.classify_tags(v), v
 

@@ -3,7 +3,8 @@
 An S3D encoder, and a decoder that concatenates the encoder's taps in time.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -12,9 +13,11 @@ from jaxtyping import Array, Float
 from avsd_jax.batch import read
 from avsd_jax.errors import InputError
 from avsd_jax.models.common.network import Network
+from avsd_jax.nn import sliding_s3d
 from avsd_jax.nn.conv3d import Lowering
 from avsd_jax.nn.pool import smooth_max
 from avsd_jax.nn.s3d import S3D
+from avsd_jax.nn.sliding import Layer
 from avsd_jax.nn.vinet_decoder import Decoder
 
 
@@ -51,7 +54,8 @@ class Model(Network):
         """Predicts the saliency map of each clip's last frame.
 
         Args:
-            batch: {"video": [B, T, H, W, 3]}, ImageNet-normalised RGB; other keys are ignored.
+            batch: {"video": [B, T, H, W, 3]}, ImageNet-normalised RGB, or instead {"taps": what `encode` returns};
+                other keys are ignored.
             train: use and update batch statistics (apply with mutable=["batch_stats"]).
 
         Returns:
@@ -62,11 +66,19 @@ class Model(Network):
         Raises:
             InputError: no video, or not of clip_size frames with height and width multiples of 32.
         """
-        taps = self.encode(read(batch, "video"), train)
+        taps = self.encode(batch, train)
         return {**taps, **self.classify_tags(taps["y0"]), **self.decode(taps["y0"], taps, train)}
 
-    def encode(self, video: Float[Array, "b t h w 3"], train: bool = False) -> dict[str, Float[Array, "b _ _ _ _"]]:
+    def sliding(self, variables: Mapping[str, Any]) -> tuple[Sequence[Layer], Any]:
+        """Returns the encoder for sliding windows."""
+        parts = {collection: tree["backbone"] for collection, tree in variables.items()}
+        return sliding_s3d.layers(self.lowering), sliding_s3d.folded(parts)
+
+    def encode(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Float[Array, "b _ _ _ _"]]:
         """Returns the encoder's taps of a clip; see `avsd_jax.nn.s3d.S3D`."""
+        if "taps" in batch:
+            return dict(batch["taps"])
+        video = read(batch, "video")
         frames, height, width = video.shape[1:4]
         if frames != self.clip_size:
             raise InputError(f"video has {frames} frames: give clips of clip_size={self.clip_size}")

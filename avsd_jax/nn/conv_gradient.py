@@ -31,22 +31,29 @@ def conv2d(
     def gradient(x: jax.Array, kernel: jax.Array, dy: jax.Array) -> tuple[jax.Array, jax.Array]:
         return jax.vjp(partial(_in_phases, strides[0], padding[0]), x, kernel)[1](dy)
 
-    return _with_gradient(partial(_plain, strides, padding), gradient, x, kernel)
+    plain = partial(_plain, strides, padding)
+    return _with_gradient(plain, plain, gradient, x, kernel)
 
 
 def same_conv(
-    convolve: Convolution, x: Float[Array, "n h w i"], kernel: Float[Array, "kh kw i o"]
+    convolve: Convolution, x: Float[Array, "n h w i"], kernel: Float[Array, "kh kw i o"], inference: Convolution
 ) -> Float[Array, "n h w o"]:
     """Returns `convolve(x, kernel)`, a convolution of odd size that keeps height and width.
 
     Its gradient by x is `convolve(dy, mirrored kernel)`.
+
+    Args:
+        convolve: where gradients are computed.
+        x: input.
+        kernel: weights.
+        inference: the same function, where they are not.
     """
 
     def gradient(x: jax.Array, kernel: jax.Array, dy: jax.Array) -> tuple[jax.Array, jax.Array]:
         mirrored = kernel[::-1, ::-1].swapaxes(2, 3)
         return convolve(dy, mirrored), jax.vjp(partial(convolve, x), kernel)[1](dy)[0]
 
-    return _with_gradient(convolve, gradient, x, kernel)
+    return _with_gradient(inference, convolve, gradient, x, kernel)
 
 
 def conv_by_taps(
@@ -64,7 +71,8 @@ def conv_by_taps(
         dx = jax.vjp(lambda x: _plain((1, 1), padding, x, kernel), x)[1](dy)[0]
         return dx, taps.reshape(kernel.shape)
 
-    return _with_gradient(partial(_plain, (1, 1), padding), gradient, x, kernel)
+    plain = partial(_plain, (1, 1), padding)
+    return _with_gradient(plain, plain, gradient, x, kernel)
 
 
 def _plain(strides: Pair, padding: Pair, x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -72,20 +80,26 @@ def _plain(strides: Pair, padding: Pair, x: jax.Array, kernel: jax.Array) -> jax
     return lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _with_gradient(value: Convolution, gradient: Gradient, x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Returns value(x, kernel); gradient(x, kernel, dy) returns dx and the kernel's."""
-    return value(x, kernel)
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
+def _with_gradient(
+    inference: Convolution, value: Convolution, gradient: Gradient, x: jax.Array, kernel: jax.Array
+) -> jax.Array:
+    """Returns value(x, kernel), by `inference` if not differentiated; gradient(x, kernel, dy) returns those of both."""
+    return inference(x, kernel)
 
 
 def _forward(
-    value: Convolution, gradient: Gradient, x: jax.Array, kernel: jax.Array
+    inference: Convolution, value: Convolution, gradient: Gradient, x: jax.Array, kernel: jax.Array
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     return value(x, kernel), (x, kernel)
 
 
 def _backward(
-    value: Convolution, gradient: Gradient, saved: tuple[jax.Array, jax.Array], dy: jax.Array
+    inference: Convolution,
+    value: Convolution,
+    gradient: Gradient,
+    saved: tuple[jax.Array, jax.Array],
+    dy: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
     return gradient(*saved, dy)
 

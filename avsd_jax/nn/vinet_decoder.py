@@ -66,9 +66,9 @@ class Decoder(nn.Module):
             )
 
         def conv(x: jnp.ndarray, features: int, time: int, name: str) -> jnp.ndarray:
-            """Applies ReLU(conv) with kernel (time, 3, 3) and stride (time, 1, 1), then upsampling."""
+            """Applies ReLU(conv) with kernel (time, 3, 3) and stride (time, 1, 1)."""
             layer = Conv3D(features, (time, 3, 3), (time, 1, 1), (0, 1, 1), lowering=self.lowering, name=name)
-            return upsample_2x(nn.relu(layer(x)))
+            return nn.relu(layer(x))
 
         def join(x: jnp.ndarray, tap: jnp.ndarray, level: int) -> jnp.ndarray:
             return jnp.concatenate([x, tap], axis=1) if level <= self.num_skips else x
@@ -85,13 +85,15 @@ class Decoder(nn.Module):
 
         # Without a tap there are no extra time steps to reduce.
         times = [kernel if level < self.num_skips else 1 for level, kernel in enumerate((3, 5, 5))]
-        dec1 = conv(dec_in, y1.shape[-1], 1, "convtsp1_0")
-        dec2 = conv(join(dec1, y1, 1), y2.shape[-1], times[0], "convtsp2_0")
-        dec3 = conv(join(dec2, y2, 2), y3.shape[-1], times[1], "convtsp3_0")
-        x = conv(join(dec3, y3, 3), scaled(64, self.width), times[2], "convtsp4_0")
+        dec1 = upsample_2x(conv(dec_in, y1.shape[-1], 1, "convtsp1_0"))
+        dec2 = upsample_2x(conv(join(dec1, y1, 1), y2.shape[-1], times[0], "convtsp2_0"))
+        dec3 = upsample_2x(conv(join(dec2, y2, 2), y3.shape[-1], times[1], "convtsp3_0"))
+        x = upsample_2x(conv(join(dec3, y3, 3), scaled(64, self.width), times[2], "convtsp4_0"))
         x = conv(x, scaled(32, self.width), 1 if self.clip_size == 8 else 2, "convtsp4_3")
+        # Officially the next layer, a pointwise one, follows on upsampling. They can be exchanged, also with a bias, as
+        # the weights of upsampling sum to 1: the layer then has a quarter of the pixels.
         if self.clip_size <= 16:
-            logits = last(x, "convtsp4_6")
+            logits = upsample_2x(last(x, "convtsp4_6"))
         else:
             k = self.clip_size // 16
             # Only the 48-frame model has a bias here.
@@ -103,5 +105,5 @@ class Decoder(nn.Module):
                 lowering=self.lowering,
                 name="convtsp4_6",
             )(x)
-            logits = last(nn.relu(x), "convtsp4_8")
+            logits = last(nn.relu(upsample_2x(x)), "convtsp4_8")
         return {"dec1": dec1, "dec2": dec2, "dec3": dec3, "logits": logits[:, 0, :, :, 0]}

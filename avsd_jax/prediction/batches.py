@@ -1,6 +1,5 @@
 """A stream of clips through a compiled model, in batches, or one by one where a state passes between them."""
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,20 +9,30 @@ import numpy as np
 from jaxtyping import Float
 
 from avsd_jax.errors import InputError
-from avsd_jax.prediction.clip_stream import Clip
+from avsd_jax.prediction.clip_stream import FIRST, Clip
 from avsd_jax.runs.sequence import SequenceForward
+
+# The entry of a batch that holds its clips' place in a series, see `avsd_jax.prediction.clip_stream.Clip`.
+PLACE = "place"
 
 
 def in_batches(
-    forward: Callable[..., dict[str, jax.Array]], variables: Any, clips: Iterable[Clip], batch_size: int
+    forward: Callable[..., dict[str, jax.Array]],
+    variables: Any,
+    clips: Iterable[Clip],
+    batch_size: int,
+    *,
+    overlap: bool = True,
 ) -> Iterator[tuple[list[int], dict[str, np.ndarray]]]:
     """Yields the numbers of a batch's frames and what the model gives for them, in order.
 
     Args:
         forward: called with the variables and a batch of `batch_size` clips; the last clip fills up the last batch.
+            Clips with a place in a series come in batches of their own, which have the entry PLACE and are not filled.
         variables: of the model.
         clips: its inputs.
         batch_size: clips per batch.
+        overlap: whether the next batch is begun before this one is read; otherwise nothing is held back.
 
     Yields:
         Frame numbers, no more than `batch_size`, and arrays whose first rows are of these frames.
@@ -33,18 +42,36 @@ def in_batches(
     """
     if batch_size < 1:
         raise InputError(f"batch_size={batch_size}: give 1 or more")
-    clips = iter(clips)
     waiting = None
-    while batch := list(itertools.islice(clips, batch_size)):
-        rows = batch + batch[-1:] * (batch_size - len(batch))
-        inputs = {key: np.stack([clip.inputs[key] for clip in rows]) for key in rows[0].inputs}
-        running = [clip.index for clip in batch], forward(variables, inputs)
+    for batch in _grouped(clips, batch_size):
+        place = batch[0].place
+        rows = batch if place else batch + batch[-1:] * (batch_size - len(batch))
+        inputs: dict[str, Any] = {key: np.stack([clip.inputs[key] for clip in rows]) for key in rows[0].inputs}
+        running = [clip.index for clip in batch], forward(variables, inputs | ({PLACE: place} if place else {}))
+        if not overlap:
+            yield _on_host(*running)
+            continue
         # The devices compute this batch while the host reads the previous one and decodes the next.
         if waiting is not None:
             yield _on_host(*waiting)
         waiting = running
     if waiting is not None:
         yield _on_host(*waiting)
+
+
+def _grouped(clips: Iterable[Clip], batch_size: int) -> Iterator[list[Clip]]:
+    """Yields clips of the same place in a series together; the first one of a series is alone."""
+    group: list[Clip] = []
+    for clip in clips:
+        if group and clip.place != group[0].place:
+            yield group
+            group = []
+        group.append(clip)
+        if len(group) == batch_size or clip.place == FIRST:
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def in_order(forward: SequenceForward, clips: Iterable[Clip]) -> Iterator[tuple[list[int], dict[str, np.ndarray]]]:

@@ -29,6 +29,9 @@ _SAMPLE_RATE = 22_050
 _ROUNDED_SECONDS = 0.002
 
 
+FIRST, LATER = "first", "later"
+
+
 class Clip(NamedTuple):
     """The inputs of a model for frame `index`, of its classifier, or of both; arrays without the axis b.
 
@@ -38,13 +41,14 @@ class Clip(NamedTuple):
         index: the target.
         inputs: entries of a batch.
         frames: the frames of a sequence that are asked for.
-        alone: whether it begins a series of clips of which the next ones hold their last frames alone.
+        place: in a series of clips each of which is the one before, moved on: FIRST, or LATER, which then holds its
+            last frames alone; "" outside such a series.
     """
 
     index: int
     inputs: dict[str, np.ndarray]
     frames: tuple[int, ...] = ()
-    alone: bool = False
+    place: str = ""
 
 
 class _Prepared(NamedTuple):
@@ -78,8 +82,7 @@ class ClipStream:
         every: seconds between those that have the classifier's, see `avsd_jax.data.consistency_grid`; None: those of
             the stride.
         frames: all frames of the file, if the caller looks at them too.
-        advance: if given, a clip whose frames are those of the one before, moved on by so many of them, holds just
-            these; any other is marked `alone`.
+        advance: if given, clips are marked by their place in series of clips that are moved on by so many frames each.
         audio: opens the audio at a rate, if not that of the file.
     """
 
@@ -111,7 +114,7 @@ class ClipStream:
         self._first = 0
         self._advance = advance
         self._before: tuple[int, ...] = ()
-        self._begins = False
+        self._place = ""
         self._opens_audio = audio or (lambda rate: AudioWindow(info.path, rate, info.start))
         self._audio = self._open_audio(spec.preprocessing.sample_rate or _SAMPLE_RATE) if spec.audio else None
         self._avc_audio = self._open_audio(spec.avc.sample_rate) if spec.avc is not None else None
@@ -120,6 +123,11 @@ class ClipStream:
 
     def _open_audio(self, rate: int) -> AudioWindow | None:
         return self._opens_audio(rate) if self._info.audio else None
+
+    @property
+    def in_series(self) -> bool:
+        """Returns whether clips have places in series."""
+        return self._advance is not None
 
     def note(self, text: str) -> None:
         """Logs and records a note on the input, once."""
@@ -157,7 +165,7 @@ class ClipStream:
             shown = self._shown(target)
             inputs = self._inputs(target) if shown or self._spec.carries or not self._spec.num_maps else {}
             if inputs:
-                yield Clip(target, inputs, shown, alone=self._begins)
+                yield Clip(target, inputs, shown, place=self._place)
             target += self._stride if self._every is None else 1
             self._forget(target)
 
@@ -206,19 +214,29 @@ class ClipStream:
         if self._stride and target % self._stride == 0:
             # As with the whole video's number of frames: the sampler depends on none further ahead.
             window = spec.eval_sampler.eval_window(target, self._decoded, spec.clip_size, spec.frame_step)
-            inputs = make_example(spec, self._following(window), self, avc_label=-1)
+            inputs = make_example(spec, self._in_series(window), self, avc_label=-1)
         if self._every is not None and self._at(target).scored and self._spec.avc is not None:
             inputs |= classifier_inputs(self, target)
         return inputs
 
-    def _following(self, window: Window) -> Window:
-        """Returns a window, cut to its last frames if the others are those of the window before."""
+    def _in_series(self, window: Window) -> Window:
+        """Notes the window's place in a series; returns it, cut to its last frames if the others were shown before."""
         if self._advance is None:
             return window
         before, self._before = self._before, window.frames
-        # By number: frames that are repeated at the start of a video follow each other like others.
-        self._begins = before[self._advance :] != window.frames[: -self._advance]
-        return window if self._begins else dataclasses.replace(window, frames=window.frames[-self._advance :])
+        if self._follows(before, window.frames):
+            self._place = LATER
+            return dataclasses.replace(window, frames=window.frames[-self._advance :])
+        spec, target = self._model_spec, window.target + self._stride
+        # If the video ends before, a series of one.
+        end = target + 1 + spec.eval_sampler.frames_ahead(target, spec.clip_size, spec.frame_step)
+        after = spec.eval_sampler.eval_window(target, end, spec.clip_size, spec.frame_step).frames
+        self._place = FIRST if self._follows(window.frames, after) else ""
+        return window
+
+    def _follows(self, before: tuple[int, ...], after: tuple[int, ...]) -> bool:
+        """Returns whether a clip of frames is another one moved on; frames that are repeated follow like others."""
+        return before[self._advance :] == after[: -self._advance]
 
     def frames(self, numbers: tuple[int, ...]) -> Float32[np.ndarray, "t h w 3"]:
         """Returns the model's frames of these numbers; see `ClipSource`."""

@@ -96,7 +96,7 @@ class _Video:
                 self._started.append((point, self._classify(judged)))
             if "video" in inputs:
                 seen = {key: value for key, value in inputs.items() if key not in judged}
-                yield Clip(index, seen | {_POINT: np.int32(point)})
+                yield clip._replace(inputs=seen | {_POINT: np.int32(point)})
 
     def scores(self, points: list[int]) -> list[_Score]:
         """Returns the scores of the points of a batch; waits for their classification."""

@@ -209,7 +209,13 @@ def _abandoned(folder: Path) -> bool:
 
 
 class NoMaps:
-    """Writes nothing."""
+    """Writes nothing.
+
+    Attributes:
+        in_order: whether frames have to come in their order, one at a time.
+    """
+
+    in_order = False
 
     def __init__(self, folder: Path):
         del folder
@@ -242,6 +248,8 @@ class PngMaps(NoMaps):
 
 class NpzMaps(NoMaps):
     """The model's own maps, `FRAMES_PER_FILE` per file, each named by its first frame."""
+
+    in_order = True
 
     def __init__(self, folder: Path):
         folder.mkdir()

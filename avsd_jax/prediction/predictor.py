@@ -2,14 +2,16 @@
 
 import contextlib
 import dataclasses
-import itertools
+import functools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from flax import linen as nn
+from jaxtyping import UInt8
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
@@ -18,17 +20,19 @@ from avsd_jax.common.by_name import available
 from avsd_jax.config.base import base
 from avsd_jax.data.clip_spec import ClipSpec
 from avsd_jax.errors import InputError
-from avsd_jax.media import overlay
-from avsd_jax.media.reading import VideoInfo, read_frames
+from avsd_jax.media.reading import AudioWindow, Frame, VideoInfo, read_frames
 from avsd_jax.media.survey import survey
-from avsd_jax.media.writing import VideoWriter
 from avsd_jax.models import avc
-from avsd_jax.prediction import timeline
 from avsd_jax.prediction.batches import check_finite, in_batches, in_order, probability_of
 from avsd_jax.prediction.clip_stream import Clip, ClipStream
 from avsd_jax.prediction.decision import Decision
-from avsd_jax.prediction.grid_gate import PROBABILITY, GridGate
-from avsd_jax.prediction.map_writers import MAP_WRITERS, Staging, check_folder, overlay_name
+from avsd_jax.prediction.every_frame import PassedFrames, Prediction, at_every_frame
+from avsd_jax.prediction.given_frames import GivenAudio, described
+from avsd_jax.prediction.grid_gate import PROBABILITY, Forward, GridGate
+from avsd_jax.prediction.map_writers import MAP_WRITERS, Staging, check_folder
+from avsd_jax.prediction.result_files import ResultFiles
+from avsd_jax.prediction.series import SeriesStreams, with_series
+from avsd_jax.prediction.traits import GATED, Settings, Traits
 from avsd_jax.runs.checkpoint import NO_VARIABLES, load_for_inference
 from avsd_jax.runs.classifier import Classifier
 from avsd_jax.runs.components import Inference, make_forward
@@ -36,25 +40,6 @@ from avsd_jax.runs.sequence import SequenceForward
 
 DEFAULT_MODEL = "gbvs_av"
 _LEAST_SIDE = 32
-_GATED = ("classifier", "labels")
-
-
-class Prediction(NamedTuple):
-    """The model's prediction for a frame.
-
-    Attributes:
-        index: the frame.
-        saliency: [H, W] in [0, 1] at the model's size.
-        probability: of audio-visual consistency; None without a classifier.
-        opened: whether the fused stream was used.
-        predicted: False if it is interpolated between two predictions.
-    """
-
-    index: int
-    saliency: np.ndarray
-    probability: float | None
-    opened: bool
-    predicted: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,14 +51,16 @@ class Result:
     notes: tuple[str, ...]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Settings:
-    """How a video is predicted; see `Predictor.run`."""
+class _Network(NamedTuple):
+    """A network, its compiled prediction, and its streams."""
 
-    maps: str
-    stride: int
-    every: float
-    decision: Decision
+    model: nn.Module
+    forward: Forward
+    streams: SeriesStreams
+
+    @classmethod
+    def of(cls, model: nn.Module, variables: Any) -> "_Network":
+        return cls(model, make_forward(model), SeriesStreams(model, variables))
 
 
 class Predictor:
@@ -111,30 +98,40 @@ class Predictor:
                 "avsd_jax.avc, or give a model that it gates"
             )
         self._any_size = model.any_size
-        self._gate, self._soft = model.gate, model.gate_mix == "soft"
         classifier = Classifier.of(model, variables)
+        self._traits = Traits(
+            source=self._source,
+            model_name=self.config.model_name,
+            gate=model.gate,
+            soft=model.gate_mix == "soft",
+            classifier=self.config.model.get("classifier", self.config.model_name),
+            on_grid=classifier is not None,
+            every=self.config.avc_every,
+            sequence=bool(self.spec.num_maps),
+        )
         self._grid_gate = None if classifier is None else GridGate(classifier, self._source)
         self._variables = jax.device_put(variables)
-        self._forward = make_forward(model)
+        self._network = _Network.of(model, self._variables)
         # Without audio the gate is closed.
-        mute = model.clone(gate="never") if self._gate in _GATED else model
-        self._forward_without_audio = self._forward if mute is model else make_forward(mute)
+        mute = model.clone(gate="never") if model.gate in GATED else model
+        self._without_audio = self._network if mute is model else _Network.of(mute, self._variables)
 
-    def clips(self, info: VideoInfo, stride: int = 1, every: float | None = None) -> ClipStream:
+    def clips(self, info: VideoInfo, stride: int = 1, every: float | None = None, **given: Any) -> ClipStream:
         """Opens the stream of a video's clips.
 
         Args:
             info: the file.
             stride: distance between the predicted frames.
             every: seconds between two scores of the gate's classifier; by default as the run's record says.
+            given: other arguments of `ClipStream`.
         """
         every = self.config.avc_every if every is None else every
         spec = self._spec_of(info)
         if self._grid_gate is None:
-            return ClipStream(info, spec, stride)
+            return ClipStream(info, spec, stride, **given)
         if info.audio is None:
-            return ClipStream(info, dataclasses.replace(spec, avc=None), stride)
-        return ClipStream(info, spec, stride, every=every)
+            return ClipStream(info, dataclasses.replace(spec, avc=None), stride, **given)
+        return ClipStream(info, spec, stride, every=every, **given)
 
     def _spec_of(self, info: VideoInfo) -> ClipSpec:
         """Returns the clips of a video: frames of its own aspect ratio if the model takes them of any size."""
@@ -145,7 +142,7 @@ class Predictor:
     def predictions(
         self, info: VideoInfo, clips: Iterable[Clip], decision: Decision | None = None
     ) -> Iterator[Prediction]:
-        """Predicts the frames of a stream of clips, in order.
+        """Predicts the frames of a stream of clips, in order, each clip on its own.
 
         Args:
             info: the file.
@@ -155,15 +152,63 @@ class Predictor:
         Raises:
             InputError: the model predicts no map, or gives values that are not finite.
         """
-        forward = self._forward if info.audio else self._forward_without_audio
+        forward = self._of(info).forward
+        return self._predicted(info, clips, forward, decision or Decision(), self._batch_size, overlap=True)
+
+    def _of(self, info: VideoInfo) -> _Network:
+        return self._network if info.audio else self._without_audio
+
+    def _predicted(
+        self,
+        info: VideoInfo,
+        clips: Iterable[Clip],
+        forward: Forward,
+        decision: Decision,
+        batch_size: int,
+        overlap: bool,
+    ) -> Iterator[Prediction]:
         if info.audio and self._grid_gate is not None:
-            forward, clips = self._grid_gate.run(forward, clips, decision or Decision(), self._soft)
+            forward, clips = self._grid_gate.run(forward, clips, decision, self._traits.soft)
         if self.spec.num_maps:
             batches = in_order(SequenceForward(forward, self._variables, self.spec.carries), clips)
         else:
-            batches = in_batches(forward, self._variables, clips, self._batch_size)
+            batches = in_batches(forward, self._variables, clips, batch_size, overlap=overlap)
         for indices, outputs in batches:
             yield from self._unpack(indices, outputs)
+
+    @contextlib.contextmanager
+    def _opened(
+        self,
+        info: VideoInfo,
+        frames: Iterator[Frame],
+        how: Settings,
+        *,
+        live: bool = False,
+        audio: Callable[[int], AudioWindow] | None = None,
+    ) -> Iterator[tuple[ClipStream, Iterator[tuple[Frame, Prediction]]]]:
+        """Opens a video; gives its clips, and every frame with its prediction.
+
+        Args:
+            info: the video.
+            frames: of it.
+            how: it is predicted.
+            live: whether each prediction is made at once, and none waits for a batch.
+            audio: opens the audio at a rate, if not that of the file.
+        """
+        network = self._of(info)
+        # Between two predictions lie `stride` frames, which wait: the longer, the fewer are predicted at once.
+        batch_size = 1 if live else max(min(1, self._batch_size), self._batch_size // how.stride)
+        advance, apart = divmod(how.stride, self.spec.frame_step)
+        follows = not apart and advance < self.spec.clip_size and not self.spec.num_maps
+        lent = network.streams.lent(advance, how.mode == "exact", batch_size) if follows else contextlib.nullcontext()
+        passed = PassedFrames(frames)
+        with lent as stream:
+            steps = None if stream is None else advance
+            opened = self.clips(info, how.stride, how.every, frames=passed, advance=steps, audio=audio)
+            with contextlib.closing(opened) as clips:
+                forward = with_series(network.forward, stream, network.model)
+                predicted = self._predicted(info, clips, forward, how.decision, batch_size, overlap=not live)
+                yield clips, passed.paired(at_every_frame(predicted, how.stride))
 
     def _unpack(self, indices: list[int], host: dict[str, np.ndarray]) -> Iterator[Prediction]:
         for row, index in enumerate(indices):
@@ -182,7 +227,8 @@ class Predictor:
         out: str | Path,
         *,
         maps: str = "png",
-        stride: int = 1,
+        mode: str = "exact",
+        stride: int | None = None,
         every: float | None = None,
         decision: Decision | None = None,
         progress: bool = True,
@@ -195,7 +241,8 @@ class Predictor:
             video: any file that FFmpeg reads, of any size, rate and length, with audio or without.
             out: folder to write to; created if missing.
             maps: "png", "npz", "stavis" or "none".
-            stride: distance between the predicted frames.
+            mode: "exact", or "fast", an approximation; see docs/prediction.md.
+            stride: distance between the predicted frames; by default 1, in mode "fast" `FAST_STRIDE`.
             every: seconds between two scores of the gate's classifier, 0 for one per frame; by default as the run's
                 record says (`avc_every`).
             decision: from these scores to an open or closed gate; by default open above one half.
@@ -208,132 +255,119 @@ class Predictor:
         """
         if maps not in MAP_WRITERS:
             raise InputError(f"unknown kind of maps {maps!r}: choose one of {', '.join(MAP_WRITERS)}")
-        if stride < 1:
-            raise InputError(f"stride={stride}: give a whole number from 1 on")
-        self._check_gate(every, decision)
-        settings = _Settings(maps, stride, self.config.avc_every if every is None else every, decision or Decision())
+        how = self._traits.settings(mode, stride, every, decision)
         check_folder(Path(out), Path(video).name)
         info, remarks = survey(video)
-        with contextlib.closing(self.clips(info, stride, every)) as clips, Staging(Path(out)) as staging:
-            for remark in remarks:
+        with (
+            self._opened(info, read_frames(info.path), how) as (clips, predicted),
+            Staging(Path(out)) as staging,
+        ):
+            for remark in (*remarks, *self._traits.remarks(info, how, clips.in_series)):
                 clips.note(remark)
-            self._remark(info, clips, stride)
-            count = self._write(info, clips, staging.folder, settings, progress)
+            count = self._write(info, clips, predicted, staging.folder, maps, how, progress)
             files = staging.publish()
         return Result(files, count, tuple(clips.notes))
 
-    def _check_gate(self, every: float | None, decision: Decision | None) -> None:
-        """Raises InputError if options of the gate are wrong, or have no effect on this model."""
-        if every is not None and not 0 <= every < math.inf:
-            raise InputError(f"every={every}: give a number of seconds from 0 on")
-        if self._grid_gate is None and (every is not None or decision is not None):
-            if self._gate == "classifier":
-                raise InputError(
-                    f"{self._source} decides by itself, anew for every frame and above one half: leave out the time "
-                    "grid and the threshold"
-                )
-            raise InputError(
-                f"{self._source} has no gate by a trained classifier: leave out its time grid (--every) and its "
-                "threshold (--threshold, --hysteresis)"
-            )
-        if self._soft and decision is not None:
-            raise InputError(
-                f"{self._source} has a soft gate, which weighs the streams by the probability: leave out the threshold"
-            )
+    def stream(
+        self,
+        frames: Iterable[UInt8[np.ndarray, "_ _ 3"] | Frame],
+        fps: float = 25.0,
+        audio: tuple[Any, int] | None = None,
+        *,
+        mode: str = "exact",
+        stride: int | None = None,
+        every: float | None = None,
+        decision: Decision | None = None,
+    ) -> Iterator[Prediction]:
+        """Predicts frames as they come, in order, each as soon as the frames are there that its clip needs.
 
-    def _remark(self, info: VideoInfo, clips: ClipStream, stride: int) -> None:
-        """Notes the properties of input and options that affect the result unexpectedly."""
-        if info.audio is None and self._gate in _GATED:
-            clips.note("no audio track: the gate is closed and the visual stream alone predicts")
-        elif info.audio is None and self._gate == "always":
-            clips.note("no audio track: the model, which has no gate, gets silence")
-        elif self._gate == "labels":
-            clips.note("the gate follows labels, which a video file does not have: the visual stream alone predicts")
-        if stride > 1:
-            clips.note(f"one frame in {stride} is predicted; the maps between are interpolated")
+        The numbers are those of `run` for a file of these frames. Where no rule needs to know how long the video is, no
+        frame is read ahead. Only what the next clips may need is kept.
 
-    def _write(self, info: VideoInfo, clips: ClipStream, folder: Path, how: _Settings, progress: bool) -> int:
+        Args:
+            frames: RGB images, or frames with their own times, which increase from 0.
+            fps: frames per second; of frames with times their mean rate.
+            audio: a waveform [s] in [-1, 1] that begins with the first frame, or an iterator over consecutive pieces of
+                it, and its samples per second. None: there is none.
+            mode, stride, every, decision: as in `run`.
+
+        Yields:
+            One prediction per frame.
+
+        Raises:
+            InputError: an option is unknown, a frame or the audio has a wrong type or shape, the model predicts no map,
+                or gives values that are not finite.
+        """
+        how = self._traits.settings(mode, stride, every, decision)
+        if not 0 < fps < math.inf:
+            raise InputError(f"fps={fps}: give a positive number of frames per second")
+        return self._streamed(frames, float(fps), None if audio is None else GivenAudio(*audio), how)
+
+    def _streamed(
+        self, frames: Iterable[Any], fps: float, audio: GivenAudio | None, how: Settings
+    ) -> Iterator[Prediction]:
+        found = described(frames, fps, audio)
+        if found is None:
+            return
+        info, source = found
+        window = None if audio is None else audio.window
+        with self._opened(info, source, how, live=True, audio=window) as (clips, predicted):
+            for remark in self._traits.remarks(info, how, clips.in_series):
+                clips.note(remark)
+            for _, prediction in predicted:
+                yield prediction
+
+    def _write(
+        self,
+        info: VideoInfo,
+        clips: ClipStream,
+        predicted: Iterator[tuple[Frame, Prediction]],
+        folder: Path,
+        maps: str,
+        how: Settings,
+        progress: bool,
+    ) -> int:
         """Writes all files into `folder`; returns the number of frames."""
-        preprocessing = self.spec.preprocessing
-        curve = timeline.Curve()
-        map_writer = MAP_WRITERS[how.maps](folder / "maps")
-        overlay_path = folder / overlay_name(folder, info.path.stem)
-        record_path = folder / "timeline.json"
-        count = 0
+        header = self._header(info, how)
+        label = functools.partial(self._traits.label, info)
         with (
-            contextlib.closing(timeline.TimelineWriter(record_path, self._header(info, how))) as record,
-            VideoWriter(overlay_path, info, info.width, info.height) as overlay_video,
+            ResultFiles(folder, info, maps, self.spec.preprocessing, header, label) as files,
             tqdm(total=info.num_frames, unit="frame", disable=not progress, dynamic_ncols=True) as bar,
         ):
             bar.set_description("compiling the model")
-            everywhere = at_every_frame(self.predictions(info, clips, how.decision), how.stride)
-            for frame, prediction in zip(read_frames(info.path), everywhere, strict=False):
+            count = 0
+            for _ in files.write(predicted):
                 if count == 0:  # the remaining time is estimated from the start of the model
                     bar.set_description(None)
                     bar.reset()
-                size = frame.image.shape[:2]
-                grey = preprocessing.to_image(preprocessing.smooth(prediction.saliency, size))
-                own = preprocessing.frame_part(prediction.saliency, size)
-                map_writer.write(frame.index, frame.time, own, grey)
-                overlaid = overlay.heat(frame.image, grey)
-                overlay_video.write(overlay.gate_label(overlaid, *self._label(info, prediction)), frame.time)
-                record.write(_row(frame.time, prediction))
-                if prediction.probability is not None:
-                    curve.append(frame.time, prediction.probability, prediction.opened)
                 count += 1
                 bar.update()
             bar.total = count
             bar.refresh()
-            map_writer.close()
             if count < self.spec.clip_size:
                 repeated = "last" if self.spec.num_maps else "first"
                 clips.note(f"{count} frames are fewer than a clip of {self.spec.clip_size}: the {repeated} is repeated")
             clips.note_skipped(count)
-            record.finish({"num_frames": count, "notes": clips.notes})
-        timeline.draw(
-            folder / "timeline.png",
-            curve,
-            f"Audio-visual consistency: {info.path.name}",
-            self._caption(info, how.decision),
-            frame.time + 1 / info.fps,
-        )
+            files.finish(clips.notes, count)
+        files.plot(self._traits.caption(info, how.decision))
         return count
 
-    def _header(self, info: VideoInfo, how: _Settings) -> dict[str, Any]:
+    def _header(self, info: VideoInfo, how: Settings) -> dict[str, Any]:
         header = {
             "video": info.path.name,
             "checkpoint": None if self._checkpoint is None else str(self._checkpoint),
             "model": self.config.model_name,
-            "gate": self._gate,
+            "gate": self._traits.gate,
             "precision": self.config.precision,
             "clip_size": self.spec.clip_size,
             "fps": info.fps,
             "width": info.width,
             "height": info.height,
             "sound": info.audio is not None,
+            "mode": how.mode,
             "stride": how.stride,
         }
         return header | ({} if self._grid_gate is None else {"every": how.every}) | how.decision.record
-
-    def _label(self, info: VideoInfo, prediction: Prediction) -> tuple[str, bool, float | None]:
-        """Returns the label in the corner of a frame."""
-        used = "audio used" if prediction.opened else "audio ignored"
-        if prediction.probability is not None:
-            return f"AVC {prediction.probability:.2f}  {used}", prediction.opened, prediction.probability
-        if info.audio is None and self._gate != "never":
-            return "no audio track", False, None
-        return ("visual only" if self._gate == "never" else used), prediction.opened, None
-
-    def _caption(self, info: VideoInfo, decision: Decision) -> str:
-        """Returns the line below the title of the curve."""
-        if info.audio is None:
-            return "The file has no audio track: nothing to classify."
-        if self._gate != "classifier":
-            return "This model has no classifier of audio-visual consistency."
-        judge = self.config.model.get("classifier", self.config.model_name)
-        return (
-            f"Probability that the audio belongs to what is visible, by {judge}. Green: {decision}, the audio is used."
-        )
 
 
 def without_weights(name: str) -> tuple[ConfigDict, dict[str, Any]]:
@@ -354,35 +388,3 @@ def fitted(size: tuple[int, int], longest: int) -> tuple[int, int]:
     """Returns (height, width) of a video's frames scaled down to a longest side, no side below `_LEAST_SIDE` pixels."""
     scale = min(1.0, longest / max(size))
     return max(_LEAST_SIDE, round(size[0] * scale)), max(_LEAST_SIDE, round(size[1] * scale))
-
-
-def at_every_frame(predictions: Iterator[Prediction], stride: int) -> Iterator[Prediction]:
-    """Yields a prediction for every frame from one for every `stride`-th, endlessly.
-
-    Maps are interpolated linearly; probability and gate are those of the earlier prediction. The last prediction is
-    repeated.
-    """
-    current = next(predictions)
-    following = next(predictions, None)
-    for index in itertools.count():
-        if following is not None and index == following.index:
-            current, following = following, next(predictions, None)
-        if index == current.index:
-            yield current
-            continue
-        share = 0.0 if following is None else (index - current.index) / stride
-        target = current if following is None else following
-        saliency = np.float32(1 - share) * current.saliency + np.float32(share) * target.saliency
-        yield Prediction(index, saliency, current.probability, current.opened, predicted=False)
-
-
-def _row(time: float, prediction: Prediction) -> dict[str, Any]:
-    """Returns a frame's row of the record."""
-    probability = prediction.probability
-    return {
-        "frame": prediction.index,
-        "time": round(time, 6),
-        "avc_probability": None if probability is None else round(probability, 6),
-        "gate": int(prediction.opened),
-        "predicted": prediction.predicted,
-    }

@@ -1,7 +1,8 @@
 """The objects that a configuration names, built once and passed to training, evaluation and prediction."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -184,23 +185,29 @@ def make_forward(model: nn.Module, maps: bool = True) -> Callable[..., dict[str,
 
     @jax.jit
     def forward(variables: Any, batch: Any) -> dict[str, jax.Array]:
-        name = name_of(model)
-        try:
+        with explained(model):
             output = model.apply(variables, batch, train=False)
-        except (FlaxError, KeyError) as error:  # KeyError: a whole collection is missing
-            why = str(error).partition(" (https")[0]
-            raise InputError(
-                f"the weights are not those of {name} as it is configured ({why}): give them the configuration with "
-                "which they were trained"
-            ) from error
         if maps and "saliency" not in output:
             raise InputError(
-                f"{name} predicts no map: choose another model, train it alone with --mode=train, or give its row of a "
-                "comparison no label"
+                f"{name_of(model)} predicts no map: choose another model, train it alone with --mode=train, or give "
+                "its row of a comparison no label"
             )
         return {k: output[k] for k in PREDICTION_KEYS if k in output}
 
     return forward
+
+
+@contextlib.contextmanager
+def explained(model: nn.Module) -> Iterator[None]:
+    """Runs a block that applies a model; raises InputError if its variables are those of another one."""
+    try:
+        yield
+    except (FlaxError, KeyError) as error:  # KeyError: a whole collection is missing
+        why = str(error).partition(" (https")[0]
+        raise InputError(
+            f"the weights are not those of {name_of(model)} as it is configured ({why}): give them the configuration "
+            "with which they were trained"
+        ) from error
 
 
 def load_model(folder: str | Path) -> tuple[nn.Module, dict[str, Any]]:

@@ -4,9 +4,9 @@ The evaluator of training and the command line both stream their maps through a 
 at a time, so that memory does not grow with the length of a video.
 """
 
+import dataclasses
 import functools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Num, UInt8
 from avsd_jax import metrics
 from avsd_jax.data.store import VideoStore
 from avsd_jax.metrics.levels import LEVEL_METRICS, MOST_PIXELS, score_levels
-from avsd_jax.metrics.maps import over_maps
+from avsd_jax.metrics.maps import is_constant, over_maps
 from avsd_jax.metrics.ranks import is_levels, take
 from avsd_jax.scoring.extra_metrics import extra_scores
 from avsd_jax.scoring.ground_truth import GroundTruth
@@ -27,7 +27,7 @@ _CHUNK_PIXELS = 1 << 23
 _CHUNK_MAPS = 32
 
 
-@dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Predicted:
     """The map of a frame to be scored, with metadata of the frame.
 
@@ -224,13 +224,16 @@ def _score_map(
     double: bool,
     max_fixations: int,
 ) -> dict[str, Float[Array, ""]]:
-    native = to_ground_truth(_as_unit(values, double), density.shape, protocol)
+    given = _as_unit(values, double)
+    # A constant map without scores is left out of account until there are scores: that costs no pass over the map.
+    native = to_ground_truth(given, density.shape, dataclasses.replace(protocol, constant="metrics"))
     keeps_ranks = protocol.keeps_ranks(values.shape, density.shape)
     # Levels and float32 are ranked faster than float64. Normalisation rounds, and may make two float32 values equal.
     ranked = is_levels(values) or (values.dtype == jnp.float32 and double and not protocol.stretch)
     levels = values if ranked and keeps_ranks else None
     names = [name for name in protocol.metrics if name in metrics.METRICS]
-    truth = _as_unit(density, double)
+    # No metric depends on the scale of the density, and whole numbers need no table of quotients.
+    truth = density.astype(given.dtype)
     whole = ()
     if double and values.dtype == jnp.uint8 and keeps_ranks and not protocol.stretch and values.size <= MOST_PIXELS:
         whole = [name for name in names if name in LEVEL_METRICS]
@@ -238,12 +241,13 @@ def _score_map(
     scores = metrics.score(native, truth, fixations, pool, max_fixations, others, levels)
     if whole:
         of_level = _quotients(np.iinfo(values.dtype).max, np.float64)
-        of_levels = score_levels(values, density, fixations, pool, of_level, max_fixations, whole)
-        undefined = (protocol.constant == "nan") & (values.min() == values.max())
-        scores |= {name: jnp.where(undefined, jnp.nan, value) for name, value in of_levels.items()}
+        scores |= score_levels(values, density, fixations, pool, of_level, max_fixations, whole)
     scores |= extra_scores(protocol.metrics, native, truth, fixations)
     if "s-AUC" in scores and protocol.s_auc_bins != 11:
         scores["s-AUC"] = metrics.s_auc(native, fixations, pool, bins=protocol.s_auc_bins, max_fixations=max_fixations)
+    if protocol.constant == "nan":
+        undefined = is_constant(given)
+        scores = {name: jnp.where(undefined, jnp.nan, value) for name, value in scores.items()}
     if protocol.empty_density == "nan":
         empty = density.max() == 0
         scores = {name: jnp.where(empty, jnp.nan, value) for name, value in scores.items()}

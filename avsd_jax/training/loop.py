@@ -96,9 +96,8 @@ def train(
     """
     workdir = Path(workdir)
     mesh = make_mesh() if mesh is None else mesh
-    check_fields(
-        config, ("remat", "evaluate_every", "evaluate_videos", "evaluate_stride", "best_metric", "profile_steps")
-    )
+    scored = ("evaluate_every", "evaluate_videos", "evaluate_stride", "best_metric")
+    check_fields(config, ("remat", *scored, "profile_steps"))
     check_batch_size(config.batch_size, mesh)
     executor = make_executor(config.executor, mesh)
     parts = (Components.from_config(config) if parts is None else parts).over(executor.axis_name)

@@ -86,7 +86,9 @@ def make_train_step(
     def step(state: TrainState, batch: Batch, hyperparameters: Hyperparameters) -> tuple[TrainState, dict[str, Any]]:
         grads, (metrics, batch_stats) = jax.grad(loss_fn, has_aux=True)(state.params, state, batch, hyperparameters)
         grads, metrics = sum_over_devices((grads, metrics), axis_name)
-        grads = jax.lax.optimization_barrier(grads)  # otherwise every reader below brings them into its layout
+        # Behind a barrier the update of a parameter needs the same kernels as that of any other of its shape, and no
+        # reader brings the gradients into a layout of its own.
+        grads = jax.lax.optimization_barrier(grads)
         updates, opt_state = optimizer.update(
             grads,
             state.opt_state,

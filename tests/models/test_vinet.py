@@ -24,7 +24,7 @@ def _forward(fast: bool, lowering: str, **opts):
     return (forward_jit if fast else jax.jit)(lambda variables, batch: model.apply(variables, batch))
 
 
-def _check(shared, case: str, seed: int = 0, lowering: str = "folded", fast: bool = True) -> None:
+def _check(shared, case: str, seed: int = 0, lowering: str = "auto", fast: bool = True) -> None:
     recorded = golden.load(shared, f"vinet/{case}", seed)
     # The full-size case has the weights of the quick one.
     checkpoint = golden.state_dict(shared, f"vinet/{case.removesuffix('_full')}", seed)

@@ -10,6 +10,12 @@ from drawn import step_jit
 
 from avsd_jax.nn import conv3d, conv_gradient
 
+
+def winograd(x, kernel, strides, padding):
+    along = partial(conv3d._winograd, 2, 1)
+    return conv_gradient.same_conv(along, x, kernel, along)
+
+
 # A convolution, and strides, padding, shapes of input and kernel.
 CASES = {
     "stem": (conv_gradient.conv2d, (2, 1), (3, 0), (1, 8, 3, 2), (7, 1, 2, 3)),
@@ -22,10 +28,7 @@ CASES = {
         (2, 3, 4, 2),
         (2, 2, 2, 9),
     ),
-    "Winograd": (
-        lambda x, k, strides, padding: conv_gradient.same_conv(partial(conv3d._winograd, 2), x, k),
-        *((1, 1), (1, 1), (1, 3, 8, 2), (3, 3, 2, 3)),
-    ),
+    "Winograd": (winograd, (1, 1), (1, 1), (1, 3, 8, 2), (3, 3, 2, 3)),
 }
 
 

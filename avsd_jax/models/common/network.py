@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -11,6 +11,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from avsd_jax.batch import ClassifierInputs
+from avsd_jax.nn.sliding import Layer
 
 # Of float32 convolutions and matrix products; docs/models.md gives the error of each.
 PRECISIONS = ("default", "high", "highest")
@@ -81,6 +82,14 @@ class Network(nn.Module):
     def start(self, variables: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the variables of the first step, given those that were drawn or taken from earlier runs."""
         return dict(variables)
+
+    def sliding(self, variables: Mapping[str, Any]) -> tuple[Sequence[Layer], Any] | None:
+        """Returns its video encoder for sliding windows, layers and their weights; None if it does not slide.
+
+        The taps of these layers then are the entry `taps` of a batch. See `avsd_jax.nn.sliding`.
+        """
+        del variables
+        return None
 
     @property
     def trained_as(self) -> "Network":

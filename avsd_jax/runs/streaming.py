@@ -1,0 +1,134 @@
+"""Prediction from sliding windows of a video, what neighbouring windows have in common being computed once.
+
+The maps equal those of the model called with each window, up to rounding. See `avsd_jax.nn.sliding`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from avsd_jax.nn.sliding import SlidingEncoder
+from avsd_jax.runs.components import PREDICTION_KEYS
+
+# Windows that follow each other in memory before the rings are rewound, in batches.
+_SPARE_BATCHES = 4
+
+
+def make_stream(
+    model: nn.Module, variables: Mapping[str, Any], advance: int = 1, *, exact: bool = True, batch_size: int = 4
+) -> "Stream | None":
+    """Builds the prediction of windows that follow each other at a fixed distance.
+
+    Args:
+        model: the network.
+        variables: of it.
+        advance: frames between two windows.
+        exact: whether the maps equal the model's; otherwise the slices at the beginning of a window see the frames
+            before it instead of padding.
+        batch_size: windows computed at once.
+
+    Returns:
+        None if this model cannot be streamed, or if such windows have nothing in common.
+    """
+    parts = model.sliding(variables)
+    if parts is None or model.num_maps:
+        return None
+    layers, weights = parts
+    encoder = SlidingEncoder(layers, model.clip_size, advance, batch_size, _SPARE_BATCHES * batch_size, exact=exact)
+    return Stream(model, variables, encoder, weights, advance) if encoder.is_shared else None
+
+
+class Stream:
+    """The state of one video between its windows; `make_stream` builds it.
+
+    Args:
+        model: the network, which takes the entry `taps` of a batch.
+        variables: of it.
+        encoder: what computes them.
+        weights: of the encoder.
+        advance: frames between two windows.
+    """
+
+    def __init__(
+        self, model: nn.Module, variables: Mapping[str, Any], encoder: SlidingEncoder, weights: Any, advance: int
+    ):
+        self._variables, self._weights = jax.device_put(variables), jax.device_put(weights)
+        self._encoder, self._advance = encoder, advance
+        self._rings: Any = None
+        self._position = 0
+
+        def predict(variables: Any, weights: Any, rings: Any, position: Any, rest: Any) -> dict[str, jax.Array]:
+            taps = encoder.windows(weights, rings, position)
+            output = model.apply(variables, {**rest, "taps": taps}, train=False)
+            return {key: output[key] for key in PREDICTION_KEYS if key in output}
+
+        self._push = jax.jit(encoder.push, donate_argnums=1)
+        self._rewind = jax.jit(encoder.rewind, donate_argnums=0)
+        self._predict = jax.jit(predict)
+
+    def start(self, batch: Mapping[str, Any]) -> dict[str, Array]:
+        """Forgets all frames and predicts a window from its own.
+
+        Args:
+            batch: of one clip, as the model takes it.
+
+        Returns:
+            The model's outputs that a prediction reads, [1, ...].
+        """
+        rest = {key: value for key, value in batch.items() if key != "video"}
+        video = np.asarray(batch["video"])[0]
+        size = self._encoder.count * self._advance
+        # The frames in front are those of windows that are not asked for.
+        before = self._encoder.reach
+        before += -(before + len(video)) % size
+        video = np.concatenate([np.repeat(video[:1], before, axis=0), video])
+        frame = jax.ShapeDtypeStruct(video.shape[1:], jax.dtypes.canonicalize_dtype(video.dtype))
+        self._rings, self._position = self._encoder.empty(self._weights, frame), 0
+        for chunk in np.split(video, len(video) // size):
+            self._add(chunk, self._encoder.count)
+        rest = jax.tree.map(lambda x: np.repeat(np.asarray(x), self._encoder.count, axis=0), rest)
+        return {key: value[-1:] for key, value in self._outputs(self._position, rest).items()}
+
+    def step(self, frames: Float[Array, "n a h w 3"], rest: Mapping[str, Any]) -> dict[str, Array]:
+        """Predicts the windows that follow.
+
+        Args:
+            frames: of each of n windows those that the one before does not have.
+            rest: the other entries of the batch, [n, ...].
+
+        Returns:
+            The model's outputs that a prediction reads, [n, ...].
+        """
+        count = self._encoder.count
+        parts = []
+        for first in range(0, len(frames), count):
+            part = np.asarray(frames[first : first + count])
+            number = len(part)
+            self._add(_filled(part, count).reshape(-1, *part.shape[2:]), number)
+            given = jax.tree.map(
+                lambda x, first=first: _filled(np.asarray(x)[first : first + count], count), dict(rest)
+            )
+            parts.append(
+                {key: value[:number] for key, value in self._outputs(self._position - number + count, given).items()}
+            )
+        return parts[0] if len(parts) == 1 else jax.tree.map(lambda *x: jnp.concatenate(x), *parts)
+
+    def _add(self, frames: Float[np.ndarray, "m h w 3"], number: int) -> None:
+        """Adds the frames of as many windows as the encoder computes, of which `number` are kept."""
+        if self._position + self._encoder.count > self._encoder.spare:
+            self._rings, self._position = self._rewind(self._rings, np.int32(self._position)), 0
+        self._rings = self._push(self._weights, self._rings, np.int32(self._position + self._encoder.count), frames)
+        self._position += number
+
+    def _outputs(self, position: int, rest: Mapping[str, Any]) -> dict[str, jax.Array]:
+        return self._predict(self._variables, self._weights, self._rings, np.int32(position), rest)
+
+
+def _filled(x: np.ndarray, count: int) -> np.ndarray:
+    """Repeats the last row until there are `count`."""
+    return np.concatenate([x, np.repeat(x[-1:], count - len(x), axis=0)]) if len(x) < count else x
