@@ -1,5 +1,6 @@
 """Max pooling over time, height and width, and smooth maxima over all locations."""
 
+import functools
 from functools import partial
 
 import jax
@@ -80,18 +81,29 @@ def _pool_backward(
 ) -> tuple[jax.Array]:
     """Passes the gradient of each window to the first of its largest values, as in PyTorch.
 
-    XLA's own rule (select-and-scatter) is serial on CPU; this one is a sum of `window` shifted selections.
+    XLA's own rule (select-and-scatter) is serial on CPU. Here each place of the windows selects its share, and the
+    shares of the places that are a stride apart are added, shifted; the phases of the stride are then interleaved.
     """
     x, y = saved
-    size, last = x.shape[axis] + 2 * padding, (y.shape[axis] - 1) * stride + 1
+    windows, last = y.shape[axis], (y.shape[axis] - 1) * stride + 1
     padded = jnp.pad(x, [(padding, padding) if a == axis else (0, 0) for a in range(x.ndim)], constant_values=-jnp.inf)
-    dx, free = jnp.zeros_like(padded), jnp.ones_like(y, bool)
+    shares, free = [], jnp.ones_like(y, bool)
     for k in range(window):
-        hit = free & (lax.slice_in_dim(padded, k, k + last, stride, axis) == y)
-        free = free & ~hit
-        spread = [(k, size - last - k, stride - 1) if a == axis else (0, 0, 0) for a in range(x.ndim)]
-        dx = dx + lax.pad(jnp.where(hit, dy, 0), jnp.zeros((), dy.dtype), spread)
-    return (lax.slice_in_dim(dx, padding, padding + x.shape[axis], axis=axis),)
+        equal = lax.slice_in_dim(padded, k, k + last, stride, axis) == y
+        shares.append(jnp.where(free & equal, dy, 0))
+        free = free & ~equal
+
+    def along(array: jax.Array, low: int, high: int) -> jax.Array:
+        pads = [(low, high, 0) if a == axis else (0, 0, 0) for a in range(array.ndim)]
+        return lax.pad(array, jnp.zeros((), array.dtype), pads)
+
+    later = -(-window // stride) - 1  # how many strides the last place of a window is behind its first
+    shifted = [along(share, k // stride, later - k // stride) for k, share in enumerate(shares)]
+    nothing = jnp.zeros_like(along(dy, 0, later))
+    phases = [functools.reduce(jnp.add, shifted[r::stride] or [nothing]) for r in range(stride)]
+    shape = (*y.shape[:axis], (windows + later) * stride, *y.shape[axis + 1 :])
+    dx = phases[0] if stride == 1 else jnp.stack(phases, axis + 1).reshape(shape)
+    return (along(dx, -padding, padding + x.shape[axis] - dx.shape[axis]),)
 
 
 _pool_axis.defvjp(_pool_forward, _pool_backward)

@@ -318,7 +318,6 @@ class SlidingEncoder:
             right = layer.time(weights, seen, stride)
         return _Ends(left, right)
 
-
     def _cut_ends(self, level: _Level, weights: Any, kept: Slices, position: Position) -> "_Ends":
         """Returns the same for the first layer, its kernel being cut where it reaches into the padding."""
         layer, size, ring = level.layer, level.source.size, level.slices

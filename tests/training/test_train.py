@@ -18,7 +18,7 @@ import pytest
 from tiny_run import HELPERS, ROOT, add_extra_models, tiny_config
 
 from avsd_jax.common.leaves import joined
-from avsd_jax.common.parallel import make_mesh
+from avsd_jax.common.parallel import PmapExecutor, make_mesh
 from avsd_jax.errors import InputError
 from avsd_jax.runs.checkpoint import Checkpointer, load_for_inference, saved_steps
 from avsd_jax.runs.components import Components
@@ -159,7 +159,13 @@ def test_sigterm_saves_and_exits_cleanly(
     assert_same_variables(tmp_path, uninterrupted)
 
 
-def test_options_of_the_step(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path) -> None:
+def test_options_of_the_step(
+    tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched, fetch = [], PmapExecutor.fetch_metrics
+    monkeypatch.setattr(
+        PmapExecutor, "fetch_metrics", lambda self, given: fetched.append(len(given)) or fetch(self, given)
+    )
     config = tiny_config(
         tiny_data_dir,
         total_steps=4,
@@ -175,6 +181,7 @@ def test_options_of_the_step(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path
     averaged = load_for_inference(tmp_path)[1]["params"]
     assert any((a != b).any() for a, b in zip(jax.tree.leaves(averaged), jax.tree.leaves(state.params), strict=True))
     assert list(tmp_path.glob("events.out.tfevents*"))
+    assert fetched == [1, 2, 1], "metrics are fetched for a line of the log or a save, and not between"
 
 
 def test_nothing_that_is_not_finite_is_saved_and_the_advice_can_be_followed(
