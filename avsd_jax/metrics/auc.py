@@ -1,6 +1,7 @@
 """Areas under ROC curves, as exact rank statistics: no sampling, no jitter."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +26,7 @@ from avsd_jax.metrics.maps import (
 )
 from avsd_jax.metrics.ranks import (
     by_count,
+    count_bits,
     is_levels,
     pack_bits,
     pairs_of,
@@ -89,7 +91,7 @@ def auc_borji(pred: Maps, fixations: FixationMaps) -> Scores:
     (pred,) = as_float(pred)
 
     def statistic(x: Float[Array, "h w"], hit: Bool[Array, "h w"]) -> Float[Array, ""]:
-        return jnp.where(count(hit) > 1, _binned(x, hit, jnp.full(hit.shape, True), 11), jnp.nan)
+        return jnp.where(count(hit) > 1, _binned(x, hit, jnp.full(hit.shape, True), 11, x.dtype), jnp.nan)
 
     return over_maps(statistic, pred, fixated(fixations))
 
@@ -130,10 +132,23 @@ def s_auc(
 
     def statistic(x: Float[Array, "h w"], hit: Bool[Array, "h w"], pool: Bool[Array, "h w"]) -> Float[Array, ""]:
         if bins is not None:
-            return jnp.where(has_nan(x), jnp.nan, _binned(x, hit, pool, bins, max_fixations))
-        return jnp.where(is_constant(x) | has_nan(x), jnp.nan, rank_statistic(x, hit, pool, max_fixations))
+            return binned_of(x, hit, pool, x.dtype, bins, max_fixations)
+        undefined = is_constant(x) | has_nan(x, x.dtype)
+        return jnp.where(undefined, jnp.nan, rank_statistic(x, hit, pool, max_fixations))
 
     return over_maps(statistic, pred, fixated(fixations), fixated(shuffle_map))
+
+
+def binned_of(
+    x: Num[Array, "h w"],
+    hit: Bool[Array, "h w"],
+    pool: Bool[Array, "h w"],
+    dtype: Any,
+    bins: int = 11,
+    max_fixations: int | None = None,
+) -> Float[Array, ""]:
+    """Computes `s_auc` of one map in its type or a wider one."""
+    return jnp.where(has_nan(x, dtype), jnp.nan, _binned(x, hit, pool, bins, dtype, max_fixations))
 
 
 def s_auc_of_levels(
@@ -157,28 +172,29 @@ def s_auc_of_levels(
     return jnp.where((n > 0) & (m > 0) & jnp.isfinite(span), doubled.astype(values.dtype) / 2 / n / m, jnp.nan)
 
 
-def judd_of_keys(
-    keys: Num[Array, "h w"], x: Float[Array, "h w"], hit: Bool[Array, "h w"], max_fixations: int | None
+def judd_of(
+    keys: Num[Array, "h w"], x: Num[Array, "h w"], hit: Bool[Array, "h w"], max_fixations: int | None, dtype: Any
 ) -> Float[Array, ""]:
-    """Computes `auc_judd` of one map whose pixels have the order of keys of a type that is compared faster."""
-    noise = is_constant(x) & (x.max() > x.min())
-    return jnp.where(noise | has_nan(x), jnp.nan, _area(keys, hit, max_fixations, x.dtype))
+    """Computes `auc_judd` of one map, whose pixels are in the order of the keys, in its type or a wider one."""
+    noise = is_constant(x, dtype) & (x.max() > x.min())
+    return jnp.where(noise | has_nan(x, dtype), jnp.nan, _area(keys, hit, max_fixations, dtype))
 
 
 def _judd(x: Num[Array, "h w"], hit: Bool[Array, "h w"], max_fixations: int | None) -> Float[Array, ""]:
-    noise = False if is_levels(x) else has_nan(x) | (is_constant(x) & (x.max() > x.min()))
-    return jnp.where(noise, jnp.nan, _area(x, hit, max_fixations, score_dtype(x)))
+    dtype = score_dtype(x)
+    return _area(x, hit, max_fixations, dtype) if is_levels(x) else judd_of(x, x, hit, max_fixations, dtype)
 
 
 def _area(
     x: Num[Array, "h w"], hit: Bool[Array, "h w"], max_fixations: int | None, dtype: np.dtype
 ) -> Float[Array, ""]:
     """Returns the area under the staircase for any map."""
-    n = count(hit)
+    n = count_bits(pack_bits(hit))
     pairs = pairs_of(x, hit, n, ~hit, max_fixations, dtype)
     # Both in one pass: a sum over up to 32 pixels fits sixteen bits. Every fixated pixel is at the lowest fixated value
     # or above.
-    counts = chunk_sums((x > pairs.lowest) + ((x == pairs.lowest) << 16))
+    level = (x == pairs.lowest).astype(jnp.int32)
+    counts = chunk_sums((x > pairs.lowest).astype(jnp.int32) + (level << 16))
     k, others = pairs.at_lowest, x.size - n
     above, level = (counts & 0xFFFF).sum() - (n - k), (counts >> 16).sum() - k
     statistic = rank_statistic_of(x, pairs, n, others, max_fixations)
@@ -202,23 +218,24 @@ def half_step(
 
 
 def _binned(
-    x: Float[Array, "h w"],
+    x: Num[Array, "h w"],
     positive: Bool[Array, "h w"],
     negative: Bool[Array, "h w"],
     bins: int,
+    dtype: Any,
     max_positives: int | None = None,
 ) -> Float[Array, ""]:
     """Computes the rank statistic of a min-max normalised map in bins, the last of which only holds 1.
 
     If there are few positive and negative pixels, it only reads those, apart from the range of the map.
     """
-    dtype, (low, span) = x.dtype, low_and_span(x)
+    low, span = low_and_span(x, dtype)
     thresholds = _thresholds(bins, dtype)
 
     def statistic(
-        values: Float[Array, "*p"], positive: Bool[Array, "*p"], negative: Bool[Array, "*p"]
+        values: Num[Array, "*p"], positive: Bool[Array, "*p"], negative: Bool[Array, "*p"]
     ) -> tuple[Int[Array, ""], Float[Array, ""]]:
-        unit = normalised(values, low, span)
+        unit = normalised(values.astype(dtype), low, span)
         n, m = count(positive), count(negative)
         reaching = jax.vmap(lambda threshold: count(positive & (unit >= threshold)))(thresholds)
         # Doubled: a negative in bin b loses to the positives above b, and half to those in b. This is a sum over
@@ -231,7 +248,7 @@ def _binned(
         return n, doubled / 2 / n.astype(dtype) / m.astype(dtype)
 
     looked_at = pack_bits(positive | negative)
-    listed = jax.lax.population_count(looked_at).astype(jnp.int32).sum()
+    listed = count_bits(looked_at)
 
     def of_few(bound: int) -> tuple[Int[Array, ""], Float[Array, ""]]:
         at = positions(looked_at, bound)

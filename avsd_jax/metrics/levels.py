@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from avsd_jax.metrics.auc import half_step, s_auc_of_levels
-from avsd_jax.metrics.maps import count, lesser
-from avsd_jax.metrics.ranks import by_count, pack_bits, positions, take
+from avsd_jax.metrics.maps import lesser
+from avsd_jax.metrics.ranks import QUICK, by_count, count_bits, pack_bits, positions, take
 
 LEVEL_METRICS = ("NSS", "CC", "SIM", "KL", "AUC-J", "s-AUC")
 # In a larger map the number of pixels times the sum of squares could exceed 64 bits.
@@ -43,8 +43,8 @@ def score_levels(
     of_pred, of_density = pairs.sum(axis=1), pairs.sum(axis=0)
     # The density that lies on each level of the prediction.
     share = (pairs * level.astype(jnp.int32)).sum(axis=1)
-    looked = count(fixations)
-    hits = marked_levels(index, fixations, looked, max_fixations, None)
+    hits = marked_levels(index, fixations, max_fixations or QUICK)
+    looked = hits.sum(dtype=jnp.int32)
     pixels, x, y = pred.size, (of_pred * level).sum(), (of_density * level).sum()
 
     def deviation(product: Int[Array, ""], a: Int[Array, ""], b: Int[Array, ""]) -> Float[Array, ""]:
@@ -64,7 +64,10 @@ def score_levels(
         lows = [jnp.argmax(h > 0) for h in (of_pred, of_density)]
         masses = [(s - pixels * low).astype(jnp.float64) for s, low in zip((x, y), lows, strict=True)]
         # A common denominator instead of quotients: products and their sum are whole numbers.
-        parts = [(level - low).astype(jnp.float64) * m for low, m in zip(lows, masses[::-1], strict=True)]
+        parts = [
+            (jnp.arange(LEVELS, dtype=jnp.float64) - low.astype(jnp.float64)) * mass
+            for low, mass in zip(lows, masses[::-1], strict=True)
+        ]
         shared = (pairs * lesser(parts[0][:, None], parts[1])).sum()
         empty = (x == 0) | (y == 0)
         flat = ((masses[0] == 0) & (x > 0)) | ((masses[1] == 0) & (y > 0))
@@ -88,7 +91,7 @@ def score_levels(
         return jnp.where(bounded & (n > 0) & (m > 0), value, jnp.nan)
 
     def shuffled() -> Float[Array, ""]:
-        pool = marked_levels(index, shuffle_map, count(shuffle_map), None, QUICK_POOL)
+        pool = marked_levels(index, shuffle_map, QUICK_POOL)
         bounded = True if max_fixations is None else looked <= max_fixations
         return jnp.where(bounded, s_auc_of_levels(of_pred, jnp.asarray(values), hits, pool), jnp.nan)
 
@@ -101,17 +104,16 @@ def histogram(index: Int[Array, " n"], size: int) -> Int[Array, " size"]:
     return jnp.zeros(size, jnp.int32).at[index].add(1, mode="drop")
 
 
-def marked_levels(
-    index: Int[Array, "h w"], marked: Bool[Array, "h w"], n: Int[Array, ""], bound: int | None, quick: int | None
-) -> Int[Array, " levels"]:
-    """Counts the levels of the n marked pixels; right for more than the bound, too."""
+def marked_levels(index: Int[Array, "h w"], marked: Bool[Array, "h w"], quick: int) -> Int[Array, " levels"]:
+    """Counts the levels of marked pixels, which are listed if they are at most `quick`."""
+    words = pack_bits(marked)
 
     def of_few(most: int) -> Int[Array, " levels"]:
-        at = positions(pack_bits(marked), most)
+        at = positions(words, most)
         found = take(index.ravel(), jnp.minimum(at, index.size - 1))
         return histogram(jnp.where(at < index.size, found, LEVELS), LEVELS)
 
     def of_all() -> Int[Array, " levels"]:
         return histogram(jnp.where(marked, index, LEVELS).ravel(), LEVELS)
 
-    return by_count(n, None, index.size, of_few, of_all, quick or max(bound or 1024, 32))
+    return by_count(count_bits(words), None, index.size, of_few, of_all, quick)

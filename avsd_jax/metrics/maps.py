@@ -56,7 +56,8 @@ def as_float(*maps: Maps) -> tuple[Float[Array, "..."], ...]:
 
 def fixated(fixations: FixationMaps) -> Bool[Array, "*b h w"]:
     """Returns where a map of flags or counts is positive: a pixel fixated twice counts once, as in MATLAB."""
-    return jnp.asarray(fixations) > 0
+    marked = jnp.asarray(fixations)
+    return marked if marked.dtype == bool else marked > 0
 
 
 def weights(fixations: FixationMaps, every_fixation: bool, dtype: Any) -> Float[Array, "*b h w"]:
@@ -90,18 +91,18 @@ def count(mask: Bool[Array, "*p"]) -> Int[Array, ""]:
     return chunk_sums(mask, jnp.int8).sum(dtype=jnp.int32)
 
 
-def has_nan(x: Float[Array, "h w"]) -> Bool[Array, ""]:
+def has_nan(x: Num[Array, "h w"], dtype: Any) -> Bool[Array, ""]:
     """Returns whether a map holds a NaN, or infinity; its maximum may not show it, as XLA's on a CPU may drop NaN.
 
     A sum shows it, and other metrics need this one as well.
     """
-    return jnp.isnan(total(scaled(x)))
+    return jnp.isnan(total(scaled(x, dtype)))
 
 
-def is_constant(x: Float[Array, "*b h w"]) -> Bool[Array, "*b"]:
-    """Returns whether each map is constant up to rounding; a map with a NaN is not."""
-    tolerance = CONSTANT_FLOAT64 if x.dtype == jnp.float64 else CONSTANT_FLOAT32
-    low, high = x.min(axis=(-2, -1)), x.max(axis=(-2, -1))
+def is_constant(x: Num[Array, "*b h w"], dtype: Any = None) -> Bool[Array, "*b"]:
+    """Returns whether each map is constant up to rounding, in its own or a wider type; a map with a NaN is not."""
+    tolerance = CONSTANT_FLOAT64 if (dtype or x.dtype) == jnp.float64 else CONSTANT_FLOAT32
+    low, high = x.min(axis=(-2, -1)).astype(dtype or x.dtype), x.max(axis=(-2, -1)).astype(dtype or x.dtype)
     return high - low <= tolerance * jnp.maximum(jnp.abs(low), jnp.abs(high))
 
 
@@ -116,16 +117,25 @@ def min_max(x: Float[Array, "*b h w"]) -> Float[Array, "*b h w"]:
     return normalised(x, per_map(low), per_map(span))
 
 
-def low_and_span(x: Float[Array, "*b h w"]) -> tuple[Float[Array, "*b"], Float[Array, "*b"]]:
-    """Returns the minimum and the range of each map; the range is NaN if the map is constant."""
-    low, high = x.min(axis=(-2, -1)), x.max(axis=(-2, -1))
-    return low, jnp.where(is_constant(x), jnp.nan, high - low)
+def low_and_span(x: Num[Array, "*b h w"], dtype: Any = None) -> tuple[Float[Array, "*b"], Float[Array, "*b"]]:
+    """Returns the minimum and the range of each map, as another type if given; the range is NaN if it is constant."""
+    low, high = (found(x, axis=(-2, -1)).astype(dtype or x.dtype) for found in (jnp.min, jnp.max))
+    return low, jnp.where(is_constant(x, dtype), jnp.nan, high - low)
 
 
-def scaled(x: Float[Array, "h w"]) -> Float[Array, "h w"]:
-    """Normalises a map as `min_max` does, up to rounding, by a product and not a quotient; a constant map becomes 0."""
-    low, high = x.min(), x.max()
-    return (x - low) * jnp.where(high > low, 1 / (high - low), 0)
+def scaled(x: Num[Array, "h w"], dtype: Any) -> Float[Array, "h w"]:
+    """Normalises a map as `min_max` does, up to rounding, by a product and not a quotient; a constant map becomes 0.
+
+    The map may be of a narrower type than the result: XLA finds its range sooner.
+    """
+    low, high = x.min().astype(dtype), x.max().astype(dtype)
+    return (x.astype(dtype) - low) * jnp.where(high > low, 1 / (high - low), 0)
+
+
+def sum_of_products(x: Float[Array, "h w"], y: Float[Array, "h w"]) -> Float[Array, ""]:
+    """Returns the sum of the products of pixels."""
+    # XLA's dot product is the fastest sum of two maps on a CPU, but in float32 not the most exact one.
+    return jnp.vdot(x, y, precision=jax.lax.Precision.HIGHEST) if x.dtype == jnp.float64 else total(x * y)
 
 
 def lesser(a: Float[Array, "h w"], b: Float[Array, "h w"]) -> Float[Array, "h w"]:

@@ -21,6 +21,8 @@ from avsd_jax.metrics.maps import chunk_sums, count, of_all_maps
 LISTED = (1024, 8192)
 # Ranges of value in the table.
 RANGES = 16384
+# With fewer values twice their number fits 16 bits.
+SHORT = 1 << 14
 # Pixels per packed word when true pixels are listed.
 WORD = 32
 # Without a bound from the caller, up to this many values take the fast path.
@@ -123,6 +125,11 @@ def pack_bits(mask: Bool[Array, "h w"]) -> UInt32[Array, " words"]:
     return words
 
 
+def count_bits(words: UInt32[Array, " words"]) -> Int[Array, ""]:
+    """Returns the number of true pixels of a packed map."""
+    return jax.lax.population_count(words).astype(jnp.int32).sum(dtype=jnp.int32)
+
+
 def positions(words: UInt32[Array, " words"], bound: int) -> Int[Array, " bound"]:
     """Returns the flat indices of `bound` true pixels of a packed map, in no particular order.
 
@@ -130,7 +137,7 @@ def positions(words: UInt32[Array, " words"], bound: int) -> Int[Array, " bound"
     """
     per_word = jax.lax.population_count(words).astype(jnp.int32)
     ends = _running_total(per_word)
-    k = jnp.arange(bound)
+    k = jnp.arange(bound, dtype=jnp.int32)
     # The k-th true pixel is after all the words that end with at most k of them.
     ending = jnp.zeros(bound, jnp.int32).at[ends].add(1, mode="drop")
     word = jnp.minimum(_running_total(ending), ends.size - 1)
@@ -230,7 +237,9 @@ def _by_level(
         return count_by_level(jnp.where(at < x.size, take(levels.ravel(), jnp.minimum(at, x.size - 1)), size))
 
     held = by_count(n, bound, x.size, of_few, lambda: count_by_level(jnp.where(marked, levels, size).ravel()))
-    wins = take(2 * (n - _running_total(held)) + held, levels)
+    table = 2 * (n - _running_total(held)) + held
+    # Set once more, or XLA would compute the table anew for every pixel that reads it.
+    wins = take(jnp.zeros(size, jnp.int32).at[jnp.arange(size)].set(table), levels)
     lowest = jnp.argmax(held > 0)
     return Pairs(chunk_sums(wins * counted).astype(dtype).sum(), lowest.astype(x.dtype), take(held, lowest))
 
@@ -252,17 +261,21 @@ def _by_ranges(
 
     own = jnp.where(jnp.arange(ascending.size) < n, range_of(ascending), RANGES)
     held = jnp.zeros(RANGES, jnp.int32).at[own].add(1, mode="drop")
-    # Its lowest bit tells whether the range holds a value. One pass looks it up and two read it.
-    table = 2 * (n - _running_total(held)) + (held > 0)
-    entries = jax.lax.optimization_barrier(take(table, range_of(x)))
-    above = 2 * chunk_sums((entries >> 1) * counted).astype(dtype).sum()
-    shared = pack_bits(((entries & 1) > 0) & counted)
-    listed = jax.lax.population_count(shared).astype(jnp.int32).sum()
+    # The lowest bit tells whether the range holds a value. It is set last: what is scattered XLA does not compute anew
+    # for every pixel that reads the table.
+    table = 2 * (n - _running_total(held))
+    table = table.at[own].set(take(table, jnp.minimum(own, RANGES - 1)) + 1, mode="drop")
+    if ascending.size < SHORT:
+        table = table.astype(jnp.int16)
+    entries = jnp.where(counted, take(table, range_of(x)), 0)
+    above = 2 * chunk_sums(entries >> 1).astype(dtype).sum()
+    shared = pack_bits((entries & 1) > 0)
+    listed = count_bits(shared)
 
     def of_listed(most: int) -> Float[Array, ""]:
         at = positions(shared, most)
         known, at = at < x.size, jnp.minimum(at, x.size - 1)
-        values, first = take(x.ravel(), at), n - 1 - (take(entries.ravel(), at) >> 1)
+        values, first = take(x.ravel(), at), n - 1 - (take(entries.ravel(), at).astype(jnp.int32) >> 1)
 
         def compare(j: Int[Array, ""], wins: Int[Array, " l"]) -> Int[Array, " l"]:
             # A value of a lower range is below the pixel's, and adds nothing.
@@ -315,8 +328,11 @@ def _entries_below(
 
 
 def _running_total(counts: Int[Array, " n"]) -> Int[Array, " n"]:
-    """Returns the sums up to each element: on a CPU `cumsum` takes twice as long."""
-    return jax.lax.associative_scan(jnp.add, counts)
+    """Returns the sums up to each element, in rows: `cumsum` of them all takes twice as long on a CPU."""
+    rows = counts.reshape(-1, next(n for n in (128, 32, 1) if counts.size % n == 0))
+    sums = rows.sum(axis=1, dtype=jnp.int32)
+    before = jnp.cumsum(sums, dtype=jnp.int32) - sums
+    return (jnp.cumsum(rows, axis=1, dtype=jnp.int32) + before[:, None]).ravel()
 
 
 def take(table: Shaped[Array, " n"], index: Int[Array, " *s"]) -> Shaped[Array, " *s"]:
