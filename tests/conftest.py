@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import program_cache
 
 # Must be set before jax is imported: the parallel tests need eight devices.
-os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
+os.environ.setdefault("XLA_FLAGS", f"--xla_force_host_platform_device_count=8 {program_cache.quick_flags()}")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Half of the time goes into compilation: tests, the commands they start and later runs share its results.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(program_cache.folder()))
