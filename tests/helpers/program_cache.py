@@ -1,6 +1,7 @@
-"""Where compiled programs are kept between runs of the tests."""
+"""How programs are compiled where a test says nothing else, and where they are kept between runs of the tests."""
 
 import hashlib
+import importlib.metadata
 import pathlib
 import platform
 
@@ -16,3 +17,16 @@ def folder() -> pathlib.Path:
     lines = listed.read_text().splitlines() if listed.exists() else []
     processor = next((line for line in lines if line.startswith(("flags", "Features"))), platform.machine())
     return ROOT / ".pytest_cache/compiled" / hashlib.sha256(processor.encode()).hexdigest()[:12]
+
+
+def quick_flags() -> str:
+    """Returns XLA's flags for the quickest compilation: tests run small networks, which take longest to compile.
+
+    Outputs are as accurate, and so are gradients of small networks. Those of large convolutional ones are not (see
+    `drawn.FORWARD_COMPILE`): tests that compare them with recorded ones compile by `drawn.step_jit` or `fast_jit`.
+    Processes that tests start with `XLA_FLAGS` of their own are compiled as a user's are.
+    """
+    flags = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    # A process ends at a flag that its XLA does not know.
+    known = importlib.metadata.version("jaxlib").startswith("0.10.")
+    return f"{flags} --xla_cpu_use_fusion_emitters=false" if known else flags
