@@ -20,13 +20,13 @@ def folder() -> pathlib.Path:
 
 
 def quick_flags() -> str:
-    """Returns XLA's flags for the quickest compilation: tests run small networks, which take longest to compile.
+    """Returns XLA's flags for a quick compilation with the same gradients: tests run small networks, which take longest
+    to compile.
 
-    Outputs are as accurate, and so are gradients of small networks. Those of large convolutional ones are not (see
-    `drawn.FORWARD_COMPILE`): tests that compare them with recorded ones compile by `drawn.step_jit` or `fast_jit`.
-    Processes that tests start with `XLA_FLAGS` of their own are compiled as a user's are.
+    Level 0 would be quicker, but has wrong gradients of convolutions (see `drawn.FORWARD_COMPILE`). Processes that tests
+    start with `XLA_FLAGS` of their own are compiled as a user's are.
     """
-    flags = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    flags = "--xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true"
     # A process ends at a flag that its XLA does not know.
     known = importlib.metadata.version("jaxlib").startswith("0.10.")
     return f"{flags} --xla_cpu_use_fusion_emitters=false" if known else flags
