@@ -20,11 +20,10 @@ def folder() -> pathlib.Path:
 
 
 def quick_flags() -> str:
-    """Returns XLA's flags for a quick compilation with the same gradients: tests run small networks, which take longest
-    to compile.
+    """Returns XLA's flags for a quick compilation with the same results: tests run small networks.
 
-    Level 0 would be quicker, but has wrong gradients of convolutions (see `drawn.FORWARD_COMPILE`). Processes that tests
-    start with `XLA_FLAGS` of their own are compiled as a user's are.
+    Level 0 would be quicker, but has wrong gradients of convolutions (see `drawn.FORWARD_COMPILE`). Processes that
+    tests start with `XLA_FLAGS` of their own are compiled as a user's are.
     """
     flags = "--xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true"
     # A process ends at a flag that its XLA does not know.
