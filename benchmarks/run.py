@@ -4,7 +4,8 @@
     python -m benchmarks.run --render FILE.json ... [--page=docs/performance.md]
 
 It prints tables in Markdown, and writes the same as JSON to --out after every case. --quick takes five minutes at most.
---publish writes the record to `benchmarks/results`, and then the page of the records there, as --render does.
+--publish writes the record to `benchmarks/results`, where cases that are not run keep what the same command measured
+on the same machine before, and then the page of the records there, as --render does.
 It needs JAX, Flax and Optax; PyTorch and pysaliency are measured where they are installed, and a case that needs
 more says so in its row.
 
@@ -41,7 +42,7 @@ import pkgutil
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def run_case(name: str, setting: Setting) -> dict[str, Any]:
         rows.extend(module.rows(setting))
     except Exception as error:  # the others are still worth their time
         traceback.print_exc()
-        rows.append(Row("failed", name, not_run=f"{type(error).__name__}: {str(error).splitlines()[:1]}"))
+        rows.append(Row("failed", name, not_run=f"{type(error).__name__}"))
         failed = True
     jax.clear_caches()
     gc.collect()
@@ -100,10 +101,21 @@ def run_case(name: str, setting: Setting) -> dict[str, Any]:
     }
 
 
-def run(names: Sequence[str], setting: Setting, out: Path | None = None) -> dict[str, Any]:
-    """Runs cases, prints their tables and returns the record of all, which is also written to `out`."""
+def run(
+    names: Sequence[str], setting: Setting, out: Path | None = None, before: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Runs cases, prints their tables and returns the record of all, which is also written to `out`.
+
+    Args:
+        names: of the cases.
+        setting: for all of them.
+        out: file to write after each case; None for none.
+        before: an earlier record, whose other cases are kept if it has the same setting, machine and versions.
+    """
     what = {"device": setting.device, "quick": setting.quick, "rounds": setting.rounds, "seed": setting.seed}
     record = {"setting": what, "machine": machine.record(), "stand_ins": bare.MISSING, "cases": {}}
+    if before and before["setting"] == what and machine.same(before["machine"], record["machine"]):
+        record["cases"] |= before["cases"]
     print(page.machine_line(record["machine"]), flush=True)
     for name in names:
         record["cases"][name] = case = run_case(name, setting)
@@ -111,6 +123,7 @@ def run(names: Sequence[str], setting: Setting, out: Path | None = None) -> dict
         print(f"\n## {case['title']} ({case['seconds']:.0f} s)\n\n{tables}", flush=True)
         if out:
             out.parent.mkdir(parents=True, exist_ok=True)
+            record["cases"] = dict(sorted(record["cases"].items()))
             out.write_text(json.dumps(record, indent=1) + "\n")
     return record
 
@@ -166,7 +179,8 @@ def _command(args: argparse.Namespace) -> int:
         return 0
     setting = Setting(choose_device(args.device), args.quick, ROUNDS[args.quick], BUDGET[args.quick])
     out = RESULTS / f"{setting.device}.json" if args.publish else args.out
-    record = run(args.cases or available(), setting, out)
+    before = load([out])[0] if args.publish and out.exists() else None
+    record = run(args.cases or available(), setting, out, before)
     if args.publish:
         args.page.write_text(page.render(load(sorted(RESULTS.glob("*.json")))))
     return cli.FAILED if any(case["failed"] for case in record["cases"].values()) else 0
