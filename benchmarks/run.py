@@ -30,7 +30,8 @@ All of it is in `benchmarks.measure`. A case has to be importable with JAX, Flax
 supplies the packages that annotations name; the runner imports it first): import anything else where it is used, by
 `optional`, and yield a row with `not_run` if it is missing. It reads `setting`: device ("cpu" or "gpu"), quick (fewer
 sizes), rounds and budget (`compare` obeys them) and seed. A group in --quick should take 10 to 20 s. `headline` puts a
-row into the summary of the page, where rows of both devices with the same headline share a line.
+row into the summary of the page, where rows of both devices with the same headline share a line. A case with `QUICK = False` is left out by --quick
+unless --cases names it.
 """
 
 import argparse
@@ -44,6 +45,7 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import jax
@@ -61,6 +63,17 @@ def available() -> list[str]:
     """Returns the names of all cases."""
     path = importlib.import_module("benchmarks.cases").__path__
     return sorted(module.name for module in pkgutil.iter_modules(path) if not module.name.startswith("_"))
+
+
+def chosen(quick: bool) -> list[str]:
+    """Returns the names of the cases that are run if none are named: with `quick` those that do not opt out of it."""
+    if not quick:
+        return available()
+    return [name for name in available() if getattr(_module(name), "QUICK", True)]
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"benchmarks.cases.{name}")
 
 
 def choose_device(name: str | None) -> str:
@@ -81,7 +94,7 @@ def choose_device(name: str | None) -> str:
 
 def run_case(name: str, setting: Setting) -> dict[str, Any]:
     """Runs a case; returns its title, text, seconds and rows, the last of which tells of an error, if there is one."""
-    module = importlib.import_module(f"benchmarks.cases.{name}")
+    module = _module(name)
     title, _, text = module.__doc__.strip().partition("\n")
     start, rows, failed = time.perf_counter(), [], False
     try:
@@ -180,7 +193,7 @@ def _command(args: argparse.Namespace) -> int:
     setting = Setting(choose_device(args.device), args.quick, ROUNDS[args.quick], BUDGET[args.quick])
     out = RESULTS / f"{setting.device}.json" if args.publish else args.out
     before = load([out])[0] if args.publish and out.exists() else None
-    record = run(args.cases or available(), setting, out, before)
+    record = run(args.cases or chosen(args.quick), setting, out, before)
     if args.publish:
         args.page.write_text(page.render(load(sorted(RESULTS.glob("*.json")))))
     return cli.FAILED if any(case["failed"] for case in record["cases"].values()) else 0
