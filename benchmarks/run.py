@@ -30,8 +30,8 @@ All of it is in `benchmarks.measure`. A case has to be importable with JAX, Flax
 supplies the packages that annotations name; the runner imports it first): import anything else where it is used, by
 `optional`, and yield a row with `not_run` if it is missing. It reads `setting`: device ("cpu" or "gpu"), quick (fewer
 sizes), rounds and budget (`compare` obeys them) and seed. A group in --quick should take 10 to 20 s. `headline` puts a
-row into the summary of the page, where rows of both devices with the same headline share a line. A case with `QUICK = False` is left out by --quick
-unless --cases names it.
+row into the summary of the page, where rows of both devices with the same headline share a line. A case with
+`QUICK = False` is left out by --quick unless --cases names it.
 """
 
 import argparse
