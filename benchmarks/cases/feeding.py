@@ -15,6 +15,7 @@ import numpy as np
 
 from benchmarks.measure import Row, Run, Setting, compare, no_compilation_cache, optional
 
+QUICK = False
 _PACKAGES = ("grain", "cv2", "ml_collections", "tensorflow_datasets")
 _VIDEOS, _FRAMES, _SIZE = 12, 48, (360, 640)
 _CACHE_BYTES = 8 << 20

@@ -23,6 +23,7 @@ from benchmarks import bare  # noqa: F401 (before the models)
 from avsd_jax import models  # isort: skip
 from benchmarks.measure import Row, Run, Setting, compare  # isort: skip
 
+QUICK = False
 # Samples of the waveform that belong to a frame: 22050 Hz, 25 frames a second.
 SAMPLES = 882
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.measure import Row, Run, Setting, compare, optional
+from benchmarks.measure import Row, Run, Setting, Spread, compare, optional, timed
 
 ROOT = Path(__file__).parents[2]
 IMPORTS = {
@@ -70,14 +70,13 @@ def _predictions(setting: Setting, folder: Path) -> Iterator[Row]:
 
     video = write_video(folder / "video.mp4", 250, 640, 360)
     predict = ["-m", "avsd_jax.predict", str(video), f"--out={folder / 'out'}"]
-    warm = process(predict, setting, folder / "warm")
-    cold_cache = folder / "cold"
-    cold = process(predict, setting, cold_cache)
-
-    def emptied() -> None:
-        shutil.rmtree(cold_cache, ignore_errors=True)
-        cold()
-
-    runs = {"cold": Run(emptied, _done, headline="predict, 10 s of video, cold")}
-    runs["warm"] = Run(warm, _done, headline="predict, 10 s of video, warm")
-    yield from compare(setting, "predict, 10 s of video", runs, unit="process")
+    cache, seconds = folder / "cache", {"cold": [], "warm": []}
+    run = process(predict, setting, cache)
+    for _ in range(setting.rounds):
+        shutil.rmtree(cache, ignore_errors=True)
+        for own in seconds.values():
+            own.append(timed(run)[0])
+    group = "predict, 10 s of video"
+    for name, own in seconds.items():
+        spread = Spread.of([1e3 * x for x in own])
+        yield Row(group, name, "process", spread, rounds=len(own), headline=f"{group}, {name}")
