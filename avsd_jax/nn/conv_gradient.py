@@ -56,6 +56,17 @@ def same_conv(
     return _with_gradient(inference, convolve, gradient, x, kernel)
 
 
+def trained_as(
+    value: Convolution, inference: Convolution, x: Float[Array, "n h w i"], kernel: Float[Array, "kh kw j o"]
+) -> Float[Array, "n h2 w2 o"]:
+    """Returns `inference(x, kernel)`, or `value(x, kernel)` where gradients are computed: two forms of one function."""
+
+    def gradient(x: jax.Array, kernel: jax.Array, dy: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return jax.vjp(value, x, kernel)[1](dy)
+
+    return _with_gradient(inference, value, gradient, x, kernel)
+
+
 def conv_by_taps(
     x: Float[Array, "n h w i"], kernel: Float[Array, "kh kw i o"], padding: Pair
 ) -> Float[Array, "n h2 w2 o"]:
