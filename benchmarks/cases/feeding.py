@@ -2,8 +2,8 @@
 
 ViNet's training step, as the loop runs it, with clips that threads decode and prepare meanwhile, and with one batch
 that is on the device already. The videos are random, of 360x640 pixels, encoded as a built dataset is, and more than
-the caches hold, so every clip is decoded. A turn begins and ends with an empty pipeline. At least 0.95 is wanted: input that
-is ready in time.
+the caches hold, so every clip is decoded. A turn begins and ends with an empty pipeline. At least 0.95 is wanted: input
+that is ready in time.
 """
 
 import itertools
