@@ -2,8 +2,7 @@
 
 The gradients of a strided convolution over time are dilated: most of their terms are zeros. Here the phases of the
 stride become channels of a convolution without one, which has the same gradients, in half the time. (In space, with
-kernels of 3 x 3, it would take longer.) The gradient of Winograd's form by its input scatters rows one by one; here it
-is a convolution of the same form. And where a kernel has few inputs and hundreds of outputs, a matmul for each of its
+kernels of 3 x 3, it would take longer.) Where a kernel has few inputs and hundreds of outputs, a matmul for each of its
 taps is ten times as fast.
 """
 
@@ -40,8 +39,6 @@ def same_conv(
 ) -> Float[Array, "n h w o"]:
     """Returns `convolve(x, kernel)`, a convolution of odd size that keeps height and width.
 
-    Its gradient by x is `convolve(dy, mirrored kernel)`.
-
     Args:
         convolve: where gradients are computed.
         x: input.
@@ -50,8 +47,7 @@ def same_conv(
     """
 
     def gradient(x: jax.Array, kernel: jax.Array, dy: jax.Array) -> tuple[jax.Array, jax.Array]:
-        mirrored = kernel[::-1, ::-1].swapaxes(2, 3)
-        return convolve(dy, mirrored), jax.vjp(partial(convolve, x), kernel)[1](dy)[0]
+        return jax.vjp(convolve, x, kernel)[1](dy)
 
     return _with_gradient(inference, convolve, gradient, x, kernel)
 
