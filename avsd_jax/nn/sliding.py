@@ -12,6 +12,7 @@ every phase.
 """
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -89,6 +90,45 @@ class Layer:
 
 
 @dataclasses.dataclass(frozen=True)
+class Join:
+    """A convolution that reads a tap in groups: `kernel` slices at a time, behind slices that are not the encoder's.
+
+    Its sums over a tap's interior slices are computed once, too, although two windows rarely have the same groups: the
+    last slices of a window's group are `kernel` slices later those of the group before.
+
+    Attributes:
+        name: of its sums.
+        tap: the layer whose output it reads.
+        kernel: slices of a group.
+        before: slices in front of the tap's.
+        time: (weights, taps, [b, t, h, w, i], stride) -> [b, t2, h, w, o], the sum over some taps of the kernel alone.
+    """
+
+    name: str
+    tap: str
+    kernel: int
+    before: int
+    time: Callable[[Any, slice, jax.Array, int], jax.Array]
+
+    @property
+    def mixed(self) -> int:
+        """Returns the number of groups with slices in front of the tap's."""
+        return -(-self.before // self.kernel)
+
+    def groups(self, size: int) -> range:
+        """Returns the first slice of each group of the tap alone; the tap has `size` slices."""
+        return range(self.mixed * self.kernel - self.before, size, self.kernel)
+
+
+class Sliding(NamedTuple):
+    """An encoder for `SlidingEncoder`: its layers, the convolutions of its taps, and the weights of both."""
+
+    layers: Sequence[Layer]
+    joins: Sequence[Join]
+    weights: Any
+
+
+@dataclasses.dataclass(frozen=True)
 class Ring:
     """Where the slices of one level lie in its ring, [capacity, h, w, c], which fills up from its beginning.
 
@@ -116,8 +156,8 @@ class Ring:
 
     @property
     def length(self) -> int:
-        """Returns how many slices the windows computed at once span."""
-        return (self.count - 1) * self.per_window + (self.axis.interior - 1) * self.apart + 1
+        """Returns how many slices the windows computed at once span, with those that the first of them adds."""
+        return self.count * self.per_window + (self.axis.interior - 1) * self.apart
 
     @property
     def capacity(self) -> int:
@@ -183,11 +223,29 @@ class _Level:
     is_shared: bool
 
 
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """Some taps of a join, with the ring of their sums over interior slices of the tap, wherever the first one lies."""
+
+    join: Join
+    taps: slice
+    ring: Ring
+
+    @property
+    def length(self) -> int:
+        return self.taps.stop - self.taps.start
+
+    @property
+    def name(self) -> str:
+        return f"{self.join.name}_{self.taps.start}"
+
+
 class SlidingEncoder:
     """An encoder on `count` windows at once, each `advance` frames after the one before.
 
     Args:
         layers: the encoder.
+        joins: the convolutions of its taps that are sums of what windows have in common.
         size: frames of a window.
         advance: frames between two windows.
         count: windows computed at once.
@@ -196,7 +254,17 @@ class SlidingEncoder:
             slices at its end are computed anew.
     """
 
-    def __init__(self, layers: Sequence[Layer], size: int, advance: int, count: int, spare: int, *, exact: bool = True):
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        joins: Sequence[Join],
+        size: int,
+        advance: int,
+        count: int,
+        spare: int,
+        *,
+        exact: bool = True,
+    ):
         self.count, self.spare, self.reach = count, spare, 0
         self._levels: list[_Level] = []
         axis, shared = Axis(size), advance < size
@@ -210,6 +278,11 @@ class SlidingEncoder:
             output = Ring(target, advance, count, spare) if shared and layer.is_tap else None
             self._levels.append(_Level(layer, axis, target, slices, output, shared))
             axis = target
+        shared_taps = {level.layer.name: level.output for level in self._levels if level.output is not None}
+        self._joins = {
+            join.tap: join for join in joins if join.tap in shared_taps and join.groups(shared_taps[join.tap].axis.size)
+        }
+        self._parts = {tap: _parts(join, shared_taps[tap]) for tap, join in self._joins.items()}
 
     @property
     def is_shared(self) -> bool:
@@ -234,6 +307,10 @@ class SlidingEncoder:
             x = jax.eval_shape(partial(layer.time, stride=1), weights, seen)
             if level.output is not None:
                 rings[_output(layer)] = zeros(level.output, x)
+            for part in self._parts.get(layer.name, ()):
+                seen = jax.ShapeDtypeStruct((1, part.length, *x.shape[2:]), x.dtype)
+                sums = jax.eval_shape(partial(part.join.time, taps=part.taps, stride=1), weights, x=seen)
+                rings[part.name] = zeros(part.ring, sums)
         return rings
 
     def push(self, weights: Any, rings: Rings, position: Position, frames: Float[Array, "n h w 3"]) -> Rings:
@@ -249,17 +326,29 @@ class SlidingEncoder:
         for level in self._levels:
             if level.slices is None:
                 break
-            name = level.layer.name
-            rings[name] = level.slices.write(rings[name], level.layer.space(weights, x), position)
+            layer = level.layer
+            name = layer.name
+            rings[name] = level.slices.write(rings[name], layer.space(weights, x), position)
             if level.is_shared:
-                x = self._newest(level, weights, rings[name], position)
+                x = _newest(
+                    *(level.slices, level.target, layer.kernel, layer.stride, layer.padding),
+                    *(partial(layer.time, weights), rings[name], position),
+                )
             if level.output is not None:
-                name = _output(level.layer)
+                name = _output(layer)
                 rings[name] = level.output.write(rings[name], x, position)
+            for part in self._parts.get(layer.name, ()):
+                time = partial(part.join.time, weights, part.taps)
+                new = _newest(level.output, part.ring.axis, part.length, 1, 0, time, rings[name], position)
+                rings[part.name] = part.ring.write(rings[part.name], new, position)
         return rings
 
     def windows(self, weights: Any, rings: Rings, position: Position) -> dict[str, Float[Array, "n _ _ _ _"]]:
-        """Returns the taps of the last `count` windows that were pushed; arguments as there."""
+        """Returns the taps of the last `count` windows that were pushed; arguments as there.
+
+        Of a tap with a join these are the slices of mixed groups alone, and what the convolution gives for the other
+        groups by the join's name.
+        """
         taps: dict[str, jax.Array] = {}
         x: _Ends | jax.Array = _Ends(None, None)
         for level in self._levels:
@@ -272,7 +361,9 @@ class SlidingEncoder:
             else:
                 whole = layer.space(weights, x) if ring is None else slices.joined(ring, kept, position)
                 x = layer.time(weights, _padded(whole, layer.padding, layer.padding), layer.stride)
-            if layer.is_tap:
+            if layer.name in self._joins:
+                taps |= self._grouped(level, weights, x, rings, position)
+            elif layer.is_tap:
                 shared = level.output is not None
                 taps[layer.name] = x.joined(level.output, rings[_output(layer)], position) if shared else x
         return taps
@@ -281,24 +372,8 @@ class SlidingEncoder:
         """Returns the rings as they are at position 0."""
         where = {level.layer.name: level.slices for level in self._levels}
         where |= {_output(level.layer): level.output for level in self._levels}
+        where |= {part.name: part.ring for parts in self._parts.values() for part in parts}
         return {name: where[name].rewind(ring, position) for name, ring in rings.items()}
-
-    def _newest(self, level: _Level, weights: Any, kept: Slices, position: Position) -> Float[Array, "1 n h w c"]:
-        """Returns a layer's interior output of the slices that were written last."""
-        layer, source, ring = level.layer, level.source, level.slices
-        target = Ring(level.target, ring.advance, ring.count, ring.spare)
-        number = ring.count * target.per_window
-        hop = level.target.step(ring.advance) // source.step(ring.advance)
-        reads = layer.stride * (level.target.size - 1 - level.target.right) - layer.padding + layer.kernel - 1
-        age = (source.size - 1 - source.right - reads) * ring.apart
-        if ring.apart == 1:
-            seen = ring.read(kept, position, age + (number - 1) * hop + layer.kernel - 1, age)
-            return layer.time(weights, seen, hop)
-        # The phases lie interleaved: each output gets its own few slices.
-        ages = [age + (layer.kernel - 1 - k) * ring.apart for k in range(layer.kernel)]
-        parts = [ring.read(kept, position, a + (number - 1) * hop, a, hop) for a in ages]
-        seen = jax.tree.map(lambda *x: jnp.stack([part[0] for part in x], axis=1), *parts)
-        return layer.time(weights, seen, 1)[None, :, 0]
 
     def _ends(self, level: _Level, weights: Any, slices: "_Ends", kept: Slices, position: Position) -> "_Ends":
         """Returns a layer's output at the ends of each window."""
@@ -318,7 +393,6 @@ class SlidingEncoder:
             right = layer.time(weights, seen, stride)
         return _Ends(left, right)
 
-
     def _cut_ends(self, level: _Level, weights: Any, kept: Slices, position: Position) -> "_Ends":
         """Returns the same for the first layer, its kernel being cut where it reaches into the padding."""
         layer, size, ring = level.layer, level.source.size, level.slices
@@ -333,6 +407,40 @@ class SlidingEncoder:
 
         ends = range(level.target.left), range(level.target.size - level.target.right, level.target.size)
         return _Ends(*(_joined(*map(output, end)) if end else None for end in ends))
+
+    def _grouped(
+        self, level: _Level, weights: Any, ends: "_Ends", rings: Rings, position: Position
+    ) -> dict[str, Float[Array, "n _ _ _ _"]]:
+        """Returns the slices of a tap that the join's mixed groups have, and the sums of its other groups."""
+        tap, axis, join = level.layer.name, level.target, self._joins[level.layer.name]
+        kept, parts, inner = rings[_output(level.layer)], self._parts[tap], range(axis.left, axis.size - axis.right)
+        groups = join.groups(axis.size)
+
+        def slices(first: int, stop: int) -> Float[Array, "n t h w c"]:
+            """Returns slices of each window."""
+            left = None if first >= axis.left else ends.left[:, first:stop]
+            right = None if stop <= inner.stop else ends.right[:, max(0, first - inner.stop) : stop - inner.stop]
+            inside = level.output.interior(kept, position, max(first, inner.start), min(stop, inner.stop))
+            return _joined(left, inside, right)
+
+        def outside(group: int, first: int, stop: int) -> list[jax.Array]:
+            """Returns the sum over slices that are not interior, if there are any."""
+            taps = slice(first - group, stop - group)
+            return [join.time(weights, taps, slices(first, stop), 1)] if first < stop else []
+
+        sums = []
+        for group in groups:
+            first, stop = (min(max(end, inner.start), inner.stop) for end in (group, group + join.kernel))
+            terms = [
+                *outside(group, group, min(first, group + join.kernel)),
+                *outside(group, max(stop, group), group + join.kernel),
+            ]
+            for part in parts:
+                begin, end = group + part.taps.start, group + part.taps.stop
+                if first <= begin and end <= stop:
+                    terms.append(part.ring.interior(rings[part.name], position, begin, begin + 1))
+            sums.append(sum(terms[1:], terms[0]))
+        return {tap: slices(0, groups.start), join.name: jnp.concatenate(sums, axis=1)}
 
 
 class _Ends(NamedTuple):
@@ -357,6 +465,43 @@ class _Ends(NamedTuple):
         """Returns all slices of each window."""
         axis = ring.axis
         return _joined(self.left, ring.interior(kept, position, axis.left, axis.size - axis.right), self.right)
+
+
+def _parts(join: Join, output: Ring) -> list[_Part]:
+    """Splits a join where the interior of a tap begins or ends in one of its groups."""
+    axis = output.axis
+    cuts = {0, join.kernel}
+    for group in join.groups(axis.size):
+        cuts |= {end - group for end in (axis.left, axis.size - axis.right) if 0 < end - group < join.kernel}
+    parts = []
+    for first, stop in itertools.pairwise(sorted(cuts)):
+        ring = dataclasses.replace(output, axis=axis.after(stop - first, 1, 0))
+        parts.append(_Part(join, slice(first, stop), ring))
+    return parts
+
+
+def _newest(
+    ring: Ring,
+    target: Axis,
+    kernel: int,
+    stride: int,
+    padding: int,
+    time: Callable[[Slices, int], jax.Array],
+    kept: Slices,
+    position: Position,
+) -> Float[Array, "1 n h w c"]:
+    """Returns a layer's interior output of the slices that were written last, on an axis `target`."""
+    source, last = ring.axis, target.size - 1 - target.right
+    number = ring.count * Ring(target, ring.advance, ring.count, ring.spare).per_window
+    hop = target.step(ring.advance) // source.step(ring.advance)
+    age = (source.size - source.right - (stride * last - padding + kernel)) * ring.apart
+    if ring.apart == 1:
+        return time(ring.read(kept, position, age + (number - 1) * hop + kernel - 1, age), hop)
+    # The phases lie interleaved: each output gets its own few slices.
+    ages = [age + (kernel - 1 - k) * ring.apart for k in range(kernel)]
+    parts = [ring.read(kept, position, a + (number - 1) * hop, a, hop) for a in ages]
+    seen = jax.tree.map(lambda *x: jnp.stack([part[0] for part in x], axis=1), *parts)
+    return time(seen, 1)[None, :, 0]
 
 
 def _joined(*parts: Slices | None) -> Slices:

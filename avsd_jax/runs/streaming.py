@@ -35,12 +35,12 @@ def make_stream(
     Returns:
         None if this model cannot be streamed, or if such windows have nothing in common.
     """
-    parts = model.sliding(variables)
-    if parts is None or model.num_maps:
+    sliding = model.sliding(variables)
+    if sliding is None:
         return None
-    layers, weights = parts
-    encoder = SlidingEncoder(layers, model.clip_size, advance, batch_size, _SPARE_BATCHES * batch_size, exact=exact)
-    return Stream(model, variables, encoder, weights, advance) if encoder.is_shared else None
+    spare = _SPARE_BATCHES * batch_size
+    encoder = SlidingEncoder(sliding.layers, sliding.joins, model.clip_size, advance, batch_size, spare, exact=exact)
+    return Stream(model, variables, encoder, sliding.weights, advance) if encoder.is_shared else None
 
 
 class Stream:
@@ -63,11 +63,16 @@ class Stream:
         self._position = 0
 
         def predict(variables: Any, weights: Any, rings: Any, position: Any, rest: Any) -> dict[str, jax.Array]:
-            taps = encoder.windows(weights, rings, position)
+            with model.at_precision():
+                taps = encoder.windows(weights, rings, position)
             output = model.apply(variables, {**rest, "taps": taps}, train=False)
             return {key: output[key] for key in PREDICTION_KEYS if key in output}
 
-        self._push = jax.jit(encoder.push, donate_argnums=1)
+        def push(weights: Any, rings: Any, position: Any, frames: Any) -> Any:
+            with model.at_precision():
+                return encoder.push(weights, rings, position, frames)
+
+        self._push = jax.jit(push, donate_argnums=1)
         self._rewind = jax.jit(encoder.rewind, donate_argnums=0)
         self._predict = jax.jit(predict)
 
