@@ -60,12 +60,17 @@ class Stream:
         self._variables, self._weights = jax.device_put(variables), jax.device_put(weights)
         self._encoder, self._advance = encoder, advance
         self._rings: Any = None
+        self._frame: tuple[int, ...] = ()
         self._position = 0
 
-        def predict(variables: Any, weights: Any, rings: Any, position: Any, rest: Any) -> dict[str, jax.Array]:
+        def predict(
+            variables: Any, weights: Any, rings: Any, position: Any, rest: Any, frame: tuple[int, ...]
+        ) -> dict[str, jax.Array]:
             with model.at_precision():
                 taps = encoder.windows(weights, rings, position)
-            output = model.apply(variables, {**rest, "taps": taps}, train=False)
+            # A model reads no more of the video than its shape.
+            video = jnp.zeros((encoder.count, model.clip_size, *frame))
+            output = model.apply(variables, {**rest, "video": video, "taps": taps}, train=False)
             return {key: output[key] for key in PREDICTION_KEYS if key in output}
 
         def push(weights: Any, rings: Any, position: Any, frames: Any) -> Any:
@@ -74,7 +79,7 @@ class Stream:
 
         self._push = jax.jit(push, donate_argnums=1)
         self._rewind = jax.jit(encoder.rewind, donate_argnums=0)
-        self._predict = jax.jit(predict)
+        self._predict = jax.jit(predict, static_argnames="frame")
 
     def start(self, batch: Mapping[str, Any]) -> dict[str, Array]:
         """Forgets all frames and predicts a window from its own.
@@ -93,6 +98,7 @@ class Stream:
         before += -(before + len(video)) % size
         video = np.concatenate([np.repeat(video[:1], before, axis=0), video])
         frame = jax.ShapeDtypeStruct(video.shape[1:], jax.dtypes.canonicalize_dtype(video.dtype))
+        self._frame = video.shape[1:]
         self._rings, self._position = self._encoder.empty(self._weights, frame), 0
         for chunk in np.split(video, len(video) // size):
             self._add(chunk, self._encoder.count)
@@ -131,7 +137,7 @@ class Stream:
         self._position += number
 
     def _outputs(self, position: int, rest: Mapping[str, Any]) -> dict[str, jax.Array]:
-        return self._predict(self._variables, self._weights, self._rings, np.int32(position), rest)
+        return self._predict(self._variables, self._weights, self._rings, np.int32(position), rest, self._frame)
 
 
 def _filled(x: np.ndarray, count: int) -> np.ndarray:

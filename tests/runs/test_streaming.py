@@ -67,6 +67,12 @@ def test_avinet_streams_with_its_gate():
     _check(model, 1, (2, 1), rest)
 
 
+@pytest.mark.parametrize(("name", "opts"), [("stavis_visual", {}), ("stavis", {"gate": "always"})])
+def test_stavis_streams(name, opts):
+    rest = lambda window: {"audio": np.asarray(normal(window, 4000))} if opts else {}  # noqa: E731
+    _check(models.create(name, clip_size=8, width=0.06, **opts), 1, (2, 1), rest)
+
+
 def test_without_recomputed_slices_a_window_sees_the_frames_before_it():
     """Its shallow taps are the last part of those of a clip twice as long."""
     model = models.create("vinet", width=0.06, num_skips=0)
