@@ -1,6 +1,6 @@
 """Prediction from sliding windows of a video, what neighbouring windows have in common being computed once.
 
-The maps equal those of the model called with each window, up to rounding. See `avsd_jax.nn.sliding`.
+The maps equal those of the model called with each window, up to rounding. See `avsd_jax.nn.sliding_encoder`.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from avsd_jax.nn.sliding import SlidingEncoder
+from avsd_jax.nn.sliding_encoder import SlidingEncoder
 from avsd_jax.runs.components import PREDICTION_KEYS
 
 # Windows that follow each other in memory before the rings are rewound, in batches.

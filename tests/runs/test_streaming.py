@@ -7,7 +7,7 @@ from drawn import FAST_COMPILE, forward_jit, normal, shapes, variables
 
 from avsd_jax import models
 from avsd_jax.nn.s3d import S3D
-from avsd_jax.nn.sliding import SlidingEncoder
+from avsd_jax.nn.sliding_encoder import SlidingEncoder
 from avsd_jax.runs.streaming import make_stream
 
 SIZE = (32, 32)
