@@ -80,7 +80,7 @@ class Model(BiStream):
     def sliding(self, variables: Mapping[str, Any]) -> Sliding:
         """Returns ViNet's encoder; the convolution behind a fused tap reads what is not the encoder's."""
         parts = {collection: tree["visual_model"] for collection, tree in variables.items()}
-        visual = vinet.Model(self.clip_size, self.num_skips, self.width, self.lowering)
+        visual = vinet.Model(self.clip_size, self.num_skips, self.width, self.lowering, parent=None)
         sliding = visual.sliding(parts)
         return sliding._replace(joins=[join for join in sliding.joins if join.tap != self.fuse_at])
 

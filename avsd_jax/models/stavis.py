@@ -69,7 +69,7 @@ class Model(BiStream):
     def sliding(self, variables: Mapping[str, Any]) -> Sliding:
         """Returns what the visual network does."""
         parts = {collection: tree["visual_model"] for collection, tree in variables.items()}
-        return stavis_visual.Model(self.clip_size, self.width, self.lowering).sliding(parts)
+        return stavis_visual.Model(self.clip_size, self.width, self.lowering, parent=None).sliding(parts)
 
     def fuse(
         self, v: Float[Array, "b h w"], features: Features, batch: Mapping[str, Array], train: bool

@@ -16,7 +16,7 @@ from avsd_jax.nn.sliding_encoder import SlidingEncoder
 from avsd_jax.runs.components import PREDICTION_KEYS
 
 # Windows that follow each other in memory before the rings are rewound, in batches.
-_SPARE_BATCHES = 4
+_SPARE_BATCHES = 2
 
 
 def make_stream(
