@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 from avsd_jax.nn.conv3d import Lowering, Triple, conv3d
 from avsd_jax.nn.norm import BatchNorm
 from avsd_jax.nn.pool import max_pool
-from avsd_jax.nn.sliding import Layer, Slices
+from avsd_jax.nn.sliding import Join, Layer, Slices
 
 Weights = Mapping[str, Any]
 
@@ -93,6 +93,16 @@ def layers(lowering: Lowering) -> list[Layer]:
         mixed("base4_0", "base4_0"),
         mixed("y0", "base4_1"),
     ]
+
+
+def join(name: str, tap: str, kernel: int, before: int, lowering: Lowering) -> Join:
+    """Returns a convolution of the decoder, `kernel` x 3 x 3, that reads a tap behind `before` slices of its own."""
+
+    def time(weights: Weights, taps: slice, x: Float[Array, "b t h w i"], stride: int) -> Float[Array, "b t2 h w o"]:
+        part = weights[name]["kernel"][taps].astype(x.dtype)
+        return conv3d(x, part, (stride, 1, 1), (0, 1, 1), lowering)
+
+    return Join(name, tap, kernel, before, time)
 
 
 def _convolve(
