@@ -13,8 +13,8 @@ from jaxtyping import Array, Float
 from avsd_jax.batch import read
 from avsd_jax.errors import InputError
 from avsd_jax.models.common.network import Network
-from avsd_jax.nn.conv3d import Lowering
 from avsd_jax.nn import sliding_s3d
+from avsd_jax.nn.conv3d import Lowering
 from avsd_jax.nn.pool import smooth_max
 from avsd_jax.nn.s3d import S3D
 from avsd_jax.nn.sliding import Layer
