@@ -37,6 +37,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from avsd_jax.common import cli, logs
+from avsd_jax.common.programs import keep_programs
 from avsd_jax.media.reading import probe
 from avsd_jax.models.common.network import PRECISIONS
 from avsd_jax.prediction import decision
@@ -89,6 +90,7 @@ def _predict_command_line(args: argparse.Namespace) -> None:
     probe(args.video)
     check_folder(Path(args.out), Path(args.video).name)
     with logs.shown(args.verbose):
+        keep_programs()
         predictor = Predictor(args.checkpoint, args.batch_size, args.model, args.precision)
         result = predictor.run(
             args.video,

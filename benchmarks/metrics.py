@@ -26,8 +26,6 @@ from scipy import ndimage
 from avsd_jax import metrics
 from avsd_jax.common import cli
 from avsd_jax.common.atomic_files import write_json
-from avsd_jax.scoring import protocols
-from avsd_jax.scoring.scorer import score_maps
 
 ROW = ("AUC-J", "SIM", "s-AUC", "CC", "NSS")
 EVALUATE = {"evaluate, 8 bits": np.uint8, "evaluate, arrays": np.float32}
@@ -77,19 +75,23 @@ def ours(maps: Maps, names: Sequence[str]) -> Callable[[], np.ndarray]:
 
 def evaluate_runs(maps: Maps, names: Sequence[str]) -> dict[str, tuple[Callable[[], np.ndarray], int]]:
     """Returns for each column the default scoring of `avsd_jax.evaluate`, in float64, and its number of maps."""
+    from avsd_jax.scoring import protocols  # reads images: the functions alone are timed without
+    from avsd_jax.scoring.scorer import score_maps, stacked
+
     bound = 1 << (int(maps.fixations.sum(axis=(1, 2)).max()) - 1).bit_length()
     protocol = dataclasses.replace(protocols.NATIVE, metrics=tuple(names))
-    density = np.round(maps.density * 255).astype(np.uint8)
+    number = len(maps.pred)
+    density, *flags = (
+        stacked(x, number) for x in (np.round(maps.density * 255).astype(np.uint8), maps.fixations, maps.pool)
+    )
 
     def run(values: np.ndarray) -> np.ndarray:
         with jax.enable_x64(True):
-            found = score_maps(
-                values, density, maps.fixations, maps.pool, protocol=protocol, double=True, max_fixations=bound
-            )
+            found = score_maps(values, density, *flags, protocol=protocol, double=True, max_fixations=bound)
             return np.stack([found[name] for name in names])
 
     given = {np.uint8: np.round(maps.pred * 255).astype(np.uint8), np.float32: maps.pred}
-    return {column: (functools.partial(run, given[kind]), len(maps.pred)) for column, kind in EVALUATE.items()}
+    return {column: (functools.partial(run, stacked(given[kind], number)), number) for column, kind in EVALUATE.items()}
 
 
 def numpy_score(name: str, x: np.ndarray, density: np.ndarray, hit: np.ndarray, pool: np.ndarray) -> float:

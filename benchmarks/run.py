@@ -1,9 +1,10 @@
 """Runs the benchmarks of speed and memory: ours beside its peers, taking turns in one process.
 
-    python -m benchmarks.run [--quick] [--device=cpu|gpu] [--cases=a,b] [--out=FILE.json]
+    python -m benchmarks.run [--quick] [--device=cpu|gpu] [--cases=a,b] [--out=FILE.json | --publish]
     python -m benchmarks.run --render FILE.json ... [--page=docs/performance.md]
 
 It prints tables in Markdown, and writes the same as JSON to --out after every case. --quick takes five minutes at most.
+--publish writes the record to `benchmarks/results`, and then the page of the records there, as --render does.
 It needs JAX, Flax and Optax; PyTorch and pysaliency are measured where they are installed, and a case that needs
 more says so in its row.
 
@@ -35,6 +36,7 @@ import argparse
 import gc
 import importlib
 import json
+import os
 import pkgutil
 import sys
 import time
@@ -50,8 +52,8 @@ from avsd_jax.errors import InputError
 from benchmarks import bare, machine, page
 from benchmarks.measure import Row, Setting
 
-ROUNDS, BUDGET = {False: 7, True: 3}, {False: 40.0, True: 8.0}
-PAGE = Path("docs/performance.md")
+ROUNDS, BUDGET = {False: 7, True: 3}, {False: 20.0, True: 8.0}
+PAGE, RESULTS = Path("docs/performance.md"), Path("benchmarks/results")
 
 
 def available() -> list[str]:
@@ -66,6 +68,8 @@ def choose_device(name: str | None) -> str:
     Raises:
         InputError: JAX finds no GPU.
     """
+    # By default JAX would take three quarters of a GPU's memory for itself.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.6")
     if name == "cpu":
         jax.config.update("jax_platforms", "cpu")
     found = jax.default_backend()
@@ -141,8 +145,9 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--device", choices=("cpu", "gpu"), help="where to compute (default: what JAX finds)")
     parser.add_argument("--cases", type=lambda text: text.split(","), help=f"default: all of {', '.join(available())}")
     parser.add_argument("--out", type=Path, help="JSON file to write")
+    parser.add_argument("--publish", action="store_true", help=f"write {RESULTS}/DEVICE.json and --page")
     parser.add_argument("--render", nargs="+", type=Path, metavar="FILE.json", help="measure nothing, write --page")
-    parser.add_argument("--page", type=Path, default=PAGE, help=f"Markdown file that --render writes (default: {PAGE})")
+    parser.add_argument("--page", type=Path, default=PAGE, help=f"Markdown file to write (default: {PAGE})")
     args = parser.parse_args(argv)
     unknown = [name for name in args.cases or () if name not in available()]
     if unknown:
@@ -160,7 +165,10 @@ def _command(args: argparse.Namespace) -> int:
         args.page.write_text(page.render(load(args.render)))
         return 0
     setting = Setting(choose_device(args.device), args.quick, ROUNDS[args.quick], BUDGET[args.quick])
-    record = run(args.cases or available(), setting, args.out)
+    out = RESULTS / f"{setting.device}.json" if args.publish else args.out
+    record = run(args.cases or available(), setting, out)
+    if args.publish:
+        args.page.write_text(page.render(load(sorted(RESULTS.glob("*.json")))))
     return cli.FAILED if any(case["failed"] for case in record["cases"].values()) else 0
 
 

@@ -1,11 +1,12 @@
 """Areas under ROC curves, as exact rank statistics: no sampling, no jitter."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Num, UInt
+from jaxtyping import Array, Bool, Float, Int, Num
 
 from avsd_jax.errors import InputError
 from avsd_jax.metrics.maps import (
@@ -25,14 +26,15 @@ from avsd_jax.metrics.maps import (
 )
 from avsd_jax.metrics.ranks import (
     by_count,
+    count_bits,
     is_levels,
     pack_bits,
+    pairs_of,
     positions,
     rank_statistic,
     rank_statistic_of,
     score_dtype,
     take,
-    wins_over,
 )
 
 # Up to this many positives and negatives are listed for a binned statistic; the shorter list is twice as fast.
@@ -89,7 +91,7 @@ def auc_borji(pred: Maps, fixations: FixationMaps) -> Scores:
     (pred,) = as_float(pred)
 
     def statistic(x: Float[Array, "h w"], hit: Bool[Array, "h w"]) -> Float[Array, ""]:
-        return jnp.where(count(hit) > 1, _binned(x, hit, jnp.full(hit.shape, True), 11), jnp.nan)
+        return jnp.where(count(hit) > 1, _binned(x, hit, jnp.full(hit.shape, True), 11, x.dtype), jnp.nan)
 
     return over_maps(statistic, pred, fixated(fixations))
 
@@ -130,55 +132,89 @@ def s_auc(
 
     def statistic(x: Float[Array, "h w"], hit: Bool[Array, "h w"], pool: Bool[Array, "h w"]) -> Float[Array, ""]:
         if bins is not None:
-            return jnp.where(has_nan(x), jnp.nan, _binned(x, hit, pool, bins, max_fixations))
-        return jnp.where(is_constant(x) | has_nan(x), jnp.nan, rank_statistic(x, hit, pool, max_fixations))
+            return binned_of(x, hit, pool, x.dtype, bins, max_fixations)
+        undefined = is_constant(x) | has_nan(x, x.dtype)
+        return jnp.where(undefined, jnp.nan, rank_statistic(x, hit, pool, max_fixations))
 
     return over_maps(statistic, pred, fixated(fixations), fixated(shuffle_map))
 
 
-def s_auc_of_levels(
-    levels: UInt[Array, "h w"],
-    values: Float[Array, " levels"],
+def binned_of(
+    x: Num[Array, "h w"],
     hit: Bool[Array, "h w"],
     pool: Bool[Array, "h w"],
+    dtype: Any,
+    bins: int = 11,
     max_fixations: int | None = None,
 ) -> Float[Array, ""]:
-    """Computes `s_auc` of one image whose levels represent ascending values, of which few are looked up."""
-    return _binned(levels, hit, pool, 11, max_fixations, values)
+    """Computes `s_auc` of one map in its type or a wider one."""
+    return jnp.where(has_nan(x, dtype), jnp.nan, _binned(x, hit, pool, bins, dtype, max_fixations))
 
 
-def judd_of_keys(
-    keys: Num[Array, "h w"], x: Float[Array, "h w"], hit: Bool[Array, "h w"], max_fixations: int | None
+def s_auc_of_levels(
+    pixels: Int[Array, " levels"],
+    values: Float[Array, " levels"],
+    hits: Int[Array, " levels"],
+    pool: Int[Array, " levels"],
 ) -> Float[Array, ""]:
-    """Computes `auc_judd` of one map whose pixels have the order of keys of a type that is compared faster."""
-    noise = is_constant(x) & (x.max() > x.min())
-    return jnp.where(noise | has_nan(x), jnp.nan, _area(keys, hit, max_fixations, x.dtype))
+    """Computes `s_auc` of one image whose levels represent ascending values, from the pixels of each level."""
+    low = take(values, jnp.argmax(pixels > 0))
+    high = take(values, values.size - 1 - jnp.argmax(pixels[::-1] > 0))
+    span = jnp.where(high > low, high - low, jnp.nan)
+    unit = normalised(values, low, span)
+    thresholds = _thresholds(11, values.dtype)
+    # Levels reach the thresholds in turn, so that the positives above a bin are a sum over levels.
+    reached = unit[:, None] >= thresholds
+    reaching = jnp.concatenate([hits.sum()[None], (hits[:, None] * reached).sum(axis=0), jnp.zeros(1, hits.dtype)])
+    bins = reached.sum(axis=1)
+    doubled = (pool.astype(jnp.int64) * (take(reaching, bins) + take(reaching, bins + 1))).sum()
+    n, m = (counts.sum().astype(values.dtype) for counts in (hits, pool))
+    return jnp.where((n > 0) & (m > 0) & jnp.isfinite(span), doubled.astype(values.dtype) / 2 / n / m, jnp.nan)
+
+
+def judd_of(
+    keys: Num[Array, "h w"], x: Num[Array, "h w"], hit: Bool[Array, "h w"], max_fixations: int | None, dtype: Any
+) -> Float[Array, ""]:
+    """Computes `auc_judd` of one map, whose pixels are in the order of the keys, in its type or a wider one."""
+    noise = is_constant(x, dtype) & (x.max() > x.min())
+    return jnp.where(noise | has_nan(x, dtype), jnp.nan, _area(keys, hit, max_fixations, dtype))
 
 
 def _judd(x: Num[Array, "h w"], hit: Bool[Array, "h w"], max_fixations: int | None) -> Float[Array, ""]:
-    noise = False if is_levels(x) else has_nan(x) | (is_constant(x) & (x.max() > x.min()))
-    return jnp.where(noise, jnp.nan, _area(x, hit, max_fixations, score_dtype(x)))
+    dtype = score_dtype(x)
+    return _area(x, hit, max_fixations, dtype) if is_levels(x) else judd_of(x, x, hit, max_fixations, dtype)
 
 
 def _area(
     x: Num[Array, "h w"], hit: Bool[Array, "h w"], max_fixations: int | None, dtype: np.dtype
 ) -> Float[Array, ""]:
     """Returns the area under the staircase for any map."""
-    n = count(hit)
-    highest = jnp.iinfo(x.dtype).max if is_levels(x) else jnp.inf
-    lowest = jnp.where(hit, x, highest).min()
-    # Not derived from the wins: XLA would recompute these for each pass that uses them. Three counts in one pass: a
-    # sum over up to 32 pixels fits eight bits for each.
-    level = x == lowest
-    counts = chunk_sums((x > lowest) + (level << 8) + ((hit & level) << 16))
-    above, at_lowest, k = ((counts >> bits & 255).sum() for bits in (0, 8, 16))
-    # Every fixated pixel is at the lowest fixated value or above.
-    level, above, others = at_lowest - k, above - (n - k), x.size - n
-    wins = wins_over(x, hit, n, max_fixations)
-    statistic = rank_statistic_of(x, wins, n, ~hit, max_fixations, dtype)
-    n, k, others, above, level = (c.astype(dtype) for c in (n, k, others, above, level))
-    half_step = 0.5 / n * (above + k / (k + 1) * level) / others
-    return statistic + half_step
+    n = count_bits(pack_bits(hit))
+    pairs = pairs_of(x, hit, n, ~hit, max_fixations, dtype)
+    # Both in one pass: a sum over up to 32 pixels fits sixteen bits. Every fixated pixel is at the lowest fixated value
+    # or above.
+    level = (x == pairs.lowest).astype(jnp.int32)
+    counts = chunk_sums((x > pairs.lowest).astype(jnp.int32) + (level << 16))
+    k, others = pairs.at_lowest, x.size - n
+    above, level = (counts & 0xFFFF).sum() - (n - k), (counts >> 16).sum() - k
+    statistic = rank_statistic_of(x, pairs, n, others, max_fixations)
+    return statistic + half_step(n, k, above, level, others, dtype)
+
+
+def half_step(
+    n: Int[Array, ""],
+    k: Int[Array, ""],
+    above: Int[Array, ""],
+    level: Int[Array, ""],
+    others: Int[Array, ""],
+    dtype: np.dtype,
+) -> Float[Array, ""]:
+    """Returns what the staircase of `auc_judd` adds to the rank statistic.
+
+    Of n fixated pixels k are at the lowest fixated value; of the others some are above it and some at its level.
+    """
+    n, k, above, level, others = (c.astype(dtype) for c in (n, k, above, level, others))
+    return 0.5 / n * (above + k / (k + 1) * level) / others
 
 
 def _binned(
@@ -186,27 +222,20 @@ def _binned(
     positive: Bool[Array, "h w"],
     negative: Bool[Array, "h w"],
     bins: int,
+    dtype: Any,
     max_positives: int | None = None,
-    of_level: Float[Array, " levels"] | None = None,
 ) -> Float[Array, ""]:
     """Computes the rank statistic of a min-max normalised map in bins, the last of which only holds 1.
 
     If there are few positive and negative pixels, it only reads those, apart from the range of the map.
-    The map holds levels if a table of their values is given.
     """
-    if of_level is None:
-        dtype, (low, span) = x.dtype, low_and_span(x)
-    else:
-        low, high = (take(of_level, level.astype(jnp.int32)) for level in (x.min(), x.max()))
-        dtype, span = of_level.dtype, jnp.where(high > low, high - low, jnp.nan)
+    low, span = low_and_span(x, dtype)
     thresholds = _thresholds(bins, dtype)
 
     def statistic(
         values: Num[Array, "*p"], positive: Bool[Array, "*p"], negative: Bool[Array, "*p"]
     ) -> tuple[Int[Array, ""], Float[Array, ""]]:
-        if of_level is not None:
-            values = take(of_level, values.astype(jnp.int32))
-        unit = normalised(values, low, span)
+        unit = normalised(values.astype(dtype), low, span)
         n, m = count(positive), count(negative)
         reaching = jax.vmap(lambda threshold: count(positive & (unit >= threshold)))(thresholds)
         # Doubled: a negative in bin b loses to the positives above b, and half to those in b. This is a sum over
@@ -219,7 +248,7 @@ def _binned(
         return n, doubled / 2 / n.astype(dtype) / m.astype(dtype)
 
     looked_at = pack_bits(positive | negative)
-    listed = jax.lax.population_count(looked_at).astype(jnp.int32).sum()
+    listed = count_bits(looked_at)
 
     def of_few(bound: int) -> tuple[Int[Array, ""], Float[Array, ""]]:
         at = positions(looked_at, bound)

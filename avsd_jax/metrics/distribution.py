@@ -1,10 +1,11 @@
 """Metrics that compare a prediction with a density map: linear correlation, similarity, divergence."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Num
 
 from avsd_jax.metrics.maps import (
     Maps,
@@ -16,10 +17,11 @@ from avsd_jax.metrics.maps import (
     is_constant,
     is_pysaliency,
     is_zero,
-    min_max,
+    lesser,
     over_maps,
     pysaliency_density,
-    sum_to_one,
+    scaled,
+    sum_of_products,
     total,
 )
 
@@ -44,14 +46,22 @@ def cc(pred: Maps, density: Maps, convention: str = "mit") -> Scores:
     check_shapes(pred=pred, density=density)
     pysaliency = is_pysaliency(convention)
 
-    def correlation(pred: Float[Array, "h w"], density: Float[Array, "h w"]) -> Float[Array, ""]:
-        x, y = centred(min_max(pred)), centred(min_max(density))
-        value = total(x * y) / jnp.sqrt(total(x * x) * total(y * y))
-        if pysaliency:
-            value = jnp.where(is_constant(pred) & ~is_constant(density), 0, value)
-        return value
+    pred, density = as_float(pred, density)
+    correlation = functools.partial(correlation_of, dtype=pred.dtype, pysaliency=pysaliency)
+    return over_maps(correlation, pred, density)
 
-    return over_maps(correlation, *as_float(pred, density))
+
+def correlation_of(
+    pred: Num[Array, "h w"], density: Num[Array, "h w"], dtype: Any, pysaliency: bool = False
+) -> Float[Array, ""]:
+    """Computes `cc` of one map in its type or a wider one."""
+    x, y = centred(scaled(pred, dtype)), centred(scaled(density, dtype))
+    value = sum_of_products(x, y) / jnp.sqrt(sum_of_products(x, x) * sum_of_products(y, y))
+    no_pred, no_density = is_constant(pred, dtype), is_constant(density, dtype)
+    if pysaliency:
+        value = jnp.where(no_pred, 0, value)
+        no_pred = False
+    return jnp.where(no_pred | no_density, jnp.nan, value)
 
 
 @functools.partial(jax.jit, static_argnames="convention")
@@ -75,16 +85,22 @@ def sim(pred: Maps, density: Maps, convention: str = "mit") -> Scores:
     check_shapes(pred=pred, density=density)
     pysaliency = is_pysaliency(convention)
 
-    def intersection(pred: Float[Array, "h w"], density: Float[Array, "h w"]) -> Float[Array, ""]:
-        if pysaliency:
-            return total(jnp.minimum(pysaliency_density(pred), pysaliency_density(density)))
-        shared = total(jnp.minimum(sum_to_one(min_max(pred)), sum_to_one(min_max(density))))
-        no_pred, no_density = is_zero(pred), is_zero(density)
-        flat = (is_constant(pred) & ~no_pred) | (is_constant(density) & ~no_density)
-        undefined = flat | has_nan(pred) | has_nan(density)
-        return jnp.where(undefined, jnp.nan, jnp.where(no_pred | no_density, 0, shared))
+    pred, density = as_float(pred, density)
+    if pysaliency:
+        return over_maps(
+            lambda pred, density: total(lesser(pysaliency_density(pred), pysaliency_density(density))), pred, density
+        )
+    return over_maps(functools.partial(intersection_of, dtype=pred.dtype), pred, density)
 
-    return over_maps(intersection, *as_float(pred, density))
+
+def intersection_of(pred: Num[Array, "h w"], density: Num[Array, "h w"], dtype: Any) -> Float[Array, ""]:
+    """Computes `sim` of one map in its type or a wider one."""
+    x, y = scaled(pred, dtype), scaled(density, dtype)
+    shared = total(lesser(x * (1 / total(x)), y * (1 / total(y))))
+    no_pred, no_density = is_zero(pred), is_zero(density)
+    flat = (is_constant(pred, dtype) & ~no_pred) | (is_constant(density, dtype) & ~no_density)
+    undefined = flat | has_nan(pred, dtype) | has_nan(density, dtype)
+    return jnp.where(undefined, jnp.nan, jnp.where(no_pred | no_density, 0, shared))
 
 
 @functools.partial(jax.jit, static_argnames="convention")
@@ -108,12 +124,20 @@ def kl(pred: Maps, density: Maps, convention: str = "mit") -> Scores:
     check_shapes(pred=pred, density=density)
     pysaliency = is_pysaliency(convention)
 
-    def divergence(pred: Float[Array, "h w"], density: Float[Array, "h w"]) -> Float[Array, ""]:
-        if pysaliency:
-            p, q = (pysaliency_density(x, _PYSALIENCY_EPSILON) for x in (pred, density))
-            return total(q * (jnp.log(q) - jnp.log(p)))
-        p, q = sum_to_one(pred), sum_to_one(density)
-        nats = total(q * jnp.log(_MIT_EPSILON + q / (p + _MIT_EPSILON)))
-        return jnp.where((pred.min() < 0) | (density.min() < 0), jnp.nan, nats)
+    pred, density = as_float(pred, density)
 
-    return over_maps(divergence, *as_float(pred, density))
+    def divergence(pred: Float[Array, "h w"], density: Float[Array, "h w"]) -> Float[Array, ""]:
+        if not pysaliency:
+            return divergence_of(pred, density, pred.dtype)
+        p, q = (pysaliency_density(x, _PYSALIENCY_EPSILON) for x in (pred, density))
+        return total(q * (jnp.log(q) - jnp.log(p)))
+
+    return over_maps(divergence, pred, density)
+
+
+def divergence_of(pred: Num[Array, "h w"], density: Num[Array, "h w"], dtype: Any) -> Float[Array, ""]:
+    """Computes `kl` of one map in its type or a wider one."""
+    maps = [x.astype(dtype) for x in (pred, density)]
+    p, q = (x * (1 / jnp.where(total(x) == 0, 1, total(x))) for x in maps)
+    nats = total(q * jnp.log(_MIT_EPSILON + q / (p + _MIT_EPSILON)))
+    return jnp.where((pred.min() < 0) | (density.min() < 0), jnp.nan, nats)

@@ -1,10 +1,11 @@
 """Metrics at the fixated pixels: normalised scanpath saliency and information gain."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Num
 
 from avsd_jax.metrics.maps import (
     FixationMaps,
@@ -13,15 +14,20 @@ from avsd_jax.metrics.maps import (
     as_float,
     centred,
     check_shapes,
+    fixated,
     is_constant,
     is_pysaliency,
     min_max,
+    of_all_maps,
     over_maps,
     pysaliency_density,
+    scaled,
+    sum_of_products,
     sum_to_one,
     total,
     weights,
 )
+from avsd_jax.metrics.ranks import count_bits, pack_bits, positions, take
 
 _MIT_EPSILON = 2.0**-52
 _PYSALIENCY_EPSILON = 1e-20
@@ -47,17 +53,27 @@ def nss(pred: Maps, fixations: FixationMaps, convention: str = "mit") -> Scores:
     check_shapes(pred=pred, fixations=fixations)
     pysaliency = is_pysaliency(convention)
     (pred,) = as_float(pred)
-    pixels = pred.shape[-2] * pred.shape[-1]
+    if pysaliency:
+        return over_maps(_pysaliency_nss, pred, weights(fixations, True, pred.dtype))
+    return over_maps(functools.partial(nss_of, dtype=pred.dtype), pred, fixated(fixations))
 
-    def score(x: Float[Array, "h w"], weight: Float[Array, "h w"]) -> Float[Array, ""]:
-        deviation = centred(min_max(x))
-        std = jnp.sqrt(total(deviation**2) / (pixels if pysaliency else pixels - 1))
-        value = total(deviation * weight) / std
-        if pysaliency:
-            value = jnp.where(is_constant(x), 0, value)
-        return value / total(weight)
 
-    return over_maps(score, pred, weights(fixations, pysaliency, pred.dtype))
+def nss_of(x: Num[Array, "h w"], hit: Bool[Array, "h w"], dtype: Any, bound: int | None = None) -> Float[Array, ""]:
+    """Computes `nss` of one map in its type or a wider one; the bound on fixations need not hold."""
+    deviation, words = centred(scaled(x, dtype)), pack_bits(hit)
+    n, std = count_bits(words), jnp.sqrt(sum_of_products(deviation, deviation) / (x.size - 1))
+    value = of_all = lambda: total(jnp.where(hit, deviation, 0))  # noqa: E731
+    if bound is not None and bound <= x.size // 8:
+        at = positions(words, bound)
+        listed = jnp.where(at < x.size, take(deviation.ravel(), jnp.minimum(at, x.size - 1)), 0).sum()
+        value = lambda: jax.lax.cond(of_all_maps(n) <= bound, lambda: listed, of_all)  # noqa: E731
+    return jnp.where(is_constant(x, dtype), jnp.nan, value() / std) / n.astype(dtype)
+
+
+def _pysaliency_nss(x: Float[Array, "h w"], weight: Float[Array, "h w"]) -> Float[Array, ""]:
+    deviation = centred(scaled(x, x.dtype))
+    std = jnp.sqrt(sum_of_products(deviation, deviation) / x.size)
+    return jnp.where(is_constant(x), 0, total(deviation * weight) / std) / total(weight)
 
 
 @functools.partial(jax.jit, static_argnames="convention")

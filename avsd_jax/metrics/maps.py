@@ -19,6 +19,9 @@ Scores = Float[Array, "*b"]
 CONSTANT_FLOAT64 = 1e-12
 CONSTANT_FLOAT32 = 1e-6
 
+# The axis of the maps of a batch that are scored at once.
+_BATCH = "maps of a batch"
+
 CONVENTIONS = ("mit", "pysaliency")
 
 
@@ -53,7 +56,8 @@ def as_float(*maps: Maps) -> tuple[Float[Array, "..."], ...]:
 
 def fixated(fixations: FixationMaps) -> Bool[Array, "*b h w"]:
     """Returns where a map of flags or counts is positive: a pixel fixated twice counts once, as in MATLAB."""
-    return jnp.asarray(fixations) > 0
+    marked = jnp.asarray(fixations)
+    return marked if marked.dtype == bool else marked > 0
 
 
 def weights(fixations: FixationMaps, every_fixation: bool, dtype: Any) -> Float[Array, "*b h w"]:
@@ -87,15 +91,18 @@ def count(mask: Bool[Array, "*p"]) -> Int[Array, ""]:
     return chunk_sums(mask, jnp.int8).sum(dtype=jnp.int32)
 
 
-def has_nan(x: Float[Array, "h w"]) -> Bool[Array, ""]:
-    """Returns whether a map holds a NaN; its maximum does not show it, as XLA's maximum on a CPU may drop NaN."""
-    return jnp.isnan(x).any()
+def has_nan(x: Num[Array, "h w"], dtype: Any) -> Bool[Array, ""]:
+    """Returns whether a map holds a NaN, or infinity; its maximum may not show it, as XLA's on a CPU may drop NaN.
+
+    A sum shows it, and other metrics need this one as well.
+    """
+    return jnp.isnan(total(scaled(x, dtype)))
 
 
-def is_constant(x: Float[Array, "*b h w"]) -> Bool[Array, "*b"]:
-    """Returns whether each map is constant up to rounding; a map with a NaN is not."""
-    tolerance = CONSTANT_FLOAT64 if x.dtype == jnp.float64 else CONSTANT_FLOAT32
-    low, high = x.min(axis=(-2, -1)), x.max(axis=(-2, -1))
+def is_constant(x: Num[Array, "*b h w"], dtype: Any = None) -> Bool[Array, "*b"]:
+    """Returns whether each map is constant up to rounding, in its own or a wider type; a map with a NaN is not."""
+    tolerance = CONSTANT_FLOAT64 if (dtype or x.dtype) == jnp.float64 else CONSTANT_FLOAT32
+    low, high = x.min(axis=(-2, -1)).astype(dtype or x.dtype), x.max(axis=(-2, -1)).astype(dtype or x.dtype)
     return high - low <= tolerance * jnp.maximum(jnp.abs(low), jnp.abs(high))
 
 
@@ -110,10 +117,30 @@ def min_max(x: Float[Array, "*b h w"]) -> Float[Array, "*b h w"]:
     return normalised(x, per_map(low), per_map(span))
 
 
-def low_and_span(x: Float[Array, "*b h w"]) -> tuple[Float[Array, "*b"], Float[Array, "*b"]]:
-    """Returns the minimum and the range of each map; the range is NaN if the map is constant."""
-    low, high = x.min(axis=(-2, -1)), x.max(axis=(-2, -1))
-    return low, jnp.where(is_constant(x), jnp.nan, high - low)
+def low_and_span(x: Num[Array, "*b h w"], dtype: Any = None) -> tuple[Float[Array, "*b"], Float[Array, "*b"]]:
+    """Returns the minimum and the range of each map, as another type if given; the range is NaN if it is constant."""
+    low, high = (found(x, axis=(-2, -1)).astype(dtype or x.dtype) for found in (jnp.min, jnp.max))
+    return low, jnp.where(is_constant(x, dtype), jnp.nan, high - low)
+
+
+def scaled(x: Num[Array, "h w"], dtype: Any) -> Float[Array, "h w"]:
+    """Normalises a map as `min_max` does, up to rounding, by a product and not a quotient; a constant map becomes 0.
+
+    The map may be of a narrower type than the result: XLA finds its range sooner.
+    """
+    low, high = x.min().astype(dtype), x.max().astype(dtype)
+    return (x.astype(dtype) - low) * jnp.where(high > low, 1 / (high - low), 0)
+
+
+def sum_of_products(x: Float[Array, "h w"], y: Float[Array, "h w"]) -> Float[Array, ""]:
+    """Returns the sum of the products of pixels."""
+    # XLA's dot product is the fastest sum of two maps on a CPU, but in float32 not the most exact one.
+    return jnp.vdot(x, y, precision=jax.lax.Precision.HIGHEST) if x.dtype == jnp.float64 else total(x * y)
+
+
+def lesser(a: Float[Array, "h w"], b: Float[Array, "h w"]) -> Float[Array, "h w"]:
+    """Returns the lesser of numbers that are not NaN: looking for NaN takes XLA longer than comparing."""
+    return jnp.where(a < b, a, b)
 
 
 def normalised(values: Float[Array, "*v"], low: Float[Array, "*#v"], span: Float[Array, "*#v"]) -> Float[Array, "*v"]:
@@ -148,11 +175,23 @@ def centred(x: Float[Array, "*b h w"]) -> Float[Array, "*b h w"]:
     return x
 
 
+def of_all_maps(n: Int[Array, ""]) -> Int[Array, ""]:
+    """Returns the greatest of a number over the maps that `over_maps` scores at once, else the number itself.
+
+    A choice by it is one for all of them, and not both ways computed for each.
+    """
+    try:
+        return jax.lax.pmax(n, _BATCH)
+    except NameError:  # not within such a batch
+        return n
+
+
 def over_maps(function: Callable[..., Any], *maps: Shaped[Array, "*b _ _"]) -> Any:
     """Applies a function of single maps `[H, W]`, which returns scalars, to every map of a batch.
 
     On a CPU one at a time, because a map that stays in the cache is about five times faster; all at once on an
-    accelerator. For the same reason pass a batch to a metric directly rather than through `jax.vmap`.
+    accelerator, with `of_all_maps` for choices. For these reasons pass a batch to a metric directly rather than through
+    `jax.vmap`, which computes every choice.
     """
     lead = maps[0].shape[:-2]
     if not lead:
@@ -161,6 +200,6 @@ def over_maps(function: Callable[..., Any], *maps: Shaped[Array, "*b _ _"]) -> A
     values = jax.lax.platform_dependent(
         *flat,
         cpu=lambda *xs: jax.lax.map(lambda one: function(*one), xs),
-        default=lambda *xs: jax.vmap(function)(*xs),
+        default=lambda *xs: jax.vmap(function, axis_name=_BATCH)(*xs),
     )
     return jax.tree.map(lambda v: v.reshape(lead), values)

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +10,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Num
 
 from avsd_jax.errors import InputError
-from avsd_jax.metrics.auc import auc_judd, judd_of_keys, s_auc
-from avsd_jax.metrics.distribution import cc, kl, sim
-from avsd_jax.metrics.location import nss
+from avsd_jax.metrics.auc import binned_of, judd_of
+from avsd_jax.metrics.distribution import correlation_of, divergence_of, intersection_of
+from avsd_jax.metrics.location import nss_of
 from avsd_jax.metrics.maps import FixationMaps, Maps, Scores, as_float, check_shapes, fixated, over_maps
 
 METRICS = ("NSS", "CC", "SIM", "KL", "AUC-J", "s-AUC")
@@ -20,7 +21,7 @@ LOWER_IS_BETTER = ("KL", "EMD")
 """The metrics, of all that this package has, of which a lower value is better."""
 
 
-@functools.partial(jax.jit, static_argnames=("max_fixations", "names"))
+@functools.partial(jax.jit, static_argnames=("max_fixations", "names", "dtype"))
 def score(
     pred: Maps,
     density: Maps,
@@ -29,6 +30,7 @@ def score(
     max_fixations: int | None = None,
     names: Sequence[str] = METRICS,
     levels: Num[Array | np.ndarray, "*b h w"] | None = None,
+    dtype: Any = None,
 ) -> dict[str, Scores]:
     """Computes several metrics at once, with shared intermediate results, in the MIT convention.
 
@@ -39,8 +41,10 @@ def score(
         shuffle_map: positive at the pool of negatives of the s-AUC, same shape.
         max_fixations: see `auc_judd`.
         names: a tuple of some of `METRICS`.
-        levels: a map with the same order of pixels as `pred`: the image of 8 or 16 bits that it was read from, or the
-            float32 map that it was converted from. The AUC-J ranks these, which gives the same and is faster.
+        levels: a map with the same order of pixels as `pred`: the image of 8 or 16 bits that it was read from. The
+            AUC-J ranks these, which gives the same and is faster.
+        dtype: of the scores, as if the maps had been converted to it, which is faster left to this function; None: the
+            one that the maps have.
 
     Returns:
         Name -> `[...]`, NaN if there is no such score.
@@ -55,26 +59,24 @@ def score(
         raise InputError(f"unknown metric {unknown[0]!r}: choose from {', '.join(METRICS)}")
 
     def one(
-        x: Float[Array, "h w"],
-        truth: Float[Array, "h w"],
+        x: Num[Array, "h w"],
+        truth: Num[Array, "h w"],
         hit: Bool[Array, "h w"],
         pool: Bool[Array, "h w"],
         levels: Num[Array, "h w"] | None = None,
     ) -> dict[str, Float[Array, ""]]:
-        def judd() -> Float[Array, ""]:
-            if levels is None:
-                return auc_judd(x, hit, max_fixations)
-            return judd_of_keys(levels, x, hit, max_fixations)
-
         metrics = {
-            "NSS": lambda: nss(x, hit),
-            "CC": lambda: cc(x, truth),
-            "SIM": lambda: sim(x, truth),
-            "KL": lambda: kl(x, truth),
-            "AUC-J": judd,
-            "s-AUC": lambda: s_auc(x, hit, pool, max_fixations=max_fixations),
+            "NSS": lambda: nss_of(x, hit, dtype, max_fixations),
+            "CC": lambda: correlation_of(x, truth, dtype),
+            "SIM": lambda: intersection_of(x, truth, dtype),
+            "KL": lambda: divergence_of(x, truth, dtype),
+            "AUC-J": lambda: judd_of(x if levels is None else levels, x, hit, max_fixations, dtype),
+            "s-AUC": lambda: binned_of(x, hit, pool, dtype, max_fixations=max_fixations),
         }
         return {name: metrics[name]() for name in names}
 
-    maps = (*as_float(pred, density), fixated(fixations), fixated(shuffle_map))
+    if dtype is None:
+        pred, density = as_float(pred, density)
+        dtype = pred.dtype
+    maps = (jnp.asarray(pred), jnp.asarray(density), fixated(fixations), fixated(shuffle_map))
     return over_maps(one, *maps) if levels is None else over_maps(one, *maps, jnp.asarray(levels))

@@ -74,6 +74,8 @@ class Layer:
         space: (weights, [b, t, h, w, i]) -> slices, each computed from one.
         time: (weights, slices, stride) -> [b, t2, h, w, o], without padding: `kernel` slices become one.
         is_tap: whether its output is returned.
+        cut: (weights, slices, stride, taps) -> what `time` gives with some taps of the kernel alone, where it is a sum
+            over them. The first layer then computes the ends of all windows from the frames as they lie in memory.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Layer:
     space: Callable[[Any, jax.Array], Slices]
     time: Callable[[Any, Slices, int], jax.Array]
     is_tap: bool = False
+    cut: Callable[[Any, Slices, int, slice], jax.Array] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +144,7 @@ class Ring:
         return jax.tree.map(part, ring)
 
     def interior(self, ring: Slices, position: Position, first: int, stop: int) -> Slices:
-        """Returns slices `first` to `stop` of each window, [count, stop - first, ...], of its interior; None if none."""
+        """Returns interior slices `first` to `stop` of each window, [count, stop - first, ...]; None: none."""
         if stop <= first:
             return None
         last = self.axis.size - 1 - self.axis.right
@@ -189,14 +192,19 @@ class SlidingEncoder:
         advance: frames between two windows.
         count: windows computed at once.
         spare: windows that may follow before `rewind` is called, at least `count`.
+        exact: whether each window begins with padding; otherwise it sees the frames before it instead, so that only the
+            slices at its end are computed anew.
     """
 
-    def __init__(self, layers: Sequence[Layer], size: int, advance: int, count: int, spare: int):
-        self.count, self.spare = count, spare
+    def __init__(self, layers: Sequence[Layer], size: int, advance: int, count: int, spare: int, *, exact: bool = True):
+        self.count, self.spare, self.reach = count, spare, 0
         self._levels: list[_Level] = []
         axis, shared = Axis(size), advance < size
         for layer in layers:
             target = axis.after(layer.kernel, layer.stride, layer.padding)
+            if shared and not exact:
+                target = dataclasses.replace(target, left=0)
+                self.reach += layer.padding * axis.stride
             slices = Ring(axis, advance, count, spare) if shared else None
             shared = shared and target.is_shared(advance)
             output = Ring(target, advance, count, spare) if shared and layer.is_tap else None
@@ -296,6 +304,8 @@ class SlidingEncoder:
         """Returns a layer's output at the ends of each window."""
         layer, source, target, ring = level.layer, level.source, level.target, level.slices
         stride, padding, left, right = layer.stride, layer.padding, None, None
+        if layer.cut is not None and source.interior == source.size:
+            return self._cut_ends(level, weights, kept, position)
         if target.left:
             stop = stride * (target.left - 1) - padding + layer.kernel
             inner = ring.interior(kept, position, source.left, stop)
@@ -307,6 +317,21 @@ class SlidingEncoder:
             seen = _padded(_joined(inner, slices.right), 0, last + 1 - source.size)
             right = layer.time(weights, seen, stride)
         return _Ends(left, right)
+
+    def _cut_ends(self, level: _Level, weights: Any, kept: Slices, position: Position) -> "_Ends":
+        """Returns the same for the first layer, its kernel being cut where it reaches into the padding."""
+        layer, size, ring = level.layer, level.source.size, level.slices
+
+        def output(index: int) -> Float[Array, "n 1 h w c"]:
+            """Returns an output slice of each window."""
+            first = layer.stride * index - layer.padding
+            taps = slice(max(0, -first), min(layer.kernel, size - first))
+            ages = (ring.count - 1) * ring.per_window + size - 1 - first - taps.start, size - first - taps.stop
+            seen = ring.read(kept, position, *ages)
+            return jnp.swapaxes(layer.cut(weights, seen, ring.per_window, taps), 0, 1)
+
+        ends = range(level.target.left), range(level.target.size - level.target.right, level.target.size)
+        return _Ends(*(_joined(*map(output, end)) if end else None for end in ends))
 
 
 class _Ends(NamedTuple):

@@ -73,6 +73,7 @@ def layers(lowering: Lowering) -> list[Layer]:
             *(7, 2, 3),
             lambda weights, x: conv(weights["base1_0"]["conv_s"], x, (1, 2, 2), (0, 3, 3)),
             lambda weights, x, stride: conv(weights["base1_0"]["conv_t"], x, (stride, 1, 1)),
+            cut=lambda weights, x, stride, taps: conv(_some(weights["base1_0"]["conv_t"], taps), x, (stride, 1, 1)),
         ),
         Layer(
             "y3",
@@ -100,6 +101,11 @@ def _convolve(
     """Applies a convolution and ReLU."""
     y = conv3d(x, weights["kernel"].astype(x.dtype), strides, padding, lowering)
     return nn.relu(y + weights["shift"].astype(x.dtype))
+
+
+def _some(weights: Weights, taps: slice) -> Weights:
+    """Returns a convolution with some of the taps in time."""
+    return {**weights, "kernel": weights["kernel"][taps]}
 
 
 def _halved(x: Float[Array, "b t h w c"]) -> Float[Array, "b t h2 w2 c"]:

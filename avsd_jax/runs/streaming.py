@@ -39,7 +39,7 @@ def make_stream(
     if parts is None or model.num_maps:
         return None
     layers, weights = parts
-    encoder = SlidingEncoder(layers, model.clip_size, advance, batch_size, _SPARE_BATCHES * batch_size)
+    encoder = SlidingEncoder(layers, model.clip_size, advance, batch_size, _SPARE_BATCHES * batch_size, exact=exact)
     return Stream(model, variables, encoder, weights, advance) if encoder.is_shared else None
 
 
@@ -84,7 +84,9 @@ class Stream:
         video = np.asarray(batch["video"])[0]
         size = self._encoder.count * self._advance
         # The frames in front are those of windows that are not asked for.
-        video = np.concatenate([np.repeat(video[:1], -len(video) % size, axis=0), video])
+        before = self._encoder.reach
+        before += -(before + len(video)) % size
+        video = np.concatenate([np.repeat(video[:1], before, axis=0), video])
         frame = jax.ShapeDtypeStruct(video.shape[1:], jax.dtypes.canonicalize_dtype(video.dtype))
         self._rings, self._position = self._encoder.empty(self._weights, frame), 0
         for chunk in np.split(video, len(video) // size):

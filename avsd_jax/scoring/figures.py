@@ -70,12 +70,13 @@ def panel(rows: Mapping[str, Sequence[Example]]) -> Drawn:
     return np.asarray(page)
 
 
-def curves(series: Mapping[str, Sequence[tuple[int, float]]], name: str) -> Drawn:
+def curves(series: Mapping[str, Sequence[tuple[int, float]]], name: str, along: str = "step") -> Drawn:
     """Draws lines over steps.
 
     Args:
         series: name of a line -> (step, value) points, steps ascending.
         name: of the values.
+        along: what is counted as steps.
 
     Returns:
         An RGB image.
@@ -95,7 +96,7 @@ def curves(series: Mapping[str, Sequence[tuple[int, float]]], name: str) -> Draw
         return x, y
 
     draw.text((left, top / 2), name, _INK, text, anchor="lm")
-    draw.text(((left + width - right) / 2, height - gap), "step", _FAINT, small, anchor="mb")
+    draw.text(((left + width - right) / 2, height - gap), along, _FAINT, small, anchor="mb")
     for value in values:
         y = place(steps[0], value)[1]
         draw.line((left, y, width - right, y), _GRID, width=2)

@@ -4,9 +4,10 @@ The evaluator of training and the command line both stream their maps through a 
 at a time, so that memory does not grow with the length of a video.
 """
 
+import dataclasses
 import functools
+import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ from jaxtyping import Array, Bool, Float, Num, UInt8
 from avsd_jax import metrics
 from avsd_jax.data.store import VideoStore
 from avsd_jax.metrics.levels import LEVEL_METRICS, MOST_PIXELS, score_levels
-from avsd_jax.metrics.maps import over_maps
+from avsd_jax.metrics.maps import is_constant, over_maps
 from avsd_jax.metrics.ranks import is_levels, take
 from avsd_jax.scoring.extra_metrics import extra_scores
 from avsd_jax.scoring.ground_truth import GroundTruth
@@ -25,9 +26,11 @@ from avsd_jax.scoring.protocols import NATIVE, Protocol, encode, to_ground_truth
 # Pixels of ground truth scored by one call: enough to amortise the call, few enough for memory at 1080p.
 _CHUNK_PIXELS = 1 << 23
 _CHUNK_MAPS = 32
+# Bytes. XLA copies an array that begins elsewhere.
+_ALIGNED = 64
 
 
-@dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Predicted:
     """The map of a frame to be scored, with metadata of the frame.
 
@@ -131,25 +134,32 @@ class Scorer:
         """Computes all metrics of a chunk, padded to full length so that every chunk uses one compiled program."""
         length = self._chunk_size(chunk[0])
 
-        def stack(maps: Iterable[np.ndarray]) -> np.ndarray:
-            full = np.stack(list(maps))
-            return np.pad(full, [(0, length - len(full)), (0, 0), (0, 0)])
-
         where = [(row.video, row.frame) for row in chunk]
-        fixations = stack(self._truth.fixations(*w) for w in where)
+        fixations = stacked([self._truth.fixations(*w) for w in where], length)
         most = max(32, int(fixations.sum(axis=(1, 2)).max()))
         with jax.enable_x64(self._double or jax.config.jax_enable_x64):
             values = score_maps(
-                stack(row.values for row in chunk),
-                stack(self._truth.density(*w) for w in where),
+                stacked([row.values for row in chunk], length),
+                stacked([self._truth.density(*w) for w in where], length),
                 fixations,
-                stack(self._truth.pool(*w, self.protocol.pool) for w in where),
+                stacked([self._truth.pool(*w, self.protocol.pool) for w in where], length),
                 protocol=self.protocol,
                 double=self._double,
                 max_fixations=1 << (most - 1).bit_length(),
             )
         columns = {name: np.asarray(values[name], float) for name in self.protocol.metrics}
         return [{name: float(v[i]) for name, v in columns.items()} for i in range(len(chunk))]
+
+
+def stacked(maps: Sequence[Num[np.ndarray, "h w"]], length: int) -> Num[np.ndarray, "b h w"]:
+    """Stacks maps, and zeros up to a length, so that JAX on a CPU reads the array where it is: at a multiple of 64."""
+    shape, dtype = (length, *maps[0].shape), maps[0].dtype
+    memory = np.empty(math.prod(shape) * dtype.itemsize + _ALIGNED, np.uint8)
+    start = -memory.ctypes.data % _ALIGNED
+    found = memory[start : memory.size - _ALIGNED + start].view(dtype).reshape(shape)
+    np.stack(maps, out=found[: len(maps)])
+    found[len(maps) :] = 0
+    return found
 
 
 def as_levels(values: Num[np.ndarray, "h w"]) -> Num[np.ndarray, "h w"]:
@@ -224,26 +234,32 @@ def _score_map(
     double: bool,
     max_fixations: int,
 ) -> dict[str, Float[Array, ""]]:
-    native = to_ground_truth(_as_unit(values, double), density.shape, protocol)
+    dtype = jnp.dtype(jnp.float64 if double else jnp.float32)
     keeps_ranks = protocol.keeps_ranks(values.shape, density.shape)
-    # Levels and float32 are ranked faster than float64. Normalisation rounds, and may make two float32 values equal.
-    ranked = is_levels(values) or (values.dtype == jnp.float32 and double and not protocol.stretch)
-    levels = values if ranked and keeps_ranks else None
+    if keeps_ranks and not protocol.stretch and not is_levels(values):
+        given = native = values if double else values.astype(dtype)
+    else:
+        given = _as_unit(values, double)
+        # A constant map without scores is left out of account until there are scores: that costs no pass over the map.
+        native = to_ground_truth(given, density.shape, dataclasses.replace(protocol, constant="metrics"))
+    levels = values if is_levels(values) and keeps_ranks else None
     names = [name for name in protocol.metrics if name in metrics.METRICS]
-    truth = _as_unit(density, double)
     whole = ()
     if double and values.dtype == jnp.uint8 and keeps_ranks and not protocol.stretch and values.size <= MOST_PIXELS:
         whole = [name for name in names if name in LEVEL_METRICS]
     others = tuple(name for name in names if name not in whole)
-    scores = metrics.score(native, truth, fixations, pool, max_fixations, others, levels)
+    # No metric depends on the scale of the density.
+    scores = metrics.score(native, density, fixations, pool, max_fixations, others, levels, dtype)
     if whole:
         of_level = _quotients(np.iinfo(values.dtype).max, np.float64)
-        of_levels = score_levels(values, density, fixations, pool, of_level, max_fixations, whole)
-        undefined = (protocol.constant == "nan") & (values.min() == values.max())
-        scores |= {name: jnp.where(undefined, jnp.nan, value) for name, value in of_levels.items()}
-    scores |= extra_scores(protocol.metrics, native, truth, fixations)
+        scores |= score_levels(values, density, fixations, pool, of_level, max_fixations, whole)
+    native = native.astype(dtype)
+    scores |= extra_scores(protocol.metrics, native, density.astype(dtype), fixations)
     if "s-AUC" in scores and protocol.s_auc_bins != 11:
         scores["s-AUC"] = metrics.s_auc(native, fixations, pool, bins=protocol.s_auc_bins, max_fixations=max_fixations)
+    if protocol.constant == "nan":
+        undefined = is_constant(given, dtype)
+        scores = {name: jnp.where(undefined, jnp.nan, value) for name, value in scores.items()}
     if protocol.empty_density == "nan":
         empty = density.max() == 0
         scores = {name: jnp.where(empty, jnp.nan, value) for name, value in scores.items()}

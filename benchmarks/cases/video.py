@@ -8,6 +8,7 @@ peer calls the network in PyTorch with each clip, as the official scripts do, an
 video of moving noise. Weights that were trained, and other videos, have another one.
 """
 
+import collections
 import dataclasses
 import itertools
 import tempfile
@@ -19,37 +20,40 @@ import jax
 import numpy as np
 
 from benchmarks.measure import Row, Run, Setting, compare, optional
+from benchmarks.networks import NETWORKS, Network, variables
 
 FRAMES_PER_CALL, FPS, SIZE = 4, 25, (640, 360)
-PEER = "PyTorch, eager, each clip alone"
-TITLES = {"vinet": "ViNet, 32 frames of 224x384", "stavis": "STAViS, 16 frames of 112x112"}
+PEER = "PyTorch eager, each clip alone"
 
 
 def rows(setting: Setting) -> Iterator[Row]:
     """Yields the rows of each network."""
-    for name in setting.pick(("vinet", "stavis"), ("vinet",)):
+    for network in NETWORKS:
+        if network.name not in setting.pick(("vinet", "stavis"), ("stavis",)):
+            continue
         if missing := [package for package in ("av", "cv2", "PIL") if not optional(package)]:
-            yield Row(TITLES[name], "ours", not_run=f"needs {', '.join(missing)}")
+            yield Row(network.title, "ours", not_run=f"needs {', '.join(missing)}")
             continue
         with tempfile.TemporaryDirectory() as folder:
-            yield from _rows(name, Path(folder), setting)
+            yield from _rows(network, Path(folder), setting)
 
 
-def _rows(name: str, folder: Path, setting: Setting) -> Iterator[Row]:
+def _rows(network: Network, folder: Path, setting: Setting) -> Iterator[Row]:
     video = write_video(folder / "video.mp4", 50, setting.seed)
-    predictor = random_predictor(name, folder / "model")
+    predictor = random_predictor(network, folder / "model", setting.seed)
     maps: dict[str, list[np.ndarray]] = {}
     runs = {}
     for title, how in {"exact": {}, "fast": {"mode": "fast"}, "each clip alone": {"in_series": False}}.items():
         maps[title] = []
         frames = predicted(predictor, video, folder / title.replace(" ", "_"), maps[title], **how)
-        runs[f"ours, {title}"] = _taking(frames, FRAMES_PER_CALL, f"{name}, a frame of a video, {title}")
+        runs[f"ours, {title}"] = _taking(frames, FRAMES_PER_CALL, f"{network.name}: video, {title}")
     not_run = {}
-    if name == "vinet" and optional("torch"):
-        runs[PEER] = _taking(peer(predictor.spec.preprocessing, video, folder / "peer", setting.device), 1)
+    if optional("torch"):
+        found = peer(network, predictor.spec, video, folder / "peer", setting.device)
+        runs[PEER] = _taking(found, FRAMES_PER_CALL)
     else:
-        not_run[PEER] = "needs torch" if not optional("torch") else "no plain network"
-    for row in compare(setting, TITLES[name], runs, unit="frame", against=PEER, not_run=not_run):
+        not_run[PEER] = "needs torch"
+    for row in compare(setting, network.title, runs, unit="frame", against=PEER, not_run=not_run):
         apart = row.name in ("ours, fast", "ours, each clip alone")
         yield dataclasses.replace(row, values=_error(maps[row.name[6:]], maps["exact"])) if apart else row
 
@@ -98,17 +102,16 @@ def endless(path: Path) -> Iterator[Any]:
         yield frame._replace(index=index, time=index / FPS)
 
 
-def random_predictor(name: str, folder: Path) -> Any:
+def random_predictor(network: Network, folder: Path, seed: int) -> Any:
     """Returns the predictor of a network of random weights, whose clips are in one series from the first frame on."""
     from avsd_jax.config.base import base
     from avsd_jax.data import samplers
     from avsd_jax.prediction.predictor import Predictor
     from avsd_jax.runs.checkpoint import save_variables
-    from avsd_jax.runs.components import Inference
-    from avsd_jax.runs.initial import initial_variables
 
-    config = base(name)
-    save_variables(folder, config, initial_variables(config, Inference.from_config(config)))
+    config = base(network.name)
+    config.frame_size, config.preprocessing = network.shapes["video"][1:3], network.name
+    save_variables(folder, config, variables(network.model(), network.batch(1), seed))
     predictor = Predictor(folder)
     predictor.spec = dataclasses.replace(predictor.spec, sampler=samplers.create("centred"))
     return predictor
@@ -137,25 +140,27 @@ def _kept(pairs: Iterator[Any], maps: list[np.ndarray]) -> Iterator[Any]:
         yield frame, prediction
 
 
-def peer(preprocessing: Any, video: Path, out: Path, device: str) -> Iterator[Any]:
+def peer(network: Network, spec: Any, video: Path, out: Path, device: str) -> Iterator[Any]:
     """Predicts an endless video by PyTorch, a clip per frame, and writes a map for each; yields their paths."""
     import cv2
     import torch
 
-    from benchmarks.peers import modes, vinet
+    from benchmarks.peers import modes
 
     out.mkdir()
-    where = modes.device_of(device)
-    network = vinet.Network(32).eval().to(where)
-    clip: list[np.ndarray] = []
+    mode = modes.Mode(precision="tf32" if device == "gpu" else "fp32")
+    model = modes.network(network.peer, device, mode)
+    # Of a window's audio, that of a video without a track.
+    silence = {name: np.zeros((1, *shape), np.float32) for name, shape in network.shapes.items() if name == "audio"}
+    clip: collections.deque = collections.deque(maxlen=spec.clip_size)
     for frame in endless(video):
-        clip = [*clip[-31:], preprocessing.normalise(preprocessing.resize_frame(frame.image, (224, 384)))]
-        if len(clip) < 32:
+        clip.append(spec.preprocessing.normalise(spec.preprocessing.resize_frame(frame.image, spec.frame_size)))
+        if len(clip) < spec.clip_size:
             continue
-        with torch.inference_mode():
-            batch = torch.from_numpy(np.stack(clip).transpose(3, 0, 1, 2)[None]).to(where)
-            saliency = network(batch)[0].cpu().numpy()
-        image = preprocessing.to_image(preprocessing.smooth(saliency, frame.image.shape[:2]))
+        given = modes.tensors(network.peer_inputs({"video": np.stack(clip)[None], **silence}), device, mode)
+        with torch.inference_mode(), modes.products(mode):
+            saliency = model(*given)[0].cpu().numpy()
+        image = spec.preprocessing.to_image(spec.preprocessing.smooth(saliency, frame.image.shape[:2]))
         path = out / f"{frame.index:06d}.png"
         cv2.imwrite(str(path), image)
         yield path

@@ -1,6 +1,7 @@
 """Metrics against values of the MATLAB code and of pysaliency, and frames that have no score."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from drawn import fast_jit, forward_jit
 from avsd_jax import metrics
 from avsd_jax.errors import InputError
 from avsd_jax.metrics import ranks
+from avsd_jax.metrics.maps import _BATCH as BATCH
 from avsd_jax.metrics.maps import check_shapes
 from avsd_jax.metrics.resize import apply_matrices, bicubic_matrix, gaussian_matrix
 
@@ -257,11 +259,42 @@ def test_every_way_of_counting_is_exact(kind: str, bound: int | None, marked: in
         "constant": np.full((30, 50), 3, np.float32),
     }[kind]
     mask = (rng.permutation(x.size) < marked).reshape(x.shape)
-    found = wins(x, mask, jnp.int32(marked), bound)
-    np.testing.assert_array_equal(found, plain_wins(x, x[mask]))
+    lowest, wins = x[mask].min(), plain_wins(x, x[mask])
+    for counted in (~mask, rng.random(x.shape) < 0.01):
+        found = pairs(x, mask, jnp.int32(marked), counted, bound)
+        expected = wins[counted].sum(), lowest, np.sum(x[mask] == lowest)
+        assert tuple(float(value) for value in found) == expected
 
 
-wins = jax.jit(ranks.wins_over, static_argnums=3)
+pairs = jax.jit(lambda *given: ranks.pairs_of(*given, jnp.float32), static_argnums=4)
+
+
+def sorted_sizes(program: str) -> set[int]:
+    """The lengths of what a program in StableHLO sorts."""
+    return {int(n) for n in re.findall(r"func private @sort\w*\(%arg0: tensor<(?:\d+x)*(\d+)xf32>", program)}
+
+
+def test_an_accelerator_sorts_fixated_values_alone() -> None:
+    maps, flags = jax.ShapeDtypeStruct((4, 90, 160), np.float32), jax.ShapeDtypeStruct((4, 90, 160), bool)
+    traced = jax.jit(metrics.auc_judd, static_argnums=2).trace(maps, flags, 128)
+    for platform in ("cuda", "tpu"):
+        program = traced.lower(lowering_platforms=(platform,)).as_text()
+        assert sorted_sizes(program) == {128}
+        assert "stablehlo.while" not in program  # which would read the map in every step
+
+
+def test_a_batch_at_once_chooses_one_way_for_all() -> None:
+    """As an accelerator scores it; more fixations than fit a list are sorted within the map."""
+    rng = np.random.default_rng(0)
+    x, shares = rng.integers(0, 300, (3, 64, 128)).astype(np.float32), np.array([0.01, 0.02, 0.05])[:, None, None]
+    for scale in (1, 5):
+        hit = rng.random(x.shape) < scale * shares
+        at_once = jax.jit(jax.vmap(lambda x, hit: metrics.auc_judd(x, hit), axis_name=BATCH))
+        program = at_once.lower(x, hit).as_text()
+        assert "stablehlo.case" in program
+        np.testing.assert_allclose(at_once(x, hit), metrics.auc_judd(x, hit), rtol=1e-6)
+
+
 positions = jax.jit(lambda mask: ranks.positions(ranks.pack_bits(mask), 20))
 
 
