@@ -185,9 +185,7 @@ def _judd(x: Num[Array, "h w"], hit: Bool[Array, "h w"], max_fixations: int | No
     return _area(x, hit, max_fixations, dtype) if is_levels(x) else judd_of(x, x, hit, max_fixations, dtype)
 
 
-def _area(
-    x: Num[Array, "h w"], hit: Bool[Array, "h w"], max_fixations: int | None, dtype: np.dtype
-) -> Float[Array, ""]:
+def _area(x: Num[Array, "h w"], hit: Bool[Array, "h w"], max_fixations: int | None, dtype: Any) -> Float[Array, ""]:
     """Returns the area under the staircase for any map."""
     n = count_bits(pack_bits(hit))
     pairs = pairs_of(x, hit, n, ~hit, max_fixations, dtype)
@@ -207,7 +205,7 @@ def half_step(
     above: Int[Array, ""],
     level: Int[Array, ""],
     others: Int[Array, ""],
-    dtype: np.dtype,
+    dtype: Any,
 ) -> Float[Array, ""]:
     """Returns what the staircase of `auc_judd` adds to the rank statistic.
 

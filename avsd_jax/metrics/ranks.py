@@ -9,7 +9,7 @@ if very many pixels are marked are they sorted within the map.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -90,7 +90,7 @@ def pairs_of(
     n: Int[Array, ""],
     counted: Bool[Array, "h w"],
     bound: int | None,
-    dtype: jnp.dtype,
+    dtype: Any,
 ) -> Pairs:
     """Sums over all pairs of a marked and a counted pixel, exactly but for the last sum.
 
@@ -190,7 +190,7 @@ def _of_few(
     n: Int[Array, ""],
     counted: Bool[Array, "h w"],
     bound: int,
-    dtype: jnp.dtype,
+    dtype: Any,
 ) -> Pairs:
     at = positions(pack_bits(marked), bound)
     values = jnp.where(at < x.size, take(x.ravel(), jnp.minimum(at, x.size - 1)), jnp.inf)
@@ -211,7 +211,7 @@ def _of_many(
     marked: Bool[Array, "h w"],
     n: Int[Array, ""],
     counted: Bool[Array, "h w"],
-    dtype: jnp.dtype,
+    dtype: Any,
 ) -> Pairs:
     ascending = jnp.sort(jnp.where(marked, x, jnp.inf), axis=None)
     at_lowest = count(marked & (x == ascending[0]))
@@ -224,7 +224,7 @@ def _by_level(
     n: Int[Array, ""],
     counted: Bool[Array, "h w"],
     bound: int | None,
-    dtype: jnp.dtype,
+    dtype: Any,
 ) -> Pairs:
     """Looks up each level in a table of all levels."""
     levels, size = x.astype(jnp.int32), jnp.iinfo(x.dtype).max + 1
@@ -249,7 +249,7 @@ def _by_ranges(
     ascending: Float[Array, " n"],
     n: Int[Array, ""],
     counted: Bool[Array, "h w"],
-    dtype: jnp.dtype,
+    dtype: Any,
 ) -> Float[Array, ""]:
     """Sums the number of values in higher ranges, and compares those in a pixel's own range with it one by one."""
     low, high = x.min(), x.max()
@@ -297,7 +297,7 @@ def _by_search(
     ascending: Float[Array, " n"],
     n: Int[Array, ""],
     counted: Bool[Array, "h w"],
-    dtype: jnp.dtype,
+    dtype: Any,
     unrolled: bool = False,
 ) -> Float[Array, ""]:
     """Sums by binary search in the values, of which those after the n-th are infinite."""

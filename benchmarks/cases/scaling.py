@@ -24,6 +24,13 @@ from avsd_jax import models  # isort: skip
 from benchmarks.measure import Row, Run, Setting, compare  # isort: skip
 
 QUICK = False
+# Sizes of frames; lengths and batches are those of the first.
+NETWORKS = {
+    "stavis": ("STAViS", ((112, 112), (160, 160), (224, 224))),
+    "vinet": ("ViNet", ((64, 96), (128, 192), (256, 384))),
+}
+QUICK_NETWORK = "stavis"
+LENGTHS, CLIPS = (8, 16, 32, 48), (1, 4, 8)
 # Samples of the waveform that belong to a frame: 22050 Hz, 25 frames a second.
 SAMPLES = 882
 
@@ -48,21 +55,23 @@ class Sweep(NamedTuple):
 
 def sweeps(setting: Setting) -> list[Sweep]:
     """Returns what is measured on the device."""
-    lengths, sides, clips = (8, 16, 32, 48), (96, 160, 224, 320), (1, 2, 4, 8)
-    if setting.quick:
-        lengths, sides, clips = lengths[:2], sides[:2], clips[:3:2]
+    few = setting.pick(None, 2)
     found = []
-    networks = [("stavis", "STAViS", 1.0, 112), ("vinet", "ViNet", 1.5, 64)]
-    for model, title, aspect, side in networks[: 1 if setting.quick else 2]:
-        wide = lambda height, aspect=aspect: (height, int(height * aspect) // 32 * 32 if aspect > 1 else height)  # noqa: E731
-        size = wide(side)
-        found += [
-            Sweep(model, f"{title}, {size[0]}x{size[1]}", "frames", tuple(Point(n, *size) for n in lengths)),
-            Sweep(model, f"{title}, 16 frames", "pixels", tuple(Point(16, *wide(height)) for height in sides)),
-            Sweep(
-                model, f"{title}, 16 frames of {size[0]}x{size[1]}", "clips", tuple(Point(16, *size, n) for n in clips)
-            ),
-        ]
+    for model, (title, sizes) in NETWORKS.items():
+        if setting.quick and model != QUICK_NETWORK:
+            continue
+        height, width = sizes[0]
+        points = {
+            "frames": [Point(n, height, width) for n in LENGTHS[:few]],
+            "pixels": [Point(16, *size) for size in sizes[:few]],
+            "clips": [Point(16, height, width, n) for n in CLIPS[:few]],
+        }
+        constant = {
+            "frames": f"{height}x{width}",
+            "pixels": "16 frames",
+            "clips": f"16 frames of {height}x{width}",
+        }
+        found += [Sweep(model, f"{title}, {constant[along]}", along, tuple(points[along])) for along in points]
     return found
 
 
