@@ -168,9 +168,10 @@ class Refuse:
         if name.partition(".")[0] in {sorted(refused)!r}:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Refuse())
-from benchmarks import bare, run
+from benchmarks import bare, measure, run
 import importlib
 assert bare.MISSING == ["jaxtyping", "ml_collections"], bare.MISSING
+assert measure.optional("jaxtyping") is None
 for name in run.available():
     importlib.import_module(f"benchmarks.cases.{{name}}")
 """
