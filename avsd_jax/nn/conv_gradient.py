@@ -34,24 +34,6 @@ def conv2d(
     return _with_gradient(plain, plain, gradient, x, kernel)
 
 
-def same_conv(
-    convolve: Convolution, x: Float[Array, "n h w i"], kernel: Float[Array, "kh kw i o"], inference: Convolution
-) -> Float[Array, "n h w o"]:
-    """Returns `convolve(x, kernel)`, a convolution of odd size that keeps height and width.
-
-    Args:
-        convolve: where gradients are computed.
-        x: input.
-        kernel: weights.
-        inference: the same function, where they are not.
-    """
-
-    def gradient(x: jax.Array, kernel: jax.Array, dy: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return jax.vjp(convolve, x, kernel)[1](dy)
-
-    return _with_gradient(inference, convolve, gradient, x, kernel)
-
-
 def trained_as(
     value: Convolution, inference: Convolution, x: Float[Array, "n h w i"], kernel: Float[Array, "kh kw j o"]
 ) -> Float[Array, "n h2 w2 o"]:
