@@ -17,7 +17,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from avsd_jax.nn import winograd
-from avsd_jax.nn.conv_gradient import conv2d, trained_as
+from avsd_jax.nn.conv_gradient import conv2d, same_conv
 
 Lowering = Literal["auto", "direct", "folded", "winograd", "winograd2d"]
 Triple = tuple[int, int, int]
@@ -94,7 +94,7 @@ def _space(
         return winograd.convolve_planes(x, kernel)
     if suits and (lowering == "winograd" or (lowering == "auto" and _pays(x, kernel))):
         along = partial(_winograd, _least_padded(x))
-        return trained_as(partial(along, 1), partial(along, _parts(x, kernel)), x, kernel)
+        return same_conv(partial(along, 1), partial(along, _parts(x, kernel)), x, kernel)
     return conv2d(x, kernel, strides, padding)
 
 

@@ -12,7 +12,7 @@ from avsd_jax.nn import conv3d, conv_gradient
 
 
 def winograd(x, kernel, strides, padding):
-    return conv_gradient.trained_as(
+    return conv_gradient.same_conv(
         partial(conv3d._winograd, 2, 1), partial(conv_gradient._plain, strides, padding), x, kernel
     )
 
