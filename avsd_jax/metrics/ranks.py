@@ -18,12 +18,12 @@ from jaxtyping import Array, Bool, Float, Int, Num, Shaped, UInt, UInt32
 
 from avsd_jax.metrics.maps import chunk_sums, count, of_all_maps
 
-# On an accelerator up to this many marked values are compared with every pixel.
+# Up to this many marked values are a few; an accelerator compares them with every pixel.
 COMPARED = 64
-# Pixels that share a range with a marked value are listed if they are at most so many; the shorter list is faster.
-LISTED = (1024, 8192)
-# Ranges of value in the table.
-RANGES = 16384
+# Pixels that share a range with a marked value are listed if they are at most so many; a shorter list is faster.
+LISTED = (1024, 8192, 32768)
+# Ranges of value in the table, for a few values and for more.
+RANGES = (16384, 65536)
 # With fewer values twice their number fits 16 bits.
 SHORT = 1 << 14
 # Pixels per packed word when true pixels are listed.
@@ -266,19 +266,20 @@ def _by_ranges(
     dtype: Any,
 ) -> Float[Array, ""]:
     """Sums the number of values in higher ranges, and compares those in a pixel's own range with it one by one."""
+    ranges = RANGES[ascending.size > COMPARED]
     low, high = x.min(), x.max()
-    scale = jnp.where(high > low, RANGES / (high - low), 0)
+    scale = jnp.where(high > low, ranges / (high - low), 0)
 
     def range_of(values: Float[Array, " *v"]) -> Int[Array, " *v"]:
         # A difference and a product round alike wherever they are computed: equal values have one range.
-        return jnp.clip(((values - low) * scale).astype(jnp.int32), 0, RANGES - 1)
+        return jnp.clip(((values - low) * scale).astype(jnp.int32), 0, ranges - 1)
 
-    own = jnp.where(jnp.arange(ascending.size) < n, range_of(ascending), RANGES)
-    held = jnp.zeros(RANGES, jnp.int32).at[own].add(1, mode="drop")
+    own = jnp.where(jnp.arange(ascending.size) < n, range_of(ascending), ranges)
+    held = jnp.zeros(ranges, jnp.int32).at[own].add(1, mode="drop")
     # The lowest bit tells whether the range holds a value. It is set last: what is scattered XLA does not compute anew
     # for every pixel that reads the table.
     table = 2 * (n - _running_total(held))
-    table = table.at[own].set(take(table, jnp.minimum(own, RANGES - 1)) + 1, mode="drop")
+    table = table.at[own].set(take(table, jnp.minimum(own, ranges - 1)) + 1, mode="drop")
     if ascending.size < SHORT:
         table = table.astype(jnp.int16)
     entries = jnp.where(counted, take(table, range_of(x)), 0)
