@@ -25,7 +25,7 @@ from avsd_jax.metrics.maps import (
     over_maps,
 )
 from avsd_jax.metrics.ranks import (
-    by_count,
+    by_lengths,
     count_bits,
     is_levels,
     pack_bits,
@@ -254,10 +254,7 @@ def _binned(
         values, positives, negatives = (take(pixels.ravel(), at) for pixels in (x, positive, negative))
         return statistic(values, positives & known, negatives & known)
 
-    def of_more() -> tuple[Int[Array, ""], Float[Array, ""]]:
-        return by_count(listed, None, x.size, of_few, lambda: statistic(x, positive, negative), QUICK_POOLS[1])
-
-    n, value = by_count(listed, None, x.size, of_few, of_more, QUICK_POOLS[0])
+    n, value = by_lengths(listed, x.size, of_few, lambda: statistic(x, positive, negative), QUICK_POOLS)
     bounded = True if max_positives is None else n <= max_positives
     return jnp.where(bounded & jnp.isfinite(span), value, jnp.nan)
 

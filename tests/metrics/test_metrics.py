@@ -1,8 +1,9 @@
 """Metrics against values of the MATLAB code and of pysaliency, and frames that have no score."""
 
+import functools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
@@ -273,6 +274,17 @@ def test_every_way_of_counting_is_exact(kind: str, bound: int | None, marked: in
 
 
 pairs = jax.jit(lambda *given: ranks.pairs_of(*given, jnp.float32), static_argnums=4)
+
+
+@pytest.mark.parametrize("way", [ranks._by_comparing, functools.partial(ranks._by_search, unrolled=True)])
+@pytest.mark.parametrize("top", [4, 10**6])
+def test_the_ways_of_accelerators_are_exact(way: Callable, top: int) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, top, (6, 8)).astype(np.float32)
+    mask, counted = rng.random((2, 6, 8)) < [[[0.2]], [[0.7]]]
+    ascending = np.pad(np.sort(x[mask]), (0, 16 - mask.sum()), constant_values=np.inf)
+    found = fast_jit(functools.partial(way, dtype=np.float32))(x, ascending, jnp.int32(mask.sum()), counted)
+    assert found == plain_wins(x, x[mask])[counted].sum()
 
 
 def sorted_sizes(program: str) -> set[int]:
