@@ -105,7 +105,9 @@ class Stream:
         rest = jax.tree.map(lambda x: np.repeat(np.asarray(x), self._encoder.count, axis=0), rest)
         return {key: value[-1:] for key, value in self._outputs(self._position, rest).items()}
 
-    def step(self, frames: Float[Array, "n a h w 3"], rest: Mapping[str, Any]) -> dict[str, Array]:
+    def step(
+        self, frames: Float[Array, "n a h w 3"] | Float[np.ndarray, "n a h w 3"], rest: Mapping[str, Any]
+    ) -> dict[str, Array]:
         """Predicts the windows that follow.
 
         Args:
