@@ -33,6 +33,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from avsd_jax.common import cli, logs
+from avsd_jax.common.programs import keep_programs
 from avsd_jax.handcrafted.sound.curves import METHODS
 from avsd_jax.prediction import audio_curves
 
@@ -59,6 +60,7 @@ def _run_command_line(args: argparse.Namespace) -> None:
     out = Path(f"{file.stem}_audio_saliency") if args.out is None else Path(args.out)
     methods = args.method.split(",")
     with logs.shown(args.verbose):
+        keep_programs()
         result = audio_curves.run(file, out, methods)
     table = next(path for path in result.files if path.suffix == ".csv")
     print(f"{len(result.times)} rows, {len(methods)} methods: {table}")

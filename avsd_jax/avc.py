@@ -29,6 +29,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from avsd_jax.common import cli, logs
+from avsd_jax.common.programs import keep_programs
 from avsd_jax.data.consistency_grid import EVERY
 from avsd_jax.media.reading import probe
 from avsd_jax.models.common.network import PRECISIONS
@@ -68,6 +69,7 @@ def _score_command_line(args: argparse.Namespace) -> None:
     probe(args.video)
     check_folder(Path(args.out), Path(args.video).name)
     with logs.shown(args.verbose):
+        keep_programs()
         scorer = ConsistencyScorer(args.checkpoint, args.batch_size, args.precision)
         result = scorer.run(args.video, args.out, every=args.every, decision=decision.chosen(args))
     table = next(path for path in result.files if path.suffix == ".csv")

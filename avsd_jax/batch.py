@@ -88,7 +88,7 @@ class Entry:
 
 ENTRIES: dict[str, Entry] = {
     "video": Entry("t h w 3", np.float32, "model", "normalised frames"),
-    "taps": Entry("", np.float32, "model", "a tree: the video encoder's features, instead of `video`", made=False),
+    "taps": Entry("", np.float32, "model", "a tree: features of the video encoder, if they are known", made=False),
     "audio": Entry("s", np.float32, "model", "the waveform, scaled and windowed; if the model uses audio"),
     "avc_frames": Entry("n ah aw 3", np.float32, "model", "the classifier's frames; if there is a classifier"),
     "avc_audio": Entry("r", np.float32, "model", "the classifier's waveform; if there is a classifier"),

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from avsd_jax.common import cli, logs
+from avsd_jax.common.programs import keep_programs
 from avsd_jax.data.consistency_grid import EVERY
 from avsd_jax.runs import temperature
 from avsd_jax.scoring.calibrate_run import Videos, calibrate_run
@@ -48,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _calibrate_command_line(args: argparse.Namespace) -> None:
     videos = Videos(args.dataset, args.split, args.data_dir)
     with logs.shown(args.verbose):
+        keep_programs()
         record = calibrate_run(args.checkpoint, videos, every=args.every, batch_size=args.batch_size)
     print(
         f"temperature {record['temperature']:.3g} from {record['frames']} frames of {record['videos']} videos "

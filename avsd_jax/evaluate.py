@@ -27,6 +27,7 @@ from urllib.parse import quote
 import jax
 
 from avsd_jax.common import cli, logs
+from avsd_jax.common.programs import keep_programs
 from avsd_jax.data import catalog, dataset_names
 from avsd_jax.errors import InputError
 from avsd_jax.evaluation import (
@@ -125,6 +126,7 @@ def _shown(args: argparse.Namespace) -> str:
 
 @logs.shown()
 def _evaluate_command_line(args: argparse.Namespace) -> None:
+    keep_programs()
     predictions = args.predictions.split(",")
     choices = {
         "data_dir": args.data_dir,

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from avsd_jax.common import logs
+from avsd_jax.common.programs import keep_programs
 from avsd_jax.experiment import command_line, report
 from avsd_jax.experiment.run import MODES, run
 
@@ -26,8 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run_command_line(args: argparse.Namespace) -> None:
     if args.distributed:
         command_line.join_processes()
-    command_line.keep_programs(args.workdir)
     with logs.shown(args.verbose):
+        keep_programs(args.config.compilation_cache)
         record = run(args.config, args.workdir, args.mode)
     if record:
         print(report.table(record))

@@ -1,8 +1,8 @@
 """Predicts the saliency of a video file: an overlay video with its audio, maps, and the gate over time.
 
     python -m avsd_jax.predict INPUT.mp4 --out=DIR [--checkpoint=DIR | --model=gbvs_av] [--maps=png|npz|stavis|none]
-                               [--stride=1] [--batch_size=4] [--every=0.25] [--threshold=0.5 | --hysteresis=LOW,HIGH]
-                               [--precision=default|high|highest]
+                               [--mode=exact|fast] [--stride=1] [--batch_size=4] [--precision=default|high|highest]
+                               [--every=0.25] [--threshold=0.5 | --hysteresis=LOW,HIGH]
 
 The checkpoint is the folder of a training run or of a model converted by `python -m avsd_jax.convert`. Without one, a
 model that has no weights predicts: `gbvs_av`, or another one by --model. The output folder gets
@@ -21,6 +21,9 @@ completely, one of another video is refused. See docs/prediction.md.
 Every frame has a map. With --stride=k every k-th frame is predicted: maps between two predictions are interpolated
 linearly, and probability and gate are those of the earlier one. Frames are taken at the file's own rate.
 
+--mode=exact gives the maps of the model called with each clip, to 1e-5; --mode=fast approximates them: one frame in
+4 is predicted, unless --stride says otherwise, and what neighbouring clips share is not computed again at their ends.
+
 The classifier of a gated model scores one frame every `--every` seconds (by default as the run's `avc_every` says; 0:
 every frame), and its score holds until the next one. The gate is open above `--threshold`; with --hysteresis=LOW,HIGH
 it opens above HIGH and closes at LOW or below.
@@ -34,11 +37,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from avsd_jax.common import cli, logs
+from avsd_jax.common.programs import keep_programs
 from avsd_jax.media.reading import probe
 from avsd_jax.models.common.network import PRECISIONS
 from avsd_jax.prediction import decision
 from avsd_jax.prediction.map_writers import MAP_WRITERS, check_folder
 from avsd_jax.prediction.predictor import DEFAULT_MODEL, Predictor
+from avsd_jax.prediction.traits import FAST_STRIDE, MODES
 
 
 def _parser() -> cli.Parser:
@@ -54,8 +59,11 @@ def _parser() -> cli.Parser:
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write to; created if missing")
     parser.add_argument("--maps", default="png", choices=list(MAP_WRITERS), help="how to write the maps (default: png)")
+    parser.add_argument("--mode", default="exact", choices=MODES, help="the model's maps, or approximate ones, faster")
     parser.add_argument(
-        "--stride", type=cli.positive, default=1, help="distance between the predicted frames (default: 1)"
+        "--stride",
+        type=cli.positive,
+        help=f"distance between the predicted frames (default: 1; with --mode=fast {FAST_STRIDE})",
     )
     parser.add_argument(
         "--every", type=cli.number(0.0, 3600.0), help="seconds between two scores of the gate (default: the run's)"
@@ -82,11 +90,13 @@ def _predict_command_line(args: argparse.Namespace) -> None:
     probe(args.video)
     check_folder(Path(args.out), Path(args.video).name)
     with logs.shown(args.verbose):
+        keep_programs()
         predictor = Predictor(args.checkpoint, args.batch_size, args.model, args.precision)
         result = predictor.run(
             args.video,
             args.out,
             maps=args.maps,
+            mode=args.mode,
             stride=args.stride,
             every=args.every,
             decision=decision.chosen(args),

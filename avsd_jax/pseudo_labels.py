@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from avsd_jax.common import cli, logs
+from avsd_jax.common.programs import keep_programs
 from avsd_jax.prediction import pseudo_labels
 
 
@@ -33,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 @cli.sigterm_exits()
 def _command_line(args: argparse.Namespace) -> None:
     with logs.shown(args.verbose):
+        keep_programs()
         count = pseudo_labels.write(
             [folder for folder in args.checkpoint.split(",") if folder],
             args.out,

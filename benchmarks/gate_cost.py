@@ -14,44 +14,23 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
 from avsd_jax.common import cli, logs
 from avsd_jax.common.atomic_files import make_folder
+from avsd_jax.common.programs import keep_programs
 from avsd_jax.experiment import command_line
 from avsd_jax.prediction.predictor import Predictor
 from avsd_jax.runs.checkpoint import save_variables
 from avsd_jax.runs.components import Inference
 from avsd_jax.runs.initial import initial_variables
+from benchmarks.video_files import write_video
 
-FPS, SAMPLE_RATE = 25, 16_000
 PLAIN = "plain"
-
-
-def write_video(path: Path, frames: int, width: int, height: int) -> Path:
-    """Writes a video of smooth, moving noise with noise as its audio; returns its path."""
-    rng = np.random.default_rng(0)
-    coarse = rng.integers(0, 255, (height // 8 + 1, width // 8 + frames + 1, 3), np.uint8)
-    with av.open(str(path), "w") as file:
-        video = file.add_stream("mpeg4", rate=FPS)
-        video.width, video.height, video.pix_fmt = width, height, "yuv420p"
-        audio = file.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
-        for i in range(frames):
-            image = np.repeat(np.repeat(coarse[:, i : i + width // 8 + 1], 8, 0), 8, 1)[:height, :width]
-            file.mux(video.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24")))
-        file.mux(video.encode())
-        samples = (0.1 * rng.standard_normal((1, frames * SAMPLE_RATE // FPS))).astype(np.float32)
-        sound = av.AudioFrame.from_ndarray(samples, "fltp", "mono")
-        sound.sample_rate, sound.time_base, sound.pts = SAMPLE_RATE, Fraction(1, SAMPLE_RATE), 0
-        file.mux(audio.encode(sound))
-        file.mux(audio.encode())
-    return path
 
 
 def runs_of(config: ConfigDict, folder: Path, video: Path, grids: Sequence[float]) -> dict[str, Callable[[], None]]:
@@ -125,9 +104,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _measure_command_line(args: argparse.Namespace) -> None:
-    command_line.keep_programs(args.workdir)
     make_folder(args.workdir)
     with tempfile.TemporaryDirectory(dir=args.workdir) as name, logs.shown(args.verbose):
+        keep_programs(args.config.compilation_cache)
         folder = Path(name)
         video = write_video(folder / "video.mp4", args.frames, *args.size)
         seconds = measure(runs_of(args.config, folder, video, args.every), args.rounds)

@@ -19,6 +19,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from avsd_jax.common import logs
+from avsd_jax.common.programs import keep_programs
 from avsd_jax.experiment import command_line
 from avsd_jax.experiment.run import run
 from avsd_jax.scoring import markdown
@@ -160,8 +161,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _gating_command_line(args: argparse.Namespace) -> None:
-    command_line.keep_programs(args.workdir)
     with logs.shown(args.verbose):
+        keep_programs(args.config.compilation_cache)
         print(repeat(args.config, args.workdir, args.seeds))
 
 

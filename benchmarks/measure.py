@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from benchmarks import bare  # noqa: F401 (before whatever a case imports)
+from benchmarks import bare  # before whatever a case imports
 
 # A turn repeats a short run for so many seconds: one alone is below the resolution of clock and scheduler.
 TURN = 0.05
@@ -18,6 +18,8 @@ TURN = 0.05
 
 def optional(name: str) -> Any:
     """Imports a package; None if it, or what it needs, is not installed."""
+    if name in bare.MISSING:
+        return None
     try:
         return importlib.import_module(name)
     except ImportError:
@@ -116,6 +118,8 @@ class Run:
         units: how many of the group's unit a call computes, as the clips of a batch.
         values: further columns of its row.
         headline: see `Row`.
+        gflop: of a unit, two a multiply-add; its row then has the rate.
+        against: the run that this one is compared with, if it is not that of the whole group.
     """
 
     call: Callable[[], Any]
@@ -123,6 +127,8 @@ class Run:
     units: float = 1
     values: Mapping[str, float | str] = dataclasses.field(default_factory=dict)
     headline: str = ""
+    gflop: float = 0
+    against: str = ""
 
 
 def take_turns(setting: Setting, runs: Mapping[str, Run]) -> dict[str, list[float]]:
@@ -175,23 +181,23 @@ def compare(
         not_run: by name, what is missing, as in "needs torch".
     """
     seconds = take_turns(setting, runs) if runs else {}
-    peer = seconds.get(against)
     for name, run in runs.items():
-        own = seconds[name]
-        ratio = Spread.of([b / a for a, b in zip(own, peer, strict=True)]) if peer and name != against else None
-        yield Row(
-            group,
-            name,
-            unit,
-            Spread.of([1e3 * x for x in own]),
-            against if ratio else "",
-            ratio,
-            len(own),
-            run.values,
-            run.headline,
-        )
+        own, peer = seconds[name], run.against or against
+        compared = peer in seconds and peer != name
+        ratio = Spread.of([b / a for a, b in zip(own, seconds[peer], strict=True)]) if compared else None
+        time_each = Spread.of([1e3 * x for x in own])
+        rate = {"TFLOP/s": run.gflop / time_each.median} if run.gflop else {}
+        values = {**rate, **run.values}
+        yield Row(group, name, unit, time_each, peer if ratio else "", ratio, len(own), values, run.headline)
     for name, reason in (not_run or {}).items():
         yield Row(group, name, not_run=reason)
+
+
+def timed(function: Callable[[], Any]) -> tuple[float, Any]:
+    """Calls a function once; returns the seconds that it took and its result."""
+    start = time.perf_counter()
+    result = function()
+    return time.perf_counter() - start, result
 
 
 class Compiled(NamedTuple):
@@ -226,10 +232,9 @@ def no_compilation_cache() -> Iterator[None]:
 
 def compiled(function: Callable[..., Any], *arguments: Any, **options: Any) -> Compiled:
     """Compiles a function of arrays; `options` are those of `jax.jit`."""
-    start = time.perf_counter()
     with no_compilation_cache():
-        program = jax.jit(function, **options).lower(*arguments).compile()
-    return Compiled(program, time.perf_counter() - start, memory_of(program))
+        seconds, program = timed(lambda: jax.jit(function, **options).lower(*arguments).compile())
+    return Compiled(program, seconds, memory_of(program))
 
 
 def memory_of(program: Any) -> float:

@@ -26,8 +26,6 @@ from scipy import ndimage
 from avsd_jax import metrics
 from avsd_jax.common import cli
 from avsd_jax.common.atomic_files import write_json
-from avsd_jax.scoring import protocols
-from avsd_jax.scoring.scorer import score_maps, stacked
 
 ROW = ("AUC-J", "SIM", "s-AUC", "CC", "NSS")
 EVALUATE = {"evaluate, 8 bits": np.uint8, "evaluate, arrays": np.float32}
@@ -77,6 +75,9 @@ def ours(maps: Maps, names: Sequence[str]) -> Callable[[], np.ndarray]:
 
 def evaluate_runs(maps: Maps, names: Sequence[str]) -> dict[str, tuple[Callable[[], np.ndarray], int]]:
     """Returns for each column the default scoring of `avsd_jax.evaluate`, in float64, and its number of maps."""
+    from avsd_jax.scoring import protocols  # reads images: the functions alone are timed without
+    from avsd_jax.scoring.scorer import score_maps, stacked
+
     bound = 1 << (int(maps.fixations.sum(axis=(1, 2)).max()) - 1).bit_length()
     protocol = dataclasses.replace(protocols.NATIVE, metrics=tuple(names))
     number = len(maps.pred)

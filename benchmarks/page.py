@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks.measure import Row, Spread
 
 DEVICES = {"cpu": "CPU", "gpu": "GPU"}
-FILL = "python -m benchmarks.run --device={0} --out={0}.json"
+FILL = "python -m benchmarks.run --device={0} --publish"
 
 
 def table(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
@@ -35,19 +35,22 @@ def spread(value: Spread | None) -> str:
 def group_table(rows: Sequence[Row]) -> str:
     """Returns the table of the rows of one group."""
     units = [row.unit for row in rows if row.unit]
-    peers = [row.against for row in rows if row.against]
+    peers = list(dict.fromkeys(row.against for row in rows if row.against))
     titles = list(dict.fromkeys(title for row in rows for title in row.values))
     columns = [rows[0].group]
     columns += [f"ms a {units[0]}"] if units else []
-    columns += [f"times as fast as {peers[0]}"] if peers else []
+    columns += [f"times as fast as {peers[0]}" if len(peers) == 1 else "times as fast"] if peers else []
     columns += titles
-    return table(columns, (_line(row, len(columns), bool(units), bool(peers), titles) for row in rows))
+    return table(columns, (_line(row, len(columns), bool(units), len(peers), titles) for row in rows))
 
 
-def _line(row: Row, columns: int, timed: bool, compared: bool, titles: Sequence[str]) -> list[str]:
+def _line(row: Row, columns: int, timed: bool, peers: int, titles: Sequence[str]) -> list[str]:
     if row.not_run:
-        return [row.name, f"not run: {row.not_run}", *[""] * (columns - 2)]
-    cells = [row.name, *([spread(row.ms)] if timed else []), *([spread(row.ratio)] if compared else [])]
+        reason = f"not run: {row.not_run}"
+        return [f"{row.name} ({reason})"] if columns == 1 else [row.name, reason, *[""] * (columns - 2)]
+    cells = [row.name, *([spread(row.ms)] if timed else [])]
+    if peers:
+        cells.append(f"{spread(row.ratio)} as {row.against}" if peers > 1 and row.ratio else spread(row.ratio))
     return cells + [number(row.values[title]) if title in row.values else "" for title in titles]
 
 
@@ -74,10 +77,9 @@ def render(records: Sequence[Mapping[str, Any]]) -> str:
     lines = [
         "# Performance",
         "",
-        "Measured by `python -m benchmarks.run --device=cpu|gpu --out=FILE.json`, and written by its `--render` from",
-        "the records in `benchmarks/results`. We and the peer take turns in one process. A time is the median of all",
-        "rounds, in brackets the smallest and the largest; a ratio is that of the times of the same round, and so is",
-        "its range.",
+        "Measured and written by `python -m benchmarks.run --device=cpu|gpu --publish`; the records are in",
+        "`benchmarks/results`. We and the peer take turns in one process. A time is the median of all rounds, in",
+        "brackets the smallest and the largest; a ratio is that of the times of the same round, and so is its range.",
         "",
     ]
     for device, title in DEVICES.items():

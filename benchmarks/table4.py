@@ -27,12 +27,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from avsd_jax.common import atomic_files, cli, code_digest, logs
+from avsd_jax.common.programs import keep_programs
 from avsd_jax.config.base import base
 from avsd_jax.data import catalog
 from avsd_jax.data.dataset_digest import dataset_digest
 from avsd_jax.errors import InputError
 from avsd_jax.evaluation import published, several_inputs
-from avsd_jax.experiment import command_line
 from avsd_jax.experiment.run import provenance
 from avsd_jax.runs.checkpoint import CONFIG_FILE, NO_VARIABLES, load_for_inference, read_config, saved_steps
 from avsd_jax.runs.components import Inference
@@ -349,8 +349,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _table4_command_line(args: argparse.Namespace) -> None:
-    command_line.keep_programs(Path(args.out))
     with logs.shown():
+        keep_programs()
         print(run(args))
 
 

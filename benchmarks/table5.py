@@ -20,6 +20,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from avsd_jax.common import atomic_files, logs
+from avsd_jax.common.programs import keep_programs
 from avsd_jax.data import pipeline
 from avsd_jax.errors import InputError
 from avsd_jax.evaluation import published
@@ -272,8 +273,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _table5_command_line(args: argparse.Namespace) -> None:
-    command_line.keep_programs(args.workdir)
     with logs.shown(args.verbose):
+        keep_programs(args.config.compilation_cache)
         print(repeat(args.config, args.workdir, args.seeds))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import program_cache
 
 # Must be set before jax is imported: the parallel tests need eight devices.
-os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
+os.environ.setdefault("XLA_FLAGS", f"--xla_force_host_platform_device_count=8 {program_cache.quick_flags()}")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # On a GPU or TPU products are not float32 by default, and recorded outputs are.
 if os.environ["JAX_PLATFORMS"] != "cpu":

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from avsd_jax import losses
 from avsd_jax.common.by_name import load_module
+from avsd_jax.common.programs import AUTO
 from avsd_jax.config import earlier
 from avsd_jax.config.fields import REQUIRED
 from avsd_jax.data.consistency_grid import EVERY
@@ -99,6 +100,7 @@ def defaults() -> ConfigDict:
     config.compute_dtype = "float32"
     config.remat = False  # whether the backward pass computes blocks again, which needs less memory
     config.precision = "default"  # default, high or highest: of float32 products, in training, scoring and prediction
+    config.compilation_cache = AUTO  # folder of compiled programs; auto: the user's; "" for none
     config.executor = "jit"  # jit or pmap: how a step is spread over devices
 
     # Log and checkpoint section.

@@ -84,6 +84,7 @@ FIELDS: dict[str, Kind] = {
     "compute_dtype": choice(COMPUTE_DTYPES),
     "remat": FLAG,
     "precision": choice(PRECISIONS),
+    "compilation_cache": TEXT,
     "executor": choice(EXECUTORS),
     "log_every": whole(1),
     "checkpoint_every": whole(1),

@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from avsd_jax.common import code_digest
 from avsd_jax.common.atomic_files import write_json
+from avsd_jax.common.programs import keep_programs
 from avsd_jax.common.worker_processes import end_with_parent, one_thread_each
 from avsd_jax.errors import InputError
 from avsd_jax.evaluation import bounds, prediction_folders
@@ -143,6 +144,7 @@ def _start_worker() -> None:
     # A process per core, each with one thread; several processes cannot share an accelerator.
     os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_multi_thread_eigen=false"
     jax.config.update("jax_platforms", "cpu")
+    keep_programs()
     cv2.setNumThreads(1)
 
 

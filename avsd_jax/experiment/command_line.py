@@ -4,7 +4,6 @@ import argparse
 import os
 import re
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -61,13 +60,6 @@ def parse(options: argparse.ArgumentParser, argv: Sequence[str] | None = None) -
     args.config = command_line.load(args.config, fields)
     args.workdir = Path(args.workdir)
     return args
-
-
-def keep_programs(workdir: Path) -> None:
-    """Caches compiled programs in `workdir`, for later runs and the next rows of a comparison."""
-    jax.config.update("jax_compilation_cache_dir", str(workdir.absolute() / "compiled"))
-    # Without a cache on a full disk; the writers of checkpoints report it.
-    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
 
 
 def run(command: Callable[[], None]) -> int:

@@ -10,6 +10,7 @@ audio can select one of several small sources. The decoder then reads the fused 
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 from jaxtyping import Array, Float
 
@@ -18,6 +19,7 @@ from avsd_jax.errors import InputError
 from avsd_jax.models import vinet
 from avsd_jax.models.common.bistream import BiStream, Features
 from avsd_jax.nn.conv3d import Lowering
+from avsd_jax.nn.sliding import Sliding
 from avsd_jax.nn.soundnet import SoundNet
 
 # The taps that may be fused, deepest first: tap k is read by the decoder if it has k skips.
@@ -74,6 +76,13 @@ class Model(BiStream):
         taps = self.visual_model.encode(batch, train)
         v = taps[self.fuse_at]
         return taps | self.visual_model.classify_tags(v), v
+
+    def sliding(self, variables: Mapping[str, Any]) -> Sliding:
+        """Returns ViNet's encoder; the convolution behind a fused tap reads what is not the encoder's."""
+        parts = {collection: tree["visual_model"] for collection, tree in variables.items()}
+        visual = vinet.Model(self.clip_size, self.num_skips, self.width, self.lowering, parent=None)
+        sliding = visual.sliding(parts)
+        return sliding._replace(joins=[join for join in sliding.joins if join.tap != self.fuse_at])
 
     def fuse(
         self, v: Float[Array, "b t h w c"], features: Features, batch: Mapping[str, Array], train: bool

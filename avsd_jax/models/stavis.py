@@ -11,6 +11,7 @@ selected, and the side features. See `avsd_jax.models.common.bistream`.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -22,6 +23,7 @@ from avsd_jax.models.common.bistream import BiStream, Features
 from avsd_jax.nn.conv3d import Lowering
 from avsd_jax.nn.dsam import DARK, SMALL
 from avsd_jax.nn.resize import resize_bilinear
+from avsd_jax.nn.sliding import Sliding
 from avsd_jax.nn.soundnet import SoundNet
 
 
@@ -59,10 +61,15 @@ class Model(BiStream):
 
     def encode_visual(self, batch: Mapping[str, Array], train: bool) -> tuple[Features, Float[Array, "b h w"]]:
         """Returns the visual network's features; its logits are V."""
-        features = self.visual_model.encode(read(batch, "video"), train)
+        features = self.visual_model.encode(batch, train)
         return features | self.visual_model.classify_tags(features["layer3"]), self.visual_model.score(
             features["sides"]
         )
+
+    def sliding(self, variables: Mapping[str, Any]) -> Sliding:
+        """Returns what the visual network does."""
+        parts = {collection: tree["visual_model"] for collection, tree in variables.items()}
+        return stavis_visual.Model(self.clip_size, self.width, self.lowering, parent=None).sliding(parts)
 
     def fuse(
         self, v: Float[Array, "b h w"], features: Features, batch: Mapping[str, Array], train: bool

@@ -6,6 +6,7 @@ video ──> stem ─ attention ─> layer1 ─ attention ─> layer2 ─ atten
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -14,10 +15,12 @@ from jaxtyping import Array, Float
 from avsd_jax.batch import read
 from avsd_jax.errors import InputError
 from avsd_jax.models.common.network import Network
+from avsd_jax.nn import sliding_stem
 from avsd_jax.nn.conv3d import Lowering
 from avsd_jax.nn.dsam import DARK, DSAM, SMALL, attend
 from avsd_jax.nn.pool import smooth_max
 from avsd_jax.nn.resnet3d import ResNet3D
+from avsd_jax.nn.sliding import Sliding
 from avsd_jax.nn.width import scaled
 
 # Ratio of the frame's size to that of each level.
@@ -56,7 +59,8 @@ class Model(Network):
         """Predicts one map for each clip.
 
         Args:
-            batch: {"video": [B, T, H, W, 3]}, RGB 0..255 less the mean; other keys are ignored.
+            batch: {"video": [B, T, H, W, 3]}, RGB 0..255 less the mean, and {"taps": {"stem": the stem's output}} if
+                that is known already; other keys are ignored.
             train: use and update batch statistics.
 
         Returns:
@@ -66,10 +70,15 @@ class Model(Network):
         Raises:
             InputError: no video, or not of clip_size frames.
         """
-        features = self.encode(read(batch, "video"), train)
+        features = self.encode(batch, train)
         return features | self.classify_tags(features["layer3"]) | self.decode(self.score(features["sides"]))
 
-    def encode(self, video: Float[Array, "b t h w 3"], train: bool = False) -> dict[str, Float[Array, "b ..."]]:
+    def sliding(self, variables: Mapping[str, Any]) -> Sliding:
+        """Returns the stem for sliding windows: attention, which follows, is another one in each window."""
+        parts = {collection: tree["trunk"] for collection, tree in variables.items()}
+        return Sliding([sliding_stem.layer(self.lowering)], [], sliding_stem.folded(parts))
+
+    def encode(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Float[Array, "b ..."]]:
         """Applies the trunk with attention, and computes its side maps.
 
         Returns:
@@ -77,12 +86,13 @@ class Model(Network):
             scores_3 [B, h, w], the attention's logits; sides [B, H, W, 64]; side_logits [B, 4, H, W], a map of each
             level, for deep supervision.
         """
+        video = read(batch, "video")
         frames, size = video.shape[1], video.shape[2:4]
         if frames != self.clip_size:
             raise InputError(f"video has {frames} frames: give clips of clip_size={self.clip_size}")
         if frames % 8:
             raise InputError(f"clip_size is {frames}: choose a multiple of 8, as the trunk halves time three times")
-        x = self.trunk.stem(video, train)
+        x = batch["taps"]["stem"] if "taps" in batch else self.trunk.stem(video, train)
         out, levels = {}, []
         for level, dsam in enumerate(self.score_dsn):
             out[f"layer{level}" if level else "stem"] = x

@@ -3,7 +3,7 @@
 An S3D encoder, and a decoder that concatenates the encoder's taps in time.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
@@ -13,12 +13,12 @@ from jaxtyping import Array, Float
 from avsd_jax.batch import read
 from avsd_jax.errors import InputError
 from avsd_jax.models.common.network import Network
-from avsd_jax.nn.conv3d import Lowering
 from avsd_jax.nn import sliding_s3d
+from avsd_jax.nn.conv3d import Lowering
 from avsd_jax.nn.pool import smooth_max
 from avsd_jax.nn.s3d import S3D
-from avsd_jax.nn.sliding import Layer
-from avsd_jax.nn.vinet_decoder import Decoder
+from avsd_jax.nn.sliding import Sliding
+from avsd_jax.nn.vinet_decoder import JOINS, Decoder
 
 
 class Model(Network):
@@ -69,10 +69,16 @@ class Model(Network):
         taps = self.encode(batch, train)
         return {**taps, **self.classify_tags(taps["y0"]), **self.decode(taps["y0"], taps, train)}
 
-    def sliding(self, variables: Mapping[str, Any]) -> tuple[Sequence[Layer], Any]:
-        """Returns the encoder for sliding windows."""
+    def sliding(self, variables: Mapping[str, Any]) -> Sliding:
+        """Returns the encoder for sliding windows, and the convolutions behind its taps."""
         parts = {collection: tree["backbone"] for collection, tree in variables.items()}
-        return sliding_s3d.layers(self.lowering), sliding_s3d.folded(parts)
+        decoder = variables["params"]["decoder"]
+        joins = [
+            sliding_s3d.join(name, tap, kernel, self.clip_size // 8, self.lowering)
+            for tap, (name, kernel) in list(JOINS.items())[: self.num_skips]
+        ]
+        weights = sliding_s3d.folded(parts) | {join.name: decoder[join.name] for join in joins}
+        return Sliding(sliding_s3d.layers(self.lowering), joins, weights)
 
     def encode(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Float[Array, "b _ _ _ _"]]:
         """Returns the encoder's taps of a clip; see `avsd_jax.nn.s3d.S3D`."""
@@ -97,6 +103,7 @@ class Model(Network):
         train: bool = False,
     ) -> dict[str, Float[Array, "b ..."]]:
         """Returns saliency and logits [B, H, W], dec_in and dec1 to dec3, from a decoder input and the taps."""
-        out = self.decoder(dec_in, taps["y1"], taps["y2"], taps["y3"])
+        sums = {name: taps[name] for name, _ in JOINS.values() if name in taps}
+        out = self.decoder(dec_in, taps["y1"], taps["y2"], taps["y3"], sums)
         logits = out["logits"].astype(jnp.float32)
         return {**out, "dec_in": dec_in, "logits": logits, "saliency": nn.sigmoid(logits)}

@@ -1,6 +1,7 @@
 """2-D convolutions: grouped, as a layer into whose kernel a norm can be folded, and transposed."""
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -8,27 +9,50 @@ from flax import linen as nn
 from jax import lax
 from jaxtyping import Array, Float
 
+from avsd_jax.nn.conv_gradient import conv_by_taps, trained_as
+
 _HE_NORMAL = nn.initializers.he_normal()
 
-# On a CPU, groups are merged into dense convolutions of up to this many channels.
-JOINED = 64
+# On a CPU, groups are merged into dense convolutions of up to so many channels at inference, and in training. For fewer
+# ones XLA takes longer to compile, and has slower gradients.
+JOINED, JOINED_IN_TRAINING = 32, 64
 
 
 def conv2d(
-    x: Float[Array, "b h w i"], kernel: Float[Array, "kh kw j o"], stride: int = 1, groups: int = 1
+    x: Float[Array, "b h w i"],
+    kernel: Float[Array, "kh kw j o"],
+    stride: int = 1,
+    groups: int = 1,
+    joined: int | None = None,
 ) -> Float[Array, "b h2 w2 o"]:
     """Computes a grouped 2-D convolution (cross-correlation), padded to keep the size at stride 1: j = i / groups.
 
     XLA's CPU backend is slow at groups, and a hundred times slower at their gradients than at dense convolutions. So
     there, neighbouring groups are merged into one dense convolution with zeros between them, which changes no sum.
+
+    Args:
+        x: input.
+        kernel: weights.
+        stride: in both directions.
+        groups: channels are convolved in this many separate groups.
+        joined: channels up to which groups are merged; 0 leaves them to XLA; by default as many as is fast.
     """
-    if groups > 1 and jax.default_backend() == "cpu":
-        joined = max((n for n in range(1, groups + 1) if groups % n == 0 and n * kernel.shape[2] <= JOINED), default=1)
-        parts = groups // joined
-        xs, kernels = jnp.split(x, parts, axis=-1), jnp.split(kernel, parts, axis=-1)
-        ys = [_convolve(x, _dense(kernel, joined), stride) for x, kernel in zip(xs, kernels, strict=True)]
-        return jnp.concatenate(ys, axis=-1)
+    if groups > 1 and joined is None and jax.default_backend() == "cpu":
+        forms = (partial(_merged, stride, groups, channels) for channels in (JOINED_IN_TRAINING, JOINED))
+        return trained_as(*forms, x, kernel)
+    if groups > 1 and joined:
+        return _merged(stride, groups, joined, x, kernel)
     return _convolve(x, kernel, stride, groups)
+
+
+def _merged(stride: int, groups: int, channels: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Computes a grouped convolution by dense ones of so many channels, or more if a group has more."""
+    fits = (n for n in range(1, groups + 1) if groups % n == 0 and n * kernel.shape[2] <= channels)
+    size = max(fits, default=1)
+    parts = groups // size
+    xs, kernels = jnp.split(x, parts, axis=-1), jnp.split(kernel, parts, axis=-1)
+    ys = [_convolve(x, _dense(kernel, size), stride) for x, kernel in zip(xs, kernels, strict=True)]
+    return jnp.concatenate(ys, axis=-1)
 
 
 def _convolve(x: jax.Array, kernel: jax.Array, stride: int, groups: int = 1) -> jax.Array:
@@ -135,8 +159,7 @@ def conv_transpose(
     padded = jnp.pad(kernel, [(short, 0), (short, 0), (0, 0), (0, 0)])
     phases = padded.reshape(taps, stride, taps, stride, i, o)[:, ::-1, :, ::-1]
     phases = phases.transpose(0, 2, 4, 1, 3, 5).reshape(taps, taps, i, stride * stride * o)
-    pad = (taps - 1, taps - 1)
-    y = lax.conv_general_dilated(x, phases, (1, 1), (pad, pad), dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    y = conv_by_taps(x, phases, (taps - 1, taps - 1))
     rows, columns = y.shape[1:3]
     y = y.reshape(b, rows, columns, stride, stride, o).transpose(0, 1, 3, 2, 4, 5)
     y = y.reshape(b, rows * stride, columns * stride, o)

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 from avsd_jax.nn import winograd
 from avsd_jax.nn.conv_gradient import conv2d, same_conv
 
-Lowering = Literal["auto", "direct", "folded"]
+Lowering = Literal["auto", "direct", "folded", "winograd", "winograd2d"]
 Triple = tuple[int, int, int]
 
 # Bytes of a convolution whose parts are computed one after the other, and of a part.
@@ -42,12 +42,15 @@ def conv3d(
         kernel: weights.
         strides: steps in time, height and width.
         padding: zeros on either side of time, height and width.
-        lowering: "direct" (one 3-D convolution), "folded" (2-D convolutions and matmuls, equal up to rounding) or
-            "auto" (folded on every device, until one is measured where that is slower).
+        lowering: "direct" (one 3-D convolution); "folded" (2-D convolutions and matmuls, equal up to rounding);
+            "winograd" or "winograd2d" (folded, and 3 x 3 ones by Winograd's algorithm along one axis or both: a half or
+            4/9 of the multiplications); or "auto": folded on every device, until one is measured where that is slower,
+            and on a CPU "winograd" where it was measured to be faster. `python -m benchmarks.run --cases=lowerings`
+            compares them.
     """
     if lowering == "direct":
         return _direct(x, kernel, strides, padding)
-    return _folded(x, kernel, strides, padding)
+    return _folded(x, kernel, strides, padding, lowering)
 
 
 def _direct(x: jax.Array, kernel: jax.Array, strides: Triple, padding: Triple) -> jax.Array:
@@ -55,13 +58,13 @@ def _direct(x: jax.Array, kernel: jax.Array, strides: Triple, padding: Triple) -
     return lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=("NDHWC", "DHWIO", "NDHWC"))
 
 
-def _folded(x: jax.Array, kernel: jax.Array, strides: Triple, padding: Triple) -> jax.Array:
+def _folded(x: jax.Array, kernel: jax.Array, strides: Triple, padding: Triple, lowering: Lowering) -> jax.Array:
     b, t, h, w, i = x.shape
     kt, kh, kw, _, o = kernel.shape
     if kernel.shape[:3] == (1, 1, 1) and strides == (1, 1, 1) and padding == (0, 0, 0):
         return (x.reshape(-1, i) @ kernel.reshape(i, o)).reshape(b, t, h, w, o)
     if kt == 1 and strides[0] == 1 and padding[0] == 0:
-        y = _space(x.reshape(b * t, h, w, i), kernel[0], strides[1:], padding[1:])
+        y = _space(x.reshape(b * t, h, w, i), kernel[0], strides[1:], padding[1:], lowering)
         return y.reshape(b, t, *y.shape[1:])
     if (kh, kw) == (1, 1) and strides[1:] == (1, 1) and padding[1:] == (0, 0):
         y = conv2d(x.reshape(b, t, h * w, i), kernel[:, 0], (strides[0], 1), (padding[0], 0))
@@ -69,7 +72,7 @@ def _folded(x: jax.Array, kernel: jax.Array, strides: Triple, padding: Triple) -
     # The kt frames that a step sees become kt * i channels.
     x = _steps(x, kt, strides[0], padding[0])
     kernel = kernel.transpose(1, 2, 0, 3, 4).reshape(1, kh, kw, kt * i, o)
-    return _folded(x, kernel, (1, *strides[1:]), (0, *padding[1:]))
+    return _folded(x, kernel, (1, *strides[1:]), (0, *padding[1:]), lowering)
 
 
 def _steps(x: Float[Array, "b t h w i"], size: int, stride: int, padding: int) -> Float[Array, "b t2 h w c"]:
@@ -82,18 +85,28 @@ def _steps(x: Float[Array, "b t h w i"], size: int, stride: int, padding: int) -
     return jnp.concatenate([x[:, j : j + last + 1 : stride] for j in range(size)], axis=-1)
 
 
-def _space(x: jax.Array, kernel: jax.Array, strides: tuple[int, int], padding: tuple[int, int]) -> jax.Array:
-    """Computes a 2-D convolution; large 3 x 3 ones by Winograd's algorithm, which pays only with many channels.
-
-    It was compared with the plain convolution on CPUs alone, in float32.
-    """
-    n, h, w, i = x.shape
-    plain = kernel.shape[:2] == (3, 3) and strides == (1, 1) and padding == (1, 1) and x.dtype == jnp.float32
-    if plain and jax.default_backend() == "cpu" and min(i, kernel.shape[-1]) >= 64 and n * h * w >= 1024:
-        for axis, size in ((1, h), (2, w)):
-            if size % 4 == 0:
-                return same_conv(partial(_winograd, axis, 1), x, kernel, partial(_winograd, axis, _parts(x, kernel)))
+def _space(
+    x: jax.Array, kernel: jax.Array, strides: tuple[int, int], padding: tuple[int, int], lowering: Lowering
+) -> jax.Array:
+    """Computes a 2-D convolution; 3 x 3 ones by Winograd's algorithm if the lowering says so."""
+    suits = kernel.shape[:2] == (3, 3) and strides == (1, 1) and padding == (1, 1) and x.dtype == jnp.float32
+    if suits and lowering == "winograd2d":
+        return winograd.convolve_planes(x, kernel)
+    if suits and (lowering == "winograd" or (lowering == "auto" and _pays(x, kernel))):
+        along = partial(_winograd, _least_padded(x))
+        return same_conv(partial(along, 1), partial(along, _parts(x, kernel)), x, kernel)
     return conv2d(x, kernel, strides, padding)
+
+
+def _pays(x: Float[Array, "n h w i"], kernel: Float[Array, "kh kw i o"]) -> bool:
+    """Returns whether Winograd's algorithm is faster, as measured on CPUs alone: with many channels and places."""
+    n, h, w, i = x.shape
+    return jax.default_backend() == "cpu" and min(i, kernel.shape[-1]) >= 64 and n * h * w >= 1024
+
+
+def _least_padded(x: Float[Array, "n h w i"]) -> int:
+    """Returns the axis, 1 or 2, of which tiles of 4 cover the least more than there is."""
+    return min((1, 2), key=lambda axis: -x.shape[axis] % 4 / x.shape[axis])
 
 
 def _winograd(axis: int, parts: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -103,7 +116,7 @@ def _winograd(axis: int, parts: int, x: jax.Array, kernel: jax.Array) -> jax.Arr
 
 
 def _parts(x: Float[Array, "n h w i"], kernel: Float[Array, "kh kw i o"]) -> int:
-    """Returns the number of parts of `_PART` bytes or more, input and output together, of a convolution."""
+    """Returns the number of parts of `_PART` bytes or more, input and output together, of a large convolution."""
     n, size = x.shape[0], x.dtype.itemsize * (x.size + x.size // x.shape[-1] * kernel.shape[-1])
     return max(p for p in range(1, n + 1) if n % p == 0 and (p == 1 or size >= max(p * _PART, _LARGE)))
 

@@ -1,20 +1,11 @@
-"""A video encoder on sliding windows: what neighbouring windows have in common is computed once.
+"""The time axes of windows that slide over a video, and the rings that keep what the windows share.
 
-An encoder is a chain of layers that work on each time slice by itself (`Layer.space`) and then over neighbouring slices
-(`Layer.time`). Zeros pad each window in time, so at every level of the chain the first and the last slices of a window
-depend on where it begins and ends; the slices between, its *interior*, do not, and two windows share those that lie at
-the same frame. Interior slices are computed once, as frames come (`push`), and kept in rings; for each window only the
-slices at its two ends are computed anew (`windows`), down to the level where nothing is shared any more.
-
-Windows that begin an odd number of frames apart share nothing below a layer of stride 2, but both share with others. A
-ring holds the slices of all such phases interleaved, one for every `gcd(advance, stride)` frames, so one program serves
-every phase.
+`avsd_jax.nn.sliding_encoder` uses them.
 """
 
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -74,6 +65,8 @@ class Layer:
         space: (weights, [b, t, h, w, i]) -> slices, each computed from one.
         time: (weights, slices, stride) -> [b, t2, h, w, o], without padding: `kernel` slices become one.
         is_tap: whether its output is returned.
+        cut: (weights, slices, stride, taps) -> what `time` gives with some taps of the kernel alone, where it is a sum
+            over them. The first layer then computes the ends of all windows from the frames as they lie in memory.
     """
 
     name: str
@@ -83,6 +76,46 @@ class Layer:
     space: Callable[[Any, jax.Array], Slices]
     time: Callable[[Any, Slices, int], jax.Array]
     is_tap: bool = False
+    cut: Callable[[Any, Slices, int, slice], jax.Array] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Join:
+    """A convolution that reads a tap in groups: `kernel` slices at a time, behind slices that are not the encoder's.
+
+    Its sums over a tap's interior slices are computed once, too, although two windows rarely have the same groups: the
+    last slices of a window's group are `kernel` slices later those of the group before.
+
+    Attributes:
+        name: of its sums.
+        tap: the layer whose output it reads.
+        kernel: slices of a group.
+        before: slices in front of the tap's.
+        time: (weights, taps, [b, t, h, w, i], stride) -> [b, t2, h, w, o], the sum over some taps of the kernel alone.
+    """
+
+    name: str
+    tap: str
+    kernel: int
+    before: int
+    time: Callable[[Any, slice, jax.Array, int], jax.Array]
+
+    @property
+    def mixed(self) -> int:
+        """Returns the number of groups with slices in front of the tap's."""
+        return -(-self.before // self.kernel)
+
+    def groups(self, size: int) -> range:
+        """Returns the first slice of each group of the tap alone; the tap has `size` slices."""
+        return range(self.mixed * self.kernel - self.before, size, self.kernel)
+
+
+class Sliding(NamedTuple):
+    """An encoder for `SlidingEncoder`: its layers, the convolutions of its taps, and the weights of both."""
+
+    layers: Sequence[Layer]
+    joins: Sequence[Join]
+    weights: Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,8 +146,8 @@ class Ring:
 
     @property
     def length(self) -> int:
-        """Returns how many slices the windows computed at once span."""
-        return (self.count - 1) * self.per_window + (self.axis.interior - 1) * self.apart + 1
+        """Returns how many slices the windows computed at once span, with those that the first of them adds."""
+        return self.count * self.per_window + (self.axis.interior - 1) * self.apart
 
     @property
     def capacity(self) -> int:
@@ -141,7 +174,7 @@ class Ring:
         return jax.tree.map(part, ring)
 
     def interior(self, ring: Slices, position: Position, first: int, stop: int) -> Slices:
-        """Returns slices `first` to `stop` of each window, [count, stop - first, ...], of its interior; None if none."""
+        """Returns interior slices `first` to `stop` of each window, [count, stop - first, ...]; None: none."""
         if stop <= first:
             return None
         last = self.axis.size - 1 - self.axis.right
@@ -162,187 +195,34 @@ class Ring:
         return jax.tree.map(moved, ring)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Level:
-    """A layer with the axes of its input and of its output.
-
-    Attributes:
-        slices: the ring of its slices; None if its input is computed for each window.
-        output: the ring of its output, if that is a tap with an interior.
-        is_shared: whether interior slices of its output are computed once.
-    """
-
-    layer: Layer
-    source: Axis
-    target: Axis
-    slices: Ring | None
-    output: Ring | None
-    is_shared: bool
-
-
-class SlidingEncoder:
-    """An encoder on `count` windows at once, each `advance` frames after the one before.
+def newest(
+    ring: Ring,
+    target: Axis,
+    kernel: int,
+    stride: int,
+    padding: int,
+    time: Callable[[Slices, int], jax.Array],
+    kept: Slices,
+    position: Position,
+) -> Float[Array, "1 n h w c"]:
+    """Returns a layer's interior output of the slices that were written last.
 
     Args:
-        layers: the encoder.
-        size: frames of a window.
-        advance: frames between two windows.
-        count: windows computed at once.
-        spare: windows that may follow before `rewind` is called, at least `count`.
+        ring: of the slices.
+        target: the axis of the output.
+        kernel, stride, padding: the layer's in time.
+        time: (slices, stride) -> [b, t2, h, w, c].
+        kept: the ring's contents.
+        position: of the ring.
     """
-
-    def __init__(self, layers: Sequence[Layer], size: int, advance: int, count: int, spare: int):
-        self.count, self.spare = count, spare
-        self._levels: list[_Level] = []
-        axis, shared = Axis(size), advance < size
-        for layer in layers:
-            target = axis.after(layer.kernel, layer.stride, layer.padding)
-            slices = Ring(axis, advance, count, spare) if shared else None
-            shared = shared and target.is_shared(advance)
-            output = Ring(target, advance, count, spare) if shared and layer.is_tap else None
-            self._levels.append(_Level(layer, axis, target, slices, output, shared))
-            axis = target
-
-    @property
-    def is_shared(self) -> bool:
-        """Returns whether windows have frames in common."""
-        return self._levels[0].slices is not None
-
-    def empty(self, weights: Any, frame: jax.ShapeDtypeStruct) -> Rings:
-        """Returns rings of zeros for frames of this shape, [H, W, 3], and type."""
-        rings = {}
-        x = jax.ShapeDtypeStruct((1, 1, *frame.shape), frame.dtype)
-
-        def zeros(ring: Ring, x: jax.ShapeDtypeStruct) -> jax.Array:
-            return jnp.zeros((ring.capacity, *x.shape[2:]), x.dtype)
-
-        for level in self._levels:
-            if level.slices is None:
-                break
-            layer = level.layer
-            slices = jax.eval_shape(layer.space, weights, x)
-            rings[layer.name] = jax.tree.map(partial(zeros, level.slices), slices)
-            seen = jax.tree.map(lambda x, k=layer.kernel: jax.ShapeDtypeStruct((1, k, *x.shape[2:]), x.dtype), slices)
-            x = jax.eval_shape(partial(layer.time, stride=1), weights, seen)
-            if level.output is not None:
-                rings[_output(layer)] = zeros(level.output, x)
-        return rings
-
-    def push(self, weights: Any, rings: Rings, position: Position, frames: Float[Array, "n h w 3"]) -> Rings:
-        """Returns rings with the slices that `count` windows add.
-
-        Args:
-            weights: of the layers.
-            rings: before.
-            position: number of windows since the rings were empty or rewound, with these.
-            frames: the last count * advance ones of these windows.
-        """
-        rings, x = dict(rings), frames[None]
-        for level in self._levels:
-            if level.slices is None:
-                break
-            name = level.layer.name
-            rings[name] = level.slices.write(rings[name], level.layer.space(weights, x), position)
-            if level.is_shared:
-                x = self._newest(level, weights, rings[name], position)
-            if level.output is not None:
-                name = _output(level.layer)
-                rings[name] = level.output.write(rings[name], x, position)
-        return rings
-
-    def windows(self, weights: Any, rings: Rings, position: Position) -> dict[str, Float[Array, "n _ _ _ _"]]:
-        """Returns the taps of the last `count` windows that were pushed; arguments as there."""
-        taps: dict[str, jax.Array] = {}
-        x: _Ends | jax.Array = _Ends(None, None)
-        for level in self._levels:
-            layer, ring = level.layer, level.slices
-            if ring is not None:
-                slices = x.map(partial(layer.space, weights))
-                kept = rings[layer.name]
-            if level.is_shared:
-                x = self._ends(level, weights, slices, kept, position)
-            else:
-                whole = layer.space(weights, x) if ring is None else slices.joined(ring, kept, position)
-                x = layer.time(weights, _padded(whole, layer.padding, layer.padding), layer.stride)
-            if layer.is_tap:
-                shared = level.output is not None
-                taps[layer.name] = x.joined(level.output, rings[_output(layer)], position) if shared else x
-        return taps
-
-    def rewind(self, rings: Rings, position: Position) -> Rings:
-        """Returns the rings as they are at position 0."""
-        where = {level.layer.name: level.slices for level in self._levels}
-        where |= {_output(level.layer): level.output for level in self._levels}
-        return {name: where[name].rewind(ring, position) for name, ring in rings.items()}
-
-    def _newest(self, level: _Level, weights: Any, kept: Slices, position: Position) -> Float[Array, "1 n h w c"]:
-        """Returns a layer's interior output of the slices that were written last."""
-        layer, source, ring = level.layer, level.source, level.slices
-        target = Ring(level.target, ring.advance, ring.count, ring.spare)
-        number = ring.count * target.per_window
-        hop = level.target.step(ring.advance) // source.step(ring.advance)
-        reads = layer.stride * (level.target.size - 1 - level.target.right) - layer.padding + layer.kernel - 1
-        age = (source.size - 1 - source.right - reads) * ring.apart
-        if ring.apart == 1:
-            seen = ring.read(kept, position, age + (number - 1) * hop + layer.kernel - 1, age)
-            return layer.time(weights, seen, hop)
-        # The phases lie interleaved: each output gets its own few slices.
-        ages = [age + (layer.kernel - 1 - k) * ring.apart for k in range(layer.kernel)]
-        parts = [ring.read(kept, position, a + (number - 1) * hop, a, hop) for a in ages]
-        seen = jax.tree.map(lambda *x: jnp.stack([part[0] for part in x], axis=1), *parts)
-        return layer.time(weights, seen, 1)[None, :, 0]
-
-    def _ends(self, level: _Level, weights: Any, slices: "_Ends", kept: Slices, position: Position) -> "_Ends":
-        """Returns a layer's output at the ends of each window."""
-        layer, source, target, ring = level.layer, level.source, level.target, level.slices
-        stride, padding, left, right = layer.stride, layer.padding, None, None
-        if target.left:
-            stop = stride * (target.left - 1) - padding + layer.kernel
-            inner = ring.interior(kept, position, source.left, stop)
-            left = layer.time(weights, _padded(_joined(slices.left, inner), padding, 0), stride)
-        if target.right:
-            first = stride * (target.size - target.right) - padding
-            last = stride * (target.size - 1) - padding + layer.kernel - 1
-            inner = ring.interior(kept, position, first, source.size - source.right)
-            seen = _padded(_joined(inner, slices.right), 0, last + 1 - source.size)
-            right = layer.time(weights, seen, stride)
-        return _Ends(left, right)
-
-
-class _Ends(NamedTuple):
-    """The slices at the beginning and at the end of each window that depend on its padding; None: there are none."""
-
-    left: Slices | None
-    right: Slices | None
-
-    def map(self, space: Callable[[jax.Array], Slices]) -> "_Ends":
-        """Applies the spatial part of a layer to all slices at once."""
-        parts = [x for x in self if x is not None]
-        if not parts:
-            return self
-        slices = space(jnp.concatenate(parts, axis=1))
-        middle = 0 if self.left is None else self.left.shape[1]
-        return _Ends(
-            None if self.left is None else jax.tree.map(lambda x: x[:, :middle], slices),
-            None if self.right is None else jax.tree.map(lambda x: x[:, middle:], slices),
-        )
-
-    def joined(self, ring: Ring, kept: Slices, position: Position) -> Slices:
-        """Returns all slices of each window."""
-        axis = ring.axis
-        return _joined(self.left, ring.interior(kept, position, axis.left, axis.size - axis.right), self.right)
-
-
-def _joined(*parts: Slices | None) -> Slices:
-    parts = [part for part in parts if part is not None]
-    return jax.tree.map(lambda *x: jnp.concatenate(x, axis=1), *parts)
-
-
-def _padded(slices: Slices, before: int, after: int) -> Slices:
-    """Pads in time with zeros; a negative number cuts."""
-    config = [(0, 0, 0), (before, after, 0), (0, 0, 0), (0, 0, 0), (0, 0, 0)]
-    return jax.tree.map(lambda x: lax.pad(x, jnp.zeros((), x.dtype), config), slices)
-
-
-def _output(layer: Layer) -> str:
-    return f"{layer.name}_output"
+    source, last = ring.axis, target.size - 1 - target.right
+    number = ring.count * Ring(target, ring.advance, ring.count, ring.spare).per_window
+    hop = target.step(ring.advance) // source.step(ring.advance)
+    age = (source.size - source.right - (stride * last - padding + kernel)) * ring.apart
+    if ring.apart == 1:
+        return time(ring.read(kept, position, age + (number - 1) * hop + kernel - 1, age), hop)
+    # The phases lie interleaved: each output gets its own few slices.
+    ages = [age + (kernel - 1 - k) * ring.apart for k in range(kernel)]
+    parts = [ring.read(kept, position, a + (number - 1) * hop, a, hop) for a in ages]
+    seen = jax.tree.map(lambda *x: jnp.stack([part[0] for part in x], axis=1), *parts)
+    return time(seen, 1)[None, :, 0]

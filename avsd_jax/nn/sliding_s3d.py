@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 from avsd_jax.nn.conv3d import Lowering, Triple, conv3d
 from avsd_jax.nn.norm import BatchNorm
 from avsd_jax.nn.pool import max_pool
-from avsd_jax.nn.sliding import Layer, Slices
+from avsd_jax.nn.sliding import Join, Layer, Slices
 
 Weights = Mapping[str, Any]
 
@@ -73,6 +73,7 @@ def layers(lowering: Lowering) -> list[Layer]:
             *(7, 2, 3),
             lambda weights, x: conv(weights["base1_0"]["conv_s"], x, (1, 2, 2), (0, 3, 3)),
             lambda weights, x, stride: conv(weights["base1_0"]["conv_t"], x, (stride, 1, 1)),
+            cut=lambda weights, x, stride, taps: conv(_some(weights["base1_0"]["conv_t"], taps), x, (stride, 1, 1)),
         ),
         Layer(
             "y3",
@@ -94,12 +95,27 @@ def layers(lowering: Lowering) -> list[Layer]:
     ]
 
 
+def join(name: str, tap: str, kernel: int, before: int, lowering: Lowering) -> Join:
+    """Returns a convolution of the decoder, `kernel` x 3 x 3, that reads a tap behind `before` slices of its own."""
+
+    def time(weights: Weights, taps: slice, x: Float[Array, "b t h w i"], stride: int) -> Float[Array, "b t2 h w o"]:
+        part = weights[name]["kernel"][taps].astype(x.dtype)
+        return conv3d(x, part, (stride, 1, 1), (0, 1, 1), lowering)
+
+    return Join(name, tap, kernel, before, time)
+
+
 def _convolve(
     weights: Weights, x: jax.Array, strides: Triple = (1, 1, 1), padding: Triple = (0, 0, 0), *, lowering: Lowering
 ) -> Float[Array, "b t h w c"]:
     """Applies a convolution and ReLU."""
     y = conv3d(x, weights["kernel"].astype(x.dtype), strides, padding, lowering)
     return nn.relu(y + weights["shift"].astype(x.dtype))
+
+
+def _some(weights: Weights, taps: slice) -> Weights:
+    """Returns a convolution with some of the taps in time."""
+    return {**weights, "kernel": weights["kernel"][taps]}
 
 
 def _halved(x: Float[Array, "b t h w c"]) -> Float[Array, "b t h2 w2 c"]:

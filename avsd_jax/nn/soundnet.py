@@ -4,7 +4,13 @@ The published checkpoints also hold two classification heads (`conv8_objs`, `con
 model uses; they are omitted.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
 from flax import linen as nn
+from jax import lax
 from jaxtyping import Array, Float
 
 from avsd_jax.errors import InputError
@@ -23,6 +29,9 @@ _BLOCKS = (
     (1024, 4, 1),
 )
 
+# Up to so many steps, a block is a matmul on a CPU: XLA convolves few steps of many channels ten times as slowly.
+_FEW = 64
+
 
 def min_samples(steps: int = 1) -> int:
     """Returns the length in samples of the shortest waveform that gives this many steps after the last block."""
@@ -34,6 +43,23 @@ def min_samples(steps: int = 1) -> int:
 MIN_SAMPLES = min_samples()
 
 _HE_NORMAL = nn.initializers.he_normal()
+
+
+def _convolve(
+    x: Float[Array, "b s i"],
+    kernel: Float[Array, "k i o"],
+    strides: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+    **options: Any,
+) -> Float[Array, "b n o"]:
+    """Does what `lax.conv_general_dilated` does for `nn.Conv`."""
+    (stride,), ((before, after),), size = strides, padding, kernel.shape[0]
+    steps = (x.shape[1] + before + after - size) // stride + 1
+    if jax.default_backend() != "cpu" or steps > _FEW:
+        return lax.conv_general_dilated(x, kernel, strides, padding, **options)
+    x = jnp.pad(x, ((0, 0), (before, after), (0, 0)))
+    seen = [x[:, tap : tap + (steps - 1) * stride + 1 : stride] for tap in range(size)]
+    return jnp.concatenate(seen, axis=-1) @ kernel.reshape(-1, kernel.shape[-1])
 
 
 class SoundNet(nn.Module):
@@ -79,7 +105,15 @@ class SoundNet(nn.Module):
         for block, (channels, kernel, pool) in enumerate(_BLOCKS, start=1):
             last = block == len(_BLOCKS) and self.features is not None
             features = self.features if last else scaled(channels, self.width)
-            conv = nn.Conv(features, (kernel,), 2, kernel // 2, kernel_init=_HE_NORMAL, name=f"conv{block}")
+            conv = nn.Conv(
+                features,
+                (kernel,),
+                2,
+                kernel // 2,
+                kernel_init=_HE_NORMAL,
+                conv_general_dilated=_convolve,
+                name=f"conv{block}",
+            )
             # Flax's momentum: PyTorch's 0.1 is 0.9 here.
             norm = BatchNorm(0.9, 1e-5, self.axis_name, self.unbiased, name=f"batchnorm{block}")
             x = nn.relu(norm(conv(x), use_running_average=not train)).astype(x.dtype)

@@ -6,6 +6,9 @@ features first. Temporal kernels equal their strides, so time shrinks by mixing 
 sequence.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
@@ -16,6 +19,8 @@ from avsd_jax.nn.resize import upsample_2x
 from avsd_jax.nn.width import scaled
 
 CLIP_SIZES = (8, 16, 32, 48)
+# The convolutions behind each tap, by their distance from the deepest, and the time steps that each reads at once.
+JOINS = {"y1": ("convtsp2_0", 3), "y2": ("convtsp3_0", 5), "y3": ("convtsp4_0", 5)}
 
 
 class Decoder(nn.Module):
@@ -40,12 +45,15 @@ class Decoder(nn.Module):
         y1: Float[Array, "b t1 h1 w1 c1"],
         y2: Float[Array, "b t2 h2 w2 c2"],
         y3: Float[Array, "b t3 h3 w3 c3"],
+        sums: Mapping[str, Float[Array, "b _ _ _ _"]] = MappingProxyType({}),
     ) -> dict[str, Float[Array, "b ..."]]:
         """Decodes features to one map.
 
         Args:
             dec_in: [B, T/8, H/32, W/32, C], the encoder's y0 or a fused feature in its place.
             y1, y2, y3: the encoder's taps.
+            sums: by the name of a convolution its last outputs, of a tap alone and before the ReLU, if they are known
+                already; the tap then has the slices for the others.
 
         Returns:
             dec1, dec2, dec3 [B, T/8, H', W', C], the features after the first three upsamplings (H/16, H/8,
@@ -68,7 +76,8 @@ class Decoder(nn.Module):
         def conv(x: jnp.ndarray, features: int, time: int, name: str) -> jnp.ndarray:
             """Applies ReLU(conv) with kernel (time, 3, 3) and stride (time, 1, 1)."""
             layer = Conv3D(features, (time, 3, 3), (time, 1, 1), (0, 1, 1), lowering=self.lowering, name=name)
-            return nn.relu(layer(x))
+            y = layer(x)
+            return nn.relu(jnp.concatenate([y, sums[name]], axis=1) if name in sums else y)
 
         def join(x: jnp.ndarray, tap: jnp.ndarray, level: int) -> jnp.ndarray:
             return jnp.concatenate([x, tap], axis=1) if level <= self.num_skips else x

@@ -9,7 +9,7 @@ from typing import Any
 
 import av
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float, UInt8
 
 from avsd_jax.errors import InputError
 from avsd_jax.media.audio import AudioWindow, Block
@@ -31,21 +31,21 @@ class GivenAudio:
         InputError: the rate is no positive whole number; when it is read: a piece is no array of floats [s].
     """
 
-    def __init__(self, waveform: Float32[np.ndarray, " s"] | Iterable[Float32[np.ndarray, " s"]], rate: int):
+    def __init__(self, waveform: Float[np.ndarray, " s"] | Iterable[Any], rate: int):
         if not isinstance(rate, int | np.integer) or rate < 1:
             raise InputError(f"a waveform of {rate!r} samples per second: give a whole number of 1 or more")
         self.info = AudioInfo("pcm_f32le", int(rate), 1)
         whole = isinstance(waveform, np.ndarray)
         self._pieces = iter([waveform] if whole else waveform)
-        self._unread: list[deque[Float32[np.ndarray, " s"]]] = []
+        self._unread: list[deque[Float[np.ndarray, " s"]]] = []
 
     def window(self, rate: int) -> AudioWindow:
         """Opens it, resampled to a rate; all windows before any of them is read."""
-        unread: deque[Float32[np.ndarray, " s"]] = deque()
+        unread: deque[Float[np.ndarray, " s"]] = deque()
         self._unread.append(unread)
         return AudioWindow.of_blocks(self._blocks(unread), rate)
 
-    def _blocks(self, unread: deque[Float32[np.ndarray, " s"]]) -> Iterator[Block]:
+    def _blocks(self, unread: deque[Float[np.ndarray, " s"]]) -> Iterator[Block]:
         position, rate = 0, self.info.sample_rate
         while unread or self._read():
             samples = unread.popleft()

@@ -30,19 +30,16 @@ from avsd_jax.prediction.every_frame import PassedFrames, Prediction, at_every_f
 from avsd_jax.prediction.given_frames import GivenAudio, described
 from avsd_jax.prediction.grid_gate import PROBABILITY, Forward, GridGate
 from avsd_jax.prediction.map_writers import MAP_WRITERS, Staging, check_folder
-from avsd_jax.prediction.result_files import Label, ResultFiles
+from avsd_jax.prediction.result_files import ResultFiles
 from avsd_jax.prediction.series import SeriesStreams, with_series
+from avsd_jax.prediction.traits import GATED, Settings, Traits
 from avsd_jax.runs.checkpoint import NO_VARIABLES, load_for_inference
 from avsd_jax.runs.classifier import Classifier
 from avsd_jax.runs.components import Inference, make_forward
 from avsd_jax.runs.sequence import SequenceForward
 
 DEFAULT_MODEL = "gbvs_av"
-MODES = ("exact", "fast")
-# Distance between the predicted frames in the mode fast.
-FAST_STRIDE = 4
 _LEAST_SIDE = 32
-_GATED = ("classifier", "labels")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,16 +49,6 @@ class Result:
     files: tuple[Path, ...]
     num_frames: int
     notes: tuple[str, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Settings:
-    """How a video is predicted; see `Predictor.run`."""
-
-    mode: str
-    stride: int
-    every: float
-    decision: Decision
 
 
 class _Network(NamedTuple):
@@ -78,6 +65,11 @@ class _Network(NamedTuple):
 
 class Predictor:
     """A model that is loaded once and run on any number of videos.
+
+    Attributes:
+        config: of the run or the model.
+        spec: the clips that it reads.
+        traits: what decides about its options.
 
     Args:
         checkpoint: folder of a training run or of a converted model; by default a model without weights is taken.
@@ -111,13 +103,22 @@ class Predictor:
                 "avsd_jax.avc, or give a model that it gates"
             )
         self._any_size = model.any_size
-        self._gate, self._soft = model.gate, model.gate_mix == "soft"
         classifier = Classifier.of(model, variables)
+        self.traits = Traits(
+            source=self._source,
+            model_name=self.config.model_name,
+            gate=model.gate,
+            soft=model.gate_mix == "soft",
+            classifier=self.config.model.get("classifier", self.config.model_name),
+            on_grid=classifier is not None,
+            every=self.config.avc_every,
+            sequence=bool(self.spec.num_maps),
+        )
         self._grid_gate = None if classifier is None else GridGate(classifier, self._source)
         self._variables = jax.device_put(variables)
         self._network = _Network.of(model, self._variables)
         # Without audio the gate is closed.
-        mute = model.clone(gate="never") if self._gate in _GATED else model
+        mute = model.clone(gate="never") if model.gate in GATED else model
         self._without_audio = self._network if mute is model else _Network.of(mute, self._variables)
 
     def clips(self, info: VideoInfo, stride: int = 1, every: float | None = None, **given: Any) -> ClipStream:
@@ -172,7 +173,7 @@ class Predictor:
         overlap: bool,
     ) -> Iterator[Prediction]:
         if info.audio and self._grid_gate is not None:
-            forward, clips = self._grid_gate.run(forward, clips, decision, self._soft)
+            forward, clips = self._grid_gate.run(forward, clips, decision, self.traits.soft)
         if self.spec.num_maps:
             batches = in_order(SequenceForward(forward, self._variables, self.spec.carries), clips)
         else:
@@ -181,12 +182,13 @@ class Predictor:
             yield from self._unpack(indices, outputs)
 
     @contextlib.contextmanager
-    def _opened(
+    def opened(
         self,
         info: VideoInfo,
         frames: Iterator[Frame],
-        how: _Settings,
+        how: Settings,
         *,
+        in_series: bool = True,
         live: bool = False,
         audio: Callable[[int], AudioWindow] | None = None,
     ) -> Iterator[tuple[ClipStream, Iterator[tuple[Frame, Prediction]]]]:
@@ -196,6 +198,7 @@ class Predictor:
             info: the video.
             frames: of it.
             how: it is predicted.
+            in_series: whether what clips share is computed once, where that can be.
             live: whether each prediction is made at once, and none waits for a batch.
             audio: opens the audio at a rate, if not that of the file.
         """
@@ -203,7 +206,7 @@ class Predictor:
         # Between two predictions lie `stride` frames, which wait: the longer, the fewer are predicted at once.
         batch_size = 1 if live else max(min(1, self._batch_size), self._batch_size // how.stride)
         advance, apart = divmod(how.stride, self.spec.frame_step)
-        follows = not apart and advance < self.spec.clip_size and not self.spec.num_maps
+        follows = in_series and not apart and advance < self.spec.clip_size and not self.spec.num_maps
         lent = network.streams.lent(advance, how.mode == "exact", batch_size) if follows else contextlib.nullcontext()
         passed = PassedFrames(frames)
         with lent as stream:
@@ -259,16 +262,15 @@ class Predictor:
         """
         if maps not in MAP_WRITERS:
             raise InputError(f"unknown kind of maps {maps!r}: choose one of {', '.join(MAP_WRITERS)}")
-        how = self._settings(mode, stride, every, decision)
+        how = self.traits.settings(mode, stride, every, decision)
         check_folder(Path(out), Path(video).name)
         info, remarks = survey(video)
         with (
-            self._opened(info, read_frames(info.path), how) as (clips, predicted),
+            self.opened(info, read_frames(info.path), how) as (clips, predicted),
             Staging(Path(out)) as staging,
         ):
-            for remark in remarks:
+            for remark in (*remarks, *self.traits.remarks(info, how, clips.in_series)):
                 clips.note(remark)
-            self._remark(info, clips, how)
             count = self._write(info, clips, predicted, staging.folder, maps, how, progress)
             files = staging.publish()
         return Result(files, count, tuple(clips.notes))
@@ -276,7 +278,7 @@ class Predictor:
     def stream(
         self,
         frames: Iterable[UInt8[np.ndarray, "_ _ 3"] | Frame],
-        fps: float = 25.0,
+        fps: float | int = 25.0,
         audio: tuple[Any, int] | None = None,
         *,
         mode: str = "exact",
@@ -303,74 +305,24 @@ class Predictor:
             InputError: an option is unknown, a frame or the audio has a wrong type or shape, the model predicts no map,
                 or gives values that are not finite.
         """
-        how = self._settings(mode, stride, every, decision)
+        how = self.traits.settings(mode, stride, every, decision)
         if not 0 < fps < math.inf:
             raise InputError(f"fps={fps}: give a positive number of frames per second")
         return self._streamed(frames, float(fps), None if audio is None else GivenAudio(*audio), how)
 
     def _streamed(
-        self, frames: Iterable[Any], fps: float, audio: GivenAudio | None, how: _Settings
+        self, frames: Iterable[Any], fps: float, audio: GivenAudio | None, how: Settings
     ) -> Iterator[Prediction]:
         found = described(frames, fps, audio)
         if found is None:
             return
         info, source = found
         window = None if audio is None else audio.window
-        with self._opened(info, source, how, live=True, audio=window) as (clips, predicted):
-            self._remark(info, clips, how)
+        with self.opened(info, source, how, live=True, audio=window) as (clips, predicted):
+            for remark in self.traits.remarks(info, how, clips.in_series):
+                clips.note(remark)
             for _, prediction in predicted:
                 yield prediction
-
-    def _settings(self, mode: str, stride: int | None, every: float | None, decision: Decision | None) -> _Settings:
-        """Returns checked settings.
-
-        Raises:
-            InputError: one is unknown or out of range, or has no effect on this model.
-        """
-        if mode not in MODES:
-            raise InputError(f"unknown mode {mode!r}: choose one of {', '.join(MODES)}")
-        if stride is None:
-            # Where one clip gives the maps of many frames, to leave out maps saves nothing.
-            stride = FAST_STRIDE if mode == "fast" and not self.spec.num_maps else 1
-        if stride < 1:
-            raise InputError(f"stride={stride}: give a whole number from 1 on")
-        self._check_gate(every, decision)
-        every = self.config.avc_every if every is None else every
-        return _Settings(mode, stride, every, decision or Decision())
-
-    def _check_gate(self, every: float | None, decision: Decision | None) -> None:
-        """Raises InputError if options of the gate are wrong, or have no effect on this model."""
-        if every is not None and not 0 <= every < math.inf:
-            raise InputError(f"every={every}: give a number of seconds from 0 on")
-        if self._grid_gate is None and (every is not None or decision is not None):
-            if self._gate == "classifier":
-                raise InputError(
-                    f"{self._source} decides by itself, anew for every frame and above one half: leave out the time "
-                    "grid and the threshold"
-                )
-            raise InputError(
-                f"{self._source} has no gate by a trained classifier: leave out its time grid (--every) and its "
-                "threshold (--threshold, --hysteresis)"
-            )
-        if self._soft and decision is not None:
-            raise InputError(
-                f"{self._source} has a soft gate, which weighs the streams by the probability: leave out the threshold"
-            )
-
-    def _remark(self, info: VideoInfo, clips: ClipStream, how: _Settings) -> None:
-        """Notes the properties of input and options that affect the result unexpectedly."""
-        if info.audio is None and self._gate in _GATED:
-            clips.note("no audio track: the gate is closed and the visual stream alone predicts")
-        elif info.audio is None and self._gate == "always":
-            clips.note("no audio track: the model, which has no gate, gets silence")
-        elif self._gate == "labels":
-            clips.note("the gate follows labels, which a video file does not have: the visual stream alone predicts")
-        if how.stride > 1:
-            clips.note(f"one frame in {how.stride} is predicted; the maps between are interpolated")
-        if how.mode == "fast" and clips.in_series:
-            clips.note("mode fast: what clips share is computed once, as if each clip went on before its first frame")
-        elif how.mode == "fast" and how.stride == 1:
-            clips.note(f"mode fast changes nothing for {self.config.model_name}")
 
     def _write(
         self,
@@ -379,12 +331,12 @@ class Predictor:
         predicted: Iterator[tuple[Frame, Prediction]],
         folder: Path,
         maps: str,
-        how: _Settings,
+        how: Settings,
         progress: bool,
     ) -> int:
         """Writes all files into `folder`; returns the number of frames."""
         header = self._header(info, how)
-        label = functools.partial(self._label, info)
+        label = functools.partial(self.traits.label, info)
         with (
             ResultFiles(folder, info, maps, self.spec.preprocessing, header, label) as files,
             tqdm(total=info.num_frames, unit="frame", disable=not progress, dynamic_ncols=True) as bar,
@@ -404,15 +356,15 @@ class Predictor:
                 clips.note(f"{count} frames are fewer than a clip of {self.spec.clip_size}: the {repeated} is repeated")
             clips.note_skipped(count)
             files.finish(clips.notes, count)
-        files.plot(self._caption(info, how.decision))
+        files.plot(self.traits.caption(info, how.decision))
         return count
 
-    def _header(self, info: VideoInfo, how: _Settings) -> dict[str, Any]:
+    def _header(self, info: VideoInfo, how: Settings) -> dict[str, Any]:
         header = {
             "video": info.path.name,
             "checkpoint": None if self._checkpoint is None else str(self._checkpoint),
             "model": self.config.model_name,
-            "gate": self._gate,
+            "gate": self.traits.gate,
             "precision": self.config.precision,
             "clip_size": self.spec.clip_size,
             "fps": info.fps,
@@ -423,26 +375,6 @@ class Predictor:
             "stride": how.stride,
         }
         return header | ({} if self._grid_gate is None else {"every": how.every}) | how.decision.record
-
-    def _label(self, info: VideoInfo, prediction: Prediction) -> Label:
-        """Returns the label in the corner of a frame."""
-        used = "audio used" if prediction.opened else "audio ignored"
-        if prediction.probability is not None:
-            return Label(f"AVC {prediction.probability:.2f}  {used}", prediction.opened, prediction.probability)
-        if info.audio is None and self._gate != "never":
-            return Label("no audio track", False, None)
-        return Label("visual only" if self._gate == "never" else used, prediction.opened, None)
-
-    def _caption(self, info: VideoInfo, decision: Decision) -> str:
-        """Returns the line below the title of the curve."""
-        if info.audio is None:
-            return "The file has no audio track: nothing to classify."
-        if self._gate != "classifier":
-            return "This model has no classifier of audio-visual consistency."
-        judge = self.config.model.get("classifier", self.config.model_name)
-        return (
-            f"Probability that the audio belongs to what is visible, by {judge}. Green: {decision}, the audio is used."
-        )
 
 
 def without_weights(name: str) -> tuple[ConfigDict, dict[str, Any]]:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
+from avsd_jax.common.leaves import joined
 from avsd_jax.common.value_kinds import FLAG, NOTHING, Kind, choice, either, of_annotation, real
 from avsd_jax.config.fields import COMPUTE_DTYPES, check_fields
 from avsd_jax.errors import InputError
@@ -97,6 +98,24 @@ OPTIONS: dict[str, Kind] = {
 }
 
 OPTIMIZERS = {"adam": adam, "adamw": optax.adamw, "sgd": sgd, "dampened_sgd": dampened_sgd}
+
+
+def clip_by_global_norm(clip_norm: Any) -> optax.GradientTransformation:
+    """Builds `optax.clip_by_global_norm` with one factor for all gradients, which takes XLA a third of the kernels.
+
+    Args:
+        clip_norm: largest norm of the gradient, all parameters together.
+    """
+
+    def update(
+        updates: optax.Updates, state: optax.EmptyState, params: optax.Params = None
+    ) -> tuple[optax.Updates, optax.EmptyState]:
+        del params
+        norm = optax.tree.norm(joined(updates))
+        factor = jnp.where(norm < clip_norm, 1.0, clip_norm / norm)
+        return jax.tree.map(lambda x: (x * factor).astype(x.dtype), updates), state
+
+    return optax.GradientTransformation(lambda _: optax.EmptyState(), update)
 
 
 def scale_by_rates(rates: Rates) -> optax.GradientTransformation:
@@ -210,7 +229,7 @@ def _chain(
         # As a schedule, so that the state counts steps: checkpoints hold that count.
         chain = [OPTIMIZERS[name](optax.constant_schedule(learning_rate), **dict(options))]
         if clips:
-            chain.insert(0, optax.clip_by_global_norm(clip_norm))
+            chain.insert(0, clip_by_global_norm(clip_norm))
         if rates:
             chain.append(scale_by_rates(rates))
         return optax.chain(*chain) if len(chain) > 1 else chain[0]

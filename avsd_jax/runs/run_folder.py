@@ -39,6 +39,7 @@ MAY_CHANGE = (
     "data_threads",
     "executor",
     "remat",
+    "compilation_cache",
     "precision",
     "rows",
     "row_changes",
@@ -51,7 +52,7 @@ MAY_CHANGE = (
 )
 
 # Fields that may differ between the machines of one job.
-_OF_A_MACHINE = ("data_dir", "data_threads")
+_OF_A_MACHINE = ("data_dir", "data_threads", "compilation_cache")
 
 # ---------------------------------------------------------------------------------------------------------------------
 # One run at a time

@@ -1,6 +1,6 @@
 """Prediction from sliding windows of a video, what neighbouring windows have in common being computed once.
 
-The maps equal those of the model called with each window, up to rounding. See `avsd_jax.nn.sliding`.
+The maps equal those of the model called with each window, up to rounding. See `avsd_jax.nn.sliding_encoder`.
 """
 
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from avsd_jax.nn.sliding import SlidingEncoder
+from avsd_jax.nn.sliding_encoder import SlidingEncoder
 from avsd_jax.runs.components import PREDICTION_KEYS
 
 # Windows that follow each other in memory before the rings are rewound, in batches.
-_SPARE_BATCHES = 4
+_SPARE_BATCHES = 2
 
 
 def make_stream(
@@ -35,12 +35,12 @@ def make_stream(
     Returns:
         None if this model cannot be streamed, or if such windows have nothing in common.
     """
-    parts = model.sliding(variables)
-    if parts is None or model.num_maps:
+    sliding = model.sliding(variables)
+    if sliding is None:
         return None
-    layers, weights = parts
-    encoder = SlidingEncoder(layers, model.clip_size, advance, batch_size, _SPARE_BATCHES * batch_size)
-    return Stream(model, variables, encoder, weights, advance) if encoder.is_shared else None
+    spare = _SPARE_BATCHES * batch_size
+    encoder = SlidingEncoder(sliding.layers, sliding.joins, model.clip_size, advance, batch_size, spare, exact=exact)
+    return Stream(model, variables, encoder, sliding.weights, advance) if encoder.is_shared else None
 
 
 class Stream:
@@ -60,16 +60,26 @@ class Stream:
         self._variables, self._weights = jax.device_put(variables), jax.device_put(weights)
         self._encoder, self._advance = encoder, advance
         self._rings: Any = None
+        self._frame: tuple[int, ...] = ()
         self._position = 0
 
-        def predict(variables: Any, weights: Any, rings: Any, position: Any, rest: Any) -> dict[str, jax.Array]:
-            taps = encoder.windows(weights, rings, position)
-            output = model.apply(variables, {**rest, "taps": taps}, train=False)
+        def predict(
+            variables: Any, weights: Any, rings: Any, position: Any, rest: Any, frame: tuple[int, ...]
+        ) -> dict[str, jax.Array]:
+            with model.at_precision():
+                taps = encoder.windows(weights, rings, position)
+            # A model reads no more of the video than its shape.
+            video = jnp.zeros((encoder.count, model.clip_size, *frame))
+            output = model.apply(variables, {**rest, "video": video, "taps": taps}, train=False)
             return {key: output[key] for key in PREDICTION_KEYS if key in output}
 
-        self._push = jax.jit(encoder.push, donate_argnums=1)
+        def push(weights: Any, rings: Any, position: Any, frames: Any) -> Any:
+            with model.at_precision():
+                return encoder.push(weights, rings, position, frames)
+
+        self._push = jax.jit(push, donate_argnums=1)
         self._rewind = jax.jit(encoder.rewind, donate_argnums=0)
-        self._predict = jax.jit(predict)
+        self._predict = jax.jit(predict, static_argnames="frame")
 
     def start(self, batch: Mapping[str, Any]) -> dict[str, Array]:
         """Forgets all frames and predicts a window from its own.
@@ -84,8 +94,11 @@ class Stream:
         video = np.asarray(batch["video"])[0]
         size = self._encoder.count * self._advance
         # The frames in front are those of windows that are not asked for.
-        video = np.concatenate([np.repeat(video[:1], -len(video) % size, axis=0), video])
+        before = self._encoder.reach
+        before += -(before + len(video)) % size
+        video = np.concatenate([np.repeat(video[:1], before, axis=0), video])
         frame = jax.ShapeDtypeStruct(video.shape[1:], jax.dtypes.canonicalize_dtype(video.dtype))
+        self._frame = video.shape[1:]
         self._rings, self._position = self._encoder.empty(self._weights, frame), 0
         for chunk in np.split(video, len(video) // size):
             self._add(chunk, self._encoder.count)
@@ -124,7 +137,7 @@ class Stream:
         self._position += number
 
     def _outputs(self, position: int, rest: Mapping[str, Any]) -> dict[str, jax.Array]:
-        return self._predict(self._variables, self._weights, self._rings, np.int32(position), rest)
+        return self._predict(self._variables, self._weights, self._rings, np.int32(position), rest, self._frame)
 
 
 def _filled(x: np.ndarray, count: int) -> np.ndarray:

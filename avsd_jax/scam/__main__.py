@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from avsd_jax.common import logs
+from avsd_jax.common.programs import keep_programs
 from avsd_jax.errors import InputError
 from avsd_jax.experiment import command_line
 from avsd_jax.runs.run_folder import locked
@@ -23,8 +24,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run_command_line(args: argparse.Namespace) -> None:
     if "scam" not in args.config:
         raise InputError("the configuration has no section scam: give --config=configs/scam.py")
-    command_line.keep_programs(args.workdir)
     with logs.shown(args.verbose), locked(args.workdir), logs.kept_in(args.workdir):
+        keep_programs(args.config.compilation_cache)
         record = stages.run(args.config, args.workdir)
     print("classifier   best tag is one of the video's   confidence")
     for name, values in record["classifiers"].items():

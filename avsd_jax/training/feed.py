@@ -59,7 +59,7 @@ class Feed:
                     return
                 self._ready.put((batch, self._place(batch)))
             end: BaseException = StopIteration()
-        except BaseException as error:  # raised by __next__
+        except BaseException as error:  # __next__ raises it
             end = error
         self._ready.put((None, end))
 

@@ -11,8 +11,6 @@ import numpy as np
 from flax import struct
 from ml_collections import ConfigDict
 
-from avsd_jax.runs.components import Components
-
 # Learning rates are computed for this many steps at once, so that transfers from the device are rare.
 _BLOCK = 1024
 
@@ -40,8 +38,14 @@ class Hyperparameters:
     side_weight: Any = None
 
 
-def hyperparameters_by_step(config: ConfigDict, parts: Components) -> Callable[[int], Hyperparameters]:
-    """Builds the function from the number of completed updates to the hyperparameters of the next one."""
+def hyperparameters_by_step(config: ConfigDict, parts: Any) -> Callable[[int], Hyperparameters]:
+    """Builds the function from the number of completed updates to the hyperparameters of the next one.
+
+    Args:
+        config: of the run.
+        parts: its `avsd_jax.runs.components.Components`, not imported here: with them comes the whole data stack, and
+            the training step needs none of it.
+    """
     constant = Hyperparameters(
         seed=np.uint32(config.seed),
         learning_rate=None,

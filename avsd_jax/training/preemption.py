@@ -15,6 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
+from avsd_jax.common.parallel import AXIS, make_mesh
+
 # Exit status of a command that was stopped by a signal and has saved its state (EX_TEMPFAIL: run it again).
 PREEMPTED = 75
 
@@ -109,8 +111,8 @@ def _any_process(flag: bool) -> jax.Array:
 @functools.cache
 def _across_processes() -> tuple[NamedSharding, Callable[[jax.Array], jax.Array]]:
     """Returns how one flag of every device is placed, and the compiled "any" of them."""
-    mesh = jax.make_mesh((jax.device_count(),), ("devices",))
-    spread, everywhere = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("devices",), ()))
+    mesh = make_mesh()
+    spread, everywhere = NamedSharding(mesh, PartitionSpec(AXIS)), NamedSharding(mesh, PartitionSpec())
     return spread, jax.jit(jnp.any, out_shardings=everywhere)
 
 

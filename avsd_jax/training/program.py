@@ -20,7 +20,8 @@ class Program(NamedTuple):
     Attributes:
         run: `(state, batch, hyperparameters) -> (state, metrics)`, see `make_train_step`; deletes its state argument.
             Its results stay on the devices.
-        costs: `flops_per_step`, floating-point operations on all devices together, if XLA counts them.
+        costs: as far as XLA counts them, `flops_per_step`, floating-point operations on all devices together, and
+            `step_memory_bytes`, what the step needs on each device: state, batch, results and scratch.
     """
 
     run: Callable[[TrainState, Mapping[str, Any], Hyperparameters], tuple[TrainState, dict[str, Any]]]
@@ -68,6 +69,9 @@ def _compiled(
         remat=remat,
     )
     compiled = executor.jit(step).lower(*jax.tree.unflatten(structure, shapes)).compile()
-    costs = compiled.cost_analysis() or {}
-    flops = {"flops_per_step": costs["flops"] * executor.num_devices} if "flops" in costs else {}
-    return Program(compiled, flops)
+    counted, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()
+    costs = {"flops_per_step": counted["flops"] * executor.num_devices} if "flops" in counted else {}
+    if memory is not None:
+        parts = ("argument_size_in_bytes", "output_size_in_bytes", "temp_size_in_bytes")
+        costs["step_memory_bytes"] = sum(getattr(memory, part) for part in parts) - memory.alias_size_in_bytes
+    return Program(compiled, costs)

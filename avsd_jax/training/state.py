@@ -1,5 +1,6 @@
 """The training state, and its conversion to and from checkpoint items."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,10 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import struct
-from jaxtyping import Array, Bool, Num
+from jaxtyping import Array, Bool, Float, Num
 
-# Elements up to which an array is joined to others before it is reduced; copying so many costs nothing.
-_SMALL = 2**14
+from avsd_jax.common.leaves import joined
+
+# Terms of a sum that is formed first, and sums beside each other, where an array's size allows.
+_BLOCK, _LANES = 32, 256
 
 
 @struct.dataclass
@@ -72,19 +75,27 @@ def from_items(items: Mapping[str, Any]) -> TrainState:
     )
 
 
-def joined(tree: Any) -> list[Num[Array, "..."]]:
-    """Returns the floating-point leaves of a tree in fewer arrays: small ones of a type are one vector.
+def norm_and_finite(tree: Any) -> tuple[Float[Array, ""], Bool[Array, ""]]:
+    """Returns the L2 norm of the floating-point leaves of a tree, and whether none of them holds NaN or infinity.
 
-    XLA compiles a kernel for every reduction, which takes it longer than all else if a network has hundreds of biases
-    and scales. The barrier keeps what computes the leaves out of the kernel that joins them.
+    Reads each leaf once; what is found in its blocks is joined to that of the others.
     """
-    leaves = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
-    small: dict[Any, list[Array]] = {}
-    for x in leaves:
-        if x.size <= _SMALL:
-            small.setdefault(x.dtype, []).append(x)
-    vectors = [jnp.concatenate([x.ravel() for x in xs]) if len(xs) > 1 else xs[0] for xs in small.values()]
-    return [*jax.lax.optimization_barrier(vectors), *(x for x in leaves if x.size > _SMALL)]
+    leaves = joined(tree)
+    if not leaves:
+        return jnp.zeros(()), jnp.array(True)
+    squares, faults = zip(*map(_sums_of_blocks, leaves), strict=True)
+    return jnp.sqrt(jnp.sum(jnp.concatenate(squares))), jnp.sum(jnp.concatenate(faults)) == 0
+
+
+def _sums_of_blocks(x: Num[Array, "..."]) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
+    """Returns sums of squares, and numbers of values that are not finite, of blocks of an array."""
+    x = x.astype(jnp.float32)
+    block = math.gcd(x.size, _BLOCK)
+    x = x.reshape(-1, block, math.gcd(x.size // block, _LANES))
+    zero = jnp.zeros((), jnp.float32)
+    faults = jnp.logical_not(jnp.isfinite(x)).astype(jnp.float32)
+    pair = jax.lax.reduce((jnp.square(x), faults), (zero, zero), lambda a, b: (a[0] + b[0], a[1] + b[1]), (1,))
+    return pair[0].ravel(), pair[1].ravel()
 
 
 def all_finite(tree: Any) -> Bool[Array, ""]:

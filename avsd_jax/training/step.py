@@ -13,7 +13,7 @@ from avsd_jax import losses
 from avsd_jax.common.parallel import sum_over_devices
 from avsd_jax.training.hyperparameters import Hyperparameters
 from avsd_jax.training.remat import recomputed_blocks
-from avsd_jax.training.state import TrainState, all_finite, joined
+from avsd_jax.training.state import TrainState, all_finite, norm_and_finite
 
 Batch = Mapping[str, Any]
 Step = Callable[[TrainState, Batch, Hyperparameters], tuple[TrainState, dict[str, Any]]]
@@ -86,6 +86,9 @@ def make_train_step(
     def step(state: TrainState, batch: Batch, hyperparameters: Hyperparameters) -> tuple[TrainState, dict[str, Any]]:
         grads, (metrics, batch_stats) = jax.grad(loss_fn, has_aux=True)(state.params, state, batch, hyperparameters)
         grads, metrics = sum_over_devices((grads, metrics), axis_name)
+        # Behind a barrier the update of a parameter needs the same kernels as that of any other of its shape, and no
+        # reader brings the gradients into a layout of its own.
+        grads = jax.lax.optimization_barrier(grads)
         updates, opt_state = optimizer.update(
             grads,
             state.opt_state,
@@ -98,10 +101,11 @@ def make_train_step(
         if ema is not None:
             ema = optax.incremental_update(params, ema, hyperparameters.ema_update)
         norms = {"l2_grads": grads, "l2_params": params, "l2_updates": updates}
-        metrics |= {name: optax.tree.norm(joined(tree)) for name, tree in norms.items()}
-        parts = {"gradients": grads, "parameters": params, "batch statistics": batch_stats}
-        parts |= {"optimizer state": opt_state, "averaged parameters": ema}
-        metrics["finite"] = {name: all_finite(tree) for name, tree in parts.items()}
+        read = {name: norm_and_finite(tree) for name, tree in norms.items()}
+        metrics |= {name: norm for name, (norm, _) in read.items()}
+        metrics["finite"] = {"gradients": read["l2_grads"][1], "parameters": read["l2_params"][1]}
+        parts = {"batch statistics": batch_stats, "optimizer state": opt_state, "averaged parameters": ema}
+        metrics["finite"] |= {name: norm_and_finite(tree)[1] for name, tree in parts.items()}
         damaged = {name: jnp.logical_not(all_finite(entry)).astype(jnp.int32) for name, entry in batch.items()}
         metrics["damaged"] = sum_over_devices(damaged, axis_name)
         return TrainState(state.step + 1, params, batch_stats, opt_state, ema), metrics

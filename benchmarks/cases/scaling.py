@@ -23,12 +23,13 @@ from benchmarks import bare  # noqa: F401 (before the models)
 from avsd_jax import models  # isort: skip
 from benchmarks.measure import Row, Run, Setting, compare  # isort: skip
 
+QUICK = False
 # Sizes of frames; lengths and batches are those of the first.
 NETWORKS = {
     "stavis": ("STAViS", ((112, 112), (160, 160), (224, 224))),
     "vinet": ("ViNet", ((64, 96), (128, 192), (256, 384))),
 }
-QUICK = "stavis"
+QUICK_NETWORK = "stavis"
 LENGTHS, CLIPS = (8, 16, 32, 48), (1, 4, 8)
 # Samples of the waveform that belong to a frame: 22050 Hz, 25 frames a second.
 SAMPLES = 882
@@ -57,7 +58,7 @@ def sweeps(setting: Setting) -> list[Sweep]:
     few = setting.pick(None, 2)
     found = []
     for model, (title, sizes) in NETWORKS.items():
-        if setting.quick and model != QUICK:
+        if setting.quick and model != QUICK_NETWORK:
             continue
         height, width = sizes[0]
         points = {

@@ -31,16 +31,22 @@ class SoundNet(nn.Module):
 
 
 class Network(nn.Module):
-    """AViNet for 32 frames of 224x384 and 70560 samples."""
+    """AViNet for 32 frames; by default of 224x384, with 70560 samples.
 
-    def __init__(self) -> None:
+    Args:
+        grid: rows and columns of the deepest feature, a thirty-second of the frame's.
+        steps: of SoundNet's output.
+    """
+
+    def __init__(self, grid: tuple[int, int] = (7, 12), steps: int = 3) -> None:
         super().__init__()
         self.visual_model, self.audionet = vinet.Network(), SoundNet()
         self.pool = nn.MaxPool3d((4, 1, 1), (2, 1, 2))
-        self.bilinear = nn.Bilinear(42, 3, 336)
+        rows, columns = grid
+        self.bilinear = nn.Bilinear(rows * -(-columns // 2), steps, 4 * rows * columns)
 
     def forward(self, video: torch.Tensor, audio: torch.Tensor) -> torch.Tensor:
-        """Maps a clip [B, 3, 32, 224, 384] with audio [B, 1, S, 1] to the map of its last frame [B, 224, 384]."""
+        """Maps a clip [B, 3, 32, 224, 384] with audio [B, 1, S, 1] to the map of its last frame."""
         *taps, deepest = self.visual_model.backbone(video)
         seen = self.pool(deepest).flatten(2)
         fused = self.bilinear(seen.contiguous(), self.audionet(audio)[..., 0].contiguous())

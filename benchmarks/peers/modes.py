@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmarks.measure import Run
+from benchmarks.measure import Run, timed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,24 +34,25 @@ class Mode:
     @property
     def name(self) -> str:
         """Returns the name of the mode's row."""
-        parts = ["torch.compile" if self.compiled else "PyTorch, eager"]
+        parts = ["torch.compile" if self.compiled else "PyTorch eager"]
         parts += ["channels last"] if self.channels_last else []
-        parts += [self.precision] if self.precision != "fp32" else []
-        return ", ".join(parts)
+        return ", ".join([*parts, FORMATS[self.precision]] if self.precision != "fp32" else parts)
 
 
-EAGER = Mode()
-ON_CPU = (EAGER, Mode(channels_last=True), Mode(channels_last=True, compiled=True))
-ON_GPU = (
-    EAGER,
-    *(Mode(last, precision=precision) for precision in ("tf32", "bf16") for last in (False, True)),
-    *(Mode(True, True, precision) for precision in ("tf32", "bf16")),
-)
+FORMATS = {"fp32": "float32", "tf32": "TF32", "bf16": "bfloat16"}
+# Of a GPU's float32 products; the eager mode of each is what ours of that format is compared with.
+PRECISIONS = {"cpu": ("fp32",), "gpu": ("fp32", "tf32", "bf16")}
 
 
-def modes(device: str, with_compile: bool) -> Sequence[Mode]:
-    """Returns the modes to measure on a device, those of torch.compile only `with_compile`."""
-    return [mode for mode in (ON_GPU if device == "gpu" else ON_CPU) if with_compile or not mode.compiled]
+def modes(device: str, with_compile: bool) -> list[Mode]:
+    """Returns the modes to measure on a device: eager in every format, in both orders of memory, and compiled."""
+    found = []
+    for precision in PRECISIONS[device]:
+        found += [Mode(False, False, precision)]
+        if precision != "fp32" or device == "cpu":
+            found += [Mode(True, False, precision)]
+            found += [Mode(True, True, precision)] if with_compile else []
+    return found
 
 
 def device_of(device: str) -> torch.device:
@@ -123,8 +124,11 @@ def forward_run(build: Callable[[], nn.Module], arrays: Sequence[np.ndarray], de
         with torch.inference_mode(), products(mode):
             return call_model(*given)
 
-    memory = {} if mode.compiled else {"memory MB": peak_megabytes(call, device, model, given)}
-    return Run(call, wait, units=len(arrays[0]), values=memory)
+    eager = Mode(precision=mode.precision).name
+    seconds = timed(lambda: wait(call()))[0]
+    held = (*model.parameters(), *model.buffers(), *given)
+    values = {"compile s": seconds} if mode.compiled else {"memory MB": peak_megabytes(call, device, held)}
+    return Run(call, wait, len(arrays[0]), values, against=eager)
 
 
 class _Living(TorchDispatchMode):
@@ -156,17 +160,51 @@ class _Living(TorchDispatchMode):
         self.now -= size
 
 
-def peak_megabytes(call: Callable[[], Any], device: str, model: nn.Module, given: Sequence[torch.Tensor]) -> float:
-    """Returns the megabytes that a call needs: weights, inputs and all that is alive at the worst moment."""
-    held = sum(x.numel() * x.element_size() for x in (*model.parameters(), *model.buffers(), *given))
+def peak_megabytes(call: Callable[[], Any], device: str, held: Sequence[torch.Tensor]) -> float:
+    """Returns the megabytes that a call needs: what is held all the time, and what it makes, at the worst moment."""
+    always = sum(x.numel() * x.element_size() for x in held)
     if device == "gpu":
-        call()
-        wait(None)
+        torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
-        call()
-        wait(None)
-        return (held + torch.cuda.max_memory_allocated() - before) / 1e6
+        wait(call())
+        return (always + torch.cuda.max_memory_allocated() - before) / 1e6
     with _Living() as living:
         call()
-    return (held + living.peak) / 1e6
+    return (always + living.peak) / 1e6
+
+
+def training_run(
+    build: Callable[[], nn.Module], targets: Sequence[np.ndarray], arrays: Sequence[np.ndarray], device: str, mode: Mode
+) -> Run:
+    """Returns a run of a training step with Adam; in "bf16" by autocast, parameters in float32.
+
+    Args:
+        build: makes a module that returns the loss of (*targets, *inputs).
+        targets: density and fixations, [B, H, W].
+        arrays: inputs in PyTorch's order, batch first.
+        device: "cpu" or "gpu".
+        mode: how it is run.
+    """
+    kept = dataclasses.replace(mode, precision="fp32")
+    model = network(build, device, kept).train()
+    given = [*tensors(targets, device, Mode()), *tensors(arrays, device, kept)]
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
+    loss_of = torch.compile(model) if mode.compiled else model
+    cast = torch.autocast(device_of(device).type, torch.bfloat16, enabled=mode.precision == "bf16")
+
+    def call() -> Any:
+        with products(mode):
+            optimizer.zero_grad(set_to_none=True)
+            with cast:
+                loss = loss_of(*given)
+            loss.backward()
+            optimizer.step()
+        return loss
+
+    seconds = timed(lambda: wait(call()))[0]  # which makes Adam's state, too
+    optimizer.zero_grad(set_to_none=True)
+    state = [x for of_one in optimizer.state.values() for x in of_one.values() if isinstance(x, torch.Tensor)]
+    held = (*model.parameters(), *model.buffers(), *given, *state)
+    values = {"compile s": seconds} if mode.compiled else {"memory MB": peak_megabytes(call, device, held)}
+    return Run(call, wait, len(arrays[0]), values, against=Mode(precision=mode.precision).name)

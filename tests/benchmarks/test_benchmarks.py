@@ -1,10 +1,7 @@
 """The benchmarks run, and sum up what they should."""
 
 import dataclasses
-import os
 import pathlib
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +15,7 @@ from benchmarks import gate_cost, gating
 from benchmarks import image_models as image_models_benchmark
 from benchmarks import metrics as metrics_benchmark
 from benchmarks import models as models_benchmark
-
-ROOT = pathlib.Path(__file__).parents[2]
+from benchmarks.video_files import write_video
 
 
 def fake_record(value: float) -> dict:
@@ -91,15 +87,6 @@ def test_metrics_are_timed_only_where_all_agree() -> None:
         metrics_benchmark.check(wrong, metrics_benchmark.ROW)
 
 
-@pytest.mark.slow
-def test_forward_prints_every_lowering() -> None:
-    command = [sys.executable, "-m", "benchmarks.forward", "--clip=8", "--height=32", "--width=32", "--repeats=1"]
-    done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "folded" in done.stdout
-    assert "direct" in done.stdout
-
-
 def test_datasets_are_built_and_read_in_every_form(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = {"LENGTH": 40, "SIZE": (160, 160), "CHUNKS": (16, 64), "STRIDES": (8,), "COMPARED": 1, "_POOL": 2}
     for name, value in small.items():
@@ -149,7 +136,7 @@ def test_the_cost_of_the_gate_is_that_of_the_same_round(tmp_path: pathlib.Path) 
     for wrong in ("--size=64", "--every=often"):
         with pytest.raises(InputError, match=wrong.partition("=")[0]):
             gate_cost.parse([wrong])
-    info = probe(gate_cost.write_video(tmp_path / "video.mp4", 5, 64, 48))
+    info = probe(write_video(tmp_path / "video.mp4", 5, 64, 48))
     assert (info.num_frames, info.fps, info.width, info.audio is None) == (5, 25.0, 64, False)
 
 

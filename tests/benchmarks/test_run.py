@@ -1,6 +1,7 @@
 """The runner of benchmarks: turns, rows, the page, and what a machine without our packages can import."""
 
 import dataclasses
+import inspect
 import json
 import pathlib
 import subprocess
@@ -8,12 +9,18 @@ import sys
 import types
 from importlib import metadata
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from avsd_jax.errors import InputError
-from benchmarks import machine, measure, page, run
+from avsd_jax.training import program
+from avsd_jax.training.step import make_train_step
+from benchmarks import machine, measure, networks, page, run
+from benchmarks.cases import training_step, video
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -63,12 +70,10 @@ def test_a_short_run_is_repeated_within_its_turn(monkeypatch: pytest.MonkeyPatch
 
 
 def test_programs_tell_their_compile_time_and_memory() -> None:
-    import jax.numpy as jnp
-
-    program = measure.compiled(lambda x: x @ x, jnp.ones((64, 64)))
-    assert program.call(jnp.ones((64, 64)))[0, 0] == 64
-    assert program.seconds > 0
-    assert program.values["memory MB"] >= 2 * 64 * 64 * 4 / 1e6
+    found = measure.compiled(lambda x: x @ x, jnp.ones((64, 64)))
+    assert found.call(jnp.ones((64, 64)))[0, 0] == 64
+    assert found.seconds > 0
+    assert found.values["memory MB"] >= 2 * 64 * 64 * 4 / 1e6
 
 
 def fake_case(name: str, rows: object) -> types.ModuleType:
@@ -110,6 +115,18 @@ def test_a_case_that_fails_costs_no_other(
     record["setting"]["device"] = "gpu"
     both = page.render([json.loads(out.read_text()), record])
     assert "| the fastest | 2 ms a clip, 2 x peer | 2 ms a clip, 2 x peer |" in both
+    monkeypatch.setattr(run, "RESULTS", tmp_path / "results")
+    assert run.main(["--device=cpu", "--cases=sound", "--publish", f"--page={written}"]) == 0
+    assert "| the fastest |" in written.read_text()
+    assert [path.name for path in run.RESULTS.iterdir()] == ["cpu.json"]
+    monkeypatch.setattr(sys.modules["benchmarks.cases.broken"], "QUICK", False, raising=False)
+    assert (run.chosen(quick=True), run.chosen(quick=False)) == (["sound"], ["broken", "sound"])
+    # Cases may be measured in parts.
+    assert run.main(["--device=cpu", "--cases=broken", "--publish", f"--page={written}"]) == 1
+    assert "| the fastest |" in written.read_text()
+    assert "| broken (not run: RuntimeError" in written.read_text()
+    assert run.main(["--quick", "--device=cpu", "--cases=broken", "--publish", f"--page={written}"]) == 1
+    assert "| the fastest |" not in written.read_text()
     with pytest.raises(InputError, match="second record"):
         run.load([out, out])
     assert run.main(["--cases=none"]) == 2
@@ -151,9 +168,10 @@ class Refuse:
         if name.partition(".")[0] in {sorted(refused)!r}:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Refuse())
-from benchmarks import bare, run
+from benchmarks import bare, measure, run
 import importlib
 assert bare.MISSING == ["jaxtyping", "ml_collections"], bare.MISSING
+assert measure.optional("jaxtyping") is None
 for name in run.available():
     importlib.import_module(f"benchmarks.cases.{{name}}")
 """
@@ -162,6 +180,57 @@ for name in run.available():
 
 
 def test_page_is_the_rendering_of_the_records() -> None:
-    """After a measurement: `python -m benchmarks.run --render benchmarks/results/*.json`."""
-    records = run.load(sorted((ROOT / "benchmarks/results").glob("*.json")))
+    """`python -m benchmarks.run --publish` makes both."""
+    records = run.load(sorted((ROOT / run.RESULTS).glob("*.json")))
     assert (ROOT / run.PAGE).read_text() == page.render(records)
+
+
+def test_networks_draw_what_both_sides_read() -> None:
+    for network in networks.NETWORKS:
+        small = dataclasses.replace(network, shapes={name: (2,) * len(x) for name, x in network.shapes.items()})
+        batch = small.batch(3)
+        assert {name: x.shape[0] for name, x in batch.items()} == dict.fromkeys(network.shapes, 3)
+        assert [len(x) for x in network.peer_inputs(batch)] == [3] * len(batch)
+    model, batch = networks.NETWORKS[0].model(width=0.05, clip_size=8), {"video": np.zeros((1, 8, 32, 32, 3), "f4")}
+    drawn = networks.variables(model, batch)
+    stats = drawn["batch_stats"]["backbone"]["base1_0"]["bn_s"]
+    assert (stats["mean"] == 0).all()
+    assert (stats["var"] == 1).all()
+    assert jax.tree.structure(drawn) == jax.tree.structure(dict(jax.eval_shape(model.init, jax.random.key(0), batch)))
+
+
+def test_the_training_step_is_the_loops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its arguments fit; it is traced, not compiled."""
+
+    class Tiny(networks.Network):
+        def model(self, **options):
+            return super().model(width=0.05, clip_size=8)
+
+    def traced(model, optimizer, terms, executor, dtype, remat, arguments):
+        given = inspect.signature(program.compiled_step).bind(
+            model, optimizer, terms, executor, dtype, remat, arguments
+        )
+        assert given.arguments["remat"] is False
+        step = make_train_step(model, optimizer, terms, compute_dtype=dtype, remat=remat)
+        state, metrics = jax.eval_shape(step, *arguments)
+        assert metrics["loss"].shape == ()
+        return program.Program(lambda *_: (state, {"loss": 1.0}), {})
+
+    monkeypatch.setattr(training_step, "compiled_step", traced)
+    monkeypatch.setattr(training_step, "memory_of", lambda _: 1.0)
+    tiny = Tiny(**{**vars(networks.NETWORKS[0]), "shapes": {"video": (8, 32, 32, 3)}})
+    setting = measure.Setting(quick=True)
+    batch = training_step.batch_of(tiny, setting)
+    made = training_step.our_run(tiny, batch, "a headline", "a peer")
+    assert made.call() == made.call() == 1.0
+    assert (made.units, made.against, made.headline) == (1, "a peer", "a headline")
+    assert set(made.values) == {"compile s", "memory MB"}
+
+
+def test_maps_of_videos_are_compared() -> None:
+    rng = np.random.default_rng(0)
+    exact = list(rng.random((4, 4, 6), np.float32))
+    found = video._error([x + np.float32(0.1) * x.max() for x in exact[:3]], exact)
+    assert found["frames"] == 3
+    assert found["largest difference"] == pytest.approx(0.1, rel=0.05)
+    assert found["CC"] == pytest.approx(1)

@@ -5,6 +5,7 @@ or a share of it, and prints a count.
 """
 
 import copy
+import functools
 import importlib.util
 import itertools
 import json
@@ -63,6 +64,14 @@ FACTORS = {
 MISSING = object()
 NOWHERE = pathlib.Path("/nonexistent/run")
 ODD = (None, -1, 0, float("nan"), float("inf"), "abc", (), (1, 2, 3), True, 1.5, {"abc": 1}, 10**30)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _losses_are_listed_once() -> Iterator[None]:
+    """The folder of losses is read for each of the thousands of fields that are checked here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(losses, "available", functools.cache(losses.available))
+        yield
 
 
 def load(name: str) -> object:
@@ -146,12 +155,22 @@ def _pairs(combination: dict[str, str], names: list[str]) -> set:
     return set(itertools.combinations([(name, combination[name]) for name in names], 2))
 
 
+def network(config: ConfigDict) -> None:
+    """Builds a configuration's model and traces it, without a step."""
+    (row,) = derive(config, NOWHERE)
+    dry_run.variables(row.config, checks.validate(row.config))
+
+
 def try_names(combination: dict[str, str], workdir: pathlib.Path) -> str | None:
     """Returns the message about a combination of names."""
+    return refused(configured(combination), workdir)
+
+
+def configured(combination: dict[str, str]) -> ConfigDict:
+    """The configuration of a combination of names."""
     changes = {name: value for name, value in combination.items() if name != "file"}
     # Options are those of one optimizer or sampler.
-    changes |= {"optimizer_options": ConfigDict(), "side_epochs": 0}
-    return refused(tiny(combination["file"], **changes), workdir)
+    return tiny(combination["file"], **changes, optimizer_options=ConfigDict(), side_epochs=0)
 
 
 def test_every_pair_of_names_passes_what_is_asked_at_once() -> None:
@@ -172,12 +191,17 @@ STEP["preprocessing"] = ("vinet", "stanet")  # the others give batches of one of
 
 
 def test_every_fusion_in_every_model_is_built_or_refused(tmp_path: pathlib.Path) -> None:
+    """Each pair as a network; a step, which costs three times as much, of each fusion in one model."""
     answers = []
-    for number, (model, fusion) in enumerate(itertools.product(("avinet", "stavis", "stanet"), FACTORS["fusion"])):
+    models = ("avinet", "stavis", "stanet")
+    for number, (model, fusion) in enumerate(itertools.product(models, FACTORS["fusion"])):
         # These go along: each meets every model and every fusion or nearly so, and costs no further network.
         others = {name: FACTORS[name][number % len(FACTORS[name])] for name in ("gate", "classifier", "preprocessing")}
-        names = {"file": "stanet", "model_name": model, "fusion": fusion, "loss": "kl", "sampler": "vinet"}
-        answers.append(try_names(names | others, tmp_path / "run"))
+        names = {"file": "stanet", "model_name": model, "fusion": fusion, "loss": "kl", "sampler": "vinet"} | others
+        if (models.index(model) + FACTORS["fusion"].index(fusion)) % len(models) == 0:
+            answers.append(try_names(names, tmp_path / "run"))
+        else:
+            answers.append(asked(functools.partial(network, configured(names))))
     assert answers.count(None) > len(answers) / 4
 
 

@@ -154,7 +154,6 @@ def weak_run(tmp_path_factory: pytest.TempPathFactory, tiny_data_dir: pathlib.Pa
         for name in ("density", "fixations"):
             patch.setattr(VideoStore, name, _nobody_watched)
         devices.train_on_one(patch)
-        devices.compile_steps_fast(patch)
         stages.run(tiny_scam(tiny_data_dir), workdir)
     return workdir
 
@@ -227,7 +226,6 @@ def test_stanet_learns_from_the_maps_without_any_fixation(
         for name in ("density", "fixations"):
             patch.setattr(VideoStore, name, _nobody_watched)
         devices.train_on_one(patch)
-        devices.compile_steps_fast(patch)
         state = loop.train(config, tmp_path)
     assert int(state.step) == 2
     record = score.evaluate(config, Inference.from_config(config), state.eval_variables)["real"]

@@ -3,7 +3,6 @@
 import importlib.util
 import pathlib
 
-import devices
 import jax
 import numpy as np
 import pytest
@@ -37,10 +36,7 @@ def tiny_star(data_dir: pathlib.Path):
 
 
 @pytest.mark.slow
-def test_two_steps_an_evaluation_and_a_film(
-    tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-):
-    devices.compile_steps_fast(monkeypatch)
+def test_two_steps_an_evaluation_and_a_film(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path):
     config = tiny_star(tiny_data_dir)
     state = loop.train(config, tmp_path / "run", mesh=make_mesh(jax.devices()[:1]))  # compiles soonest
     assert int(state.step) == 2

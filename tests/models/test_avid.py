@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn import fast_jit, flat_shapes, normal, shapes, variables
+from drawn import fast_jit, flat_shapes, forward_jit, normal, shapes, variables
 from flax import traverse_util
 
 from avsd_jax.errors import InputError
@@ -118,7 +118,7 @@ def test_training_equals_the_official_network(shared):
         video, sound = (out[k] / jnp.linalg.norm(out[k], axis=-1, keepdims=True) for k in ("video", "audio"))
         return -jnp.mean(jnp.sum(video * sound, axis=-1)), (out, updated["batch_stats"])
 
-    step = jax.jit(jax.value_and_grad(loss, has_aux=True))
+    step = fast_jit(jax.value_and_grad(loss, has_aux=True))
     (value, (out, stats)), grads = step(drawn["params"], *_inputs(recorded, 0))
     # Statistics over 18 values amplify rounding: both sides are 0.8e-4 from the outputs in float64.
     _assert_close(out["video"], recorded["video_emb"], 3e-4)
@@ -187,7 +187,7 @@ def test_embeddings_head_is_a_perceptron_on_both_projections():
     assert audio.shape == (2, 25, 33)
     drawn = variables(shapes(classifier, frames, audio))
 
-    @fast_jit
+    @forward_jit
     def run(frames, audio):
         turned = audio.swapaxes(1, 2)
         return classifier.apply(drawn, frames, turned), classifier.apply(drawn, frames, audio, method="embed")
@@ -207,7 +207,7 @@ def test_cosine_head_scores_without_training(shared):
     frames, audio = _inputs(recorded, 0)
     drawn = to_variables("avid", golden.state_dict(shared, "avc/avid", 0))
     drawn["params"]["score"] = {"scale": jnp.float32(1 / 0.07), "shift": jnp.float32(0)}
-    logits = fast_jit(model.apply)(drawn, frames, audio)
+    logits = forward_jit(model.apply)(drawn, frames, audio)
     np.testing.assert_allclose(logits[:, 1] - logits[:, 0], recorded["cosine"] / 0.07, rtol=1e-3)
 
 

@@ -142,7 +142,7 @@ def _run_flows():
         part = {collection: tree["visual_model"] for collection, tree in drawn.items()}
         return outs | {"vinet": visual.apply(part, batch)}
 
-    return fast_jit(run)
+    return forward_jit(run)
 
 
 def _biased(bias: float):
@@ -210,7 +210,7 @@ def test_default_has_no_classifier_and_all_gates_share_the_rest():
 def test_a_shallower_tap_is_fused_in_its_place():
     options = {"fuse_at": "y2", "fusion": "spatial_alignment"}
     drawn = variables(shapes(_tiny(**options), BATCH))
-    fused, plain = fast_jit(
+    fused, plain = forward_jit(
         lambda drawn: [_tiny(**options, gate=gate).apply(drawn, BATCH) for gate in ("labels", "never")]
     )(drawn)
     assert fused["fused"].shape == fused["y2"].shape == (3, 4, 4, 4, fused["y2"].shape[-1])
@@ -266,7 +266,7 @@ def _trained():
         "never": _tiny(gate="never"),
     }
 
-    @fast_jit
+    @forward_jit
     def run(drawn, batch):
         return {
             name: model.apply(drawn, batch, train=True, mutable=["batch_stats"])

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn import fast_jit
 
 from avsd_jax import models
 from avsd_jax.errors import InputError
@@ -42,14 +43,14 @@ def clip(seen: list, heard: np.ndarray, seed: int = 0) -> dict[str, jax.Array]:
 def forward() -> object:
     """The gated model, compiled once: every batch has eight clips of one size."""
     model = models.create("gbvs_av", cues="IM")
-    return jax.jit(lambda batch: model.apply({"params": {}}, batch))
+    return fast_jit(lambda batch: model.apply({"params": {}}, batch))
 
 
 @pytest.fixture(scope="module")
 def visual() -> object:
     """The visual stream alone."""
     model = models.create("gbvs_av", gate="never", cues="IM")
-    return jax.jit(lambda batch: model.apply({"params": {}}, batch))
+    return fast_jit(lambda batch: model.apply({"params": {}}, batch))
 
 
 def eight(make: object) -> dict[str, jax.Array]:

@@ -9,7 +9,7 @@ import librosa
 import numpy as np
 import pytest
 import scipy.signal
-from drawn import fast_jit, flat_shapes, normal, shapes, variables
+from drawn import flat_shapes, forward_jit, normal, shapes, variables
 
 from avsd_jax.errors import InputError
 from avsd_jax.models import classifiers
@@ -137,7 +137,7 @@ def test_small_network():
     spectrogram = jax.jit(classifier.front_end)(waveform)
     assert spectrogram.shape == (2, 65, 49)
     drawn = variables(shapes(classifier, frames, spectrogram))
-    logits = fast_jit(classifier.apply)(drawn, frames, spectrogram)
+    logits = forward_jit(classifier.apply)(drawn, frames, spectrogram)
     assert logits.shape == (2, 2)
     assert np.isfinite(logits).all()
     half = jax.eval_shape(classifier.front_end, jax.ShapeDtypeStruct((2, 2000), jnp.bfloat16))

@@ -4,7 +4,7 @@ import golden
 import jax
 import numpy as np
 import pytest
-from drawn import fast_jit, forward_jit, normal, shapes, variables
+from drawn import forward_jit, normal, shapes, variables
 
 from avsd_jax import models
 from avsd_jax.errors import InputError
@@ -149,7 +149,7 @@ NAMES = ("scam_s", "scam_sa", "scam_st", "scam_cvpr_s", "scam_cvpr_sa", "scam_cv
 def test_small_ones_take_frames_of_any_size_and_one_bad_batch_is_named(name):
     model, frames = models.create(name, **TINY), 3 if name.endswith("_st") else 1
     batch = {"video": normal(0, 2, frames, 48, 80, 3), "audio": 0.1 * normal(1, 2, 8000)}
-    out = fast_jit(model.apply)(variables(shapes(model, batch)), batch)
+    out = forward_jit(model.apply)(variables(shapes(model, batch)), batch)
     assert out["class_maps"].shape == (2, 3, 5, 6)
     assert out["tag_scores"].shape == (2, 6)
     assert out["tag_logits"].shape[-1] == 6

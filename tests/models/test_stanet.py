@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn import fast_jit, flat_shapes, forward_jit, normal, shapes, variables
+from drawn import flat_shapes, forward_jit, normal, shapes, variables
 
 from avsd_jax import models
 from avsd_jax.errors import InputError
@@ -211,7 +211,7 @@ def _outputs(release: str, fusion: str = "published"):
             out[name] = _tiny(release, fusion=fusion, **options).apply(drawn, inputs)
         return out
 
-    return jax.device_get(fast_jit(run)(_drawn(release, fusion), BATCH))
+    return jax.device_get(forward_jit(run)(_drawn(release, fusion), BATCH))
 
 
 FLOWS = [("cvpr", "published"), ("2021", "published"), ("2022", "published"), ("cvpr", "concat")]

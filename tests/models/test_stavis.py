@@ -6,7 +6,7 @@ import golden
 import jax
 import numpy as np
 import pytest
-from drawn import fast_jit, normal, shapes, variables
+from drawn import fast_jit, forward_jit, normal, shapes, variables
 
 from avsd_jax import models
 from avsd_jax.errors import InputError
@@ -143,7 +143,7 @@ def _flows():
     """The variables of the gated model, and the outputs of every gate."""
     drawn = variables(shapes(_tiny(**FLOWS["star"]), BATCH))
 
-    @fast_jit
+    @forward_jit
     def run(drawn, batch):
         outs = {name: _tiny(**options).apply(drawn, batch) for name, options in FLOWS.items()}
         visual = models.create("stavis_visual", **{k: v for k, v in TINY.items() if k != "fusion_options"})
@@ -176,7 +176,7 @@ def test_one_clip_alone_and_in_silence():
     one = {k: v[1:2] for k, v in BATCH.items()}
     quiet = one | {"audio": 0 * one["audio"]}
 
-    @fast_jit
+    @forward_jit
     def run(drawn, one, quiet):
         v, av = (_tiny(**FLOWS[name]) for name in ("v", "av"))
         return av.apply(drawn, one), v.apply(drawn, quiet), av.apply(drawn, quiet)
@@ -211,7 +211,7 @@ def test_attention_does_not_overflow():
     loud = jax.tree_util.tree_map_with_path(
         lambda path, x: 1e4 * x if "score_dsn" in path[-2].key and path[-1].key == "kernel" else x, drawn["params"]
     )
-    out = fast_jit(_tiny(gate="never").apply)({**drawn, "params": loud}, BATCH)
+    out = forward_jit(_tiny(gate="never").apply)({**drawn, "params": loud}, BATCH)
     assert np.abs(out["scores_0"]).max() > 100
     assert np.isfinite(out["logits"]).all()
 

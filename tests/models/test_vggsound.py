@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn import fast_jit, forward_jit, normal, shapes, variables
+from drawn import forward_jit, normal, shapes, variables
 
 from avsd_jax import models
 from avsd_jax.errors import InputError
@@ -143,7 +143,7 @@ def test_a_switch_is_a_classifier(name):
     spectrogram = jax.jit(classifier.front_end)(waveform)
     assert spectrogram.shape == (2, 257, 48)
     drawn = variables(shapes(classifier, frames, spectrogram))
-    logits = fast_jit(classifier.apply)(drawn, frames, spectrogram)
+    logits = forward_jit(classifier.apply)(drawn, frames, spectrogram)
     assert logits.shape == (2, 2)
     assert np.isfinite(logits).all()
 
@@ -152,7 +152,7 @@ def test_the_published_rule_is_a_threshold_at_zero():
     either, frames, audio = SMALL["soundswitch_av"], normal(0, 3, 1, 32, 32, 3), normal(1, 3, 257, 48)
     drawn = variables(shapes(classifiers.create("soundswitch_av", **either), frames, audio))
 
-    @fast_jit
+    @forward_jit
     def every(drawn):
         return {
             (rule, train): classifiers.create("soundswitch_av", rule=rule, **either).apply(

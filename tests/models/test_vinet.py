@@ -24,7 +24,7 @@ def _forward(fast: bool, lowering: str, **opts):
     return (forward_jit if fast else jax.jit)(lambda variables, batch: model.apply(variables, batch))
 
 
-def _check(shared, case: str, seed: int = 0, lowering: str = "folded", fast: bool = True) -> None:
+def _check(shared, case: str, seed: int = 0, lowering: str = "auto", fast: bool = True) -> None:
     recorded = golden.load(shared, f"vinet/{case}", seed)
     # The full-size case has the weights of the quick one.
     checkpoint = golden.state_dict(shared, f"vinet/{case.removesuffix('_full')}", seed)
@@ -180,8 +180,8 @@ def test_a_head_for_tags_changes_nothing_else():
     drawn = variables(shapes(model, batch))
     head = drawn["params"].pop("tag_head")
     with_head = drawn | {"params": drawn["params"] | {"tag_head": head}}
-    out = fast_jit(lambda batch: model.apply(with_head, batch))(batch)
-    without = fast_jit(lambda batch: plain.apply(drawn, batch))(batch)
+    out = forward_jit(lambda batch: model.apply(with_head, batch))(batch)
+    without = forward_jit(lambda batch: plain.apply(drawn, batch))(batch)
     np.testing.assert_allclose(without["saliency"], out["saliency"], atol=1e-6)
     evidence = np.asarray(out["y0"]) @ np.asarray(head["kernel"]) + np.asarray(head["bias"])
     places = np.moveaxis(evidence, -1, 1).reshape(2, 5, -1)
@@ -199,7 +199,7 @@ def test_clips_do_not_influence_each_other():
     model = models.create("vinet", **TINY)
     video = normal(0, 2, 8, 32, 64, 3)
     drawn = variables(shapes(model, {"video": video}))
-    run = fast_jit(lambda video: model.apply(drawn, {"video": video})["logits"])
+    run = forward_jit(lambda video: model.apply(drawn, {"video": video})["logits"])
     np.testing.assert_allclose(run(video)[::-1], run(video[::-1]), atol=1e-5)
 
 

@@ -8,6 +8,7 @@ from drawn import fast_jit, normal
 from flax import linen as nn
 from jax import lax
 
+from avsd_jax.nn import conv3d as conv3d_module
 from avsd_jax.nn import winograd
 from avsd_jax.nn.conv3d import Conv3D, conv3d
 from avsd_jax.nn.norm import BatchNorm, conv_norm_relu
@@ -21,7 +22,7 @@ CASES = {
     "space, stem": ((1, 7, 7), (1, 2, 2), (0, 3, 3), (2, 3, 8, 12, 3), 4),
     "space, Winograd in rows": ((1, 3, 3), (1, 1, 1), (0, 1, 1), (1, 8, 8, 18, 64), 64),
     "space, Winograd in columns": ((1, 3, 3), (1, 1, 1), (0, 1, 1), (1, 8, 18, 8, 64), 64),
-    "space, large but odd": ((1, 3, 3), (1, 1, 1), (0, 1, 1), (1, 8, 11, 13, 64), 64),
+    "space, Winograd in incomplete tiles": ((1, 3, 3), (1, 1, 1), (0, 1, 1), (1, 8, 11, 13, 64), 64),
     "time": ((3, 1, 1), (1, 1, 1), (1, 0, 0), (2, 5, 3, 4, 6), 7),
     "time, stem": ((7, 1, 1), (2, 1, 1), (3, 0, 0), (2, 8, 3, 4, 6), 7),
     "steps of 5": ((5, 3, 3), (5, 1, 1), (0, 1, 1), (2, 10, 4, 5, 6), 7),
@@ -35,6 +36,18 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_lowerings_agree_in_value_and_gradient(case):
+    _compare(case, "auto", "direct")
+
+
+@pytest.mark.parametrize("lowering", ["folded", "winograd", "winograd2d"])
+@pytest.mark.parametrize("case", ["all three axes, even", "all three axes, odd"])
+def test_each_choice_agrees_where_it_differs(case, lowering):
+    kernel, strides, padding = (3, 3, 3), (1, 1, 1), (1, 1, 1)
+    size = (4, 8, 6) if case.endswith("even") else (3, 5, 7)
+    _compare((kernel, strides, padding, (2, *size, 3), 4), lowering, "direct")
+
+
+def _compare(case, lowering, reference):
     kernel_size, strides, padding, shape, features = case
     x, kernel = normal(0, *shape), normal(1, *kernel_size, shape[-1], features)
 
@@ -45,16 +58,17 @@ def test_lowerings_agree_in_value_and_gradient(case):
 
         return fast_jit(jax.value_and_grad(loss, (0, 1), has_aux=True))(x, kernel)
 
-    (_, y), gradients = run("folded")
-    (_, expected), expected_gradients = run("direct")
+    (_, y), gradients = run(lowering)
+    (_, expected), expected_gradients = run(reference)
     for a, b in ((y, expected), *zip(gradients, expected_gradients, strict=True)):
         assert a.shape == b.shape
-        np.testing.assert_allclose(a, b, rtol=0, atol=5e-6 * np.abs(b).max())
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * np.abs(b).max())
 
 
+@pytest.mark.parametrize("tile", winograd.TRANSFORMS)
 @pytest.mark.parametrize("axis", [1, 2])
-def test_winograd_computes_the_definition(axis):
-    x, kernel = normal(0, 2, 8, 8, 3), normal(1, 3, 3, 3, 5)
+def test_winograd_computes_the_definition(axis, tile):
+    x, kernel = normal(0, 4, 7, 9, 3), normal(1, 3, 3, 3, 5)
     shape = [3 if a == axis - 1 else 1 for a in range(2)]
     kernel = kernel[: shape[0], : shape[1]]
 
@@ -64,11 +78,22 @@ def test_winograd_computes_the_definition(axis):
 
     padding = [(k // 2, k // 2) for k in shape]
     expected = lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
-    np.testing.assert_allclose(winograd.convolve_same(x, kernel, axis, pointwise), expected, atol=1e-5)
+    for parts in (1, 2):
+        y = winograd.convolve_same(x, kernel, axis, pointwise, tile, parts)
+        np.testing.assert_allclose(y, expected, atol=1e-5)
+
+
+def test_a_large_convolution_is_computed_in_parts(monkeypatch):
+    monkeypatch.setattr(conv3d_module, "_LARGE", 1)
+    monkeypatch.setattr(conv3d_module, "_PART", 2**16)
+    _compare(CASES["space, Winograd in rows"], "auto", "direct")
+    x, kernel = normal(0, *CASES["space, Winograd in rows"][3]), normal(1, 1, 3, 3, 64, 64)
+    program = jax.jit(lambda x, k: conv3d(x, k, padding=(0, 1, 1))).lower(x, kernel).as_text()
+    assert "while" in program
 
 
 def test_half_precision_stays_half():
-    layer = Conv3D(64, (1, 3, 3), padding=(0, 1, 1), lowering="folded")
+    layer = Conv3D(64, (1, 3, 3), padding=(0, 1, 1))
     x = normal(0, 1, 1, 32, 32, 64)
     variables = layer.init(jax.random.key(0), x)
     y, half = layer.apply(variables, x), layer.apply(variables, x.astype(jnp.bfloat16))

@@ -50,6 +50,7 @@ def changed(config: ConfigDict, **fields: object) -> ConfigDict:
     return result.lock()
 
 
+@pytest.mark.slow
 def test_two_stages_and_a_classifier(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path) -> None:
     rows = stages(tiny_data_dir, tmp_path)
     whole = train(rows["instance"], tmp_path / "instance")

@@ -90,7 +90,7 @@ def test_another_process_reads_the_programs_from_the_workdir(train, tmp_path_fac
     jax.monitoring.register_event_listener(listener)
     before = jax.config.jax_compilation_cache_dir, jax.config.jax_persistent_cache_min_compile_time_secs
     jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("compiled")))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
     try:
         forget()
         train()

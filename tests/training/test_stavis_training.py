@@ -8,7 +8,7 @@ import golden
 import jax
 import numpy as np
 import pytest
-from drawn import fast_jit
+from drawn import step_jit
 from flax import traverse_util
 from golden import stavis_inputs
 
@@ -61,7 +61,7 @@ def test_three_steps_equal_the_official_ones(shared, variant, recorded_as):
         torch_import.to_variables(name, golden.stavis_state_dict(shared, 0)), optimizer, keep_ema=False
     )
     # NumPy's arrays: JAX would compile a program for the arithmetic of every shape.
-    start, batch, compiled = jax.device_get(state.params), batch_of(shared), fast_jit(step)
+    start, batch, compiled = jax.device_get(state.params), batch_of(shared), step_jit(step)
     size = norms(name, start)
 
     for number, expected in enumerate(recorded["loss_per_step"], start=1):

@@ -17,13 +17,14 @@ import optax
 import pytest
 from tiny_run import HELPERS, ROOT, add_extra_models, tiny_config
 
-from avsd_jax.common.parallel import make_mesh
+from avsd_jax.common.leaves import joined
+from avsd_jax.common.parallel import PmapExecutor, make_mesh
 from avsd_jax.errors import InputError
 from avsd_jax.runs.checkpoint import Checkpointer, load_for_inference, saved_steps
 from avsd_jax.runs.components import Components
 from avsd_jax.training import loop
 from avsd_jax.training.metric_writer import read_scalars
-from avsd_jax.training.state import all_finite, all_finite_on_host, joined
+from avsd_jax.training.state import all_finite, all_finite_on_host, norm_and_finite
 
 ENVIRONMENT = os.environ | {"XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
 
@@ -158,7 +159,13 @@ def test_sigterm_saves_and_exits_cleanly(
     assert_same_variables(tmp_path, uninterrupted)
 
 
-def test_options_of_the_step(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path) -> None:
+def test_options_of_the_step(
+    tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched, fetch = [], PmapExecutor.fetch_metrics
+    monkeypatch.setattr(
+        PmapExecutor, "fetch_metrics", lambda self, given: fetched.append(len(given)) or fetch(self, given)
+    )
     config = tiny_config(
         tiny_data_dir,
         total_steps=4,
@@ -174,6 +181,7 @@ def test_options_of_the_step(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path
     averaged = load_for_inference(tmp_path)[1]["params"]
     assert any((a != b).any() for a, b in zip(jax.tree.leaves(averaged), jax.tree.leaves(state.params), strict=True))
     assert list(tmp_path.glob("events.out.tfevents*"))
+    assert fetched == [1, 2, 1], "metrics are fetched for a line of the log or a save, and not between"
 
 
 def test_nothing_that_is_not_finite_is_saved_and_the_advice_can_be_followed(
@@ -220,17 +228,19 @@ def test_every_part_of_a_state_is_guarded(part: str, tmp_path: pathlib.Path) -> 
 @pytest.mark.parametrize("name", ["small", "smaller", "large", "half"])
 def test_one_bad_number_is_found_wherever_it_is_and_norms_are_those_of_all_leaves(name: str, bad: float) -> None:
     rng, half = np.random.default_rng(0), jnp.bfloat16
-    tree = {"small": rng.random((3, 4)), "smaller": rng.random(()), "large": rng.random((150, 150))}
+    tree = {"small": rng.random((3, 4)), "smaller": rng.random(()), "large": rng.random((400, 400))}
     tree = {key: np.asarray(x, np.float32) for key, x in tree.items()}
     tree |= {"half": np.asarray(rng.random(5), half), "count": np.int32(7)}
     floats = {key: np.asarray(x, np.float32) for key, x in tree.items() if key != "count"}
     norm = np.sqrt(sum(np.square(x).sum() for x in floats.values()))
     arrays = joined(jax.tree.map(jnp.asarray, tree))
     np.testing.assert_allclose(optax.tree.norm(arrays), norm, rtol=1e-2)
+    np.testing.assert_allclose(norm_and_finite(jax.tree.map(jnp.asarray, tree))[0], norm, rtol=1e-6)
     assert len(arrays) == 3
     worse = {key: np.array(x) for key, x in tree.items()}
     worse[name].flat[-1] = bad
-    for check in (lambda given: all_finite(jax.tree.map(jnp.asarray, given)), all_finite_on_host):
+    checks = all_finite, lambda given: norm_and_finite(given)[1]
+    for check in (*(lambda given, c=c: c(jax.tree.map(jnp.asarray, given)) for c in checks), all_finite_on_host):
         assert check(tree)
         assert check({"count": np.int32(7)})
         assert not check(worse)

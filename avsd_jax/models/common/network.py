@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -11,7 +11,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from avsd_jax.batch import ClassifierInputs
-from avsd_jax.nn.sliding import Layer
+from avsd_jax.nn.sliding import Sliding
 
 # Of float32 convolutions and matrix products; docs/models.md gives the error of each.
 PRECISIONS = ("default", "high", "highest")
@@ -62,9 +62,13 @@ class Network(nn.Module):
 
     def apply(self, *args: Any, **kwargs: Any) -> Any:
         """Applies the model as `flax.linen.Module.apply` does, at its precision; gradients have it, too."""
-        stated = self.precision != PRECISIONS[0]
-        with jax.default_matmul_precision(self.precision) if stated else contextlib.nullcontext():
+        with self.at_precision():
             return super().apply(*args, **kwargs)
+
+    def at_precision(self) -> contextlib.AbstractContextManager:
+        """Returns the context in which parts of the model are traced that are computed without `apply`."""
+        stated = self.precision != PRECISIONS[0]
+        return jax.default_matmul_precision(self.precision) if stated else contextlib.nullcontext()
 
     def deepest(self, feature: Float[Array, "n *places c"]) -> Float[Array, "n *places c"]:
         """Returns the feature from which tags are classified, as it is.
@@ -83,11 +87,8 @@ class Network(nn.Module):
         """Returns the variables of the first step, given those that were drawn or taken from earlier runs."""
         return dict(variables)
 
-    def sliding(self, variables: Mapping[str, Any]) -> tuple[Sequence[Layer], Any] | None:
-        """Returns its video encoder for sliding windows, layers and their weights; None if it does not slide.
-
-        The taps of these layers then are the entry `taps` of a batch. See `avsd_jax.nn.sliding`.
-        """
+    def sliding(self, variables: Mapping[str, Any]) -> Sliding | None:
+        """Returns its video encoder for sliding windows, whose taps are a batch's entry `taps`; None: none."""
         del variables
         return None
 

@@ -1,0 +1,82 @@
+"""Start-up.
+
+Seconds of fresh processes, from their start to their end, with the compilation cache that a user has. "predict" is
+`python -m avsd_jax.predict` of a 10 s video of 640x360 with the default options: cold, with an empty cache of compiled
+programs, and warm, after another run. The imports are those of a script that does nothing else; PyTorch's is the peer.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.measure import Row, Run, Setting, Spread, compare, optional, timed
+
+ROOT = Path(__file__).parents[2]
+IMPORTS = {
+    "import jax": "import jax; jax.devices()",
+    "import avsd_jax.predict": "import avsd_jax.predict",
+    "import torch": "import torch",
+}
+
+
+def rows(setting: Setting) -> Iterator[Row]:
+    """Yields the rows of imports and of predictions."""
+    few = replace(setting, rounds=setting.pick(3, 1), budget=0.0)
+    with tempfile.TemporaryDirectory() as folder:
+        yield from _imports(few, Path(folder))
+        yield from _predictions(replace(few, rounds=setting.pick(2, 1)), Path(folder))
+
+
+def process(arguments: Sequence[str], setting: Setting, cache: Path) -> Callable[[], None]:
+    """Returns what runs Python with a compilation cache of its own."""
+    own = {"XDG_CACHE_HOME": str(cache), "PYTHONPATH": str(ROOT)}
+    own |= {"JAX_PLATFORMS": "cpu"} if setting.device == "cpu" else {}
+    others = {name: value for name, value in os.environ.items() if "COMPILATION_CACHE" not in name}
+
+    def call() -> None:
+        done = subprocess.run([sys.executable, *arguments], env=others | own, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"{arguments} failed: {done.stderr[-500:]}")
+
+    return call
+
+
+def _done(result: object) -> None:
+    """Waits for nothing: the process has ended."""
+
+
+def _imports(setting: Setting, folder: Path) -> Iterator[Row]:
+    runs, not_run = {}, {}
+    for name, script in IMPORTS.items():
+        package = "av" if "predict" in name else name.partition(" ")[2]
+        if optional(package):
+            runs[name] = Run(process(["-c", script], setting, folder / "imports"), _done)
+        else:
+            not_run[name] = f"needs {package}"
+    yield from compare(setting, "imports", runs, unit="process", not_run=not_run)
+
+
+def _predictions(setting: Setting, folder: Path) -> Iterator[Row]:
+    missing = [name for name in ("av", "cv2", "PIL", "ml_collections") if not optional(name)]
+    if missing:
+        yield Row("predict, 10 s of video", "ours", not_run=f"needs {', '.join(missing)}")
+        return
+    from benchmarks.video_files import write_video
+
+    video = write_video(folder / "video.mp4", 250, 640, 360)
+    predict = ["-m", "avsd_jax.predict", str(video), f"--out={folder / 'out'}"]
+    cache, seconds = folder / "cache", {"cold": [], "warm": []}
+    run = process(predict, setting, cache)
+    for _ in range(setting.rounds):
+        shutil.rmtree(cache, ignore_errors=True)
+        for own in seconds.values():
+            own.append(timed(run)[0])
+    group = "predict, 10 s of video"
+    for name, own in seconds.items():
+        spread = Spread.of([1e3 * x for x in own])
+        yield Row(group, name, "process", spread, rounds=len(own), headline=f"{group}, {name}")

@@ -1,0 +1,98 @@
+"""Windows computed from what they have in common, against the model called with each of them."""
+
+import jax
+import numpy as np
+import pytest
+from drawn import FAST_COMPILE, forward_jit, normal, shapes, variables
+
+from avsd_jax import models
+from avsd_jax.nn.s3d import S3D
+from avsd_jax.nn.sliding_encoder import SlidingEncoder
+from avsd_jax.runs.streaming import make_stream
+
+SIZE = (32, 32)
+
+
+@pytest.fixture(autouse=True)
+def _quick_programs(monkeypatch):
+    plain = jax.jit
+    monkeypatch.setattr(jax, "jit", lambda f, **options: plain(f, **{"compiler_options": FAST_COMPILE} | options))
+
+
+def _check(model, advance: int, counts: tuple[int, ...], rest=lambda window: {}, batch_size: int = 2) -> None:
+    """Compares a window and those that follow it, `counts` at a time, with the model."""
+    clip = model.clip_size
+    starts = [i * advance for i in range(1 + sum(counts))]
+    video = np.asarray(normal(1, starts[-1] + clip, *SIZE, 3))
+    extra = [rest(i) for i in range(len(starts))]
+    batch = {"video": np.stack([video[s : s + clip] for s in starts])}
+    batch |= {key: np.stack([row[key] for row in extra]) for key in extra[0]}
+    first = {key: value[:1] for key, value in batch.items()}
+    drawn = variables(shapes(model, first))
+    stream = make_stream(model, drawn, advance, batch_size=batch_size)
+    outputs = [stream.start(first)]
+    done = 1
+    for count in counts:
+        rows = slice(done, done + count)
+        frames = np.stack([video[s + clip - advance : s + clip] for s in starts[rows]])
+        outputs.append(stream.step(frames, {key: value[rows] for key, value in batch.items() if key != "video"}))
+        done += count
+    expected = forward_jit(lambda batch: model.apply(drawn, batch))(batch)
+    for key in outputs[0]:
+        given = np.concatenate([np.asarray(output[key]) for output in outputs])
+        np.testing.assert_allclose(given, expected[key], rtol=0, atol=1e-5, err_msg=key)
+    assert np.abs(np.diff(expected["saliency"], axis=0)).max() > 1e-3
+
+
+# More windows than a ring has room for; batches that are not full, and one of several.
+MANY = (2, 2, 1, 3, 2, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("clip_size", "num_skips", "advance", "counts"),
+    [(32, 3, 1, MANY), (16, 2, 2, MANY), (48, 3, 3, (2, 1, 2)), (8, 1, 1, (2,)), (32, 0, 8, (2, 1))],
+)
+def test_vinet_streams(clip_size, num_skips, advance, counts):
+    _check(models.create("vinet", clip_size=clip_size, num_skips=num_skips, width=0.06), advance, counts)
+
+
+@pytest.mark.slow
+def test_vinet_streams_at_its_published_width():
+    _check(models.create("vinet"), 1, (2,))
+
+
+def test_avinet_streams_with_its_gate():
+    model = models.create("avinet", clip_size=16, width=0.06, gate="labels", gate_at="output")
+    rest = lambda window: {"audio": np.asarray(normal(window, 4000)), "avc_label": np.int32(window % 2)}  # noqa: E731
+    _check(model, 1, (2, 1), rest)
+
+
+@pytest.mark.parametrize(("name", "opts"), [("stavis_visual", {}), ("stavis", {"gate": "always"})])
+def test_stavis_streams(name, opts):
+    rest = lambda window: {"audio": np.asarray(normal(window, 4000))} if opts else {}  # noqa: E731
+    _check(models.create(name, clip_size=8, width=0.06, **opts), 1, (2, 1), rest)
+
+
+def test_without_recomputed_slices_a_window_sees_the_frames_before_it():
+    """Its shallow taps are the last part of those of a clip twice as long."""
+    model = models.create("vinet", width=0.06, num_skips=0)
+    video = np.asarray(normal(0, 64, *SIZE, 3))
+    drawn = variables(shapes(model, {"video": video[None, :32]}))
+    layers, _, weights = model.sliding(drawn)
+    encoder = SlidingEncoder(layers, (), 32, 2, 2, 32, exact=False)
+    rings = encoder.empty(weights, jax.ShapeDtypeStruct((*SIZE, 3), np.float32))
+    push = jax.jit(encoder.push)
+    for i in range(0, 64, 4):
+        rings = push(weights, rings, np.int32(i // 2 + 2), video[i : i + 4])
+    taps = jax.jit(encoder.windows)(weights, rings, np.int32(32))
+    long = {collection: tree["backbone"] for collection, tree in drawn.items()}
+    expected = forward_jit(lambda x: S3D(width=0.06).apply(long, x))(video[None])
+    for name in ("y3", "y2"):
+        np.testing.assert_allclose(taps[name][-1], expected[name][0, 16:], rtol=1e-4, atol=1e-4)
+
+
+def test_what_has_nothing_in_common_does_not_stream():
+    model = models.create("vinet", clip_size=8, width=0.06)
+    drawn = variables(shapes(model, {"video": np.zeros((1, 8, *SIZE, 3), np.float32)}))
+    assert make_stream(model, drawn, advance=8) is None
+    assert make_stream(models.create("itti"), {}) is None
