@@ -67,8 +67,7 @@ def write(record: dict, target: Path) -> None:
             "the record has no case 'scaling': run python -m benchmarks.run --cases=scaling --out=FILE.json"
         )
     rows = [Row.from_json(row) for row in case["rows"]]
-    text = case["text"].replace("[Plots](scaling.md) are drawn from the same record. ", "")
-    lines = ["# Scaling", "", text, "", page.machine_line(record["machine"]), ""]
+    lines = ["# Scaling", "", case["text"], "", page.machine_line(record["machine"]), ""]
     for title, image in plots(rows).items():
         file = f"scaling_{re.sub('[^a-z0-9]+', '_', title.lower()).strip('_')}.png"
         image.convert("P", palette=Image.Palette.ADAPTIVE, colors=32).save(target.parent / file, optimize=True)

@@ -1,9 +1,9 @@
 """Scaling.
 
 The cost of a map against the frames of a clip, their size and the clips of a batch: the forward pass with random
-weights. [Plots](scaling.md) are drawn from the same record. A training step of a narrow ViNet that is compiled for up
-to eight devices tells, without running it, the bytes that its collective operations move on each of them, beside those
-of the gradients, and the arithmetic left to each.
+weights. `python -m benchmarks.scaling_page FILE.json` draws plots from the record. A training step of a narrow ViNet
+that is compiled for up to eight devices tells, without running it, the bytes that its collective operations move on
+each of them, beside those of the gradients, and the arithmetic left to each.
 """
 
 import json
@@ -110,8 +110,11 @@ def _name(sweep: Sweep, point: Point) -> str:
 
 def data_parallel(setting: Setting) -> Iterator[Row]:
     """Yields a row for each compiled step, of a process of its own, whose devices are CPUs."""
-    command = [sys.executable, "-m", "benchmarks.collectives", f"--devices={setting.pick('1,2,4,8', '1,4')}"]
+    command = [sys.executable, "-m", "benchmarks.collectives"]
     group = "training step over several devices"
+    if setting.quick:
+        yield Row(group, "collective operations", not_run="not in --quick, because compiling takes minutes")
+        return
     env = {**os.environ, "JAX_PLATFORMS": "cpu"}
     root = Path(__file__).parents[2]
     done = subprocess.run(command, capture_output=True, text=True, cwd=root, env=env, check=False)

@@ -50,6 +50,7 @@ def test_rows_and_page_of_scaling(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.setattr(measure, "TURN", 0)
     rows = list(scaling.rows(measure.Setting(quick=True, rounds=1)))
     assert [row.name for row in rows[:2]] == ["8 frames", "16 frames"]
+    rows = [*rows[:-1], *scaling.data_parallel(measure.Setting())]
     last = rows[-1].values
     assert (last["moved / gradients"], last["share of one device's"]) == (2, 0.25)
 
