@@ -66,6 +66,11 @@ def _or_fast(options: dict[str, Any]) -> dict[str, Any]:
     return _supported(tuple(options), tuple(options.values()))
 
 
+def forward_options() -> dict[str, Any]:
+    """Compiler options of `forward_jit`."""
+    return _or_fast(FORWARD_COMPILE)
+
+
 def normal(seed: int, *shape: int) -> jax.Array:
     """Standard normal float32 numbers."""
     return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32)
