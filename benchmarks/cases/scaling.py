@@ -33,6 +33,8 @@ QUICK_NETWORK = "stavis"
 LENGTHS, CLIPS = (8, 16, 32, 48), (1, 4, 8)
 # Samples of the waveform that belong to a frame: 22050 Hz, 25 frames a second.
 SAMPLES = 882
+# SoundNet takes no shorter waveform.
+FEWEST_SAMPLES = 16 * SAMPLES
 
 
 class Point(NamedTuple):
@@ -81,7 +83,8 @@ def our_run(sweep: Sweep, point: Point, seed: int) -> Run:
     rng = np.random.default_rng(seed)
     batch = {"video": rng.standard_normal((point.clips, *point[:3], 3)).astype(np.float32)}
     if model.uses_audio:
-        batch["audio"] = rng.standard_normal((point.clips, point.frames * SAMPLES)).astype(np.float32)
+        samples = max(point.frames * SAMPLES, FEWEST_SAMPLES)
+        batch["audio"] = rng.standard_normal((point.clips, samples)).astype(np.float32)
     rngs = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
     shapes = jax.eval_shape(model.init, rngs, batch)
     variables = jax.tree.map(lambda x: rng.uniform(0.01, 0.1, x.shape).astype(x.dtype), shapes)
@@ -104,7 +107,7 @@ def _name(sweep: Sweep, point: Point) -> str:
     return {
         "frames": f"{point.frames} frames",
         "pixels": f"{point.height}x{point.width}",
-        "clips": f"{point.clips} clips",
+        "clips": f"{point.clips} clip{'s' * (point.clips > 1)}",
     }[sweep.along]
 
 
