@@ -89,12 +89,16 @@ def _space(
     x: jax.Array, kernel: jax.Array, strides: tuple[int, int], padding: tuple[int, int], lowering: Lowering
 ) -> jax.Array:
     """Computes a 2-D convolution; 3 x 3 ones by Winograd's algorithm if the lowering says so."""
+    h, w = x.shape[1:3]
     suits = kernel.shape[:2] == (3, 3) and strides == (1, 1) and padding == (1, 1) and x.dtype == jnp.float32
     if suits and lowering == "winograd2d":
         return winograd.convolve_planes(x, kernel)
     if suits and (lowering == "winograd" or (lowering == "auto" and _pays(x, kernel))):
         along = partial(_winograd, _least_padded(x))
-        return same_conv(partial(along, 1), partial(along, _parts(x, kernel)), x, kernel)
+        # Winograd's products round three times as much as plain ones; where tiles do not fit, they save little.
+        fits = h % 4 == 0 or w % 4 == 0 or lowering == "winograd"
+        trained = partial(along, 1) if fits else partial(conv2d, strides=strides, padding=padding)
+        return same_conv(trained, partial(along, _parts(x, kernel)), x, kernel)
     return conv2d(x, kernel, strides, padding)
 
 

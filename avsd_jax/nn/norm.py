@@ -23,12 +23,15 @@ class BatchNorm(nn.Module):
         epsilon: added to the variance.
         axis_name: the pmap axis over which batch statistics are averaged.
         unbiased: keep the unbiased running variance, as PyTorch does; otherwise the biased one, as Flax does.
+        one_pass: form sums as is fastest; otherwise as XLA does, which rounds as PyTorch does: networks that end in
+            statistics over a few values amplify the difference.
     """
 
     momentum: float = 0.999
     epsilon: float = 1e-3
     axis_name: str | None = None
     unbiased: bool = False
+    one_pass: bool = True
 
     @nn.compact
     def __call__(self, x: Float[Array, "*n c"], use_running_average: bool) -> Float[Array, "*n c"]:
@@ -41,7 +44,7 @@ class BatchNorm(nn.Module):
         if use_running_average or self.is_initializing():
             factor = scale * lax.rsqrt(var.value + self.epsilon)
             return (x * factor + (bias - mean.value * factor)).astype(x.dtype)
-        y, batch_mean, batch_var = _normalise(x, scale, bias, self.epsilon, self.axis_name)
+        y, batch_mean, batch_var = _normalise(x, scale, bias, self.epsilon, self.axis_name, self.one_pass)
         if self.unbiased:
             count = x.size // x.shape[-1] * (1 if self.axis_name is None else lax.axis_size(self.axis_name))
             batch_var = batch_var * (count / max(1, count - 1))
@@ -56,9 +59,9 @@ class BatchNorm(nn.Module):
         return scale, params["bias"] - stats["mean"] * scale
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+@partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
 def _normalise(
-    x: Float[Array, "*n c"], scale: Vector, bias: Vector, epsilon: float, axis_name: str | None
+    x: Float[Array, "*n c"], scale: Vector, bias: Vector, epsilon: float, axis_name: str | None, one_pass: bool
 ) -> tuple[Float[Array, "*n c"], Vector, Vector]:
     """Returns normalised x, batch mean and biased batch variance; no gradient flows through the latter two.
 
@@ -66,7 +69,7 @@ def _normalise(
     model's compilation time.
     """
     count = x.size // x.shape[-1]
-    mean, square = (s / count for s in _sums(x.astype(jnp.float32), jnp.square(x.astype(jnp.float32))))
+    mean, square = (s / count for s in _sums(x.astype(jnp.float32), jnp.square(x.astype(jnp.float32)), one_pass))
     if axis_name is not None:
         mean, square = lax.pmean((mean, square), axis_name)
     var = jnp.maximum(square - jnp.square(mean), 0)
@@ -74,7 +77,7 @@ def _normalise(
     return (x * factor + (bias - mean * factor)).astype(x.dtype), mean, var
 
 
-def _sums(a: Float[Array, "b *n c"], b: Float[Array, "b *n c"]) -> tuple[Vector, Vector]:
+def _sums(a: Float[Array, "b *n c"], b: Float[Array, "b *n c"], one_pass: bool) -> tuple[Vector, Vector]:
     """Returns the sums per channel of two arrays.
 
     XLA's CPU backend sums along other axes than the last with one pass over memory for each array, and rewrites the
@@ -84,7 +87,7 @@ def _sums(a: Float[Array, "b *n c"], b: Float[Array, "b *n c"]) -> tuple[Vector,
     axes = tuple(range(a.ndim - 1))
     places = a.size // (a.shape[0] * a.shape[-1])
     block = max(n for n in range(1, _BLOCK + 1) if places % n == 0)
-    if jax.default_backend() != "cpu" or block < _BLOCK // 4:
+    if not one_pass or jax.default_backend() != "cpu" or block < _BLOCK // 4:
         return jnp.sum(a, axes), jnp.sum(b, axes)
     pair = tuple(x.reshape(x.shape[0], places // block, block, x.shape[-1]) for x in (a, b))
     zero = jnp.zeros((), a.dtype)
@@ -93,21 +96,21 @@ def _sums(a: Float[Array, "b *n c"], b: Float[Array, "b *n c"]) -> tuple[Vector,
 
 
 def _normalise_forward(
-    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, axis_name: str | None
+    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, axis_name: str | None, one_pass: bool
 ) -> tuple[tuple[jax.Array, jax.Array, jax.Array], tuple[jax.Array, ...]]:
-    y, mean, var = _normalise(x, scale, bias, epsilon, axis_name)
+    y, mean, var = _normalise(x, scale, bias, epsilon, axis_name, one_pass)
     return (y, mean, var), (x, scale, mean, lax.rsqrt(var + epsilon))
 
 
 def _normalise_backward(
-    epsilon: float, axis_name: str | None, saved: tuple[jax.Array, ...], grads: tuple[jax.Array, ...]
+    epsilon: float, axis_name: str | None, one_pass: bool, saved: tuple[jax.Array, ...], grads: tuple[jax.Array, ...]
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Returns, with z = (x - mean) / std, dx = scale / std * (dy - mean(dy) - z mean(dy z))."""
     x, scale, mean, inverse = saved
     dy = grads[0].astype(jnp.float32)
     count = x.size // x.shape[-1]
     # The gradients of scale and bias are this device's share; dx needs the means over all devices.
-    bias_grad, slope_sum = _sums(dy, dy * x)
+    bias_grad, slope_sum = _sums(dy, dy * x, one_pass)
     scale_grad = (slope_sum - mean * bias_grad) * inverse
     dy_mean, dyz_mean = bias_grad / count, scale_grad / count
     if axis_name is not None:

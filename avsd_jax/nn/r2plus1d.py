@@ -87,7 +87,7 @@ class R2Plus1D(nn.Module):
         """
         layers = {
             "conv": partial(Conv3D, lowering=self.lowering, kernel_init=TORCH_UNIFORM),
-            "norm": partial(BatchNorm, self.norm_momentum, 1e-5, self.axis_name, unbiased=True),
+            "norm": partial(BatchNorm, self.norm_momentum, 1e-5, self.axis_name, unbiased=True, one_pass=False),
         }
         base = scaled(64, self.width)
         stem = layers["conv"](base, (3, 7, 7), (1, 2, 2), (1, 3, 3), name="conv1_0")

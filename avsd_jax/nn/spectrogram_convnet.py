@@ -40,7 +40,7 @@ class SpectrogramConvNet(nn.Module):
             conv2x [B, T/4, F/4, 64], conv3x (T/8, F/8, 128), conv4x (T/16, F/16, 256), conv5x (T/16, F/16, 512), sizes
             rounded up; and pool [B, 512], the maximum over all positions.
         """
-        norm = partial(BatchNorm, self.norm_momentum, 1e-5, self.axis_name, unbiased=True)
+        norm = partial(BatchNorm, self.norm_momentum, 1e-5, self.axis_name, unbiased=True, one_pass=False)
         conv = partial(Conv2D, kernel_init=TORCH_UNIFORM)
         stem = conv(scaled(64, self.width), 7, 2, name="conv1_0")
         x = conv_norm_relu(stem, norm(name="conv1_1"), spectrogram[..., None], train)
