@@ -307,8 +307,10 @@ class ClipStream:
             # Windows of a set length may begin before the first frame that is kept, by no more than their length.
             before = self._spec.audio_samples if self._spec.preprocessing.sample_rate is not None else 0
             self._audio.forget(math.floor((self._frames[0].position - 1) / fps * self._audio.rate) - before)
-        if self._avc_audio is not None and target < self._decoded:
-            self._avc_audio.forget(avc_inputs.audio_span(self._at(target).position, fps, self._spec.avc)[0])
+        if self._avc_audio is not None:
+            # The frame may not be decoded yet: the one before it reads from earlier.
+            position = self._at(min(target, self._decoded - 1)).position
+            self._avc_audio.forget(avc_inputs.audio_span(position, fps, self._spec.avc)[0])
 
 
 def _prepared(
