@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -35,6 +36,11 @@ def record() -> dict[str, Any]:
         found["accelerator"] = device.device_kind
         found["accelerator_memory_gb"] = round(stats.get("bytes_limit", 0) / 1e9, 1)
     return found
+
+
+def same(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Returns whether two records are of the same machine and versions, whatever commit and date."""
+    return {**a, "commit": "", "date": ""} == {**b, "commit": "", "date": ""}
 
 
 def _version(name: str) -> str:

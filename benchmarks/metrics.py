@@ -82,7 +82,7 @@ def evaluate_runs(maps: Maps, names: Sequence[str]) -> dict[str, tuple[Callable[
     protocol = dataclasses.replace(protocols.NATIVE, metrics=tuple(names))
     number = len(maps.pred)
     density, *flags = (
-        stacked(x, number) for x in (np.round(maps.density * 255).astype(np.uint8), maps.fixations, maps.pool)
+        stacked(list(x), number) for x in (np.round(maps.density * 255).astype(np.uint8), maps.fixations, maps.pool)
     )
 
     def run(values: np.ndarray) -> np.ndarray:
@@ -91,7 +91,10 @@ def evaluate_runs(maps: Maps, names: Sequence[str]) -> dict[str, tuple[Callable[
             return np.stack([found[name] for name in names])
 
     given = {np.uint8: np.round(maps.pred * 255).astype(np.uint8), np.float32: maps.pred}
-    return {column: (functools.partial(run, stacked(given[kind], number)), number) for column, kind in EVALUATE.items()}
+    return {
+        column: (functools.partial(run, stacked(list(given[kind]), number)), number)
+        for column, kind in EVALUATE.items()
+    }
 
 
 def numpy_score(name: str, x: np.ndarray, density: np.ndarray, hit: np.ndarray, pool: np.ndarray) -> float:

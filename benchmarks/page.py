@@ -84,7 +84,8 @@ def render(records: Sequence[Mapping[str, Any]]) -> str:
     ]
     for device, title in DEVICES.items():
         if device in by_device:
-            lines.append(f"- **{title}**: {machine_line(by_device[device]['machine'])}")
+            quick = ", --quick" if by_device[device]["setting"]["quick"] else ""
+            lines.append(f"- **{title}**{quick}: {machine_line(by_device[device]['machine'])}")
         else:
             lines.append(f"- **{title}**: not measured: no {title} at hand; `{FILL.format(device)}` fills it.")
     lines += ["", "## Summary", "", summary(by_device), ""]

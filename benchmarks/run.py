@@ -4,7 +4,8 @@
     python -m benchmarks.run --render FILE.json ... [--page=docs/performance.md]
 
 It prints tables in Markdown, and writes the same as JSON to --out after every case. --quick takes five minutes at most.
---publish writes the record to `benchmarks/results`, and then the page of the records there, as --render does.
+--publish writes the record to `benchmarks/results`, where cases that are not run keep what the same command measured
+on the same machine before, and then the page of the records there, as --render does.
 It needs JAX, Flax and Optax; PyTorch and pysaliency are measured where they are installed, and a case that needs
 more says so in its row.
 
@@ -29,7 +30,8 @@ All of it is in `benchmarks.measure`. A case has to be importable with JAX, Flax
 supplies the packages that annotations name; the runner imports it first): import anything else where it is used, by
 `optional`, and yield a row with `not_run` if it is missing. It reads `setting`: device ("cpu" or "gpu"), quick (fewer
 sizes), rounds and budget (`compare` obeys them) and seed. A group in --quick should take 10 to 20 s. `headline` puts a
-row into the summary of the page, where rows of both devices with the same headline share a line.
+row into the summary of the page, where rows of both devices with the same headline share a line. A case with
+`QUICK = False` is left out by --quick unless --cases names it.
 """
 
 import argparse
@@ -41,8 +43,9 @@ import pkgutil
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import jax
@@ -60,6 +63,17 @@ def available() -> list[str]:
     """Returns the names of all cases."""
     path = importlib.import_module("benchmarks.cases").__path__
     return sorted(module.name for module in pkgutil.iter_modules(path) if not module.name.startswith("_"))
+
+
+def chosen(quick: bool) -> list[str]:
+    """Returns the names of the cases that are run if none are named: with `quick` those that do not opt out of it."""
+    if not quick:
+        return available()
+    return [name for name in available() if getattr(_module(name), "QUICK", True)]
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"benchmarks.cases.{name}")
 
 
 def choose_device(name: str | None) -> str:
@@ -80,14 +94,14 @@ def choose_device(name: str | None) -> str:
 
 def run_case(name: str, setting: Setting) -> dict[str, Any]:
     """Runs a case; returns its title, text, seconds and rows, the last of which tells of an error, if there is one."""
-    module = importlib.import_module(f"benchmarks.cases.{name}")
+    module = _module(name)
     title, _, text = module.__doc__.strip().partition("\n")
     start, rows, failed = time.perf_counter(), [], False
     try:
         rows.extend(module.rows(setting))
     except Exception as error:  # the others are still worth their time
         traceback.print_exc()
-        rows.append(Row("failed", name, not_run=f"{type(error).__name__}: {str(error).splitlines()[:1]}"))
+        rows.append(Row("failed", name, not_run=f"{type(error).__name__}"))
         failed = True
     jax.clear_caches()
     gc.collect()
@@ -100,10 +114,21 @@ def run_case(name: str, setting: Setting) -> dict[str, Any]:
     }
 
 
-def run(names: Sequence[str], setting: Setting, out: Path | None = None) -> dict[str, Any]:
-    """Runs cases, prints their tables and returns the record of all, which is also written to `out`."""
+def run(
+    names: Sequence[str], setting: Setting, out: Path | None = None, before: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Runs cases, prints their tables and returns the record of all, which is also written to `out`.
+
+    Args:
+        names: of the cases.
+        setting: for all of them.
+        out: file to write after each case; None for none.
+        before: an earlier record, whose other cases are kept if it has the same setting, machine and versions.
+    """
     what = {"device": setting.device, "quick": setting.quick, "rounds": setting.rounds, "seed": setting.seed}
     record = {"setting": what, "machine": machine.record(), "stand_ins": bare.MISSING, "cases": {}}
+    if before and before["setting"] == what and machine.same(before["machine"], record["machine"]):
+        record["cases"] |= before["cases"]
     print(page.machine_line(record["machine"]), flush=True)
     for name in names:
         record["cases"][name] = case = run_case(name, setting)
@@ -111,6 +136,7 @@ def run(names: Sequence[str], setting: Setting, out: Path | None = None) -> dict
         print(f"\n## {case['title']} ({case['seconds']:.0f} s)\n\n{tables}", flush=True)
         if out:
             out.parent.mkdir(parents=True, exist_ok=True)
+            record["cases"] = dict(sorted(record["cases"].items()))
             out.write_text(json.dumps(record, indent=1) + "\n")
     return record
 
@@ -166,7 +192,8 @@ def _command(args: argparse.Namespace) -> int:
         return 0
     setting = Setting(choose_device(args.device), args.quick, ROUNDS[args.quick], BUDGET[args.quick])
     out = RESULTS / f"{setting.device}.json" if args.publish else args.out
-    record = run(args.cases or available(), setting, out)
+    before = load([out])[0] if args.publish and out.exists() else None
+    record = run(args.cases or chosen(args.quick), setting, out, before)
     if args.publish:
         args.page.write_text(page.render(load(sorted(RESULTS.glob("*.json")))))
     return cli.FAILED if any(case["failed"] for case in record["cases"].values()) else 0

@@ -2,17 +2,16 @@
 
     python -m benchmarks.scaling_page FILE.json [--page=docs/scaling.md]
 
-The plots are PNG files beside the page.
+The plots are a PNG file beside the page.
 """
 
 import argparse
-import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from avsd_jax.common import cli
 from avsd_jax.errors import InputError
@@ -22,6 +21,7 @@ from benchmarks.measure import Row
 
 PAGE = Path("docs/scaling.md")
 ALONG = {"frames": "frames of a clip", "pixels": "pixels of a frame", "clips": "clips of a batch"}
+_TITLE = 40
 COLLECTIVES = {"moved / gradients": "bytes moved / bytes of gradients", "share of one device's": "work of a device"}
 
 
@@ -67,13 +67,23 @@ def write(record: dict, target: Path) -> None:
             "the record has no case 'scaling': run python -m benchmarks.run --cases=scaling --out=FILE.json"
         )
     rows = [Row.from_json(row) for row in case["rows"]]
-    text = case["text"].replace("[Plots](scaling.md) are drawn from the same record. ", "")
-    lines = ["# Scaling", "", text, "", page.machine_line(record["machine"]), ""]
-    for title, image in plots(rows).items():
-        file = f"scaling_{re.sub('[^a-z0-9]+', '_', title.lower()).strip('_')}.png"
-        image.convert("P", palette=Image.Palette.ADAPTIVE, colors=32).save(target.parent / file, optimize=True)
-        lines += [f"## {title}", "", f"![{title}]({file})", ""]
-    target.write_text("\n".join([*lines, "## Figures", "", page.case_tables(rows)]) + "\n")
+    drawn = plots(rows)
+    sheet(drawn).save(target.with_suffix(".png"), optimize=True)
+    lines = ["# Scaling", "", case["text"], "", page.machine_line(record["machine"]), ""]
+    lines += [f"![{', '.join(drawn)}]({target.stem}.png)", "", page.case_tables(rows)]
+    target.write_text("\n".join(lines) + "\n")
+
+
+def sheet(drawn: Mapping[str, Image.Image]) -> Image.Image:
+    """Pastes plots under their titles, two beside each other."""
+    width, height = next(iter(drawn.values())).size
+    found = Image.new("RGB", (2 * width, -(-len(drawn) // 2) * (height + _TITLE)), "white")
+    draw = ImageDraw.Draw(found)
+    for number, (title, image) in enumerate(drawn.items()):
+        x, y = number % 2 * width, number // 2 * (height + _TITLE)
+        draw.text((x + width / 2, y + _TITLE / 2), title, "black", ImageFont.load_default(18), anchor="mm")
+        found.paste(image, (x, y + _TITLE))
+    return found.convert("P", palette=Image.Palette.ADAPTIVE, colors=32)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

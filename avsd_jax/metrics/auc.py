@@ -25,7 +25,7 @@ from avsd_jax.metrics.maps import (
     over_maps,
 )
 from avsd_jax.metrics.ranks import (
-    by_count,
+    by_lengths,
     count_bits,
     is_levels,
     pack_bits,
@@ -185,9 +185,7 @@ def _judd(x: Num[Array, "h w"], hit: Bool[Array, "h w"], max_fixations: int | No
     return _area(x, hit, max_fixations, dtype) if is_levels(x) else judd_of(x, x, hit, max_fixations, dtype)
 
 
-def _area(
-    x: Num[Array, "h w"], hit: Bool[Array, "h w"], max_fixations: int | None, dtype: np.dtype
-) -> Float[Array, ""]:
+def _area(x: Num[Array, "h w"], hit: Bool[Array, "h w"], max_fixations: int | None, dtype: Any) -> Float[Array, ""]:
     """Returns the area under the staircase for any map."""
     n = count_bits(pack_bits(hit))
     pairs = pairs_of(x, hit, n, ~hit, max_fixations, dtype)
@@ -207,7 +205,7 @@ def half_step(
     above: Int[Array, ""],
     level: Int[Array, ""],
     others: Int[Array, ""],
-    dtype: np.dtype,
+    dtype: Any,
 ) -> Float[Array, ""]:
     """Returns what the staircase of `auc_judd` adds to the rank statistic.
 
@@ -256,10 +254,7 @@ def _binned(
         values, positives, negatives = (take(pixels.ravel(), at) for pixels in (x, positive, negative))
         return statistic(values, positives & known, negatives & known)
 
-    def of_more() -> tuple[Int[Array, ""], Float[Array, ""]]:
-        return by_count(listed, None, x.size, of_few, lambda: statistic(x, positive, negative), QUICK_POOLS[1])
-
-    n, value = by_count(listed, None, x.size, of_few, of_more, QUICK_POOLS[0])
+    n, value = by_lengths(listed, x.size, of_few, lambda: statistic(x, positive, negative), QUICK_POOLS)
     bounded = True if max_positives is None else n <= max_positives
     return jnp.where(bounded & jnp.isfinite(span), value, jnp.nan)
 

@@ -68,7 +68,7 @@ def score_levels(
             (jnp.arange(LEVELS, dtype=jnp.float64) - low.astype(jnp.float64)) * mass
             for low, mass in zip(lows, masses[::-1], strict=True)
         ]
-        shared = (pairs * lesser(parts[0][:, None], parts[1])).sum()
+        shared = (pairs * lesser(parts[0][:, None], parts[1][None])).sum()
         empty = (x == 0) | (y == 0)
         flat = ((masses[0] == 0) & (x > 0)) | ((masses[1] == 0) & (y > 0))
         return jnp.where(flat, jnp.nan, jnp.where(empty, 0, shared / masses[0] / masses[1]))

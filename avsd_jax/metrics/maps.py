@@ -106,7 +106,7 @@ def is_constant(x: Num[Array, "*b h w"], dtype: Any = None) -> Bool[Array, "*b"]
     return high - low <= tolerance * jnp.maximum(jnp.abs(low), jnp.abs(high))
 
 
-def is_zero(x: Float[Array, "*b h w"]) -> Bool[Array, "*b"]:
+def is_zero(x: Num[Array, "*b h w"]) -> Bool[Array, "*b"]:
     """Returns whether each map is exactly zero everywhere."""
     return (x.min(axis=(-2, -1)) == 0) & (x.max(axis=(-2, -1)) == 0)
 
@@ -138,7 +138,7 @@ def sum_of_products(x: Float[Array, "h w"], y: Float[Array, "h w"]) -> Float[Arr
     return jnp.vdot(x, y, precision=jax.lax.Precision.HIGHEST) if x.dtype == jnp.float64 else total(x * y)
 
 
-def lesser(a: Float[Array, "h w"], b: Float[Array, "h w"]) -> Float[Array, "h w"]:
+def lesser(a: Float[Array, "#h #w"], b: Float[Array, "#h #w"]) -> Float[Array, "h w"]:
     """Returns the lesser of numbers that are not NaN: looking for NaN takes XLA longer than comparing."""
     return jnp.where(a < b, a, b)
 

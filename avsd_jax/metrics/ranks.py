@@ -1,15 +1,16 @@
 """Exact sums over pairs of marked and other pixels of a map, by the method that suits their number.
 
 Areas under ROC curves are such sums. Nothing sorts the pixels of a map, which is slow everywhere: the marked values
-are sorted, and every pixel finds its place among them. On an accelerator that is a binary search, all steps of which
-are one pass over the map. On a CPU each pixel looks up how many marked values are above its range of values, in a
-table of equal ranges that stays in the cache, and the few pixels that share a range with a marked value are listed and
-compared; if they are many, a binary search is used. Levels of an image need no comparison: a table has them all. Only
-if very many pixels are marked are they sorted within the map.
+are sorted, and every pixel finds its place among them. On an accelerator it is compared with each of a few values, or
+there is a binary search, all steps of which are one pass over the map. On a CPU each pixel looks up how many marked
+values are above its range of values, in a table of equal ranges that stays in the cache, and the few pixels that share
+a range with a marked value are listed and compared; if they are many, a binary search is used. Levels of an image need
+no comparison: a table has them all. Only if very many pixels are marked are they sorted within the map.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -17,10 +18,12 @@ from jaxtyping import Array, Bool, Float, Int, Num, Shaped, UInt, UInt32
 
 from avsd_jax.metrics.maps import chunk_sums, count, of_all_maps
 
-# Pixels that share a range with a marked value are listed if they are at most so many; the shorter list is faster.
-LISTED = (1024, 8192)
-# Ranges of value in the table.
-RANGES = 16384
+# Up to this many marked values are a few; an accelerator compares them with every pixel.
+COMPARED = 64
+# Pixels that share a range with a marked value are listed if they are at most so many; a shorter list is faster.
+LISTED = (1024, 8192, 32768)
+# Ranges of value in the table, for a few values and for more.
+RANGES = (16384, 65536)
 # With fewer values twice their number fits 16 bits.
 SHORT = 1 << 14
 # Pixels per packed word when true pixels are listed.
@@ -90,7 +93,7 @@ def pairs_of(
     n: Int[Array, ""],
     counted: Bool[Array, "h w"],
     bound: int | None,
-    dtype: jnp.dtype,
+    dtype: Any,
 ) -> Pairs:
     """Sums over all pairs of a marked and a counted pixel, exactly but for the last sum.
 
@@ -184,24 +187,35 @@ def by_count(
     return jax.lax.cond(of_all_maps(n) <= quick, lambda: few(quick), many)
 
 
+def by_lengths(
+    n: Int[Array, ""], pixels: int, few: Callable[[int], T], many: Callable[[], T], lengths: Sequence[int]
+) -> T:
+    """Returns `by_count` with the first of ascending lengths that suffices, of those that such a map has a use for."""
+    first, *longer = lengths
+    if longer and pixels // 8 > first:
+        return by_count(n, None, pixels, few, lambda: by_lengths(n, pixels, few, many, longer), first)
+    return by_count(n, None, pixels, few, many, first)
+
+
 def _of_few(
     x: Float[Array, "h w"],
     marked: Bool[Array, "h w"],
     n: Int[Array, ""],
     counted: Bool[Array, "h w"],
     bound: int,
-    dtype: jnp.dtype,
+    dtype: Any,
 ) -> Pairs:
     at = positions(pack_bits(marked), bound)
     values = jnp.where(at < x.size, take(x.ravel(), jnp.minimum(at, x.size - 1)), jnp.inf)
     ascending = jnp.sort(values)
+    at_once = _by_comparing if bound <= COMPARED else functools.partial(_by_search, unrolled=True)
     doubled = jax.lax.platform_dependent(
         x,
         ascending,
         n,
         counted,
         cpu=lambda *given: _by_ranges(*given, dtype),
-        default=lambda *given: _by_search(*given, dtype, unrolled=True),
+        default=lambda *given: at_once(*given, dtype),
     )
     return Pairs(doubled, ascending[0], (values == ascending[0]).sum(dtype=jnp.int32))
 
@@ -211,7 +225,7 @@ def _of_many(
     marked: Bool[Array, "h w"],
     n: Int[Array, ""],
     counted: Bool[Array, "h w"],
-    dtype: jnp.dtype,
+    dtype: Any,
 ) -> Pairs:
     ascending = jnp.sort(jnp.where(marked, x, jnp.inf), axis=None)
     at_lowest = count(marked & (x == ascending[0]))
@@ -224,7 +238,7 @@ def _by_level(
     n: Int[Array, ""],
     counted: Bool[Array, "h w"],
     bound: int | None,
-    dtype: jnp.dtype,
+    dtype: Any,
 ) -> Pairs:
     """Looks up each level in a table of all levels."""
     levels, size = x.astype(jnp.int32), jnp.iinfo(x.dtype).max + 1
@@ -249,22 +263,23 @@ def _by_ranges(
     ascending: Float[Array, " n"],
     n: Int[Array, ""],
     counted: Bool[Array, "h w"],
-    dtype: jnp.dtype,
+    dtype: Any,
 ) -> Float[Array, ""]:
     """Sums the number of values in higher ranges, and compares those in a pixel's own range with it one by one."""
+    ranges = RANGES[ascending.size > COMPARED]
     low, high = x.min(), x.max()
-    scale = jnp.where(high > low, RANGES / (high - low), 0)
+    scale = jnp.where(high > low, ranges / (high - low), 0)
 
     def range_of(values: Float[Array, " *v"]) -> Int[Array, " *v"]:
         # A difference and a product round alike wherever they are computed: equal values have one range.
-        return jnp.clip(((values - low) * scale).astype(jnp.int32), 0, RANGES - 1)
+        return jnp.clip(((values - low) * scale).astype(jnp.int32), 0, ranges - 1)
 
-    own = jnp.where(jnp.arange(ascending.size) < n, range_of(ascending), RANGES)
-    held = jnp.zeros(RANGES, jnp.int32).at[own].add(1, mode="drop")
+    own = jnp.where(jnp.arange(ascending.size) < n, range_of(ascending), ranges)
+    held = jnp.zeros(ranges, jnp.int32).at[own].add(1, mode="drop")
     # The lowest bit tells whether the range holds a value. It is set last: what is scattered XLA does not compute anew
     # for every pixel that reads the table.
     table = 2 * (n - _running_total(held))
-    table = table.at[own].set(take(table, jnp.minimum(own, RANGES - 1)) + 1, mode="drop")
+    table = table.at[own].set(take(table, jnp.minimum(own, ranges - 1)) + 1, mode="drop")
     if ascending.size < SHORT:
         table = table.astype(jnp.int16)
     entries = jnp.where(counted, take(table, range_of(x)), 0)
@@ -285,11 +300,22 @@ def _by_ranges(
         wins = jax.lax.fori_loop(0, held.max(), compare, jnp.zeros(most, jnp.int32))
         return above + jnp.where(known, wins, 0).astype(dtype).sum()
 
-    def of_more() -> Float[Array, ""]:
-        search = lambda: _by_search(x, ascending, n, counted, dtype)  # noqa: E731
-        return by_count(listed, None, x.size, of_listed, search, LISTED[1])
+    search = lambda: _by_search(x, ascending, n, counted, dtype)  # noqa: E731
+    return by_lengths(listed, x.size, of_listed, search, LISTED)
 
-    return by_count(listed, None, x.size, of_listed, of_more, LISTED[0])
+
+def _by_comparing(
+    x: Float[Array, "h w"],
+    ascending: Float[Array, " n"],
+    n: Int[Array, ""],
+    counted: Bool[Array, "h w"],
+    dtype: Any,
+) -> Float[Array, ""]:
+    """Sums by comparing every pixel with every value, of which those after the n-th are infinite, in one pass."""
+    wins = jnp.zeros(x.shape, jnp.int32)
+    for value in jnp.where(jnp.arange(ascending.size) < n, ascending, -jnp.inf):
+        wins += (value > x).astype(jnp.int32) + (value >= x).astype(jnp.int32)
+    return chunk_sums(wins * counted).astype(dtype).sum()
 
 
 def _by_search(
@@ -297,7 +323,7 @@ def _by_search(
     ascending: Float[Array, " n"],
     n: Int[Array, ""],
     counted: Bool[Array, "h w"],
-    dtype: jnp.dtype,
+    dtype: Any,
     unrolled: bool = False,
 ) -> Float[Array, ""]:
     """Sums by binary search in the values, of which those after the n-th are infinite."""

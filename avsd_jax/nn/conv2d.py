@@ -1,6 +1,7 @@
 """2-D convolutions: grouped, as a layer into whose kernel a norm can be folded, and transposed."""
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -8,12 +9,13 @@ from flax import linen as nn
 from jax import lax
 from jaxtyping import Array, Float
 
-from avsd_jax.nn.conv_gradient import conv_by_taps
+from avsd_jax.nn.conv_gradient import conv_by_taps, trained_as
 
 _HE_NORMAL = nn.initializers.he_normal()
 
-# On a CPU, groups are merged into dense convolutions of up to this many channels.
-JOINED = 64
+# On a CPU, groups are merged into dense convolutions of up to so many channels at inference, and in training. For fewer
+# ones XLA takes longer to compile, and has slower gradients.
+JOINED, JOINED_IN_TRAINING = 32, 64
 
 
 def conv2d(
@@ -33,17 +35,24 @@ def conv2d(
         kernel: weights.
         stride: in both directions.
         groups: channels are convolved in this many separate groups.
-        joined: channels up to which groups are merged; 0 leaves them to XLA; by default `JOINED` on a CPU, else 0.
+        joined: channels up to which groups are merged; 0 leaves them to XLA; by default as many as is fast.
     """
-    if joined is None:
-        joined = JOINED if jax.default_backend() == "cpu" else 0
+    if groups > 1 and joined is None and jax.default_backend() == "cpu":
+        forms = (partial(_merged, stride, groups, channels) for channels in (JOINED_IN_TRAINING, JOINED))
+        return trained_as(*forms, x, kernel)
     if groups > 1 and joined:
-        size = max((n for n in range(1, groups + 1) if groups % n == 0 and n * kernel.shape[2] <= joined), default=1)
-        parts = groups // size
-        xs, kernels = jnp.split(x, parts, axis=-1), jnp.split(kernel, parts, axis=-1)
-        ys = [_convolve(x, _dense(kernel, size), stride) for x, kernel in zip(xs, kernels, strict=True)]
-        return jnp.concatenate(ys, axis=-1)
+        return _merged(stride, groups, joined, x, kernel)
     return _convolve(x, kernel, stride, groups)
+
+
+def _merged(stride: int, groups: int, channels: int, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Computes a grouped convolution by dense ones of so many channels, or more if a group has more."""
+    fits = (n for n in range(1, groups + 1) if groups % n == 0 and n * kernel.shape[2] <= channels)
+    size = max(fits, default=1)
+    parts = groups // size
+    xs, kernels = jnp.split(x, parts, axis=-1), jnp.split(kernel, parts, axis=-1)
+    ys = [_convolve(x, _dense(kernel, size), stride) for x, kernel in zip(xs, kernels, strict=True)]
+    return jnp.concatenate(ys, axis=-1)
 
 
 def _convolve(x: jax.Array, kernel: jax.Array, stride: int, groups: int = 1) -> jax.Array:

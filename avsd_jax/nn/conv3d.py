@@ -91,10 +91,10 @@ def _space(
     """Computes a 2-D convolution; 3 x 3 ones by Winograd's algorithm if the lowering says so."""
     suits = kernel.shape[:2] == (3, 3) and strides == (1, 1) and padding == (1, 1) and x.dtype == jnp.float32
     if suits and lowering == "winograd2d":
-        return same_conv(winograd.convolve_planes, x, kernel, winograd.convolve_planes)
+        return winograd.convolve_planes(x, kernel)
     if suits and (lowering == "winograd" or (lowering == "auto" and _pays(x, kernel))):
         along = partial(_winograd, _least_padded(x))
-        return same_conv(partial(along, 1), x, kernel, partial(along, _parts(x, kernel)))
+        return same_conv(partial(along, 1), partial(along, _parts(x, kernel)), x, kernel)
     return conv2d(x, kernel, strides, padding)
 
 

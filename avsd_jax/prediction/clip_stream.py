@@ -224,7 +224,8 @@ class ClipStream:
         if self._advance is None:
             return window
         before, self._before = self._before, window.frames
-        if self._follows(before, window.frames):
+        # A clip that looked alone, as the video might have ended, begins no series.
+        if self._place and self._follows(before, window.frames):
             self._place = LATER
             return dataclasses.replace(window, frames=window.frames[-self._advance :])
         spec, target = self._model_spec, window.target + self._stride

@@ -66,6 +66,11 @@ class _Network(NamedTuple):
 class Predictor:
     """A model that is loaded once and run on any number of videos.
 
+    Attributes:
+        config: of the run or the model.
+        spec: the clips that it reads.
+        traits: what decides about its options.
+
     Args:
         checkpoint: folder of a training run or of a converted model; by default a model without weights is taken.
         batch_size: clips per batch; a model that maps every frame of a clip gets one clip at a time.
@@ -99,7 +104,7 @@ class Predictor:
             )
         self._any_size = model.any_size
         classifier = Classifier.of(model, variables)
-        self._traits = Traits(
+        self.traits = Traits(
             source=self._source,
             model_name=self.config.model_name,
             gate=model.gate,
@@ -168,7 +173,7 @@ class Predictor:
         overlap: bool,
     ) -> Iterator[Prediction]:
         if info.audio and self._grid_gate is not None:
-            forward, clips = self._grid_gate.run(forward, clips, decision, self._traits.soft)
+            forward, clips = self._grid_gate.run(forward, clips, decision, self.traits.soft)
         if self.spec.num_maps:
             batches = in_order(SequenceForward(forward, self._variables, self.spec.carries), clips)
         else:
@@ -177,12 +182,13 @@ class Predictor:
             yield from self._unpack(indices, outputs)
 
     @contextlib.contextmanager
-    def _opened(
+    def opened(
         self,
         info: VideoInfo,
         frames: Iterator[Frame],
         how: Settings,
         *,
+        in_series: bool = True,
         live: bool = False,
         audio: Callable[[int], AudioWindow] | None = None,
     ) -> Iterator[tuple[ClipStream, Iterator[tuple[Frame, Prediction]]]]:
@@ -192,6 +198,7 @@ class Predictor:
             info: the video.
             frames: of it.
             how: it is predicted.
+            in_series: whether what clips share is computed once, where that can be.
             live: whether each prediction is made at once, and none waits for a batch.
             audio: opens the audio at a rate, if not that of the file.
         """
@@ -199,7 +206,7 @@ class Predictor:
         # Between two predictions lie `stride` frames, which wait: the longer, the fewer are predicted at once.
         batch_size = 1 if live else max(min(1, self._batch_size), self._batch_size // how.stride)
         advance, apart = divmod(how.stride, self.spec.frame_step)
-        follows = not apart and advance < self.spec.clip_size and not self.spec.num_maps
+        follows = in_series and not apart and advance < self.spec.clip_size and not self.spec.num_maps
         lent = network.streams.lent(advance, how.mode == "exact", batch_size) if follows else contextlib.nullcontext()
         passed = PassedFrames(frames)
         with lent as stream:
@@ -255,14 +262,14 @@ class Predictor:
         """
         if maps not in MAP_WRITERS:
             raise InputError(f"unknown kind of maps {maps!r}: choose one of {', '.join(MAP_WRITERS)}")
-        how = self._traits.settings(mode, stride, every, decision)
+        how = self.traits.settings(mode, stride, every, decision)
         check_folder(Path(out), Path(video).name)
         info, remarks = survey(video)
         with (
-            self._opened(info, read_frames(info.path), how) as (clips, predicted),
+            self.opened(info, read_frames(info.path), how) as (clips, predicted),
             Staging(Path(out)) as staging,
         ):
-            for remark in (*remarks, *self._traits.remarks(info, how, clips.in_series)):
+            for remark in (*remarks, *self.traits.remarks(info, how, clips.in_series)):
                 clips.note(remark)
             count = self._write(info, clips, predicted, staging.folder, maps, how, progress)
             files = staging.publish()
@@ -271,7 +278,7 @@ class Predictor:
     def stream(
         self,
         frames: Iterable[UInt8[np.ndarray, "_ _ 3"] | Frame],
-        fps: float = 25.0,
+        fps: float | int = 25.0,
         audio: tuple[Any, int] | None = None,
         *,
         mode: str = "exact",
@@ -298,7 +305,7 @@ class Predictor:
             InputError: an option is unknown, a frame or the audio has a wrong type or shape, the model predicts no map,
                 or gives values that are not finite.
         """
-        how = self._traits.settings(mode, stride, every, decision)
+        how = self.traits.settings(mode, stride, every, decision)
         if not 0 < fps < math.inf:
             raise InputError(f"fps={fps}: give a positive number of frames per second")
         return self._streamed(frames, float(fps), None if audio is None else GivenAudio(*audio), how)
@@ -311,8 +318,8 @@ class Predictor:
             return
         info, source = found
         window = None if audio is None else audio.window
-        with self._opened(info, source, how, live=True, audio=window) as (clips, predicted):
-            for remark in self._traits.remarks(info, how, clips.in_series):
+        with self.opened(info, source, how, live=True, audio=window) as (clips, predicted):
+            for remark in self.traits.remarks(info, how, clips.in_series):
                 clips.note(remark)
             for _, prediction in predicted:
                 yield prediction
@@ -329,7 +336,7 @@ class Predictor:
     ) -> int:
         """Writes all files into `folder`; returns the number of frames."""
         header = self._header(info, how)
-        label = functools.partial(self._traits.label, info)
+        label = functools.partial(self.traits.label, info)
         with (
             ResultFiles(folder, info, maps, self.spec.preprocessing, header, label) as files,
             tqdm(total=info.num_frames, unit="frame", disable=not progress, dynamic_ncols=True) as bar,
@@ -349,7 +356,7 @@ class Predictor:
                 clips.note(f"{count} frames are fewer than a clip of {self.spec.clip_size}: the {repeated} is repeated")
             clips.note_skipped(count)
             files.finish(clips.notes, count)
-        files.plot(self._traits.caption(info, how.decision))
+        files.plot(self.traits.caption(info, how.decision))
         return count
 
     def _header(self, info: VideoInfo, how: Settings) -> dict[str, Any]:
@@ -357,7 +364,7 @@ class Predictor:
             "video": info.path.name,
             "checkpoint": None if self._checkpoint is None else str(self._checkpoint),
             "model": self.config.model_name,
-            "gate": self._traits.gate,
+            "gate": self.traits.gate,
             "precision": self.config.precision,
             "clip_size": self.spec.clip_size,
             "fps": info.fps,

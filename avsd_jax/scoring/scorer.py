@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Num, UInt8
+from jaxtyping import Array, Bool, Float, Num, Shaped, UInt8
 
 from avsd_jax import metrics
 from avsd_jax.data.store import VideoStore
@@ -151,7 +151,7 @@ class Scorer:
         return [{name: float(v[i]) for name, v in columns.items()} for i in range(len(chunk))]
 
 
-def stacked(maps: Sequence[Num[np.ndarray, "h w"]], length: int) -> Num[np.ndarray, "b h w"]:
+def stacked(maps: Sequence[Shaped[np.ndarray, "h w"]], length: int) -> Shaped[np.ndarray, "b h w"]:
     """Stacks maps, and zeros up to a length, so that JAX on a CPU reads the array where it is: at a multiple of 64."""
     shape, dtype = (length, *maps[0].shape), maps[0].dtype
     memory = np.empty(math.prod(shape) * dtype.itemsize + _ALIGNED, np.uint8)

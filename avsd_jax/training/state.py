@@ -83,17 +83,18 @@ def norm_and_finite(tree: Any) -> tuple[Float[Array, ""], Bool[Array, ""]]:
     leaves = joined(tree)
     if not leaves:
         return jnp.zeros(()), jnp.array(True)
-    squares, zeros = zip(*map(_sums_of_blocks, leaves), strict=True)
-    return jnp.sqrt(jnp.sum(jnp.concatenate(squares))), jnp.sum(jnp.concatenate(zeros)) == 0
+    squares, faults = zip(*map(_sums_of_blocks, leaves), strict=True)
+    return jnp.sqrt(jnp.sum(jnp.concatenate(squares))), jnp.sum(jnp.concatenate(faults)) == 0
 
 
 def _sums_of_blocks(x: Num[Array, "..."]) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
-    """Returns the sums of x * x and of 0 * x over blocks of an array; the latter is NaN where a value is not finite."""
+    """Returns sums of squares, and numbers of values that are not finite, of blocks of an array."""
     x = x.astype(jnp.float32)
     block = math.gcd(x.size, _BLOCK)
     x = x.reshape(-1, block, math.gcd(x.size // block, _LANES))
     zero = jnp.zeros((), jnp.float32)
-    pair = jax.lax.reduce((x * x, 0 * x), (zero, zero), lambda a, b: (a[0] + b[0], a[1] + b[1]), (1,))
+    faults = jnp.logical_not(jnp.isfinite(x)).astype(jnp.float32)
+    pair = jax.lax.reduce((jnp.square(x), faults), (zero, zero), lambda a, b: (a[0] + b[0], a[1] + b[1]), (1,))
     return pair[0].ravel(), pair[1].ravel()
 
 

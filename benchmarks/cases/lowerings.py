@@ -25,6 +25,7 @@ from benchmarks import networks
 from benchmarks.cases import forward
 from benchmarks.measure import Row, Run, Setting, compare, compiled
 
+QUICK = False
 FOLDED = ("folded", "winograd", "winograd2d")
 NETWORKS = {
     "ViNet": ("vinet", {"video": (32, 224, 384, 3)}),

@@ -1,9 +1,9 @@
 """Scaling.
 
 The cost of a map against the frames of a clip, their size and the clips of a batch: the forward pass with random
-weights. [Plots](scaling.md) are drawn from the same record. A training step of a narrow ViNet that is compiled for up
-to eight devices tells, without running it, the bytes that its collective operations move on each of them, beside those
-of the gradients, and the arithmetic left to each.
+weights. `python -m benchmarks.scaling_page FILE.json` draws plots from the record. A training step of a narrow ViNet
+that is compiled for up to eight devices tells, without running it, the bytes that its collective operations move on
+each of them, beside those of the gradients, and the arithmetic left to each.
 """
 
 import json
@@ -23,8 +23,18 @@ from benchmarks import bare  # noqa: F401 (before the models)
 from avsd_jax import models  # isort: skip
 from benchmarks.measure import Row, Run, Setting, compare  # isort: skip
 
+QUICK = False
+# Sizes of frames; lengths and batches are those of the first.
+NETWORKS = {
+    "stavis": ("STAViS", ((112, 112), (160, 160), (224, 224))),
+    "vinet": ("ViNet", ((64, 96), (128, 192), (256, 384))),
+}
+QUICK_NETWORK = "stavis"
+LENGTHS, CLIPS = (8, 16, 32, 48), (1, 4, 8)
 # Samples of the waveform that belong to a frame: 22050 Hz, 25 frames a second.
 SAMPLES = 882
+# SoundNet takes no shorter waveform.
+FEWEST_SAMPLES = 16 * SAMPLES
 
 
 class Point(NamedTuple):
@@ -47,21 +57,23 @@ class Sweep(NamedTuple):
 
 def sweeps(setting: Setting) -> list[Sweep]:
     """Returns what is measured on the device."""
-    lengths, sides, clips = (8, 16, 32, 48), (96, 160, 224, 320), (1, 2, 4, 8)
-    if setting.quick:
-        lengths, sides, clips = lengths[:2], sides[:2], clips[:3:2]
+    few = setting.pick(None, 2)
     found = []
-    networks = [("stavis", "STAViS", 1.0, 112), ("vinet", "ViNet", 1.5, 64)]
-    for model, title, aspect, side in networks[: 1 if setting.quick else 2]:
-        wide = lambda height, aspect=aspect: (height, int(height * aspect) // 32 * 32 if aspect > 1 else height)  # noqa: E731
-        size = wide(side)
-        found += [
-            Sweep(model, f"{title}, {size[0]}x{size[1]}", "frames", tuple(Point(n, *size) for n in lengths)),
-            Sweep(model, f"{title}, 16 frames", "pixels", tuple(Point(16, *wide(height)) for height in sides)),
-            Sweep(
-                model, f"{title}, 16 frames of {size[0]}x{size[1]}", "clips", tuple(Point(16, *size, n) for n in clips)
-            ),
-        ]
+    for model, (title, sizes) in NETWORKS.items():
+        if setting.quick and model != QUICK_NETWORK:
+            continue
+        height, width = sizes[0]
+        points = {
+            "frames": [Point(n, height, width) for n in LENGTHS[:few]],
+            "pixels": [Point(16, *size) for size in sizes[:few]],
+            "clips": [Point(16, height, width, n) for n in CLIPS[:few]],
+        }
+        constant = {
+            "frames": f"{height}x{width}",
+            "pixels": "16 frames",
+            "clips": f"16 frames of {height}x{width}",
+        }
+        found += [Sweep(model, f"{title}, {constant[along]}", along, tuple(points[along])) for along in points]
     return found
 
 
@@ -71,7 +83,8 @@ def our_run(sweep: Sweep, point: Point, seed: int) -> Run:
     rng = np.random.default_rng(seed)
     batch = {"video": rng.standard_normal((point.clips, *point[:3], 3)).astype(np.float32)}
     if model.uses_audio:
-        batch["audio"] = rng.standard_normal((point.clips, point.frames * SAMPLES)).astype(np.float32)
+        samples = max(point.frames * SAMPLES, FEWEST_SAMPLES)
+        batch["audio"] = rng.standard_normal((point.clips, samples)).astype(np.float32)
     rngs = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
     shapes = jax.eval_shape(model.init, rngs, batch)
     variables = jax.tree.map(lambda x: rng.uniform(0.01, 0.1, x.shape).astype(x.dtype), shapes)
@@ -94,14 +107,17 @@ def _name(sweep: Sweep, point: Point) -> str:
     return {
         "frames": f"{point.frames} frames",
         "pixels": f"{point.height}x{point.width}",
-        "clips": f"{point.clips} clips",
+        "clips": f"{point.clips} clip{'s' * (point.clips > 1)}",
     }[sweep.along]
 
 
 def data_parallel(setting: Setting) -> Iterator[Row]:
     """Yields a row for each compiled step, of a process of its own, whose devices are CPUs."""
-    command = [sys.executable, "-m", "benchmarks.collectives", f"--devices={setting.pick('1,2,4,8', '1,4')}"]
+    command = [sys.executable, "-m", "benchmarks.collectives"]
     group = "training step over several devices"
+    if setting.quick:
+        yield Row(group, "collective operations", not_run="not in --quick, because compiling takes minutes")
+        return
     env = {**os.environ, "JAX_PLATFORMS": "cpu"}
     root = Path(__file__).parents[2]
     done = subprocess.run(command, capture_output=True, text=True, cwd=root, env=env, check=False)

@@ -2,7 +2,9 @@
 
 Seconds of fresh processes, from their start to their end, with the compilation cache that a user has. "predict" is
 `python -m avsd_jax.predict` of a 10 s video of 640x360 with the default options: cold, with an empty cache of compiled
-programs, and warm, after another run. The imports are those of a script that does nothing else; PyTorch's is the peer.
+programs, and warm, after another run. "first map" is such a process that ends when it has the map of the first frame,
+for the default model and for networks of random weights at their published size. The imports are those of a script that
+does nothing else; PyTorch's is the peer.
 """
 
 import os
@@ -14,7 +16,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.measure import Row, Run, Setting, compare, optional
+from benchmarks.measure import Row, Run, Setting, Spread, compare, optional, timed
+from benchmarks.networks import NETWORKS
 
 ROOT = Path(__file__).parents[2]
 IMPORTS = {
@@ -22,6 +25,21 @@ IMPORTS = {
     "import avsd_jax.predict": "import avsd_jax.predict",
     "import torch": "import torch",
 }
+# Prediction as the command does it, up to the first map.
+FIRST_MAP = """
+import os
+import sys
+
+from avsd_jax.common.programs import keep_programs
+from avsd_jax.media.survey import survey
+from avsd_jax.prediction.predictor import Predictor
+
+keep_programs()
+predictor = Predictor(*sys.argv[2:])
+info = survey(sys.argv[1]).info
+next(predictor.predictions(info, predictor.clips(info)))
+os._exit(0)  # waits for nothing that was begun
+"""
 
 
 def rows(setting: Setting) -> Iterator[Row]:
@@ -66,18 +84,28 @@ def _predictions(setting: Setting, folder: Path) -> Iterator[Row]:
     if missing:
         yield Row("predict, 10 s of video", "ours", not_run=f"needs {', '.join(missing)}")
         return
+    from benchmarks.cases.video import random_predictor
     from benchmarks.video_files import write_video
 
-    video = write_video(folder / "video.mp4", 250, 640, 360)
-    predict = ["-m", "avsd_jax.predict", str(video), f"--out={folder / 'out'}"]
-    warm = process(predict, setting, folder / "warm")
-    cold_cache = folder / "cold"
-    cold = process(predict, setting, cold_cache)
+    video = str(write_video(folder / "video.mp4", 250, 640, 360))
+    whole = ["-m", "avsd_jax.predict", video, f"--out={folder / 'out'}"]
+    yield from _cold_and_warm("predict, 10 s of video", whole, setting, folder / "cache")
+    yield from _cold_and_warm("first map, default model", ["-c", FIRST_MAP, video], setting, folder / "cache")
+    for network in NETWORKS:
+        if network.name in setting.pick(("vinet", "stavis"), ("stavis",)):
+            random_predictor(network, folder / network.name, setting.seed)
+            first = ["-c", FIRST_MAP, video, str(folder / network.name)]
+            yield from _cold_and_warm(f"first map, {network.title}", first, setting, folder / "cache")
 
-    def emptied() -> None:
-        shutil.rmtree(cold_cache, ignore_errors=True)
-        cold()
 
-    runs = {"cold": Run(emptied, _done, headline="predict, 10 s of video, cold")}
-    runs["warm"] = Run(warm, _done, headline="predict, 10 s of video, warm")
-    yield from compare(setting, "predict, 10 s of video", runs, unit="process")
+def _cold_and_warm(group: str, arguments: Sequence[str], setting: Setting, cache: Path) -> Iterator[Row]:
+    """Yields the rows of a process that finds no compiled programs, and of the next one."""
+    run = process(arguments, setting, cache)
+    seconds: dict[str, list[float]] = {"cold": [], "warm": []}
+    for _ in range(setting.rounds):
+        shutil.rmtree(cache, ignore_errors=True)
+        for own in seconds.values():
+            own.append(timed(run)[0])
+    for name, own in seconds.items():
+        spread = Spread.of([1e3 * x for x in own])
+        yield Row(group, name, "process", spread, rounds=len(own), headline=f"{group}, {name}")

@@ -16,6 +16,7 @@ import numpy as np
 from benchmarks.measure import Row, Run, Setting, compare, optional
 from benchmarks.networks import NETWORKS, Network, variables
 
+QUICK = False
 COUNT = 4
 PEER = "PyTorch eager"
 

@@ -119,6 +119,14 @@ def test_a_case_that_fails_costs_no_other(
     assert run.main(["--device=cpu", "--cases=sound", "--publish", f"--page={written}"]) == 0
     assert "| the fastest |" in written.read_text()
     assert [path.name for path in run.RESULTS.iterdir()] == ["cpu.json"]
+    monkeypatch.setattr(sys.modules["benchmarks.cases.broken"], "QUICK", False, raising=False)
+    assert (run.chosen(quick=True), run.chosen(quick=False)) == (["sound"], ["broken", "sound"])
+    # Cases may be measured in parts.
+    assert run.main(["--device=cpu", "--cases=broken", "--publish", f"--page={written}"]) == 1
+    assert "| the fastest |" in written.read_text()
+    assert "| broken (not run: RuntimeError" in written.read_text()
+    assert run.main(["--quick", "--device=cpu", "--cases=broken", "--publish", f"--page={written}"]) == 1
+    assert "| the fastest |" not in written.read_text()
     with pytest.raises(InputError, match="second record"):
         run.load([out, out])
     assert run.main(["--cases=none"]) == 2
@@ -160,9 +168,10 @@ class Refuse:
         if name.partition(".")[0] in {sorted(refused)!r}:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Refuse())
-from benchmarks import bare, run
+from benchmarks import bare, measure, run
 import importlib
 assert bare.MISSING == ["jaxtyping", "ml_collections"], bare.MISSING
+assert measure.optional("jaxtyping") is None
 for name in run.available():
     importlib.import_module(f"benchmarks.cases.{{name}}")
 """

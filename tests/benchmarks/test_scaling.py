@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
+from PIL import Image
 
 from avsd_jax.common.parallel import AXIS, make_mesh
 from benchmarks import collectives, measure, scaling_page
@@ -50,6 +51,7 @@ def test_rows_and_page_of_scaling(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.setattr(measure, "TURN", 0)
     rows = list(scaling.rows(measure.Setting(quick=True, rounds=1)))
     assert [row.name for row in rows[:2]] == ["8 frames", "16 frames"]
+    rows = [*rows[:-1], *scaling.data_parallel(measure.Setting())]
     last = rows[-1].values
     assert (last["moved / gradients"], last["share of one device's"]) == (2, 0.25)
 
@@ -57,10 +59,10 @@ def test_rows_and_page_of_scaling(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     machine = {"cores": 1, "processor": "CPU", "memory_gb": 1, "python": "3", "versions": {}, "switches": {}}
     machine |= {"date": "today", "commit": ""}
     scaling_page.write({"cases": {"scaling": case}, "machine": machine}, tmp_path / "scaling.md")
-    page = (tmp_path / "scaling.md").read_text()
-    plots = sorted(path.name for path in tmp_path.glob("*.png"))
-    assert len(plots) == 5
-    assert all(f"]({name})" in page for name in plots)
+    assert "](scaling.png)" in (tmp_path / "scaling.md").read_text()
+    assert len(scaling_page.plots(rows)) == 5
+    with Image.open(tmp_path / "scaling.png") as sheet:
+        assert sheet.height > 3 * 400
     # A process that fails is a row, and not the end of the benchmark.
     failed = types.SimpleNamespace(returncode=1, stdout="", stderr="Traceback\nerror: no memory")
     monkeypatch.setattr(scaling.subprocess, "run", lambda *given, **options: failed)

@@ -12,8 +12,9 @@ from avsd_jax.nn import conv3d, conv_gradient
 
 
 def winograd(x, kernel, strides, padding):
-    along = partial(conv3d._winograd, 2, 1)
-    return conv_gradient.same_conv(along, x, kernel, along)
+    return conv_gradient.same_conv(
+        partial(conv3d._winograd, 2, 1), partial(conv_gradient._plain, strides, padding), x, kernel
+    )
 
 
 # A convolution, and strides, padding, shapes of input and kernel.

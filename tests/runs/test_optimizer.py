@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -9,7 +10,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from avsd_jax.errors import InputError
-from avsd_jax.runs.optimizer import dampened_sgd, make_optimizer, make_schedule, scale_by_rates
+from avsd_jax.runs.optimizer import clip_by_global_norm, dampened_sgd, make_optimizer, make_schedule, scale_by_rates
 
 
 def settings(**changes: object) -> ConfigDict:
@@ -84,6 +85,16 @@ def test_rates_scale_the_steps_of_any_optimizer() -> None:
     gradients, numbers = {"a": jnp.ones(3), "b": jnp.ones(3)}, {"learning_rate": 0.01, "clip_norm": 1.0}
     updates, _ = optimizer.update(gradients, optimizer.init(params), params, **numbers)
     np.testing.assert_allclose(updates["a"], 10 * updates["b"], rtol=1e-5)
+
+
+def test_clipping_by_one_factor_is_optaxs() -> None:
+    ours, theirs = clip_by_global_norm(1.0), optax.clip_by_global_norm(1.0)
+    for size in (0.1, 3.0, np.inf):
+        grads = {"a": jnp.array([size, -0.5]), "b": jnp.arange(3.0), "half": jnp.full(4, 0.25, jnp.bfloat16)}
+        (a, _), (b, _) = (clip.update(grads, clip.init(grads)) for clip in (ours, theirs))
+        for one, other in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+            assert one.dtype == other.dtype
+            np.testing.assert_allclose(one.astype(float), other.astype(float), rtol=1e-6 if one.size < 4 else 1e-2)
 
 
 def test_the_schedule_in_steps_is_stavis(shared) -> None:

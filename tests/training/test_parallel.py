@@ -47,7 +47,7 @@ def run(name: str, devices: int) -> tuple[dict, list[float]]:
     for i in range(5):
         arguments = (state, executor.place_batch(make_batch(i)), numbers)
         program = program or compiled_step(
-            model, optimizer, losses.present(WEIGHTS, 0.5), executor, "float32", arguments
+            model, optimizer, losses.present(WEIGHTS, 0.5), executor, "float32", False, arguments
         )
         state, metrics = program.run(*arguments)
         history.append(float(executor.fetch_metrics(metrics["loss"])))
