@@ -48,9 +48,8 @@ def _rows(network: Network, setting: Setting) -> Iterator[Row]:
     if optional("torch"):
         from benchmarks.peers import modes
 
-        runs[PEER] = modes.forward_run(
-            network.peer, network.peer_inputs(batch), setting.device, modes.modes(setting.device, False)[0]
-        )
+        eager = modes.modes(setting.device, with_compile=False)[0]
+        runs[PEER] = modes.forward_run(network.peer, network.peer_inputs(batch), setting.device, eager)
     yield from compare(setting, f"{network.title}, sliding", runs, unit="frame", against=PEER)
 
 
