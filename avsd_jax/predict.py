@@ -22,7 +22,7 @@ Every frame has a map. With --stride=k every k-th frame is predicted: maps betwe
 linearly, and probability and gate are those of the earlier one. Frames are taken at the file's own rate.
 
 --mode=exact gives the maps of the model called with each clip, to 1e-5; --mode=fast approximates them: one frame in
-4 is predicted, unless --stride says otherwise, and what neighbouring clips share is not computed again at their ends.
+2 is predicted, unless --stride says otherwise.
 
 The classifier of a gated model scores one frame every `--every` seconds (by default as the run's `avc_every` says; 0:
 every frame), and its score holds until the next one. The gate is open above `--threshold`; with --hysteresis=LOW,HIGH

@@ -207,7 +207,7 @@ class Predictor:
         batch_size = 1 if live else max(min(1, self._batch_size), self._batch_size // how.stride)
         advance, apart = divmod(how.stride, self.spec.frame_step)
         follows = in_series and not apart and advance < self.spec.clip_size and not self.spec.num_maps
-        lent = network.streams.lent(advance, how.mode == "exact", batch_size) if follows else contextlib.nullcontext()
+        lent = network.streams.lent(advance, batch_size) if follows else contextlib.nullcontext()
         passed = PassedFrames(frames)
         with lent as stream:
             steps = None if stream is None else advance
@@ -269,7 +269,7 @@ class Predictor:
             self.opened(info, read_frames(info.path), how) as (clips, predicted),
             Staging(Path(out)) as staging,
         ):
-            for remark in (*remarks, *self.traits.remarks(info, how, clips.in_series)):
+            for remark in (*remarks, *self.traits.remarks(info, how)):
                 clips.note(remark)
             count = self._write(info, clips, predicted, staging.folder, maps, how, progress)
             files = staging.publish()
@@ -319,7 +319,7 @@ class Predictor:
         info, source = found
         window = None if audio is None else audio.window
         with self.opened(info, source, how, live=True, audio=window) as (clips, predicted):
-            for remark in self.traits.remarks(info, how, clips.in_series):
+            for remark in self.traits.remarks(info, how):
                 clips.note(remark)
             for _, prediction in predicted:
                 yield prediction

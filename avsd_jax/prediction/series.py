@@ -24,21 +24,21 @@ class SeriesStreams:
 
     def __init__(self, model: nn.Module, variables: Any):
         self._model, self._variables = model, variables
-        self._free: dict[tuple[int, bool, int], list[Stream | None]] = {}
+        self._free: dict[tuple[int, int], list[Stream | None]] = {}
 
     @contextlib.contextmanager
-    def lent(self, advance: int, exact: bool, batch_size: int) -> Iterator[Stream | None]:
+    def lent(self, advance: int, batch_size: int) -> Iterator[Stream | None]:
         """Lends a stream, see `avsd_jax.runs.streaming.make_stream`; None if there can be none.
 
         Raises:
             InputError: the variables are those of another model.
         """
-        free = self._free.setdefault((advance, exact, batch_size), [])
+        free = self._free.setdefault((advance, batch_size), [])
         if free:
             stream = free.pop()
         else:
             with explained(self._model):
-                stream = make_stream(self._model, self._variables, advance, exact=exact, batch_size=batch_size)
+                stream = make_stream(self._model, self._variables, advance, batch_size=batch_size)
         try:
             yield stream
         finally:

@@ -11,7 +11,7 @@ from avsd_jax.prediction.result_files import Label
 
 MODES = ("exact", "fast")
 # Distance between the predicted frames in the mode fast.
-FAST_STRIDE = 4
+FAST_STRIDE = 2
 # What opens a gate that is closed without audio.
 GATED = ("classifier", "labels")
 
@@ -85,14 +85,8 @@ class Traits:
                 f"{self.source} has a soft gate, which weighs the streams by the probability: leave out the threshold"
             )
 
-    def remarks(self, info: VideoInfo, how: Settings, in_series: bool) -> tuple[str, ...]:
-        """Returns notes on properties of input and options that affect the result unexpectedly.
-
-        Args:
-            info: the video.
-            how: it is predicted.
-            in_series: whether what clips share is computed once.
-        """
+    def remarks(self, info: VideoInfo, how: Settings) -> tuple[str, ...]:
+        """Returns notes on properties of a video and on how it is predicted that affect the result unexpectedly."""
         notes = []
         if info.audio is None and self.gate in GATED:
             notes.append("no audio track: the gate is closed and the visual stream alone predicts")
@@ -102,9 +96,7 @@ class Traits:
             notes.append("the gate follows labels, which a video file does not have: the visual stream alone predicts")
         if how.stride > 1:
             notes.append(f"one frame in {how.stride} is predicted; the maps between are interpolated")
-        if how.mode == "fast" and in_series:
-            notes.append("mode fast: what clips share is computed once, as if each went on before its first frame")
-        elif how.mode == "fast" and how.stride == 1:
+        if how.mode == "fast" and how.stride == 1:
             notes.append(f"mode fast: {self.model_name} has nothing to leave out, its maps are exact")
         return tuple(notes)
 

@@ -4,8 +4,8 @@ A file of 640x360 is decoded, resized, predicted, and written as an overlay vide
 `python -m avsd_jax.predict` does, in the middle of a long video, where every clip is the one before moved on by a
 frame. "exact" computes what neighbouring clips share once, "each clip alone" does not, "fast" is `--mode=fast`. The
 peer calls the network in PyTorch with each clip, as the official scripts do, and writes the maps alone. The error of
-"fast" is that of its maps against those of "exact", over the frames that both predicted: with random weights, on a
-video of moving noise. Weights that were trained, and other videos, have another one.
+"fast" is that of its maps, half of which are interpolated, against those of "exact": with random weights, on a video
+of moving noise. Weights that were trained, and other videos, have another one.
 """
 
 import collections
@@ -39,6 +39,8 @@ def rows(setting: Setting) -> Iterator[Row]:
 
 
 def _rows(network: Network, folder: Path, setting: Setting) -> Iterator[Row]:
+    from avsd_jax.prediction.traits import FAST_STRIDE
+
     video = write_video(folder / "video.mp4", 50, setting.seed)
     predictor = random_predictor(network, folder / "model", setting.seed)
     maps: dict[str, list[np.ndarray]] = {}
@@ -46,8 +48,8 @@ def _rows(network: Network, folder: Path, setting: Setting) -> Iterator[Row]:
     for title, how in {"exact": {}, "fast": {"mode": "fast"}, "each clip alone": {"in_series": False}}.items():
         maps[title] = []
         frames = predicted(predictor, video, folder / title.replace(" ", "_"), maps[title], **how)
-        # In the mode fast a batch of four clips gives sixteen frames.
-        number = FRAMES_PER_CALL * (4 if title == "fast" else 1)
+        # More than a batch, as the next one is always begun; in the mode fast a clip gives several frames.
+        number = 2 * FRAMES_PER_CALL * (FAST_STRIDE if title == "fast" else 1)
         runs[f"ours, {title}"] = _taking(frames, number, f"{network.name}: video, {title}")
     not_run = {}
     if optional("torch"):

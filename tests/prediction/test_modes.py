@@ -161,17 +161,15 @@ def test_the_mode_fast_names_its_approximations(predictor: Predictor, gated: Pat
     options = [str(video), f"--checkpoint={gated}", f"--out={tmp_path}", "--maps=none", "--mode=fast"]
     assert predict.main(options) == 0
     record = json.loads((tmp_path / "timeline.json").read_text())
-    assert (record["mode"], record["stride"]) == ("fast", 4)
-    assert record["notes"] == ["one frame in 4 is predicted; the maps between are interpolated"]
-    predictor.run(video, tmp_path, maps="none", mode="fast", stride=2, progress=False)
-    assert json.loads((tmp_path / "timeline.json").read_text())["stride"] == 2
+    assert (record["mode"], record["stride"]) == ("fast", 2)
+    assert record["notes"] == ["one frame in 2 is predicted; the maps between are interpolated"]
+    predictor.run(video, tmp_path, maps="none", mode="fast", stride=3, progress=False)
+    assert json.loads((tmp_path / "timeline.json").read_text())["stride"] == 3
     traits, info = predictor.traits, survey(video).info
-    (_, shared) = traits.remarks(info, traits.settings("fast", None, None, None), in_series=True)
-    assert shared == "mode fast: what clips share is computed once, as if each went on before its first frame"
     sequence = dataclasses.replace(traits, sequence=True, model_name="deepvs")
     how = sequence.settings("fast", None, None, None)
     assert how.stride == 1
-    (note,) = sequence.remarks(info, how, in_series=False)
+    (note,) = sequence.remarks(info, how)
     assert note == "mode fast: deepvs has nothing to leave out, its maps are exact"
 
 
