@@ -39,6 +39,8 @@ def make_stream(
     if sliding is None:
         return None
     spare = _SPARE_BATCHES * batch_size
+    # The ends of a single layer are sums of what is computed once: leaving them out would save nothing.
+    exact = exact or len(sliding.layers) == 1
     encoder = SlidingEncoder(sliding.layers, sliding.joins, model.clip_size, advance, batch_size, spare, exact=exact)
     return Stream(model, variables, encoder, sliding.weights, advance) if encoder.is_shared else None
 
