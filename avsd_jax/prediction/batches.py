@@ -23,6 +23,7 @@ def in_batches(
     batch_size: int,
     *,
     overlap: bool = True,
+    alone: int | None = None,
 ) -> Iterator[tuple[list[int], dict[str, np.ndarray]]]:
     """Yields the numbers of a batch's frames and what the model gives for them, in order.
 
@@ -33,6 +34,7 @@ def in_batches(
         clips: its inputs.
         batch_size: clips per batch.
         overlap: whether the next batch is begun before this one is read; otherwise nothing is held back.
+        alone: clips per batch outside of a series, `batch_size` by default.
 
     Yields:
         Frame numbers, no more than `batch_size`, and arrays whose first rows are of these frames.
@@ -43,9 +45,10 @@ def in_batches(
     if batch_size < 1:
         raise InputError(f"batch_size={batch_size}: give 1 or more")
     waiting = None
-    for batch in _grouped(clips, batch_size):
+    alone = batch_size if alone is None else alone
+    for batch in _grouped(clips, batch_size, alone):
         place = batch[0].place
-        rows = batch if place else batch + batch[-1:] * (batch_size - len(batch))
+        rows = batch if place else batch + batch[-1:] * (alone - len(batch))
         inputs: dict[str, Any] = {key: np.stack([clip.inputs[key] for clip in rows]) for key in rows[0].inputs}
         running = [clip.index for clip in batch], forward(variables, inputs | ({PLACE: place} if place else {}))
         if not overlap:
@@ -59,7 +62,7 @@ def in_batches(
         yield _on_host(*waiting)
 
 
-def _grouped(clips: Iterable[Clip], batch_size: int) -> Iterator[list[Clip]]:
+def _grouped(clips: Iterable[Clip], batch_size: int, alone: int) -> Iterator[list[Clip]]:
     """Yields clips of the same place in a series together; the first one of a series is alone."""
     group: list[Clip] = []
     for clip in clips:
@@ -67,7 +70,7 @@ def _grouped(clips: Iterable[Clip], batch_size: int) -> Iterator[list[Clip]]:
             yield group
             group = []
         group.append(clip)
-        if len(group) == batch_size or clip.place == FIRST:
+        if len(group) == (batch_size if clip.place else alone) or clip.place == FIRST:
             yield group
             group = []
     if group:

@@ -171,13 +171,14 @@ class Predictor:
         decision: Decision,
         batch_size: int,
         overlap: bool,
+        alone: int | None = None,
     ) -> Iterator[Prediction]:
         if info.audio and self._grid_gate is not None:
             forward, clips = self._grid_gate.run(forward, clips, decision, self.traits.soft)
         if self.spec.num_maps:
             batches = in_order(SequenceForward(forward, self._variables, self.spec.carries), clips)
         else:
-            batches = in_batches(forward, self._variables, clips, batch_size, overlap=overlap)
+            batches = in_batches(forward, self._variables, clips, batch_size, overlap=overlap, alone=alone)
         for indices, outputs in batches:
             yield from self._unpack(indices, outputs)
 
@@ -214,7 +215,10 @@ class Predictor:
             opened = self.clips(info, how.stride, how.every, frames=passed, advance=steps, audio=audio)
             with contextlib.closing(opened) as clips:
                 forward = with_series(network.forward, stream, network.model)
-                predicted = self._predicted(info, clips, forward, how.decision, batch_size, overlap=not live)
+                # Few clips of a model that streams are computed alone. On a CPU a batch of them takes as long as one
+                # after the other, and the first map would wait for it.
+                alone = 1 if stream is not None and jax.default_backend() == "cpu" else None
+                predicted = self._predicted(info, clips, forward, how.decision, batch_size, not live, alone)
                 yield clips, passed.paired(at_every_frame(predicted, how.stride))
 
     def _unpack(self, indices: list[int], host: dict[str, np.ndarray]) -> Iterator[Prediction]:

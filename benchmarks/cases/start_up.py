@@ -31,14 +31,16 @@ import os
 import sys
 
 from avsd_jax.common.programs import keep_programs
+from avsd_jax.media.reading import read_frames
 from avsd_jax.media.survey import survey
 from avsd_jax.prediction.predictor import Predictor
 
 keep_programs()
 predictor = Predictor(*sys.argv[2:])
 info = survey(sys.argv[1]).info
-next(predictor.predictions(info, predictor.clips(info)))
-os._exit(0)  # waits for nothing that was begun
+with predictor.opened(info, read_frames(info.path), predictor.traits.settings("exact", None, None, None)) as (_, pairs):
+    next(pairs)
+    os._exit(0)  # waits for nothing that was begun
 """
 
 
