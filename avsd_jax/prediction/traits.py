@@ -3,8 +3,6 @@
 import dataclasses
 import math
 
-import numpy as np
-
 from avsd_jax.errors import InputError
 from avsd_jax.media.reading import VideoInfo
 from avsd_jax.prediction.decision import Decision
@@ -63,10 +61,10 @@ class Traits:
         if stride is None:
             # Where one clip gives the maps of many frames, to leave out maps saves nothing.
             stride = FAST_STRIDE if mode == "fast" and not self.sequence else 1
-        if not isinstance(stride, int | np.integer) or stride < 1:
+        if stride < 1:
             raise InputError(f"stride={stride}: give a whole number from 1 on")
         self._check_gate(every, decision)
-        return Settings(mode, int(stride), self.every if every is None else every, decision or Decision())
+        return Settings(mode, stride, self.every if every is None else every, decision or Decision())
 
     def _check_gate(self, every: float | None, decision: Decision | None) -> None:
         """Raises InputError if options of the gate are wrong, or have no effect on this model."""

@@ -148,7 +148,7 @@ def test_what_is_no_stream_of_frames_is_named(predictor: Predictor):
     for given, message in (
         ({"fps": 0.0}, "fps=0.0: give"),
         ({"mode": "slow"}, "unknown mode 'slow': choose one of"),
-        ({"stride": 1.5}, "stride=1.5: give a whole number"),
+        ({"stride": 0}, "stride=0: give a whole number"),
     ):
         with pytest.raises(InputError, match=message):
             predictor.stream(iter([image]), **given)
