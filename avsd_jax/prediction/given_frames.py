@@ -53,7 +53,9 @@ class GivenAudio:
             # At most a second at a time.
             for first in range(0, len(samples), rate):
                 part = np.ascontiguousarray(samples[None, first : first + rate], np.float32)
-                block = av.AudioFrame.from_ndarray(np.clip(np.nan_to_num(part), -1, 1), format="fltp", layout="mono")
+                block = av.AudioFrame.from_ndarray(
+                    np.clip(np.nan_to_num(part, posinf=0, neginf=0), -1, 1), format="fltp", layout="mono"
+                )
                 block.sample_rate, block.time_base, block.pts = rate, Fraction(1, rate), position
                 yield Block(block, position / rate, begins=position == 0)
                 position += part.shape[1]

@@ -164,6 +164,11 @@ def test_audio_between_scores_that_are_far_apart_is_not_collected():
     np.testing.assert_allclose(window.excerpt(97_500, 98_500), np.repeat([0.97, 0.98], 500), atol=1e-6)
 
 
+def test_given_samples_that_are_not_finite_are_silent_as_those_of_a_file():
+    given = GivenAudio(np.array([0.5, np.nan, np.inf, -np.inf, 2], np.float32), 8000)
+    assert given.window(8000).excerpt(0, 5).tolist() == [0.5, 0, 0, 0, 1]
+
+
 def test_clips_that_share_frames_are_computed_once_with_the_same_maps(video: Path, tmp_path: Path):
     vinet = Predictor(saved(tmp_path / "model", "vinet", width=1 / 32, lowering="direct"), batch_size=2)
     info = survey(video).info
