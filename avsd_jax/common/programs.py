@@ -53,14 +53,14 @@ def keep_programs(folder: str | Path = AUTO) -> None:
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         least = _LEAST_SECONDS if writable else float("inf")
         jax.config.update("jax_persistent_cache_min_compile_time_secs", least)
-    _use(str(path) if path.is_dir() else None)
+    _use(str(path) if path.is_absolute() and os.path.isdir(path) else None)
 
 
 def default_folder() -> Path:
     """Returns the folder of this user's programs for this kind of processor, which may be missing.
 
-    It lies in XDG_CACHE_HOME or else ~/.cache. A home is often shared between machines, and a program compiled for one
-    processor may use instructions that another lacks.
+    It lies in XDG_CACHE_HOME or else ~/.cache; for a user without a home it is relative, and not used. A home is often
+    shared between machines, and a program compiled for one processor may use instructions that another lacks.
     """
     given = os.environ.get("XDG_CACHE_HOME", "")
     base = Path(given) if os.path.isabs(given) else Path(os.path.expanduser("~")) / ".cache"
@@ -97,6 +97,8 @@ def _use(folder: str | None) -> None:
 
 def _writable(folder: Path) -> bool:
     """Makes the folder if it is missing; returns whether programs can be written to it."""
+    if not folder.is_absolute():
+        return False
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

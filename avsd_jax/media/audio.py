@@ -368,7 +368,8 @@ class AudioWindow:
         return out
 
     def forget(self, before: int) -> None:
-        """Releases the samples before number `before`."""
+        """Releases the samples before number `before`; those that nobody asked for pass without being collected."""
+        self.reach(before)
         while self._pieces and self._pieces[0][0] + len(self._pieces[0][1]) <= before:
             position, samples = self._pieces.popleft()
             self._first = position + len(samples)

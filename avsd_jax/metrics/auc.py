@@ -91,7 +91,8 @@ def auc_borji(pred: Maps, fixations: FixationMaps) -> Scores:
     (pred,) = as_float(pred)
 
     def statistic(x: Float[Array, "h w"], hit: Bool[Array, "h w"]) -> Float[Array, ""]:
-        return jnp.where(count(hit) > 1, _binned(x, hit, jnp.full(hit.shape, True), 11, x.dtype), jnp.nan)
+        value = binned_of(x, hit, jnp.full(hit.shape, True), x.dtype)
+        return jnp.where(count(hit) > 1, value, jnp.nan)
 
     return over_maps(statistic, pred, fixated(fixations))
 

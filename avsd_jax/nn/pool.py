@@ -19,7 +19,7 @@ def max_pool(
     Pools one axis after the other: XLA's CPU backend is ten times faster at three windows of 3 than at one of 27.
     """
     for axis in (3, 2, 1):
-        if window[axis - 1] > 1:
+        if window[axis - 1] > 1 or strides[axis - 1] > 1:
             x = _pool_axis(x, axis, window[axis - 1], strides[axis - 1], padding[axis - 1])
     return x
 

@@ -1,6 +1,7 @@
 """Frames and audio that a caller gives instead of a file, for `avsd_jax.prediction.clip_stream.ClipStream`."""
 
 import itertools
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -52,7 +53,9 @@ class GivenAudio:
             # At most a second at a time.
             for first in range(0, len(samples), rate):
                 part = np.ascontiguousarray(samples[None, first : first + rate], np.float32)
-                block = av.AudioFrame.from_ndarray(np.clip(np.nan_to_num(part), -1, 1), format="fltp", layout="mono")
+                block = av.AudioFrame.from_ndarray(
+                    np.clip(np.nan_to_num(part, posinf=0, neginf=0), -1, 1), format="fltp", layout="mono"
+                )
                 block.sample_rate, block.time_base, block.pts = rate, Fraction(1, rate), position
                 yield Block(block, position / rate, begins=position == 0)
                 position += part.shape[1]
@@ -76,13 +79,13 @@ def numbered(frames: Iterable[UInt8[np.ndarray, "h w 3"] | Frame], fps: float) -
     Raises:
         InputError: a frame is no RGB image of bytes, or a time does not increase.
     """
-    last = -1.0
+    last = -math.inf
     for index, given in enumerate(frames):
         time, image = (given.time, given.image) if isinstance(given, Frame) else (index / fps, given)
         if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
             raise InputError(f"frame {index} is {found}: give uint8 RGB arrays [height, width, 3]")
-        if time <= last:
+        if not (0 <= time < math.inf and time > last):
             raise InputError(f"frame {index} is at {time:g} s, not after the one before: give increasing times from 0")
         last = time
         yield Frame(index, time, image)

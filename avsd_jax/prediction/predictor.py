@@ -292,8 +292,9 @@ class Predictor:
     ) -> Iterator[Prediction]:
         """Predicts frames as they come, in order, each as soon as the frames are there that its clip needs.
 
-        The numbers are those of `run` for a file of these frames. Where no rule needs to know how long the video is, no
-        frame is read ahead. Only what the next clips may need is kept.
+        The numbers are those of `run` for a file of these frames; where audio is spread over all frames of a video
+        (preprocessing "stanet_cvpr"), only if `frames` has a length. Where no rule needs to know how long the video is,
+        no frame is read ahead. Only what the next clips may need is kept.
 
         Args:
             frames: RGB images, or frames with their own times, which increase from 0.

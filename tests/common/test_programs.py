@@ -74,6 +74,13 @@ def test_a_folder_that_cannot_be_written_is_one_warning(
     (tmp_path / "file").write_text("")
     programs.keep_programs(tmp_path / "file" / "below")
     assert jax.config.jax_compilation_cache_dir is None
+    usual.chdir(tmp_path)
+    usual.setattr(programs.os.path, "expanduser", lambda path: path)  # as for a user without a home
+    usual.delenv("XDG_CACHE_HOME", raising=False)
+    for unusable in (programs.AUTO, tmp_path / ("long" * 99)):
+        programs.keep_programs(unusable)
+        assert jax.config.jax_compilation_cache_dir is None
+    assert {path.name for path in tmp_path.iterdir()} == {"file"}
     (tmp_path / "full").mkdir()
     usual.setattr(programs.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 0))
     programs.keep_programs(tmp_path / "full")
@@ -81,6 +88,8 @@ def test_a_folder_that_cannot_be_written_is_one_warning(
     assert jax.config.jax_persistent_cache_min_compile_time_secs == float("inf")
     assert [record.message.split(" cannot")[0] for record in caplog.records] == [
         str(tmp_path / "file/below"),
+        str(programs.default_folder()),
+        str(tmp_path / ("long" * 99)),
         str(tmp_path / "full"),
     ]
 

@@ -221,6 +221,10 @@ def test_degenerate_borji_and_gain() -> None:
     assert np.isnan(metrics.auc_borji(ramp, one))
     assert np.isfinite(metrics.auc_borji(ramp, two))
     assert np.isnan(metrics.auc_borji(0 * ramp, two))
+    large = np.random.default_rng(0).random((90, 128))
+    large[30, 0] = np.nan  # which XLA's maximum of so many numbers does not show
+    with jax.enable_x64(True):
+        assert np.isnan(metrics.auc_borji(large, large > 0.9))
     assert np.isnan(metrics.information_gain(ramp, one & False, ramp))
     assert np.isnan(metrics.information_gain(0 * ramp, two, ramp))
     np.testing.assert_allclose(metrics.information_gain(ramp, two, ramp), 0, atol=1e-6)

@@ -30,6 +30,7 @@ from avsd_jax.media.survey import survey
 from avsd_jax.media.writing import VideoWriter
 from avsd_jax.prediction import every_frame
 from avsd_jax.prediction.every_frame import at_every_frame
+from avsd_jax.prediction.given_frames import GivenAudio
 from avsd_jax.prediction.predictor import Predictor
 from avsd_jax.runs.checkpoint import save_variables
 from avsd_jax.runs.components import Inference
@@ -137,14 +138,35 @@ def test_what_is_no_stream_of_frames_is_named(predictor: Predictor):
     for frames, audio, message in (
         ([image, image / 255], None, r"frame 1 is float64 \(48, 80, 3\): give uint8 RGB"),
         ([every_frame.Frame(0, 1.0, image)] * 2, None, "frame 1 is at 1 s, not after the one before"),
+        ([every_frame.Frame(0, float("nan"), image)], None, "frame 0 is at nan s"),
+        ([every_frame.Frame(0, -0.5, image)], None, "frame 0 is at -0.5 s"),
         ([image], (iter([np.zeros(9, np.int16)]), 8000), r"audio of type int16 and shape \(9,\): give floats"),
         ([image], (np.zeros(9, np.float32), 0), "a waveform of 0 samples per second"),
     ):
         with pytest.raises(InputError, match=message):
             list(predictor.stream(iter(frames), 25.0, audio))
-    for given, message in (({"fps": 0.0}, "fps=0.0: give"), ({"mode": "slow"}, "unknown mode 'slow': choose one of")):
+    for given, message in (
+        ({"fps": 0.0}, "fps=0.0: give"),
+        ({"mode": "slow"}, "unknown mode 'slow': choose one of"),
+        ({"stride": 0}, "stride=0: give a whole number"),
+    ):
         with pytest.raises(InputError, match=message):
             predictor.stream(iter([image]), **given)
+
+
+def test_audio_between_scores_that_are_far_apart_is_not_collected():
+    given = GivenAudio((np.full(1000, second, np.float32) / 100 for second in range(100)), 1000)
+    window, held = given.window(1000), []
+    for second in range(98):
+        window.forget(1000 * second)
+        held.append(window.held)
+    assert max(held) <= 2000
+    np.testing.assert_allclose(window.excerpt(97_500, 98_500), np.repeat([0.97, 0.98], 500), atol=1e-6)
+
+
+def test_given_samples_that_are_not_finite_are_silent_as_those_of_a_file():
+    given = GivenAudio(np.array([0.5, np.nan, np.inf, -np.inf, 2], np.float32), 8000)
+    assert given.window(8000).excerpt(0, 5).tolist() == [0.5, 0, 0, 0, 1]
 
 
 def test_clips_that_share_frames_are_computed_once_with_the_same_maps(video: Path, tmp_path: Path):
