@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float, Int, UInt8
 
 from avsd_jax.metrics.auc import half_step, s_auc_of_levels
 from avsd_jax.metrics.maps import lesser
-from avsd_jax.metrics.ranks import QUICK, by_count, count_bits, pack_bits, positions, take
+from avsd_jax.metrics.ranks import QUICK, by_count, count_bits, pack_bits, positions, values_at
 
 LEVEL_METRICS = ("NSS", "CC", "SIM", "KL", "AUC-J", "s-AUC")
 # In a larger map the number of pixels times the sum of squares could exceed 64 bits.
@@ -109,9 +109,7 @@ def marked_levels(index: Int[Array, "h w"], marked: Bool[Array, "h w"], quick: i
     words = pack_bits(marked)
 
     def of_few(most: int) -> Int[Array, " levels"]:
-        at = positions(words, most)
-        found = take(index.ravel(), jnp.minimum(at, index.size - 1))
-        return histogram(jnp.where(at < index.size, found, LEVELS), LEVELS)
+        return histogram(values_at(index, positions(words, most), LEVELS), LEVELS)
 
     def of_all() -> Int[Array, " levels"]:
         return histogram(jnp.where(marked, index, LEVELS).ravel(), LEVELS)

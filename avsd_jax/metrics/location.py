@@ -27,7 +27,7 @@ from avsd_jax.metrics.maps import (
     total,
     weights,
 )
-from avsd_jax.metrics.ranks import count_bits, pack_bits, positions, take
+from avsd_jax.metrics.ranks import count_bits, pack_bits, positions, values_at
 
 _MIT_EPSILON = 2.0**-52
 _PYSALIENCY_EPSILON = 1e-20
@@ -64,8 +64,7 @@ def nss_of(x: Num[Array, "h w"], hit: Bool[Array, "h w"], dtype: Any, bound: int
     n, std = count_bits(words), jnp.sqrt(sum_of_products(deviation, deviation) / (x.size - 1))
     value = of_all = lambda: total(jnp.where(hit, deviation, 0))  # noqa: E731
     if bound is not None and bound <= x.size // 8:
-        at = positions(words, bound)
-        listed = jnp.where(at < x.size, take(deviation.ravel(), jnp.minimum(at, x.size - 1)), 0).sum()
+        listed = values_at(deviation, positions(words, bound), 0).sum()
         value = lambda: jax.lax.cond(of_all_maps(n) <= bound, lambda: listed, of_all)  # noqa: E731
     return jnp.where(is_constant(x, dtype), jnp.nan, value() / std) / n.astype(dtype)
 

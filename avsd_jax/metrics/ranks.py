@@ -149,6 +149,11 @@ def positions(words: UInt32[Array, " words"], bound: int) -> Int[Array, " bound"
     return jnp.where(k < ends[-1], at, WORD * words.size)
 
 
+def values_at(x: Num[Array, "h w"], at: Int[Array, " n"], otherwise: Any) -> Num[Array, " n"]:
+    """Returns the values at indices as `positions` gives them, and another value for those beyond the map."""
+    return jnp.where(at < x.size, take(x.ravel(), jnp.minimum(at, x.size - 1)), otherwise)
+
+
 def _place_of_bit(words: UInt32[Array, " n"], rank: Int[Array, " n"]) -> Int[Array, " n"]:
     """Returns the position in each word of the bit preceded by `rank` set bits, by bisection on bit counts."""
     place = jnp.zeros(words.shape, jnp.int32)
@@ -205,8 +210,7 @@ def _of_few(
     bound: int,
     dtype: Any,
 ) -> Pairs:
-    at = positions(pack_bits(marked), bound)
-    values = jnp.where(at < x.size, take(x.ravel(), jnp.minimum(at, x.size - 1)), jnp.inf)
+    values = values_at(x, positions(pack_bits(marked), bound), jnp.inf)
     ascending = jnp.sort(values)
     at_once = _by_comparing if bound <= COMPARED else functools.partial(_by_search, unrolled=True)
     doubled = jax.lax.platform_dependent(
@@ -247,8 +251,7 @@ def _by_level(
         return jnp.zeros(size, jnp.int32).at[own].add(1, mode="drop")
 
     def of_few(most: int) -> Int[Array, "levels"]:
-        at = positions(pack_bits(marked), most)
-        return count_by_level(jnp.where(at < x.size, take(levels.ravel(), jnp.minimum(at, x.size - 1)), size))
+        return count_by_level(values_at(levels, positions(pack_bits(marked), most), size))
 
     held = by_count(n, bound, x.size, of_few, lambda: count_by_level(jnp.where(marked, levels, size).ravel()))
     table = 2 * (n - _running_total(held)) + held

@@ -10,7 +10,6 @@ audio can select one of several small sources. The decoder then reads the fused 
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 from jaxtyping import Array, Float
 
@@ -77,11 +76,10 @@ class Model(BiStream):
         v = taps[self.fuse_at]
         return taps | self.visual_model.classify_tags(v), v
 
-    def sliding(self, variables: Mapping[str, Any]) -> Sliding:
+    def sliding(self) -> Sliding:
         """Returns ViNet's encoder; the convolution behind a fused tap reads what is not the encoder's."""
-        parts = {collection: tree["visual_model"] for collection, tree in variables.items()}
         visual = vinet.Model(self.clip_size, self.num_skips, self.width, self.lowering, parent=None)
-        sliding = visual.sliding(parts)
+        sliding = visual.sliding().within("visual_model")
         return sliding._replace(joins=[join for join in sliding.joins if join.tap != self.fuse_at])
 
     def fuse(

@@ -11,7 +11,6 @@ selected, and the side features. See `avsd_jax.models.common.bistream`.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -66,10 +65,10 @@ class Model(BiStream):
             features["sides"]
         )
 
-    def sliding(self, variables: Mapping[str, Any]) -> Sliding:
+    def sliding(self) -> Sliding:
         """Returns what the visual network does."""
-        parts = {collection: tree["visual_model"] for collection, tree in variables.items()}
-        return stavis_visual.Model(self.clip_size, self.width, self.lowering, parent=None).sliding(parts)
+        visual = stavis_visual.Model(self.clip_size, self.width, self.lowering, parent=None)
+        return visual.sliding().within("visual_model")
 
     def fuse(
         self, v: Float[Array, "b h w"], features: Features, batch: Mapping[str, Array], train: bool

@@ -6,7 +6,6 @@ video ──> stem ─ attention ─> layer1 ─ attention ─> layer2 ─ atten
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -73,10 +72,9 @@ class Model(Network):
         features = self.encode(batch, train)
         return features | self.classify_tags(features["layer3"]) | self.decode(self.score(features["sides"]))
 
-    def sliding(self, variables: Mapping[str, Any]) -> Sliding:
+    def sliding(self) -> Sliding:
         """Returns the stem for sliding windows: attention, which follows, is another one in each window."""
-        parts = {collection: tree["trunk"] for collection, tree in variables.items()}
-        return Sliding([sliding_stem.layer(self.lowering)], [], sliding_stem.folded(parts))
+        return Sliding([sliding_stem.layer(self.lowering)], [], sliding_stem.folded).within("trunk")
 
     def encode(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Float[Array, "b ..."]]:
         """Applies the trunk with attention, and computes its side maps.

@@ -69,16 +69,19 @@ class Model(Network):
         taps = self.encode(batch, train)
         return {**taps, **self.classify_tags(taps["y0"]), **self.decode(taps["y0"], taps, train)}
 
-    def sliding(self, variables: Mapping[str, Any]) -> Sliding:
+    def sliding(self) -> Sliding:
         """Returns the encoder for sliding windows, and the convolutions behind its taps."""
-        parts = {collection: tree["backbone"] for collection, tree in variables.items()}
-        decoder = variables["params"]["decoder"]
         joins = [
             sliding_s3d.join(name, tap, kernel, self.clip_size // 8, self.lowering)
             for tap, (name, kernel) in list(JOINS.items())[: self.num_skips]
         ]
-        weights = sliding_s3d.folded(parts) | {join.name: decoder[join.name] for join in joins}
-        return Sliding(sliding_s3d.layers(self.lowering), joins, weights)
+
+        def fold(variables: Mapping[str, Any]) -> dict[str, Any]:
+            decoder = variables["params"]["decoder"]
+            encoder = {collection: tree["backbone"] for collection, tree in variables.items()}
+            return sliding_s3d.folded(encoder) | {join.name: decoder[join.name] for join in joins}
+
+        return Sliding(sliding_s3d.layers(self.lowering), joins, fold)
 
     def encode(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Float[Array, "b _ _ _ _"]]:
         """Returns the encoder's taps of a clip; see `avsd_jax.nn.s3d.S3D`."""

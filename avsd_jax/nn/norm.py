@@ -1,5 +1,6 @@
 """Batch normalisation that is fast to differentiate, and foldable into the preceding convolution."""
 
+from collections.abc import Mapping
 from functools import partial
 
 import jax
@@ -53,10 +54,14 @@ class BatchNorm(nn.Module):
         return y
 
     def affine(self) -> tuple[Vector, Vector]:
-        """Returns (scale, shift) such that inference equals `x * scale + shift`; the variables must exist already."""
-        stats, params = self.variables["batch_stats"], self.variables["params"]
-        scale = params["scale"] * lax.rsqrt(stats["var"] + self.epsilon)
-        return scale, params["bias"] - stats["mean"] * scale
+        """Returns `affine` of its variables, which must exist already."""
+        return affine(self.variables["params"], self.variables["batch_stats"], self.epsilon)
+
+
+def affine(params: Mapping[str, Vector], stats: Mapping[str, Vector], epsilon: float) -> tuple[Vector, Vector]:
+    """Returns (scale, shift) such that a BatchNorm's inference equals `x * scale + shift`."""
+    scale = params["scale"] * lax.rsqrt(stats["var"] + epsilon)
+    return scale, params["bias"] - stats["mean"] * scale
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))

@@ -5,7 +5,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -111,11 +111,18 @@ class Join:
 
 
 class Sliding(NamedTuple):
-    """An encoder for `SlidingEncoder`: its layers, the convolutions of its taps, and the weights of both."""
+    """An encoder for `SlidingEncoder`: its layers, the convolutions of its taps, and `fold`.
+
+    `fold` maps the variables of the model to the weights of both.
+    """
 
     layers: Sequence[Layer]
     joins: Sequence[Join]
-    weights: Any
+    fold: Callable[[Mapping[str, Any]], Any]
+
+    def within(self, part: str) -> "Sliding":
+        """Returns the encoder of a model that has this one's model as a submodule."""
+        return self._replace(fold=lambda variables: self.fold({name: tree[part] for name, tree in variables.items()}))
 
 
 @dataclasses.dataclass(frozen=True)

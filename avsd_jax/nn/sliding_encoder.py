@@ -70,8 +70,6 @@ class SlidingEncoder:
         advance: frames between two windows.
         count: windows computed at once.
         spare: windows that may follow before `rewind` is called, at least `count`.
-        exact: whether each window begins with padding; otherwise it sees the frames before it instead, so that only the
-            slices at its end are computed anew.
     """
 
     def __init__(
@@ -82,17 +80,12 @@ class SlidingEncoder:
         advance: int,
         count: int,
         spare: int,
-        *,
-        exact: bool = True,
     ):
-        self.count, self.spare, self.reach = count, spare, 0
+        self.count, self.spare = count, spare
         self._levels: list[_Level] = []
         axis, shared = Axis(size), advance < size
         for layer in layers:
             target = axis.after(layer.kernel, layer.stride, layer.padding)
-            if shared and not exact:
-                target = dataclasses.replace(target, left=0)
-                self.reach += layer.padding * axis.stride
             slices = Ring(axis, advance, count, spare) if shared else None
             shared = shared and target.is_shared(advance)
             output = Ring(target, advance, count, spare) if shared and layer.is_tap else None

@@ -11,17 +11,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax import lax
 from jaxtyping import Array, Float
 
 from avsd_jax.nn.conv3d import Lowering, Triple, conv3d
-from avsd_jax.nn.norm import BatchNorm
+from avsd_jax.nn.norm import BatchNorm, affine
 from avsd_jax.nn.pool import max_pool
 from avsd_jax.nn.sliding import Join, Layer, Slices
 
 Weights = Mapping[str, Any]
-
-_EPSILON = BatchNorm.epsilon
 
 
 def folded(variables: Mapping[str, Any]) -> Weights:
@@ -35,9 +32,8 @@ def _folded(params: Mapping[str, Any], stats: Mapping[str, Any]) -> Weights:
     weights = {}
     for name, layer in params.items():
         if name.startswith("conv"):
-            norm, seen = (tree[name.replace("conv", "bn")] for tree in (params, stats))
-            scale = norm["scale"] * lax.rsqrt(seen["var"] + _EPSILON)
-            weights[name] = {"kernel": layer["kernel"] * scale, "shift": norm["bias"] - seen["mean"] * scale}
+            scale, shift = affine(*(tree[name.replace("conv", "bn")] for tree in (params, stats)), BatchNorm.epsilon)
+            weights[name] = {"kernel": layer["kernel"] * scale, "shift": shift}
         elif name.startswith("branch"):
             weights[name] = _folded(layer, stats[name])
     if "branch0_0" in weights:

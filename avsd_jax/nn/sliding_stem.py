@@ -5,10 +5,10 @@ from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
-from jax import lax
 from jaxtyping import Array, Float
 
 from avsd_jax.nn.conv3d import Lowering, conv3d
+from avsd_jax.nn.norm import affine
 from avsd_jax.nn.sliding import Layer
 
 Weights = Mapping[str, Any]
@@ -18,12 +18,11 @@ _SIZE, _EPSILON = 7, 1e-5
 
 def folded(variables: Mapping[str, Any]) -> Weights:
     """Returns the stem's weights from the variables of `avsd_jax.nn.resnet3d.ResNet3D`, the norm folded in."""
-    norm, seen = variables["params"]["bn1"], variables["batch_stats"]["bn1"]
-    scale = norm["scale"] * lax.rsqrt(seen["var"] + _EPSILON)
+    scale, shift = affine(variables["params"]["bn1"], variables["batch_stats"]["bn1"], _EPSILON)
     kernel = variables["params"]["conv1"]["kernel"] * scale
     # The taps become output channels of one convolution in space.
     kernel = jnp.moveaxis(kernel, 0, 3).reshape(1, *kernel.shape[1:4], -1)
-    return {"kernel": kernel, "shift": norm["bias"] - seen["mean"] * scale}
+    return {"kernel": kernel, "shift": shift}
 
 
 def layer(lowering: Lowering) -> Layer:

@@ -37,8 +37,7 @@ class SeriesStreams:
         if free:
             stream = free.pop()
         else:
-            with explained(self._model):
-                stream = make_stream(self._model, self._variables, advance, batch_size=batch_size)
+            stream = make_stream(self._model, self._variables, advance, batch_size=batch_size)
         try:
             yield stream
         finally:

@@ -3,7 +3,7 @@
 The maps equal those of the model called with each window, up to rounding. See `avsd_jax.nn.sliding_encoder`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -20,7 +20,7 @@ _SPARE_BATCHES = 2
 
 
 def make_stream(
-    model: nn.Module, variables: Mapping[str, Any], advance: int = 1, *, exact: bool = True, batch_size: int = 4
+    model: nn.Module, variables: Mapping[str, Any], advance: int = 1, *, batch_size: int = 4
 ) -> "Stream | None":
     """Builds the prediction of windows that follow each other at a fixed distance.
 
@@ -28,21 +28,18 @@ def make_stream(
         model: the network.
         variables: of it.
         advance: frames between two windows.
-        exact: whether the maps equal the model's; otherwise the slices at the beginning of a window see the frames
-            before it instead of padding.
         batch_size: windows computed at once.
 
     Returns:
         None if this model cannot be streamed, or if such windows have nothing in common.
     """
-    sliding = model.sliding(variables)
+    sliding = model.sliding()
     if sliding is None:
         return None
-    spare = _SPARE_BATCHES * batch_size
-    # The ends of a single layer are sums of what is computed once: leaving them out would save nothing.
-    exact = exact or len(sliding.layers) == 1
-    encoder = SlidingEncoder(sliding.layers, sliding.joins, model.clip_size, advance, batch_size, spare, exact=exact)
-    return Stream(model, variables, encoder, sliding.weights, advance) if encoder.is_shared else None
+    encoder = SlidingEncoder(
+        sliding.layers, sliding.joins, model.clip_size, advance, batch_size, _SPARE_BATCHES * batch_size
+    )
+    return Stream(model, variables, encoder, sliding.fold, advance) if encoder.is_shared else None
 
 
 class Stream:
@@ -52,14 +49,20 @@ class Stream:
         model: the network, which takes the entry `taps` of a batch.
         variables: of it.
         encoder: what computes them.
-        weights: of the encoder.
+        fold: from the variables to the encoder's weights; called when the first video starts.
         advance: frames between two windows.
     """
 
     def __init__(
-        self, model: nn.Module, variables: Mapping[str, Any], encoder: SlidingEncoder, weights: Any, advance: int
+        self,
+        model: nn.Module,
+        variables: Mapping[str, Any],
+        encoder: SlidingEncoder,
+        fold: Callable[[Mapping[str, Any]], Any],
+        advance: int,
     ):
-        self._variables, self._weights = jax.device_put(variables), jax.device_put(weights)
+        self._variables, self._weights = jax.device_put(variables), None
+        self._fold = jax.jit(fold)
         self._encoder, self._advance = encoder, advance
         self._rings: Any = None
         self._frame: tuple[int, ...] = ()
@@ -92,12 +95,13 @@ class Stream:
         Returns:
             The model's outputs that a prediction reads, [1, ...].
         """
+        if self._weights is None:
+            self._weights = self._fold(self._variables)
         rest = {key: value for key, value in batch.items() if key != "video"}
         video = np.asarray(batch["video"])[0]
-        size = self._encoder.count * self._advance
         # The frames in front are those of windows that are not asked for.
-        before = self._encoder.reach
-        before += -(before + len(video)) % size
+        size = self._encoder.count * self._advance
+        before = -len(video) % size
         video = np.concatenate([np.repeat(video[:1], before, axis=0), video])
         frame = jax.ShapeDtypeStruct(video.shape[1:], jax.dtypes.canonicalize_dtype(video.dtype))
         self._frame = video.shape[1:]

@@ -6,8 +6,6 @@ import pytest
 from drawn import forward_jit, forward_options, normal, shapes, variables
 
 from avsd_jax import models
-from avsd_jax.nn.s3d import S3D
-from avsd_jax.nn.sliding_encoder import SlidingEncoder
 from avsd_jax.runs.streaming import make_stream
 
 SIZE = (32, 32)
@@ -84,24 +82,6 @@ def test_avinet_streams_with_its_gate():
 def test_stavis_streams():
     model = models.create("stavis", clip_size=8, width=0.06)
     _check(model, 1, (2, 1), lambda window: {"audio": np.asarray(normal(window, 14000))})
-
-
-def test_without_recomputed_slices_a_window_sees_the_frames_before_it():
-    """Its shallow taps are the last part of those of a clip twice as long."""
-    model = models.create("vinet", width=0.06, num_skips=0)
-    video = np.asarray(normal(0, 64, *SIZE, 3))
-    drawn = variables(shapes(model, {"video": video[None, :32]}))
-    layers, _, weights = model.sliding(drawn)
-    encoder = SlidingEncoder(layers, (), 32, 2, 2, 32, exact=False)
-    rings = encoder.empty(weights, jax.ShapeDtypeStruct((*SIZE, 3), np.float32))
-    push = jax.jit(encoder.push)
-    for i in range(0, 64, 4):
-        rings = push(weights, rings, np.int32(i // 2 + 2), video[i : i + 4])
-    taps = jax.jit(encoder.windows)(weights, rings, np.int32(32))
-    long = {collection: tree["backbone"] for collection, tree in drawn.items()}
-    expected = forward_jit(lambda x: S3D(width=0.06).apply(long, x))(video[None])
-    for name in ("y3", "y2"):
-        np.testing.assert_allclose(taps[name][-1], expected[name][0, 16:], rtol=1e-4, atol=1e-4)
 
 
 def test_what_has_nothing_in_common_does_not_stream():

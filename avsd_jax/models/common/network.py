@@ -87,9 +87,8 @@ class Network(nn.Module):
         """Returns the variables of the first step, given those that were drawn or taken from earlier runs."""
         return dict(variables)
 
-    def sliding(self, variables: Mapping[str, Any]) -> Sliding | None:
+    def sliding(self) -> Sliding | None:
         """Returns its video encoder for sliding windows, whose taps are a batch's entry `taps`; None: none."""
-        del variables
         return None
 
     @property
