@@ -104,6 +104,7 @@ ENTRIES: dict[str, Entry] = {
     "spectrogram": Entry("f c", np.float32, "model", "STANet's precomputed input, instead of `audio`", made=False),
     "captions": Entry("l", np.int32, "model", "numbers of the words, -1 after the last, for MWS's network", made=False),
     "pixel_weights": Entry("h w", np.float32, "loss", "how much a pixel counts in SBF's loss", made=False),
+    "text": Entry("e", np.float32, "model", "a sentence's embedding, for AAM, instead of its option", made=False),
     "carry": Entry("", np.float32, "model", "a tree: the state after the clip before; zeros if absent", made=False),
     "switch": Entry("", np.float32, "model", "in [0, 1], how much of the audio STANet uses", made=False),
 }
