@@ -1,6 +1,6 @@
 """AAM's losses: of maps, and of the places of frames and of their sentence in hyperbolic space.
 
-    aam(map) + 0.4 distance(frame, sentence) + entailment
+aam(map) + 0.4 distance(frame, sentence) + entailment
 """
 
 import jax.numpy as jnp
@@ -29,7 +29,10 @@ def aam_loss(pred: Maps, density: Maps) -> Float[Array, " b"]:
 
 
 def entailment(
-    image: Float[Array, "b d"], sentence: Float[Array, "b d"], anchor: Float[Array, "b d"], curvature: Float[Array, " b"]
+    image: Float[Array, "b d"],
+    sentence: Float[Array, "b d"],
+    anchor: Float[Array, "b d"],
+    curvature: Float[Array, " b"],
 ) -> Float[Array, " b"]:
     """Computes by how many radians frames lie off the cone of their sentence, and sentences off that of the anchor.
 
@@ -48,4 +51,4 @@ def _beyond(
     apex: Float[Array, "b d"], point: Float[Array, "b d"], curvature: Float[Array, "b 1"], share: float
 ) -> Float[Array, " b"]:
     angle = lorentz.exterior_angle(apex, point, curvature)
-    return jnp.maximum(angle - share * lorentz.half_aperture(apex, curvature), 0)
+    return jnp.maximum(angle - share * lorentz.half_aperture(apex, curvature), 0)[..., 0]

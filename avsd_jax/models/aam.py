@@ -201,9 +201,7 @@ class Model(BiStream):
         points = self._points(feature, sentence)
         point = points["text_point"]
         quirks = {"clamped_column": self.clamped_column, "width_norms": self.width_norms}
-        x = nn.silu(
-            decoder.group_norm(32, "start_proj_1")(Conv2D(self.channels, name="start_proj_0")(feature))
-        )
+        x = nn.silu(decoder.group_norm(32, "start_proj_1")(Conv2D(self.channels, name="start_proj_0")(feature)))
         for stage in (1, 2, 3):
             size = self.channels // 2**stage
             upsample = decoder.UpsampleStage(size, self.point_size, name=f"decoder_stage{stage}", **quirks)

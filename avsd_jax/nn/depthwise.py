@@ -16,7 +16,9 @@ from jaxtyping import Array, Float
 _SIZE = 3
 
 
-def depthwise(x: Float[Array, "n h w c"], kernel: Float[Array, "3 3 1 c"], stride: int = 1) -> Float[Array, "n h2 w2 c"]:
+def depthwise(
+    x: Float[Array, "n h w c"], kernel: Float[Array, "3 3 1 c"], stride: int = 1
+) -> Float[Array, "n h2 w2 c"]:
     """Computes a depthwise convolution (cross-correlation), padded by a row and a column of zeros on each side."""
     if jax.default_backend() != "cpu":
         return _grouped(stride, x, kernel)

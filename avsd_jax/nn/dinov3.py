@@ -166,7 +166,9 @@ class DinoV3(nn.Module):
         """
         b, height, width = images.shape[0], images.shape[1] // PATCH, images.shape[2] // PATCH
         if images.shape[1] % PATCH or images.shape[2] % PATCH:
-            raise InputError(f"frames have {images.shape[1]}x{images.shape[2]} pixels: give DINOv3 multiples of {PATCH}")
+            raise InputError(
+                f"frames have {images.shape[1]}x{images.shape[2]} pixels: give DINOv3 multiples of {PATCH}"
+            )
         if self.features % (4 * self.heads):
             raise InputError(f"{self.features} features in {self.heads} heads: give a multiple of {4 * self.heads}")
         x = self._tokens(images)

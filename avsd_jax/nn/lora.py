@@ -1,4 +1,4 @@
-"""Dense layers whose weights are fixed but for a learned product of two thin matrices (Hu et al., "LoRA", ICLR 2022)."""
+"""Dense layers whose weights are fixed but for a learned product of two thin matrices (LoRA, Hu et al., ICLR 2022)."""
 
 from collections.abc import Callable
 

@@ -5,7 +5,6 @@ A point x of curvature -c has the time component sqrt(1 / c + |x|^2). Lengths of
 
 import math
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
@@ -55,17 +54,17 @@ def distance_to_origin(x: Float[Array, "*n d"], curvature: Curvature) -> Float[A
     return jnp.where(away, jnp.arccosh(jnp.where(away, time, 2)), 0) / jnp.sqrt(curvature)
 
 
-def half_aperture(x: Float[Array, "*n d"], curvature: Curvature) -> Float[Array, "*n"]:
+def half_aperture(x: Float[Array, "*n d"], curvature: Curvature) -> Float[Array, "*n 1"]:
     """Returns the half angles, radians, of the cones of what points entail; near the origin nearly a right angle."""
-    sine = 2 * 0.1 / (norm(x)[..., 0] * jnp.sqrt(curvature) + 1e-4)
+    sine = 2 * 0.1 / (norm(x) * jnp.sqrt(curvature) + 1e-4)
     return jnp.arcsin(jnp.clip(sine, -1 + 1e-4, 1 - 1e-4))
 
 
-def exterior_angle(x: Float[Array, "*n d"], y: Float[Array, "*n d"], curvature: Curvature) -> Float[Array, "*n"]:
+def exterior_angle(x: Float[Array, "*n d"], y: Float[Array, "*n d"], curvature: Curvature) -> Float[Array, "*n 1"]:
     """Returns the exterior angles, radians, at x in the triangles of the origin, x and y."""
-    x_time, y_time = (time_component(point, curvature)[..., 0] for point in (x, y))
-    inner = curvature * (jnp.sum(x * y, -1) - x_time * y_time)
-    denominator = norm(x)[..., 0] * jnp.sqrt(jnp.maximum(jnp.square(inner) - 1, 1e-8)) + 1e-8
+    x_time, y_time = (time_component(point, curvature) for point in (x, y))
+    inner = curvature * (jnp.sum(x * y, -1, keepdims=True) - x_time * y_time)
+    denominator = norm(x) * jnp.sqrt(jnp.maximum(jnp.square(inner) - 1, 1e-8)) + 1e-8
     # In float32 the published bound, 1 - 1e-8, is 1, where the angle has no gradient.
     cosine = jnp.clip((y_time + inner * x_time) / denominator, -1 + 1e-6, 1 - 1e-6)
     return jnp.arccos(cosine)

@@ -41,6 +41,7 @@ class Layout:
         layers: of Keras's files, in the order of the network, as not all of them have their names there.
         twins: regular expression of keys, and the replacement that gives the key of the same values: an array that a
             checkpoint holds under two names.
+        added: regular expression of keys that other files may have, see `avsd_jax.torch_weights.conversion.convert`.
         constants: paths of our variables that no checkpoint has ("params/score/scale"), and their values.
     """
 
@@ -54,6 +55,7 @@ class Layout:
     order: str = "torch"
     layers: tuple[str, ...] = ()
     twins: tuple[str, str] = (r"$^", "")
+    added: str = r"$^"
     constants: tuple[tuple[str, float], ...] = ()
 
 

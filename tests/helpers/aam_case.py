@@ -117,7 +117,9 @@ def head(sizes: Sizes) -> Shapes:
         out |= {f"{at}.up_conv.weight": (2 * c, c, 2, 2), f"{at}.up_conv.bias": (c,)} | norm(f"{at}.norm", c)
         out |= linear(f"{at}.style_mlp.1", sizes.text, 2 * c)
         out |= scale_gate(f"{at}.scale_gate", sizes) | operator(f"{at}.ms_op", c)
-        out |= linear(f"fuse{stage}.0", c + sizes.levels[3 - stage], c, bias=False, window=1) | norm(f"fuse{stage}.1", c)
+        out |= linear(f"fuse{stage}.0", c + sizes.levels[3 - stage], c, bias=False, window=1) | norm(
+            f"fuse{stage}.1", c
+        )
         few = c // (32 // 2**stage)
         out |= linear(f"se{stage}.fc.0", c, few, bias=False) | linear(f"se{stage}.fc.2", few, c, bias=False)
     at, c = "decoder_out", sizes.channels // 8

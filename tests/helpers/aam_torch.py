@@ -117,7 +117,9 @@ def over_time(w: Weights, x: Tensor) -> Tensor:
     x = x + te[:, :, None, None]
     tokens = x.flatten(2).permute(2, 0, 1)  # places, t, c
     normed = w("temporal_norm").layer_norm(tokens)
-    q, k, v = (part.unflatten(-1, (8, -1)).transpose(1, 2) for part in w("temporal_attn.qkv").dense(normed).chunk(3, -1))
+    q, k, v = (
+        part.unflatten(-1, (8, -1)).transpose(1, 2) for part in w("temporal_attn.qkv").dense(normed).chunk(3, -1)
+    )
     weights = torch.softmax(q @ k.mT / (c // 8) ** 0.5 / 2.0, -1)
     attended = w("temporal_attn.proj").dense((weights @ v).transpose(1, 2).flatten(2))
     seen = torch.softmax(w("sal_obs_head").conv(x).flatten(1), -1).T[..., None]  # places, t, 1

@@ -107,6 +107,7 @@ LAYOUTS = {
         # Blocks over time that the released code builds and does not run; of Wav2CLIP what makes no embedding.
         unused=rf"{_TRUNK_IDLE}|^head\.motion_modules\.[014]\.|gauss_anchors_tan$|^audio_encoder\.(fc|spectrogram)\.",
         transposed=r"\.up_conv\.",
+        added=r"(audio_encoder|audio_transform|text_embeddings)\..+",
         twins=(r"\.base\.(weight|bias)$", r".\1"),
     ),
     "dinov3": Layout(_dinov3, _dinov3_options, rename=_TRUNK, unused=_TRUNK_IDLE),
