@@ -160,7 +160,8 @@ class Model(BiStream):
         }
         if "avc_logits" in output:
             logits = output["avc_logits"].reshape(clips, frames, 2)
-            result["avc_logits"] = logits if jnp.ndim(batch.get("avc_logits")) == 3 else logits[:, 0]
+            of_each = "avc_logits" in batch and jnp.ndim(batch["avc_logits"]) == 3
+            result["avc_logits"] = logits if of_each else logits[:, 0]
         return result
 
     def encode_visual(self, batch: Mapping[str, Array], train: bool) -> tuple[Features, Float[Array, "bt h w c"]]:
