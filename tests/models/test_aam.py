@@ -78,10 +78,8 @@ def test_two_steps_follow_the_gradients_of_the_transcription(recorded):
     config = load(CONFIGS / "aam.py").get_config("paper").unlock()
     config.model.update(case.TINY_OPTIONS | {"lora_dropout": 0.0, "rope_rescale": 1.0})
     config.model.fusion_options = {"hidden": 16, "dropout": 0.0}
-    config.update(
-        frame_size=(case.SIDE, case.SIDE), optimizer="sgd", optimizer_options={}, rates=(), schedule="constant"
-    )
-    config.learning_rate = 1.0
+    config.update(optimizer="sgd", optimizer_options={}, rates=(), schedule="constant", learning_rate=1.0)
+    config.frame_size = (case.SIDE, case.SIDE)
     parts = Components.from_config(config)
     variables = imported()
     before, unravel = jax.flatten_util.ravel_pytree(variables["params"])
