@@ -39,9 +39,23 @@ def make_example(spec: ClipSpec, window: Window, source: ClipSource, avc_label: 
     """
     example = {"video": source.frames(window.frames), "avc_label": np.int32(avc_label)}
     if spec.audio:
-        scaled = source.audio(window) * np.float32(spec.preprocessing.waveform_scale)
-        example["audio"] = spec.preprocessing.window_audio(scaled, spec.audio_samples, window.reverse_audio)
+        example["audio"] = _audio(spec, window, source)
     return example if spec.avc is None else example | classifier_inputs(source, window.target)
+
+
+def _audio(spec: ClipSpec, window: Window, source: ClipSource) -> Float32[np.ndarray, " s"]:
+    """Builds the model's audio: that of the clip, or that around each of its frames, one after the other."""
+    if spec.preprocessing.audio_of_frames:
+        spans = [Window((frame,), frame, frame, frame) for frame in window.frames]
+    else:
+        spans = [window]
+    length = spec.audio_samples // len(spans)
+
+    def cut(span: Window) -> Float32[np.ndarray, " s"]:
+        scaled = source.audio(span) * np.float32(spec.preprocessing.waveform_scale)
+        return spec.preprocessing.window_audio(scaled, length, span.reverse_audio)
+
+    return np.concatenate([cut(span) for span in spans]) if len(spans) > 1 else cut(spans[0])
 
 
 def classifier_inputs(source: ClipSource, target: int) -> Example:

@@ -29,6 +29,20 @@ def resize_corner(x: Float[Array, "b h w c"], size: tuple[int, int]) -> Float[Ar
     return jnp.einsum("yh,bhwc,xw->byxc", rows.astype(x.dtype), x, columns.astype(x.dtype))
 
 
+def resize_aligned(x: Float[Array, "b h w c"], size: tuple[int, int]) -> Float[Array, "b h2 w2 c"]:
+    """Resizes to `size` = (height, width) by bilinear interpolation between the outermost pixels' centres.
+
+    PyTorch's `interpolate(mode="bilinear", align_corners=True)`.
+    """
+    rows, columns = (_aligned_matrix(old, new) for old, new in zip(x.shape[1:3], size, strict=True))
+    return jnp.einsum("yh,bhwc,xw->byxc", rows.astype(x.dtype), x, columns.astype(x.dtype))
+
+
+def _aligned_matrix(old: int, new: int) -> Float[np.ndarray, "new old"]:
+    place = np.linspace(0, old - 1, new) if new > 1 else np.zeros(1)
+    return np.maximum(0, 1 - np.abs(place[:, None] - np.arange(old))).astype(np.float32)
+
+
 def _corner_matrix(old: int, new: int) -> Float[np.ndarray, "new old"]:
     place = np.arange(new, dtype=np.float32) * np.float32(old / new)
     low = np.minimum(np.floor(place).astype(int), old - 1)

@@ -174,7 +174,7 @@ class Predictor:
         alone: int | None = None,
     ) -> Iterator[Prediction]:
         if info.audio and self._grid_gate is not None:
-            forward, clips = self._grid_gate.run(forward, clips, decision, self.traits.soft)
+            forward, clips = self._grid_gate.run(forward, clips, decision, self.traits.soft, self.spec.num_maps)
         if self.spec.num_maps:
             batches = in_order(SequenceForward(forward, self._variables, self.spec.carries), clips)
         else:

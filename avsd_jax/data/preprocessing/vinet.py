@@ -26,10 +26,13 @@ class Preprocessing:
     Attributes:
         sample_rate: rate to which audio is resampled before clips are cut out, Hz; None for the video's own.
         waveform_scale: factor from a waveform in [-1, 1] to what the network was trained on (SoundNet: 256).
+        audio_of_frames: whether a clip's audio is that around each of its frames, cut out and put one after the other,
+            each `audio_samples(1)` long.
     """
 
     sample_rate = None
     waveform_scale = 256.0
+    audio_of_frames = False
 
     def resize_frame(
         self, frame: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]
