@@ -87,6 +87,7 @@ class Model(BiStream):
     detach_shortcut: bool = False
     activation: str = "relu"
     map_stride = 8
+    hears_frames = True
     defaults: ClassVar[Mapping[str, Any]] = MappingProxyType(
         {"sampler": "dave", "preprocessing": "dave", "frame_size": (256, 320)}
     )

@@ -34,6 +34,7 @@ class Model(Network):
     detach_shortcut: bool = False
     axis_name: str | None = None
     uses_audio = True
+    hears_frames = True
     defaults: ClassVar[Mapping[str, Any]] = MappingProxyType({"sampler": "dave", "preprocessing": "dave"})
 
     def setup(self) -> None:
