@@ -394,6 +394,11 @@ class _StoredClip:
             return waveform.to_float(self._read(start, stop))
         return self._resampled(rate, start, stop)
 
+    def pieces(self) -> int | None:
+        index, preprocessing = self._store.videos[self._video], self._spec.preprocessing
+        num_samples = -(-index.num_samples * preprocessing.sample_rate // index.sample_rate)
+        return preprocessing.pieces(index.fps, num_samples)
+
     def classifier_audio(self, target: int) -> Float32[np.ndarray, " r"]:
         avc = self._spec.avc
         span = avc_inputs.audio_span(target, self._store.videos[self._video].fps, avc)

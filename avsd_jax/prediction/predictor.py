@@ -36,6 +36,7 @@ from avsd_jax.prediction.traits import GATED, Settings, Traits
 from avsd_jax.runs.checkpoint import NO_VARIABLES, load_for_inference
 from avsd_jax.runs.classifier import Classifier
 from avsd_jax.runs.components import Inference, make_forward
+from avsd_jax.runs.origin import imported_from
 from avsd_jax.runs.sequence import SequenceForward
 
 DEFAULT_MODEL = "gbvs_av"
@@ -369,6 +370,7 @@ class Predictor:
             "video": info.path.name,
             "checkpoint": None if self._checkpoint is None else str(self._checkpoint),
             "model": self.config.model_name,
+            "imported_from": imported_from(self.config),
             "gate": self.traits.gate,
             "precision": self.config.precision,
             "clip_size": self.spec.clip_size,

@@ -8,14 +8,17 @@ from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 from flax import linen as nn
 from ml_collections import ConfigDict
 
 from avsd_jax.batch import model_inputs
-from avsd_jax.data import pipeline
+from avsd_jax.data import dataset_names, pipeline
 from avsd_jax.data.store import VideoStore
+from avsd_jax.evaluation import leaks
 from avsd_jax.runs.classifier import Classifier
 from avsd_jax.runs.components import Inference, make_forward
+from avsd_jax.runs.origin import imported_from
 from avsd_jax.runs.sequence import SequenceForward
 from avsd_jax.runs.stores import scoring_store
 from avsd_jax.scoring import evaluator, protocols
@@ -89,6 +92,9 @@ def evaluate(config: ConfigDict, parts: Inference, variables: Mapping[str, Any])
         InputError: the data is not built, or has no eye-tracking data.
     """
     store = scoring_store(config)
+    for dataset in dataset_names.members(config.dataset):
+        if warning := leaks.sentence(config.model_name, imported_from(config), dataset):
+            logging.warning("%s", warning)
     scorer = _scorer(config, parts, store)
     predict = make_predict_fn(parts.model, variables)
     hears = parts.spec.audio or parts.spec.avc is not None

@@ -121,7 +121,7 @@ def test_two_steps_train_what_is_not_frozen(variant: str, store: VideoStore):
     numbers = hyperparameters_by_step(config, parts)
     for number in range(2):
         batch = parts.step_inputs(next(batches))
-        assert batch["audio"].shape == (2, 3 * 32000)
+        assert batch["audio"].shape == (2, 3, 32000)
         assert batch["frame_labels"].shape == (2, 3)
         state, metrics = step(state, batch, numbers(number))
         assert all(jax.tree.leaves(metrics["finite"])), metrics
