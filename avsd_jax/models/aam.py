@@ -213,6 +213,12 @@ class Model(BiStream):
         logits = resize_aligned(logits.astype(jnp.float32), size)[..., 0]
         return {"saliency": nn.sigmoid(logits), "logits": logits} | points
 
+    def _classify(self, batch: Mapping[str, Array], train: bool) -> Float[Array, "bt 2"]:
+        """Returns the classifier's logits for each frame: those that the batch has, or those of its clip."""
+        logits = super()._classify(batch, train)
+        given = "avc_logits" in batch and not self.is_initializing()
+        return logits if given else jnp.repeat(logits, batch["video"].shape[1], axis=0)
+
     def _backbone(self) -> nn.Module:
         """Creates DINOv3; frozen, no gradient reaches its own weights."""
         levels = tuple(self.depth * quarter // 4 - 1 for quarter in (1, 2, 3, 4))

@@ -10,15 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import traverse_util
+from weight_files import safetensors
 
 from avsd_jax import losses, models
 from avsd_jax.errors import InputError
 from avsd_jax.nn.hyperbolic_decoder import SpatialOperator
 from avsd_jax.nn.wav2clip import Wav2CLIP, log_power
+from avsd_jax.runs.checkpoint import load_for_inference
 from avsd_jax.torch_import import options, to_variables
 from avsd_jax.torch_weights.conversion import convert
 from avsd_jax.torch_weights.layouts import checkpoint_key, find
-from avsd_jax.torch_weights.safetensors_files import read as read_safetensors
 
 WEIGHTS = {"aam": 1.0, "aam_distance": 0.4, "aam_entailment": 1.0}
 
@@ -57,7 +58,7 @@ def test_maps_are_those_of_the_transcription_with_and_without_sound(recorded):
     found = drawn.forward_jit(tiny(gate="labels").apply)(imported(), given)
     np.testing.assert_array_equal(found["gate"], [opened == 1])
     expected = np.where(opened[:, None, None], recorded["av_logits"], recorded["v_logits"])
-    np.testing.assert_allclose(found["logits"][0], expected, atol=1e-4)
+    np.testing.assert_allclose(found["logits"][0], expected, atol=2e-4)
     for name in ("text", "anchor"):
         np.testing.assert_allclose(found[f"{name}_point"][0], recorded[f"av_{name}"], rtol=1e-4)
     np.testing.assert_allclose(found["image_point"][0, ::2], recorded["av_image"][::2], rtol=1e-3)
@@ -68,41 +69,43 @@ def test_losses_and_gradients_are_those_of_the_transcription(recorded):
     variables = imported()
     density = jnp.asarray(case.inputs()["density"])
 
-    def loss(params):
-        output = tiny().apply({**variables, "params": params}, batch())
+    layout = find("aam", {})
+    leaves = traverse_util.flatten_dict({"params": variables["params"]})
+    keys = {f"grad:{checkpoint_key(path, layout)}": path for path in leaves}
+    # Gradients by the others would double the time.
+    learned = {path: leaves[path] for key, path in keys.items() if key in recorded}
+    frozen = ("params", "backbone", "blocks_0", "mlp", "fc1", "kernel")
+
+    def loss(chosen):
+        params = traverse_util.unflatten_dict(leaves | chosen)
+        output = tiny().apply({**variables, **params}, batch())
         terms = losses.compute(output, {"density": density}, tuple(WEIGHTS))
         means = {name: jnp.sum(values * weights) for name, (values, weights) in terms.items()}
         return losses.total(means, WEIGHTS, 1.0), means
 
-    (_, means), gradients = drawn.step_jit(jax.value_and_grad(loss, has_aux=True))(variables["params"])
+    chosen = learned | {frozen: leaves[frozen]}
+    (_, means), gradients = drawn.step_jit(jax.value_and_grad(loss, has_aux=True))(chosen)
     for name, mean in means.items():
         np.testing.assert_allclose(mean, recorded[f"loss_{name}"], rtol=1e-4, atol=1e-5)
-    layout, seen = find("aam", {}), 0
-    for path, gradient in traverse_util.flatten_dict({"params": gradients}).items():
-        expected = recorded.get(f"grad:{checkpoint_key(path, layout)}")
-        if expected is not None:
-            seen += 1
-            if path[-1] == "kernel":
-                gradient = jnp.moveaxis(gradient, (-1, -2), (1, 0) if "up_conv" in path else (0, 1))
-                gradient = jnp.flip(gradient, (2, 3)) if "up_conv" in path else gradient
-            np.testing.assert_allclose(
-                gradient, expected, rtol=0, atol=2e-3 * np.abs(expected).max(), err_msg=str(path)
-            )
-    assert seen == sum(name.startswith("grad:") for name in recorded)
-    own = gradients["backbone"]["blocks_0"]
-    assert not np.any(own["attn"]["qkv"]["kernel"])
-    assert not np.any(own["mlp"]["fc1"]["kernel"])
-    assert not jax.tree.reduce(lambda a, x: a or bool(np.any(x)), gradients["audionet"], False)
+    assert not np.any(gradients.pop(frozen))
+    assert len(gradients) == sum(name.startswith("grad:") for name in recorded)
+    for key, path in keys.items():
+        if path not in gradients:
+            continue
+        expected, found = recorded[key], gradients[path]
+        if path[-1] == "kernel":
+            found = jnp.moveaxis(found, (-1, -2), (1, 0) if "up_conv" in path else (0, 1))
+            found = jnp.flip(found, (2, 3)) if "up_conv" in path else found
+        np.testing.assert_allclose(found, expected, rtol=0, atol=2e-3 * np.abs(expected).max(), err_msg=key)
 
 
-def test_sound_of_the_official_scale_is_almost_silence(recorded):
+def test_sound_is_heard_as_by_wav2clip_and_almost_lost_at_the_official_scale(recorded):
     variables = {name: imported()[name]["audionet"] for name in ("params", "batch_stats")}
     waveforms = batch()["audio"].reshape(case.FRAMES, -1)
-    encode = drawn.forward_jit(lambda x: Wav2CLIP(32 / 512).apply(variables, log_power(x)))
-    for scale, name in ((1.0, "sound"), (2.0**-23, "sound_official")):
-        np.testing.assert_allclose(encode(scale * waveforms), recorded[name], atol=2e-4)
+    found = drawn.forward_jit(lambda x: Wav2CLIP(32 / 512).apply(variables, log_power(x)))(waveforms)
+    np.testing.assert_allclose(found, recorded["sound"], atol=2e-4)
     cells = np.asarray(log_power(2.0**-23 * waveforms))
-    assert len(np.unique(cells.round(3))) < 20
+    assert len(np.unique(cells)) < 10, "what is left of it are roundings"
 
 
 def test_all_881_entries_of_the_published_file_have_a_place():
@@ -133,14 +136,12 @@ def test_options_are_those_of_the_file():
     variables = to_variables("aam", {f"module.{key}": x for key, x in alone.items()})
     assert "audionet" not in variables["params"]
     with pytest.raises(InputError, match="no 'text'"):
-        tiny(gate="never", prompts=()).apply(variables, {"video": batch()["video"]})
+        jax.eval_shape(tiny(gate="never", prompts=()).apply, variables, {"video": batch()["video"]})
     with pytest.raises(InputError, match="unknown prompt 'DIEM' of aam: choose one of None"):
-        tiny(prompt="DIEM").apply(variables, batch())
+        jax.eval_shape(tiny(prompt="DIEM", gate="never").apply, variables, batch())
 
 
 def test_files_are_joined(tmp_path: pathlib.Path):
-    from safetensors.numpy import save_file
-
     files = {
         "aam": case.drawn(case.aam()),
         "wav2clip": {f"state_dict.{key}": x for key, x in case.drawn(case.wav2clip()).items()},
@@ -148,11 +149,8 @@ def test_files_are_joined(tmp_path: pathlib.Path):
     }
     paths = {name: tmp_path / f"{name}.safetensors" for name in files}
     for name, arrays in files.items():
-        save_file({key: np.ascontiguousarray(x) for key, x in arrays.items()}, paths[name])
-    assert read_safetensors(paths["text"]).keys() == files["text"].keys()
+        paths[name].write_bytes(safetensors(arrays))
     convert("aam", paths["aam"], tmp_path / "out", add=[paths["wav2clip"], paths["text"]])
-    from avsd_jax.runs.checkpoint import load_for_inference
-
     config, variables = load_for_inference(tmp_path / "out")
     assert (config.model.gate, config.model.audio_scale, config.preprocessing) == ("always", "official", "aam")
     assert list(config.model.prompts) == ["DIEM", "None"]
@@ -176,11 +174,11 @@ def test_dinov3_is_the_trunk_of_aam():
     wanted, given = drawn.flat_shapes(trunk), drawn.flat_shapes(variables["params"])
     assert {path: shape for path, shape in wanted.items() if "lora" not in path} == given
     with pytest.raises(InputError, match="multiples of 16"):
-        model.apply(variables, {"video": video[:, :, :40]})
+        jax.eval_shape(model.apply, variables, {"video": video[:, :, :40]})
 
 
 def test_without_its_quirks_the_operator_treats_height_and_width_alike():
-    x, point, weights = drawn.normal(0, 1, 8, 8, 4), drawn.normal(1, 1, 8), jnp.ones((1, 3))
+    x, point, weights = drawn.normal(0, 1, 16, 16, 4), drawn.normal(1, 1, 8), jnp.ones((1, 3))
     shapes = drawn.shapes(SpatialOperator(), x, point, weights)
     variables = drawn.variables(shapes)
     turned = jax.tree.map_with_path(lambda path, k: k.swapaxes(0, 1) if k.ndim == 4 else k, variables)
