@@ -10,7 +10,6 @@ from jaxtyping import Float
 
 from avsd_jax.errors import InputError
 from avsd_jax.prediction.clip_stream import FIRST, Clip
-from avsd_jax.runs.sequence import SequenceForward
 
 # The entry of a batch that holds its clips' place in a series, see `avsd_jax.prediction.clip_stream.Clip`.
 PLACE = "place"
@@ -77,11 +76,13 @@ def _grouped(clips: Iterable[Clip], batch_size: int, alone: int) -> Iterator[lis
         yield group
 
 
-def in_order(forward: SequenceForward, clips: Iterable[Clip]) -> Iterator[tuple[list[int], dict[str, np.ndarray]]]:
+def in_order(
+    forward: Callable[..., dict[str, Any]], clips: Iterable[Clip]
+) -> Iterator[tuple[list[int], dict[str, np.ndarray]]]:
     """Yields the numbers of the frames of each clip and their maps, in order; a video of frames mapped in sequence.
 
     Args:
-        forward: called with each clip.
+        forward: called with each clip, as `avsd_jax.runs.sequence.SequenceForward` is.
         clips: of one video, from its first frame on.
 
     Yields:
@@ -89,7 +90,7 @@ def in_order(forward: SequenceForward, clips: Iterable[Clip]) -> Iterator[tuple[
     """
     waiting = None
     for clip in clips:
-        inputs = {key: value[None] for key, value in clip.inputs.items() if key != "avc_label"}
+        inputs = {key: value[None] for key, value in clip.inputs.items()}
         running = clip, forward(inputs, first=clip.index == 0)
         # The device computes this clip while the host reads the previous one and decodes the next.
         if waiting is not None:
@@ -99,9 +100,9 @@ def in_order(forward: SequenceForward, clips: Iterable[Clip]) -> Iterator[tuple[
         yield _of_frames(*waiting)
 
 
-def _of_frames(clip: Clip, outputs: dict[str, jax.Array]) -> tuple[list[int], dict[str, np.ndarray]]:
-    maps = np.asarray(outputs["saliency"])[0]
-    return list(clip.frames), {"saliency": maps[[frame - clip.index for frame in clip.frames]]}
+def _of_frames(clip: Clip, outputs: dict[str, Any]) -> tuple[list[int], dict[str, np.ndarray]]:
+    rows = [frame - clip.index for frame in clip.frames]
+    return list(clip.frames), {key: np.asarray(value)[0][rows] for key, value in outputs.items()}
 
 
 def _on_host(indices: list[int], outputs: dict[str, jax.Array | np.ndarray]) -> tuple[list[int], dict[str, np.ndarray]]:

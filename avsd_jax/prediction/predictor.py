@@ -140,9 +140,11 @@ class Predictor:
 
     def _spec_of(self, info: VideoInfo) -> ClipSpec:
         """Returns the clips of a video: frames of its own aspect ratio if the model takes them of any size."""
-        if not self._any_size:
-            return self.spec
-        return dataclasses.replace(self.spec, frame_size=fitted((info.height, info.width), max(self.spec.frame_size)))
+        spec, source = self.spec, (info.height, info.width)
+        if self._any_size:
+            return dataclasses.replace(spec, frame_size=fitted(source, max(spec.frame_size)))
+        size = spec.preprocessing.input_size(source, spec.frame_size)
+        return spec if size == spec.frame_size else dataclasses.replace(spec, frame_size=size)
 
     def predictions(
         self, info: VideoInfo, clips: Iterable[Clip], decision: Decision | None = None
@@ -173,10 +175,13 @@ class Predictor:
         overlap: bool,
         alone: int | None = None,
     ) -> Iterator[Prediction]:
-        if info.audio and self._grid_gate is not None:
-            forward, clips = self._grid_gate.run(forward, clips, decision, self.traits.soft)
         if self.spec.num_maps:
-            batches = in_order(SequenceForward(forward, self._variables, self.spec.carries), clips)
+            sequence = SequenceForward(forward, self._variables, self.spec.carries)
+            forward = lambda _, batch, first: sequence(batch, first)  # noqa: E731
+        if info.audio and self._grid_gate is not None:
+            forward, clips = self._grid_gate.run(forward, clips, decision, self.traits.soft, self.spec.num_maps)
+        if self.spec.num_maps:
+            batches = in_order(functools.partial(forward, self._variables), clips)
         else:
             batches = in_batches(forward, self._variables, clips, batch_size, overlap=overlap, alone=alone)
         for indices, outputs in batches:

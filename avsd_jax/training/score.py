@@ -48,16 +48,21 @@ def make_predict_fn(model: nn.Module, variables: Mapping[str, Any]) -> Callable[
 
 
 def make_sequence_fn(model: nn.Module, variables: Mapping[str, Any]) -> Callable[[Mapping], dict[str, np.ndarray]]:
-    """Builds `predict(batch) -> {"saliency": [T, H, W]}` of a model of sequences, for the clips of each video in order.
+    """Builds `make_predict_fn`'s function of a model of sequences, for the clips of each video in order.
 
-    A batch is one clip, as `pipeline.eval_batches` gives it; the state begins anew with the first frame of a video.
+    A batch is one clip, as `pipeline.eval_batches` gives it, and what is returned has a row for each of its frames; the
+    state begins anew with the first frame of a video.
     """
     forward = SequenceForward(_forward(model), jax.device_put(variables), model.carries)
+    classifier = Classifier.of(model, variables)
 
     def predict(batch: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        inputs = {key: value for key, value in model_inputs(batch).items() if key != "avc_label"}
-        output = forward(inputs, first=bool(batch["frame_index"][0] == 0))
-        return {"saliency": np.asarray(output["saliency"])[0]}
+        of_frames = {key: batch[key][None] for key in ("avc_label", "avc_logits") if key in batch}
+        output = forward(model_inputs(batch) | of_frames, first=bool(batch["frame_index"][0] == 0))
+        output = {key: np.asarray(value)[0] for key, value in output.items()}
+        if classifier is not None:
+            output["avc_logits"] = output["avc_logits"] / classifier.temperature
+        return output
 
     return predict
 
@@ -186,7 +191,8 @@ def _batches(
     )
     if classifier is None:
         return batches
-    targets = pipeline.eval_targets(store, spec, stride, videos)
+    # A model of sequences maps, and so gates, the frames between those that are scored, too.
+    targets = pipeline.eval_targets(store, spec, 1 if spec.num_maps else stride, videos)
     grid = Grid.of(
         classifier, store, config.avc_every, targets, batch_size=config.eval_batch_size, audio_condition=condition
     )

@@ -21,13 +21,24 @@ _LEAST, _MOST = 100, 120
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing(imagenet.Preprocessing):
-    """That of the released code; the plain waveform is scaled for SoundNet, as elsewhere."""
+    """That of the released code.
+
+    Attributes:
+        domain: the size at which a video is predicted is that of this domain, see `input_size`; "" for the configured
+            one.
+    """
+
+    domain: str = "DHF1K"
 
     def resize_frame(
         self, frame: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]
     ) -> UInt8[np.ndarray, "height width 3"]:
         """Resizes an RGB frame to `(height, width)`, aspect ratio not kept, by PIL's antialiased Lanczos filter."""
         return resize(frame, size, Image.Resampling.LANCZOS)
+
+    def input_size(self, source: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+        """Returns the size of the domain for frames of `source`; `size` without a domain."""
+        return input_size(source, self.domain) if self.domain else size
 
     def to_image(self, smoothed: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
         """Scales a map so that its largest value is 255, truncated."""

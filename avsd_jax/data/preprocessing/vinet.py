@@ -37,6 +37,10 @@ class Preprocessing:
         """Resizes an RGB frame to `(height, width)`, aspect ratio not kept, by PIL's antialiased bilinear filter."""
         return resize(frame, size, Image.Resampling.BILINEAR)
 
+    def input_size(self, source: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+        """Returns the (height, width) at which a video of frames of `source` is predicted: `size`, the configured one."""
+        return size
+
     def normalise(self, frames: UInt8[np.ndarray, "*t h w 3"]) -> Float32[np.ndarray, "*t h w 3"]:
         """Applies ImageNet normalisation to RGB frames: (frame / 255 - MEAN) / STD."""
         rows = frames.reshape(-1, frames.shape[-2], 3)
