@@ -80,8 +80,8 @@ def demo(config: ConfigDict) -> None:
     del config.model.num_tags
     config.tags = ()
     config.model.update(clip_size=8, width=0.25, domains=("DHF1K",), trunk_statistics=True, skip_dropout=0.1)
+    config.model.fit_ratio = False
     config.frame_size = (64, 64)
-    config.preprocessing_options = ConfigDict({"domain": ""})
     config.flip = True
     config.schedule = "cosine"
     config.warmup_steps = 20

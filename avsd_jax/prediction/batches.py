@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from avsd_jax.errors import InputError
 from avsd_jax.prediction.clip_stream import FIRST, Clip
+from avsd_jax.runs.sequence import SequenceForward
 
 # The entry of a batch that holds its clips' place in a series, see `avsd_jax.prediction.clip_stream.Clip`.
 PLACE = "place"
@@ -76,13 +77,11 @@ def _grouped(clips: Iterable[Clip], batch_size: int, alone: int) -> Iterator[lis
         yield group
 
 
-def in_order(
-    forward: Callable[..., dict[str, Any]], clips: Iterable[Clip]
-) -> Iterator[tuple[list[int], dict[str, np.ndarray]]]:
-    """Yields the numbers of the frames of each clip and their maps, in order; a video of frames mapped in sequence.
+def in_order(forward: SequenceForward, clips: Iterable[Clip]) -> Iterator[tuple[list[int], dict[str, np.ndarray]]]:
+    """Yields the numbers of the frames of each clip and what they have, in order; a video mapped in sequence.
 
     Args:
-        forward: called with each clip, as `avsd_jax.runs.sequence.SequenceForward` is.
+        forward: called with each clip.
         clips: of one video, from its first frame on.
 
     Yields:
@@ -100,7 +99,7 @@ def in_order(
         yield _of_frames(*waiting)
 
 
-def _of_frames(clip: Clip, outputs: dict[str, Any]) -> tuple[list[int], dict[str, np.ndarray]]:
+def _of_frames(clip: Clip, outputs: dict[str, jax.Array]) -> tuple[list[int], dict[str, np.ndarray]]:
     rows = [frame - clip.index for frame in clip.frames]
     return list(clip.frames), {key: np.asarray(value)[0][rows] for key, value in outputs.items()}
 

@@ -31,7 +31,7 @@ class Preprocessing(unisal.Preprocessing):
     def excerpt_span(
         self, first: int, last: int, num_frames: int, fps: float, sample_rate: int, num_samples: int
     ) -> tuple[int, int]:
-        """Returns the samples `(start, stop)`, stop exclusive, centred on frames `first` to `last`; there may be none."""
+        """Returns the samples `(start, stop)`, stop exclusive, centred on frames `first` to `last`."""
         length = round(self.audio_seconds * sample_rate)
         start = round((first + last) / 2 / fps * sample_rate) - length // 2
         return start, start + length
