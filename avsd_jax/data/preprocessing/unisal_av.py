@@ -1,4 +1,4 @@
-"""UNISAL's frames and maps, and audio of a fixed length around the clip's middle."""
+"""UNISAL's frames and maps, and audio of a fixed length around each frame, or around the middle of a clip."""
 
 import dataclasses
 
@@ -16,12 +16,15 @@ class Preprocessing(unisal.Preprocessing):
         sample_rate: of the audio, Hz; 24000 for AVID's encoder.
         waveform_scale: factor on a waveform in [-1, 1]; 1 for AVID's encoder.
         audio_seconds: length of the audio.
+        frame_audio: whether each frame has audio of its own, so that its map does not depend on where clips begin;
+            otherwise a clip has one, which costs less.
         fade: whether the audio is multiplied by a Hann window, as AViNet's is.
     """
 
     sample_rate: int = 22050
     waveform_scale: float = 256.0
     audio_seconds: float = 1.6
+    frame_audio: bool = True
     fade: bool = True
 
     def audio_samples(self, clip_size: int) -> int:
