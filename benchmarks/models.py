@@ -150,6 +150,15 @@ def _soundnet(draw: Draw, _: Mapping) -> dict[str, np.ndarray]:
     return {"audio": draw("audio", (2, 1, 70560, 1))[:, 0, :, 0]}
 
 
+def _unisal(draw: Draw, kept: Mapping) -> dict[str, np.ndarray]:
+    return {"video": draw("dyn_DHF1K", (1, 4, 3, 96, 128)).transpose(0, 1, 3, 4, 2)}
+
+
+def _unisal_av(draw: Draw, _: Mapping) -> dict[str, np.ndarray]:
+    video = draw("video", (1, 12, 3, 224, 384)).transpose(0, 1, 3, 4, 2)
+    return {"video": video, "audio": draw("audio", (1, 12, 35280))}
+
+
 def _aam(draw: Draw, _: Mapping) -> dict[str, np.ndarray]:
     video = draw("video", (1, 1, 3, 448, 448)).transpose(0, 1, 3, 4, 2)
     return {"video": video, "audio": np.float32(0.1) * draw("audio", (1, 32000))}
@@ -231,6 +240,10 @@ def _networks() -> Iterator[Network]:
         yield Network(
             f"scam_cvpr_{name}", inputs, f"stanet/cvpr_{case}", logits, tags, weights=f"stanet/scam_cvpr_{case}"
         )
+    recorded = lambda kept: kept["dyn_DHF1K:logprob"]  # noqa: E731
+    yield Network("unisal", _unisal, "unisal/unisal", recorded, _key("log_density"), "4 frames of 96x128")
+    yield Network("unisal", _unisal_av, "", saliency, saliency, "12 frames of 224x384")
+    yield Network("unisal_av", _unisal_av, "", saliency, saliency, "12 frames of 224x384")
     # No map of a trained file is known: tests compare a small one with a second implementation.
     yield Network("aam", _aam, "", saliency, saliency, "one frame", options={"clip_size": 1})
 

@@ -15,6 +15,7 @@ from avsd_jax.runs.components import Components
 from avsd_jax.training.state import create_state
 
 PREDICTING = ("vinet", "avinet", "stavis_visual", "stavis", "stanet", "aclnet", "deepvs", "aam", "mws", "sbf")
+PREDICTING += ("unisal", "unisal_av")
 PREDICTING += ("mws_classifier", "wss", "wss_classifier")
 
 
