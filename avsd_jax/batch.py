@@ -90,7 +90,12 @@ class Entry:
 ENTRIES: dict[str, Entry] = {
     "video": Entry("t h w 3", np.float32, "model", "normalised frames"),
     "taps": Entry("", np.float32, "model", "a tree: features of the video encoder, if they are known", made=False),
-    "audio": Entry("s", np.float32, "model", "the waveform, scaled and windowed, or one of each frame [b t s]; if the model uses audio"),
+    "audio": Entry(
+        "s",
+        np.float32,
+        "model",
+        "the waveform, scaled and windowed, or one of each frame [b t s]; if the model uses audio",
+    ),
     "avc_frames": Entry("n ah aw 3", np.float32, "model", "the classifier's frames; if there is a classifier"),
     "avc_audio": Entry("r", np.float32, "model", "the classifier's waveform; if there is a classifier"),
     "avc_logits": Entry("2", np.float32, "model", "the classifier's logits, instead of its inputs", made=False),

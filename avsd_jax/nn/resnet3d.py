@@ -85,9 +85,7 @@ class ResNet3D(nn.Module):
             return Bottleneck(inner, 4 * inner, conv, norm, stride)
 
         base = scaled(64, self.width)
-        self.conv1 = Stem(
-            base, (7, 7, 7), (1, 2, 2), (3, 3, 3), lowering=self.lowering, kernel_init=self.kernel_init
-        )
+        self.conv1 = Stem(base, (7, 7, 7), (1, 2, 2), (3, 3, 3), lowering=self.lowering, kernel_init=self.kernel_init)
         self.bn1 = norm()
         for stage, depth in enumerate(self.depths):
             for number in range(depth):
