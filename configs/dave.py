@@ -2,10 +2,9 @@
 
 Variants:
 
-  paper   the published network, 16 frames of 256x320. Its training is not published but for ten epochs and the best step
-          on a validation list; the loss (KL) and Adam's rate are those of its neighbours. Its trunks were trained before
-          on Kinetics (`--config.init_parts.video_branch=FOLDER`) and on words
-          (`--config.init_parts.audio_branch=FOLDER`). Needs the built eye-tracking datasets and an accelerator.
+  paper   the published network, 16 frames of 256x320. Of its training only ten epochs and the choice of the best step on
+          a validation list are published; the loss (KL) and the rest are ours. `--config.init_parts.video_branch=FOLDER`
+          and `audio_branch=FOLDER` start its trunks. Needs the built eye-tracking datasets and an accelerator.
   star    DAVE*: the same gated by a classifier that is trained jointly (eq. 3).
   oracle  DAVE#: the same gated by the labels.
   demo    laptop size on the embedded benchmark of sounding shapes: V, AV, AV* and AV#, see `compare_gates`.
