@@ -35,8 +35,10 @@ def rows(setting: Setting) -> Iterator[Row]:
     loop = _Loop(clips, frames, "bfloat16" if on_gpu else "float32", setting.seed)
     steps = epochs * _VIDEOS // clips
     runs = {
-        "one batch, on the device": Run(lambda: loop.fixed(steps), units=steps),
-        "clips as they are decoded": Run(lambda: loop.fed(epochs), units=steps, headline="training, real input"),
+        "one batch, on the device": Run(lambda: loop.fixed(steps), units=steps, huge_pages=True),
+        "clips as they are decoded": Run(
+            lambda: loop.fed(epochs), units=steps, headline="training, real input", huge_pages=True
+        ),
     }
     yield from compare(setting, group, runs, unit="step", against="one batch, on the device")
 

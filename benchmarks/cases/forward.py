@@ -4,7 +4,9 @@ Random weights and inputs at the published sizes. Ours is `model.apply` as one c
 networks that compute the same (`benchmarks/peers`). Memory is that of weights, inputs, results and scratch: by XLA's
 account, and by the largest sum of living tensors in PyTorch, without the scratch of its kernels on a CPU. Float32
 products are those of the device's default: on a GPU, JAX rounds their operands to TF32, so that PyTorch does, too, in
-the row that ours is compared with. The product of two large matrices, by PyTorch, shows what the device can do.
+the row that ours is compared with. On a CPU under Linux, ours has the huge pages that `avsd_jax.predict` asks for;
+PyTorch asks for none, and has a row of its own with them. The product of two large matrices, by PyTorch, shows what the
+device can do.
 """
 
 from collections.abc import Iterator
@@ -14,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.measure import Row, Run, Setting, compare, compiled, optional
+from benchmarks.measure import Row, Run, Setting, compare, compiled, optional, with_huge_pages
 from benchmarks.networks import NETWORKS, Batch, Network, variables
 
 # Networks that --quick measures, and those that are also measured by torch.compile, which takes a minute each on a CPU.
@@ -39,6 +41,7 @@ def _of(network: Network, setting: Setting) -> Iterator[Row]:
     if optional("torch"):
         found, not_run = _peers(network, batch, setting)
         runs |= found
+        runs |= with_huge_pages(runs, "PyTorch eager")
     else:
         not_run["PyTorch eager"] = "needs torch"
     clips = len(batch["video"])
@@ -82,6 +85,7 @@ def our_run(
         headline=headline,
         gflop=network.gflop,
         against=against,
+        huge_pages=True,
     )
 
 
