@@ -29,6 +29,7 @@ every frame), and its score holds until the next one. The gate is open above `--
 it opens above HIGH and closes at LOW or below.
 """
 
+import avsd_jax.common.huge_pages  # noqa: F401  # isort: skip
 import avsd_jax.common.interrupt  # isort: skip
 
 import argparse
