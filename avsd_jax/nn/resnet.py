@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from flax import linen as nn
+from jax import lax
 from jaxtyping import Array, Float
 
 from avsd_jax.nn.conv2d import Conv2D
@@ -17,6 +18,11 @@ from avsd_jax.nn.width import scaled
 
 # A layer factory: conv(features, size, stride, name=...) with padding that keeps the size at stride 1.
 Layer = Callable[..., nn.Module]
+
+
+def _joined(x: Float[Array, "b *space c"], y: Float[Array, "b *space c"]) -> Float[Array, "b *space c"]:
+    """Returns ReLU(x + y), computed once: XLA's CPU backend would add up all blocks before for every block anew."""
+    return lax.optimization_barrier(nn.relu(x + y))
 
 
 class BasicBlock(nn.Module):
@@ -43,7 +49,7 @@ class BasicBlock(nn.Module):
         if self.stride != 1 or x.shape[-1] != self.features:
             shortcut = self.conv(self.features, 1, self.stride, name="downsample_0")
             x = conv_norm(shortcut, self.norm(name="downsample_1"), x, train)
-        return nn.relu(x + y)
+        return _joined(x, y)
 
 
 class Bottleneck(nn.Module):
@@ -76,7 +82,7 @@ class Bottleneck(nn.Module):
         if self.stride != 1 or x.shape[-1] != self.features:
             shortcut = self.conv(self.features, 1, self.stride, name="downsample_0")
             x = conv_norm(shortcut, self.norm(name="downsample_1"), x, train)
-        return nn.relu(x + y)
+        return _joined(x, y)
 
 
 def _stem(x: Float[Array, "b h w i"], features: int, norm: Layer, train: bool) -> Float[Array, "b h2 w2 c"]:
