@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 
 from avsd_jax.common import huge_pages
+from avsd_jax.common.compiler import compiler_options
 from benchmarks import bare  # before whatever a case imports
 
 # A turn repeats a short run for so many seconds: one alone is below the resolution of clock and scheduler.
@@ -265,7 +266,8 @@ def no_compilation_cache() -> Iterator[None]:
 
 
 def compiled(function: Callable[..., Any], *arguments: Any, **options: Any) -> Compiled:
-    """Compiles a function of arrays; `options` are those of `jax.jit`."""
+    """Compiles a function of arrays, with the options of the library's programs; `options` are those of `jax.jit`."""
+    options = {"compiler_options": compiler_options(), **options}
     with no_compilation_cache():
         seconds, program = timed(lambda: jax.jit(function, **options).lower(*arguments).compile())
     return Compiled(program, seconds, memory_of(program))

@@ -215,6 +215,9 @@ def explained(model: nn.Module) -> Iterator[None]:
 def load_model(folder: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     """Loads a trained or converted model: `model.apply(variables, batch, train=False)` predicts.
 
+    A program of your own takes `jax.jit(..., compiler_options=avsd_jax.common.compiler.compiler_options())` to be as
+    fast on a CPU as the commands are.
+
     Args:
         folder: of a training run, or what `python -m avsd_jax.convert` wrote.
 

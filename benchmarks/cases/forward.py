@@ -1,12 +1,12 @@
 """Forward pass.
 
-Random weights and inputs at the published sizes. Ours is `model.apply` as one compiled program; peers are plain PyTorch
-networks that compute the same (`benchmarks/peers`). Memory is that of weights, inputs, results and scratch: by XLA's
-account, and by the largest sum of living tensors in PyTorch, without the scratch of its kernels on a CPU. Float32
-products are those of the device's default: on a GPU, JAX rounds their operands to TF32, so that PyTorch does, too, in
-the row that ours is compared with. On a CPU under Linux, ours has the huge pages that `avsd_jax.predict` asks for;
-PyTorch asks for none, and has a row of its own with them. The product of two large matrices, by PyTorch, shows what the
-device can do.
+Random weights and inputs at the published sizes. Ours is `model.apply` as one compiled program, with the options that
+the commands give to the compiler (`avsd_jax/common/compiler.py`); peers are plain PyTorch networks that compute the
+same (`benchmarks/peers`). Memory is that of weights, inputs, results and scratch: by XLA's account, and by the largest
+sum of living tensors in PyTorch, without the scratch of its kernels on a CPU. Float32 products are those of the
+device's default: on a GPU, JAX rounds their operands to TF32, so that PyTorch does, too, in the row that ours is
+compared with. The product of two large matrices shows what the device can do; on AMD's processors, that of PyTorch, by
+MKL, is not the limit of its convolutions, by oneDNN.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.measure import Row, Run, Setting, compare, compiled, optional, with_huge_pages
+from benchmarks.measure import Row, Run, Setting, compare, compiled, optional
 from benchmarks.networks import NETWORKS, Batch, Network, variables
 
 # Networks that --quick measures, and those that are also measured by torch.compile, which takes a minute each on a CPU.
@@ -41,7 +41,6 @@ def _of(network: Network, setting: Setting) -> Iterator[Row]:
     if optional("torch"):
         found, not_run = _peers(network, batch, setting)
         runs |= found
-        runs |= with_huge_pages(runs, "PyTorch eager")
     else:
         not_run["PyTorch eager"] = "needs torch"
     clips = len(batch["video"])
@@ -85,7 +84,6 @@ def our_run(
         headline=headline,
         gflop=network.gflop,
         against=against,
-        huge_pages=True,
     )
 
 
@@ -123,4 +121,9 @@ def _peak(setting: Setting) -> Iterator[Row]:
                 return a @ b
 
         runs[f"PyTorch, {modes.FORMATS[precision]}"] = Run(call, modes.wait, gflop=2e-9 * size**3)
+    if setting.device == "cpu":
+        pair = [np.random.default_rng(seed).standard_normal((size, size), np.float32) for seed in range(2)]
+        given = jax.device_put(pair)
+        program = compiled(jnp.matmul, *given)
+        runs["ours, float32"] = Run(lambda: program.call(*given), gflop=2e-9 * size**3)
     yield from compare(setting, f"product of two matrices of {size}x{size}", runs, unit="product")

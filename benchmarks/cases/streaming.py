@@ -3,8 +3,7 @@
 Random weights and frames at the published sizes; windows follow each other at a frame's distance, four computed at
 once. "streamed" computes what neighbouring windows have in common once and equals the model called with each window,
 "each window alone"; "every second frame" leaves out every other window, and a frame counts half. The error is that of
-the last map, relative to its largest value. Ours has huge pages, and PyTorch in a row of its own, as in the forward
-pass.
+the last map, relative to its largest value.
 """
 
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from benchmarks.measure import Row, Run, Setting, compare, optional, with_huge_pages
+from benchmarks.measure import Row, Run, Setting, compare, optional
 from benchmarks.networks import NETWORKS, Network, variables
 
 QUICK = False
@@ -38,7 +37,7 @@ def _rows(network: Network, setting: Setting) -> Iterator[Row]:
     drawn = variables(model, batch, setting.seed)
     given = jax.device_put((drawn, batch))
     forward = make_forward(model)
-    runs = {"ours, each window alone": Run(lambda: forward(*given)["saliency"], against=PEER, huge_pages=True)}
+    runs = {"ours, each window alone": Run(lambda: forward(*given)["saliency"], against=PEER)}
     for title, advance in (("streamed", 1), ("streamed, every second frame", 2)):
         runs[f"ours, {title}"] = _stream(network, model, drawn, forward, advance, setting.seed)
     if optional("torch"):
@@ -46,7 +45,6 @@ def _rows(network: Network, setting: Setting) -> Iterator[Row]:
 
         eager = modes.modes(setting.device, with_compile=False)[0]
         runs[PEER] = modes.forward_run(network.peer, network.peer_inputs(batch), setting.device, eager)
-        runs |= with_huge_pages(runs, PEER)
     yield from compare(setting, f"{network.title}, sliding", runs, unit="frame", against=PEER)
 
 
@@ -68,5 +66,4 @@ def _stream(network: Network, model: Any, drawn: Any, forward: Any, advance: int
         units=size,
         values={"error of the map": error},
         headline=f"{network.name}: sliding" if advance == 1 else "",
-        huge_pages=True,
     )

@@ -5,8 +5,8 @@ A file of 640x360 is decoded, resized, predicted, and written as an overlay vide
 frame. "exact" computes what neighbouring clips share once, "each clip alone" does not, "fast" is `--mode=fast`. The
 peer calls the network in PyTorch with each clip, as the official scripts do, and writes the maps alone. The error of
 "fast" is that of its maps, half of which are interpolated, against those of "exact": with random weights, on a video
-of moving noise. Weights that were trained, and other videos, have another one. Ours has huge pages, and PyTorch
-in a row of its own, as in the forward pass.
+of moving noise. Weights that were trained, and other videos, have another one. On a CPU under Linux, ours has the huge
+pages that the command asks for; PyTorch asks for none, and has a row of its own with them.
 """
 
 import collections
