@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by the scripts of this folder: --dry-run, required variables, usage.
 dry_run=false
 

@@ -42,9 +42,9 @@ case $action in
     mountpoint -q bucket || run gcsfuse --implicit-dirs "$1" bucket
     ;;
   check)
-    if [ "$dry_run" = false ] && [ ! -x "$python" ]; then
-      echo "$python is missing: run launch/tpu_pod.sh sync first"
-      exit 1
+    if [ "$dry_run" = false ] && ! command -v "$python" >/dev/null; then
+      echo "error: $python is missing on $(hostname): launch/tpu_pod.sh sync comes first" >&2
+      exit 2
     fi
     run "$python" -m avsd_jax.main --check
     ;;

@@ -5,6 +5,7 @@ import os
 import re
 import socket
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -21,9 +22,13 @@ MODES = ("auto", "off", "manual")
 # Seconds without a sign of life after which a process counts as lost: the others end within a minute.
 _HEARTBEAT = 30
 # Seconds to wait for all processes at the start: machines of a pod do not start together, a check is to be short.
-PATIENCE, PATIENCE_OF_CHECK = 300, 5
+PATIENCE, PATIENCE_OF_CHECK = 300, 60
 # Seconds that a failed process stays: those that fail by the same cause say so, too, before its end ends them.
 _LAST_WORDS = 2.0
+
+# Seconds after which a process says that it still waits.
+_NOTICE = 10.0
+_ADVICE = "start every one with the same coordinator and number of processes, no proxy or firewall between them"
 
 _OPTIONS = {"coordinator": "JAX_COORDINATOR_ADDRESS", "num_processes": "JAX_NUM_PROCESSES"}
 _OPTIONS |= {"process_id": "JAX_PROCESS_ID"}
@@ -74,7 +79,7 @@ def join(
         patience: seconds to wait for the other processes.
 
     Raises:
-        InputError: what names the job is missing or wrong, or the others do not come.
+        InputError: what names the job is missing or wrong.
     """
     given = {"coordinator": coordinator, "num_processes": num_processes, "process_id": process_id}
     if mode != "manual" and any(value is not None for value in given.values()):
@@ -128,21 +133,26 @@ def _may_be_in_a_job() -> bool:
 
 def _initialize(arguments: dict[str, object], patience: int) -> None:
     global _joined
+    # After `patience` jax ends the process with a report for its own developers.
+    notice = threading.Timer(
+        _NOTICE, _say, (f"waiting for the other processes of the job, up to {patience} s: {_ADVICE}",)
+    )
+    notice.daemon = True
+    notice.start()
     try:
         jax.distributed.initialize(**arguments, initialization_timeout=patience, heartbeat_timeout_seconds=_HEARTBEAT)
-    except ValueError as error:
-        if not arguments and "coordinator_address" in str(error):  # there is no cluster: a machine on its own
+    except (ValueError, RuntimeError) as error:
+        alone = "coordinator_address should be defined", "before any JAX calls"
+        if not arguments and any(words in str(error) for words in alone):
             return
-        raise InputError(f"the job cannot be joined ({error}): see launch/README.md") from error
-    except RuntimeError as error:
-        if not arguments and "before any JAX calls" in str(error):
-            return
-        where = arguments.get("coordinator_address", "the first process")
-        raise InputError(
-            f"not all processes of the job met at {where} within {patience} s ({_first_line(error)}): start every one, "
-            "with the same coordinator and number of processes, and let no proxy or firewall come between"
-        ) from error
+        raise InputError(f"the job cannot be joined ({_first_line(error)}): {_ADVICE}") from error
+    finally:
+        notice.cancel()
     _joined = True
+
+
+def _say(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
 
 
 def _first_line(error: BaseException) -> str:
@@ -197,10 +207,9 @@ def leaving_at_once(command: Callable[[], int], keep: tuple[int, ...]) -> int:
         if not _in_a_job():
             raise
         if isinstance(error, RuntimeError) and re.search(_LOST, str(error), re.I):
-            print(
+            _say(
                 f"error: another process of the job has ended or is out of reach ({_first_line(error)}): see what it "
-                "printed last; the same command continues from the last checkpoint",
-                file=sys.stderr,
+                "printed last; the same command continues from the last checkpoint"
             )
         else:
             traceback.print_exc()
