@@ -52,13 +52,13 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--image", required=True, help="built from launch/Dockerfile")
     kind = parser.add_mutually_exclusive_group(required=True)
     kind.add_argument(
-        *("--tpu",),
+        "--tpu",
         type=pair(r"\d+(x\d+){1,2}", "ACCELERATOR:TOPOLOGY, such as tpu-v5-lite-podslice:4x8"),
         metavar="ACCELERATOR:TOPOLOGY",
         help="as the labels of the node pool name them",
     )
     kind.add_argument(
-        *("--gpu",),
+        "--gpu",
         type=pair(r"[1-9]\d?", "ACCELERATOR:COUNT, such as nvidia-h100-80gb:8"),
         metavar="ACCELERATOR:COUNT",
         help="of each host",
@@ -76,6 +76,10 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error("--hosts and --chips_per_host begin at 1, --restarts at 0")
     if args.tpu and args.hosts > 1:
         parser.error("--hosts belongs to --gpu; a TPU's topology says how many there are")
+    if args.tpu and chips(args) % args.chips_per_host and chips(args) > args.chips_per_host:
+        parser.error(
+            f"a topology of {args.tpu[1]} is no multiple of {args.chips_per_host} chips: give --chips_per_host"
+        )
     return args
 
 
@@ -137,19 +141,21 @@ def job_set(args: argparse.Namespace) -> dict:
     }
 
 
+def chips(args: argparse.Namespace) -> int:
+    """Returns how many chips a topology has."""
+    return math.prod(int(n) for n in args.tpu[1].split("x"))
+
+
 def tpu(args: argparse.Namespace) -> tuple[int, dict, dict, list[str]]:
     """Returns the number of hosts, the devices of each, the node pool's labels, and how the processes meet."""
     accelerator, topology = args.tpu
-    chips = math.prod(int(n) for n in topology.split("x"))
-    each = min(chips, args.chips_per_host)
-    if chips % each:
-        raise SystemExit(f"error: a topology of {topology} is no multiple of {each} chips: give --chips_per_host")
+    each = min(chips(args), args.chips_per_host)
     labels = {
         "cloud.google.com/gke-tpu-accelerator": accelerator,
         "cloud.google.com/gke-tpu-topology": topology,
     }
     # GKE tells each pod who the others are, and jax reads it.
-    return chips // each, {"google.com/tpu": each}, labels, ["--distributed=auto"]
+    return chips(args) // each, {"google.com/tpu": each}, labels, ["--distributed=auto"]
 
 
 def gpu(args: argparse.Namespace) -> tuple[int, dict, dict, list[str]]:
