@@ -1,6 +1,7 @@
 """The processes of one job: how they meet, whether they compute together, and how a failed one leaves."""
 
 import argparse
+import contextlib
 import os
 import re
 import socket
@@ -8,7 +9,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
@@ -25,9 +26,8 @@ _HEARTBEAT = 30
 PATIENCE, PATIENCE_OF_CHECK = 300, 60
 # Seconds that a failed process stays: those that fail by the same cause say so, too, before its end ends them.
 _LAST_WORDS = 2.0
-
-# Seconds after which a process says that it still waits.
-_NOTICE = 10.0
+# Seconds after which a process says that it still waits, and by which jax gives up later than it.
+_NOTICE, _LATER = 10.0, 30
 _ADVICE = "start every one with the same coordinator and number of processes, no proxy or firewall between them"
 
 _OPTIONS = {"coordinator": "JAX_COORDINATOR_ADDRESS", "num_processes": "JAX_NUM_PROCESSES"}
@@ -133,22 +133,39 @@ def _may_be_in_a_job() -> bool:
 
 def _initialize(arguments: dict[str, object], patience: int) -> None:
     global _joined
-    # After `patience` jax ends the process with a report for its own developers.
-    notice = threading.Timer(
-        _NOTICE, _say, (f"waiting for the other processes of the job, up to {patience} s: {_ADVICE}",)
-    )
-    notice.daemon = True
-    notice.start()
     try:
-        jax.distributed.initialize(**arguments, initialization_timeout=patience, heartbeat_timeout_seconds=_HEARTBEAT)
+        with _waiting(patience):
+            jax.distributed.initialize(
+                **arguments,
+                initialization_timeout=patience + _LATER,
+                heartbeat_timeout_seconds=_HEARTBEAT,
+            )
     except (ValueError, RuntimeError) as error:
         alone = "coordinator_address should be defined", "before any JAX calls"
         if not arguments and any(words in str(error) for words in alone):
             return
         raise InputError(f"the job cannot be joined ({_first_line(error)}): {_ADVICE}") from error
-    finally:
-        notice.cancel()
     _joined = True
+
+
+@contextlib.contextmanager
+def _waiting(patience: int) -> Iterator[None]:
+    """Says after a while what it waits for; ends the process if the block takes longer than `patience`."""
+
+    def give_up() -> None:
+        _say(f"error: not all processes of the job came within {patience} s: {_ADVICE}")
+        os._exit(1)
+
+    waits = f"waiting for the other processes of the job, up to {patience} s"
+    timers = [threading.Timer(_NOTICE, _say, (waits,)), threading.Timer(patience, give_up)]
+    for timer in timers:
+        timer.daemon = True
+        timer.start()
+    try:
+        yield
+    finally:
+        for timer in timers:
+            timer.cancel()
 
 
 def _say(words: str) -> None:
