@@ -231,12 +231,18 @@ def leaving_at_once(command: Callable[[], int], keep: tuple[int, ...]) -> int:
         else:
             traceback.print_exc()
         status = 1
-    if _in_a_job() and status not in keep:
+    if status not in keep:
+        leave(status)
+    return status
+
+
+def leave(status: int) -> None:
+    """Ends a process of a job at once, with a status; does nothing in a process on its own."""
+    if _in_a_job():
         sys.stdout.flush()
         sys.stderr.flush()
         time.sleep(_LAST_WORDS)
         os._exit(status)
-    return status
 
 
 def _in_a_job() -> bool:

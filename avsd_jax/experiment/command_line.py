@@ -78,5 +78,7 @@ def stoppable(command: Callable[[], None]) -> int:
     except Preempted as stop:
         leave_on_signals(PREEMPTED)
         print(stop, file=sys.stderr)
+        if not stop.together:
+            cluster.leave(PREEMPTED)
         return PREEMPTED
     return 0

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import yaml
-from test_scripts import HERE, LAUNCH, ROOT, run
+from shell_scripts import LAUNCH, ROOT, run, stand_in
 
 from avsd_jax.training.preemption import PREEMPTED
 
@@ -16,9 +16,8 @@ RENDERED = LAUNCH / "gke_jobset.yaml"
 
 @pytest.fixture
 def place(tmp_path: pathlib.Path) -> pathlib.Path:
-    """A folder whose Python only records how it was called."""
-    (tmp_path / ".venv/bin").mkdir(parents=True)
-    (tmp_path / ".venv/bin/python").symlink_to(HERE / "shims/record")
+    """A folder whose Python and uv only record how they were called."""
+    stand_in(tmp_path, ".venv/bin/python", "uv")
     return tmp_path
 
 
@@ -125,12 +124,9 @@ def test_skypilot_starts_the_command_on_every_node(nodes: int, extra: str, place
 def test_the_image_installs_what_the_lock_file_has_for_an_accelerator(place: pathlib.Path) -> None:
     text = (LAUNCH / "Dockerfile").read_text()
     step = re.search(r"^RUN (case .*?esac)", text, re.M | re.S)[1].replace("\\\n", "\n")
-    (place / "bin").mkdir()
-    (place / "bin/uv").symlink_to(HERE / "shims/record")
     for accelerator in ("cpu", "cuda", "tpu", "rocm"):
         (place / "log").unlink(missing_ok=True)
-        path = f"{place / 'bin'}:/usr/bin:/bin"
-        done = run(place, ["sh", "-c", step], ACCELERATOR=accelerator, PATH=path)
+        done = run(place, ["sh", "-c", step], ACCELERATOR=accelerator)
         if accelerator == "rocm":
             assert (done.returncode, done.stderr) == (2, "error: ACCELERATOR=rocm is none of cpu, cuda, tpu\n")
             continue
