@@ -20,8 +20,9 @@ from avsd_jax.training.step import make_train_step
 
 PLATFORMS = ("cuda", "tpu")
 ROWS = {
-    "avinet:comparison:av_star": "float32",  # 3-D convolutions, a classifier on spectrograms, the gate
-    "stanet:demo:av_star": "bfloat16",  # 2-D convolutions, attention, side maps
+    "stavis:demo:av_star": "float32",  # 3-D convolutions, a classifier on spectrograms, the gate
+    "stanet:demo:av_star": "bfloat16",  # 2-D convolutions, attention, side maps, recomputed blocks
+    "baselines:aclnet:aclnet": "float32",  # a recurrence
 }
 
 
@@ -46,7 +47,8 @@ def test_training_and_inference(name: str) -> None:
     init = functools.partial(parts.model.init, jax.random.key(0), train=False)
     variables = dict(jax.eval_shape(init, batch))
     state = jax.eval_shape(lambda v: create_state(v, parts.optimizer, keep_ema=True), variables)
-    step = make_train_step(parts.model, parts.optimizer, parts.terms, compute_dtype=jnp.dtype(ROWS[name]), remat=True)
+    dtype = jnp.dtype(ROWS[name])
+    step = make_train_step(parts.model, parts.optimizer, parts.terms, compute_dtype=dtype, remat=dtype != jnp.float32)
     lower(step, state, batch, hyperparameters_by_step(config, parts)(0))
     lower(make_forward(parts.model), variables, model_inputs(batch))
 
