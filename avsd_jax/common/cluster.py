@@ -33,7 +33,9 @@ _ADVICE = "start every one with the same coordinator and number of processes, no
 _OPTIONS = {"coordinator": "JAX_COORDINATOR_ADDRESS", "num_processes": "JAX_NUM_PROCESSES"}
 _OPTIONS |= {"process_id": "JAX_PROCESS_ID"}
 # How the runtime says that it reaches a process no more: gloo (CPU), NCCL (GPU), the coordination service.
-_LOST = r"gloo|nccl|connection (closed|reset|refused)|heartbeat|coordination|unavailable|deadline.exceeded|barrier"
+_LOST = (
+    r"gloo|nccl|connection (closed|reset|refused)|heartbeat|coordination service|unavailable:|deadline_exceeded|barrier"
+)
 
 _joined = False  # whether this process has met those of its job
 
@@ -190,7 +192,7 @@ def check() -> None:
         f"{len(local)} of {mesh.size} devices ({local[0].device_kind})",
         flush=True,
     )
-    numbers = np.arange(1, mesh.size + 1, dtype=np.float32)
+    numbers = np.arange(1, mesh.size + 1, dtype=np.int32)
     split = NamedSharding(mesh, PartitionSpec(AXIS))
     placed = jax.make_array_from_callback(numbers.shape, split, lambda index: numbers[index])
     total = jax.jit(
@@ -198,11 +200,11 @@ def check() -> None:
             lambda x: jax.lax.psum(x, AXIS), mesh=mesh, in_specs=PartitionSpec(AXIS), out_specs=PartitionSpec()
         )
     )(placed)
-    found, expected = float(total.addressable_data(0)[0]), float(numbers.sum())
+    found, expected = int(total.addressable_data(0)[0]), int(numbers.sum())
     if found != expected:
-        raise ClusterError(f"the devices add up to {found:g} instead of {expected:g}: look for a faulty one")
+        raise ClusterError(f"the devices add up to {found} instead of {expected}: look for a faulty one")
     if jax.process_index() == 0:
-        print(f"psum over {mesh.size} devices: {found:g}, right, after {time.monotonic() - began:.1f} s")
+        print(f"psum over {mesh.size} devices: {found}, right, after {time.monotonic() - began:.1f} s")
 
 
 def leaving_at_once(command: Callable[[], int], keep: tuple[int, ...]) -> int:
@@ -223,7 +225,7 @@ def leaving_at_once(command: Callable[[], int], keep: tuple[int, ...]) -> int:
     except BaseException as error:
         if not _in_a_job():
             raise
-        if isinstance(error, RuntimeError) and re.search(_LOST, str(error), re.I):
+        if isinstance(error, (RuntimeError, ValueError)) and re.search(_LOST, str(error), re.I):
             _say(
                 f"error: another process of the job has ended or is out of reach ({_first_line(error)}): see what it "
                 "printed last; the same command continues from the last checkpoint"
