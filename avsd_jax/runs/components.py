@@ -153,12 +153,18 @@ def clip_spec(config: ConfigDict, model: nn.Module) -> ClipSpec:
         raise InputError(
             f"frame_size={tuple(config.frame_size)}: {name_of(model)} needs multiples of {model.map_stride}"
         )
+    chosen = preprocessing.create(config.preprocessing, **_plain(config.preprocessing_options))
+    if chosen.frame_audio and model.uses_audio and not model.hears_frames:
+        raise InputError(
+            f"preprocessing={config.preprocessing!r} gives each frame audio of its own, and {name_of(model)} hears that "
+            "of a clip: choose another preprocessing"
+        )
     return ClipSpec(
         clip_size=model.clip_size,
         frame_size=tuple(config.frame_size),
         frame_step=config.frame_step,
         sampler=samplers.create(config.sampler, **_plain(config.sampler_options)),
-        preprocessing=preprocessing.create(config.preprocessing, **_plain(config.preprocessing_options)),
+        preprocessing=chosen,
         flip=config.flip,
         samples_per_video=config.samples_per_video,
         avc=model.classifier_inputs,
