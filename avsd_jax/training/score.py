@@ -16,7 +16,7 @@ from avsd_jax.data import pipeline
 from avsd_jax.data.store import VideoStore
 from avsd_jax.runs.classifier import Classifier
 from avsd_jax.runs.components import Inference, make_forward
-from avsd_jax.runs.sequence import SequenceForward
+from avsd_jax.runs.sequence import SequenceForward, in_frame_order
 from avsd_jax.runs.stores import scoring_store
 from avsd_jax.scoring import evaluator, protocols
 from avsd_jax.scoring.consistency import Grid
@@ -50,14 +50,14 @@ def make_predict_fn(model: nn.Module, variables: Mapping[str, Any]) -> Callable[
 def make_sequence_fn(model: nn.Module, variables: Mapping[str, Any]) -> Callable[[Mapping], dict[str, np.ndarray]]:
     """Builds `predict(batch) -> {"saliency": [T, H, W]}` of a model of sequences, for the clips of each video in order.
 
-    A batch is one clip, as `pipeline.eval_batches` gives it; the state begins anew with the first frame of a video.
+    A batch is a clip of each phase, as `pipeline.eval_batches` gives it; each state begins anew with a video.
     """
     forward = SequenceForward(_forward(model), jax.device_put(variables), model.carries)
 
     def predict(batch: Mapping[str, Any]) -> dict[str, np.ndarray]:
         inputs = {key: value for key, value in model_inputs(batch).items() if key != "avc_label"}
         output = forward(inputs, first=bool(batch["frame_index"][0] == 0))
-        return {"saliency": np.asarray(output["saliency"])[0]}
+        return {"saliency": in_frame_order(np.asarray(output["saliency"]))}
 
     return predict
 
