@@ -334,6 +334,8 @@ class _Clips:
             "frame_index": np.int32(target),
             "mask": np.bool_(True),
         }
+        if spec.num_maps and spec.audio:
+            example["gate_label"] = self._store.avc_label(video)[list(window.frames[: spec.num_maps])].astype(np.int32)
         if spec.tags:
             example["tags"] = np.array([tag in self._store.videos[video].tags for tag in spec.tags], np.float32)
         return example

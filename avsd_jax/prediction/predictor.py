@@ -141,8 +141,9 @@ class Predictor:
 
     def _spec_of(self, info: VideoInfo) -> ClipSpec:
         """Returns the clips of a video: frames of its own aspect ratio if the model takes them of any size."""
-        size = self._network.model.fitted_size((info.height, info.width), self.spec.frame_size)
-        return dataclasses.replace(self.spec, frame_size=size)
+        spec, source = self.spec, (info.height, info.width)
+        size = spec.preprocessing.input_size(source, self._network.model.fitted_size(source, spec.frame_size))
+        return dataclasses.replace(spec, frame_size=size)
 
     def predictions(
         self, info: VideoInfo, clips: Iterable[Clip], decision: Decision | None = None
@@ -173,11 +174,13 @@ class Predictor:
         overlap: bool,
         alone: int | None = None,
     ) -> Iterator[Prediction]:
-        if info.audio and self._grid_gate is not None:
-            forward, clips = self._grid_gate.run(forward, clips, decision, self.traits.soft)
         if self.spec.num_maps:
-            forward = SequenceForward(forward, self._variables, self.spec.carries)
-            batches = in_order(forward, clips, self.spec.phases, overlap=overlap)
+            sequence = SequenceForward(forward, self._variables, self.spec.carries)
+            forward = lambda _, batch, first: sequence(batch, first)  # noqa: E731
+        if info.audio and self._grid_gate is not None:
+            forward, clips = self._grid_gate.run(forward, clips, decision, self.traits.soft, self.spec)
+        if self.spec.num_maps:
+            batches = in_order(functools.partial(forward, self._variables), clips, self.spec.phases, overlap=overlap)
         else:
             batches = in_batches(forward, self._variables, clips, batch_size, overlap=overlap, alone=alone)
         for indices, outputs in batches:

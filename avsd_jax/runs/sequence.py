@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Shaped
 
 
 class SequenceForward:
@@ -44,6 +44,11 @@ class SequenceForward:
         return output
 
 
-def in_frame_order(maps: Float[np.ndarray, "phases t h w"]) -> Float[np.ndarray, "n h w"]:
-    """Returns the maps of consecutive frames from those of the clips of all phases."""
-    return maps.swapaxes(0, 1).reshape(-1, *maps.shape[2:])
+def in_frame_order(values: Shaped[np.ndarray, "phases t ..."]) -> Shaped[np.ndarray, "n ..."]:
+    """Returns what there is of consecutive frames, from what there is of the clips of all phases."""
+    return values.swapaxes(0, 1).reshape(-1, *values.shape[2:])
+
+
+def by_phase(values: Shaped[np.ndarray, "n ..."], phases: int) -> Shaped[np.ndarray, "phases t ..."]:
+    """Returns the inverse of `in_frame_order`."""
+    return values.reshape(-1, phases, *values.shape[1:]).swapaxes(0, 1)

@@ -16,7 +16,7 @@ from avsd_jax.data import pipeline
 from avsd_jax.data.store import VideoStore
 from avsd_jax.runs.classifier import Classifier
 from avsd_jax.runs.components import Inference, make_forward
-from avsd_jax.runs.sequence import SequenceForward, in_frame_order
+from avsd_jax.runs.sequence import SequenceForward, by_phase, in_frame_order
 from avsd_jax.runs.stores import scoring_store
 from avsd_jax.scoring import evaluator, protocols
 from avsd_jax.scoring.consistency import Grid
@@ -48,16 +48,22 @@ def make_predict_fn(model: nn.Module, variables: Mapping[str, Any]) -> Callable[
 
 
 def make_sequence_fn(model: nn.Module, variables: Mapping[str, Any]) -> Callable[[Mapping], dict[str, np.ndarray]]:
-    """Builds `predict(batch) -> {"saliency": [T, H, W]}` of a model of sequences, for the clips of each video in order.
+    """Builds `make_predict_fn`'s function of a model of sequences, for the clips of each video in order.
 
-    A batch is a clip of each phase, as `pipeline.eval_batches` gives it; each state begins anew with a video.
+    A batch is a clip of each phase, as `pipeline.eval_batches` gives it, and what is returned has a row for each of the
+    frames that they map; each state begins anew with a video.
     """
     forward = SequenceForward(_forward(model), jax.device_put(variables), model.carries)
+    classifier = Classifier.of(model, variables)
 
     def predict(batch: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        inputs = {key: value for key, value in model_inputs(batch).items() if key != "avc_label"}
-        output = forward(inputs, first=bool(batch["frame_index"][0] == 0))
-        return {"saliency": in_frame_order(np.asarray(output["saliency"]))}
+        phases = len(batch["video"])
+        of_frames = {key: by_phase(batch[key], phases) for key in ("avc_label", "avc_logits") if key in batch}
+        output = forward(model_inputs(batch) | of_frames, first=bool(batch["frame_index"][0] == 0))
+        output = {key: in_frame_order(np.asarray(value)) for key, value in output.items()}
+        if classifier is not None:
+            output["avc_logits"] = output["avc_logits"] / classifier.temperature
+        return output
 
     return predict
 
@@ -186,7 +192,8 @@ def _batches(
     )
     if classifier is None:
         return batches
-    targets = pipeline.eval_targets(store, spec, stride, videos)
+    # A model of sequences maps, and so gates, the frames between those that are scored, too.
+    targets = pipeline.eval_targets(store, spec, 1 if spec.num_maps else stride, videos)
     grid = Grid.of(
         classifier, store, config.avc_every, targets, batch_size=config.eval_batch_size, audio_condition=condition
     )

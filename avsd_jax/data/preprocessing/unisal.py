@@ -14,6 +14,7 @@ SIZES = {"Hollywood": (224, 416), "UCFSports": (256, 384)}
 # The only size that videos of DHF1K have.
 _DHF1K_SOURCE, _DHF1K_SIZE = (360, 640), (224, 384)
 
+_IMAGES = "SALICON"
 _STRIDE = 32
 _SIDES = range(7, 14)
 _LEAST, _MOST = 100, 120
@@ -21,13 +22,28 @@ _LEAST, _MOST = 100, 120
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing(imagenet.Preprocessing):
-    """That of the released code; the plain waveform is scaled for SoundNet, as elsewhere."""
+    """That of the released code.
+
+    Attributes:
+        domain: the size at which a video is predicted is that of this domain, see `input_size`; "" for the configured
+            one.
+    """
+
+    domain: str = "DHF1K"
 
     def resize_frame(
         self, frame: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]
     ) -> UInt8[np.ndarray, "height width 3"]:
         """Resizes an RGB frame to `(height, width)`, aspect ratio not kept, by PIL's antialiased Lanczos filter."""
         return resize(frame, size, Image.Resampling.LANCZOS)
+
+    def input_size(self, source: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+        """Returns the size of the domain for frames of `source`; `size` without a domain."""
+        return input_size(source, self.domain) if self.domain else size
+
+    def of_pictures(self) -> "Preprocessing":
+        """Returns that of the domain of images."""
+        return dataclasses.replace(self, domain=_IMAGES) if self.domain else self
 
     def to_image(self, smoothed: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
         """Scales a map so that its largest value is 255, truncated."""

@@ -37,6 +37,14 @@ class Preprocessing:
         """Resizes an RGB frame to `(height, width)`, aspect ratio not kept, by PIL's antialiased bilinear filter."""
         return resize(frame, size, Image.Resampling.BILINEAR)
 
+    def input_size(self, source: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+        """Returns the (height, width) at which frames of `source` are predicted: `size`, what the model asks for."""
+        return size
+
+    def of_pictures(self) -> "Preprocessing":
+        """Returns the preprocessing of still pictures."""
+        return self
+
     def normalise(self, frames: UInt8[np.ndarray, "*t h w 3"]) -> Float32[np.ndarray, "*t h w 3"]:
         """Applies ImageNet normalisation to RGB frames: (frame / 255 - MEAN) / STD."""
         rows = frames.reshape(-1, frames.shape[-2], 3)
