@@ -4,6 +4,8 @@ python -m avsd_jax.main --config=configs/avinet.py[:variant] --workdir=DIR [--mo
                         [--config.FIELD=VALUE ...]
 """
 
+import avsd_jax.common.huge_pages  # noqa: F401  # isort: skip
+
 import argparse
 import sys
 from collections.abc import Sequence

@@ -45,6 +45,7 @@ Pictures of a folder are predicted one by one, whatever their names. If some can
 and the exit status is 2.
 """
 
+import avsd_jax.common.huge_pages  # noqa: F401  # isort: skip
 import avsd_jax.common.interrupt  # isort: skip
 
 import argparse

@@ -78,3 +78,8 @@ class ClipSpec:
     def audio_samples(self) -> int:
         """Returns the length of the model's audio buffer."""
         return self.preprocessing.audio_samples(self.clip_size)
+
+    @property
+    def audio_shape(self) -> tuple[int, ...]:
+        """Returns the shape of a clip's audio: one buffer, or one of each frame."""
+        return (self.clip_size, self.audio_samples) if self.preprocessing.frame_audio else (self.audio_samples,)

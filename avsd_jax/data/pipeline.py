@@ -334,8 +334,9 @@ class _Clips:
             "frame_index": np.int32(target),
             "mask": np.bool_(True),
         }
-        if spec.num_maps and spec.audio:
-            example["gate_label"] = self._store.avc_label(video)[list(window.frames[: spec.num_maps])].astype(np.int32)
+        if spec.num_maps:
+            labels = self._store.avc_label(video)
+            example["frame_labels"] = labels[list(window.frames[: spec.num_maps])].astype(np.int32)
         if spec.tags:
             example["tags"] = np.array([tag in self._store.videos[video].tags for tag in spec.tags], np.float32)
         return example
@@ -392,6 +393,11 @@ class _StoredClip:
         if rate == index.sample_rate:
             return waveform.to_float(self._read(start, stop))
         return self._resampled(rate, start, stop)
+
+    def pieces(self) -> int | None:
+        index, preprocessing = self._store.videos[self._video], self._spec.preprocessing
+        num_samples = -(-index.num_samples * preprocessing.sample_rate // index.sample_rate)
+        return preprocessing.pieces(index.fps, num_samples)
 
     def classifier_audio(self, target: int) -> Float32[np.ndarray, " r"]:
         avc = self._spec.avc

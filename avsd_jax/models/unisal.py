@@ -37,6 +37,13 @@ IMAGES = "SALICON"
 # The trunk's stride, and that of the map before it is enlarged.
 _STRIDE, _MAP_STRIDE = 32, 8
 
+# Of the datasets of which all videos are read at one size, whatever theirs, by domain.
+_SIZES = {"Hollywood": (224, 416), "UCFSports": (256, 384)}
+# The only size that videos of DHF1K have.
+_DHF1K_SOURCE, _DHF1K_SIZE = (360, 640), (224, 384)
+# Sides and areas of all other sizes, in strides.
+_SIDES, _LEAST, _MOST = range(7, 14), 100, 120
+
 Encoded = dict[str, Float[Array, "n _ _ _"]]
 
 
@@ -88,6 +95,7 @@ class Model(Network):
         trunk_statistics: whether training normalises the trunk by batch statistics; published: by those of its
             pretraining, always.
         axis_name: the pmap axis over which batch statistics are averaged.
+        fit_ratio: whether a video or picture is predicted at the size of `input_size`, not at the configured one.
     """
 
     clip_size: int = 12
@@ -100,6 +108,7 @@ class Model(Network):
     dropout: float = 0.2
     trunk_statistics: bool = False
     axis_name: str | None = None
+    fit_ratio: bool = True
     defaults: ClassVar[Mapping[str, Any]] = MappingProxyType(
         {"sampler": "sequence", "preprocessing": "unisal", "frame_size": (224, 384)}
     )
@@ -114,8 +123,12 @@ class Model(Network):
         """Returns whether the GRU is used."""
         return not (self.domain == IMAGES if self.static is None else self.static)
 
+    def fitted_size(self, shown: tuple[int, int], configured: tuple[int, int]) -> tuple[int, int]:
+        """Returns the size of a video's or picture's frames; see `input_size`."""
+        return input_size(shown, self.domain) if self.fit_ratio else configured
+
     def still(self) -> "Model":
-        """Returns the network of images: no GRU, and the parts of their domain if there are any."""
+        """Returns the model of single pictures: of the domain of images, if there is one."""
         domain = IMAGES if IMAGES in self.domains else self.domain
         return self.clone(clip_size=1, static=True, domain=domain)
 
@@ -234,6 +247,22 @@ class Model(Network):
             over = nn.scan(one, variable_broadcast=("params", "batch_stats"), split_rngs={"params": False})
             out = over(self, (), flat)[1]
         return jax.tree.map(lambda a: a.reshape(clips, frames, *a.shape[1:]), out)
+
+
+def input_size(shown: tuple[int, int], domain: str = "DHF1K") -> tuple[int, int]:
+    """Returns the (height, width) at which UNISAL reads frames of `shown` = (height, width).
+
+    Videos of the datasets of its training have sizes of their own. Any other video or image gets the size whose ratio
+    of the sides is nearest to its own, among those with sides of 7 to 13 times 32 and 100 to 120 times 32 x 32 pixels.
+    """
+    if domain == "DHF1K" and tuple(shown) == _DHF1K_SOURCE:
+        return _DHF1K_SIZE
+    if domain in _SIZES:
+        return _SIZES[domain]
+    ratio = shown[0] / shown[1]
+    pairs = [(rows, columns) for rows in _SIDES for columns in _SIDES if _LEAST <= rows * columns <= _MOST]
+    rows, columns = min(pairs, key=lambda pair: abs(pair[0] / pair[1] - ratio))
+    return rows * _STRIDE, columns * _STRIDE
 
 
 def _double(x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 c"]:

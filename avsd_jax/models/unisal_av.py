@@ -16,12 +16,12 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import Array, Float
 
 from avsd_jax.batch import read
 from avsd_jax.errors import InputError
 from avsd_jax.models import unisal
-from avsd_jax.models.common.bistream import BiStream
+from avsd_jax.models.common.framewise import FramewiseBiStream, for_frames
 from avsd_jax.nn.avid_spectrogram import log_power, normalise
 from avsd_jax.nn.pool import smooth_max
 from avsd_jax.nn.soundnet import SoundNet
@@ -30,19 +30,17 @@ from avsd_jax.nn.spectrogram_convnet import SpectrogramConvNet
 # What may be fused: the bottleneck, at a 32nd of the frame's size, and the skip connections at a 16th and an 8th.
 FUSE_AT = ("x", "skip_2x", "skip_4x")
 AUDIO_FLOWS = ("soundnet", "avid")
-# What there is one of for each frame.
-_OF_FRAMES = ("saliency", "logits", "log_density", "saliency_v", "saliency_av", "gate")
 # AVID's spectrogram: window and distance between windows in samples, and the rate of the waveform.
 _WINDOW, _HOP, _RATE = 1024, 240, 24000
 
 
-class Model(BiStream):
+class Model(FramewiseBiStream):
     """UNISAL that fuses an audio feature, and is gated frame by frame.
 
-    Reads video [B, T, H, W, 3] and audio [B, S] of the clip, as `avsd_jax.data.preprocessing.unisal_av` makes them, and
-    optionally carry. Of what the gate reads, avc_logits may be [B, T, 2], and avc_label and gate_label [B, T]: one for
-    each frame instead of one for the clip. Beside what every gated model returns, maps and gate with an axis T after
-    B: log_density [B, T, h, w]; carry; unless gate="never" audio_features [B, N, C]; with `num_tags` tag_logits [B, K].
+    Reads video [B, T, H, W, 3] and audio, [B, S] of the clip or [B, T, S] around each frame, as
+    `avsd_jax.data.preprocessing.unisal_av` makes them, and optionally carry. Beside what every gated model of sequences
+    returns: log_density [B, T, h, w]; carry; unless gate="never" audio_features [B, N, C], or of each frame
+    [B * T, N, C]; with `num_tags` tag_logits [B, K].
 
     Attributes:
         clip_size, domain, domains, width, skip_dropout, dropout, trunk_statistics: see `avsd_jax.models.unisal.Model`;
@@ -50,6 +48,7 @@ class Model(BiStream):
         fuse_at: the feature that is fused, one of `FUSE_AT`; small frames have too few places at "x" for sounds to
             differ by place.
         audio_flow: the audio encoder, "soundnet" (a waveform times 256) or "avid" (a waveform in [-1, 1], 24 kHz).
+        fit_ratio: see `avsd_jax.models.unisal.Model`.
         num_tags: 0, or the number of tags that a head on the fused feature's place classifies.
 
     The gate's, the fusion's and the classifier's options are those of `BiStream`.
@@ -66,13 +65,14 @@ class Model(BiStream):
     audio_flow: str = "soundnet"
     num_tags: int = 0
     fusion: str = "spatial_alignment"
+    fit_ratio: bool = True
     carries = True
+    of_frames = (*FramewiseBiStream.of_frames, "log_density")
     defaults: ClassVar[Mapping[str, Any]] = MappingProxyType(dict(unisal.Model.defaults, preprocessing="unisal_av"))
 
-    @property
-    def num_maps(self) -> int:
-        """Returns the number of frames: every one has a map."""
-        return self.clip_size
+    def fitted_size(self, shown: tuple[int, int], configured: tuple[int, int]) -> tuple[int, int]:
+        """Returns the size of a video's frames; see `avsd_jax.models.unisal.input_size`."""
+        return unisal.input_size(shown, self.domain) if self.fit_ratio else configured
 
     def setup(self) -> None:
         """Creates the visual stream, which encodes and decodes."""
@@ -93,16 +93,6 @@ class Model(BiStream):
         if self.num_tags:
             self.tag_head = nn.Dense(self.num_tags)
 
-    def __call__(self, batch: Mapping[str, Any], train: bool = False) -> dict[str, Any]:
-        """Predicts a map for each frame; see the class, and `BiStream` for the gate."""
-        out = super().__call__(batch, train)
-        shape = read(batch, "video").shape[:2]
-        if "avc_logits" in out and not train:
-            # The decision on a clip is that on each of its frames.
-            logits = out["avc_logits"]
-            out["avc_logits"] = jnp.broadcast_to(logits if logits.ndim == 3 else logits[:, None], (*shape, 2))
-        return out | {name: out[name].reshape(*shape, *out[name].shape[1:]) for name in _OF_FRAMES if name in out}
-
     def encode_visual(self, batch: Mapping[str, Any], train: bool) -> tuple[dict[str, Any], Float[Array, "n 1 h w c"]]:
         """Returns UNISAL's features [B, T, ...]; the one that is fused is V, every frame an example of its own."""
         taps = self.visual_model.encode(batch, train)
@@ -112,21 +102,14 @@ class Model(BiStream):
         tags = {"tag_logits": smooth_max(self.tag_head(v))} if self.num_tags else {}
         return taps | tags, v.reshape(-1, 1, *v.shape[2:])
 
-    def for_examples(self, known: Shaped[Array, "b ..."], v: Float[Array, "n ..."]) -> Shaped[Array, "n ..."]:
-        """Returns labels or logits of each frame; those of a clip hold for all of its frames."""
-        logits = jnp.issubdtype(known.dtype, jnp.floating)
-        per_frame = known.ndim == (3 if logits else 2)
-        if not per_frame:
-            known = jnp.repeat(known[:, None], len(v) // len(known), axis=1)
-        return known.reshape(-1, *known.shape[2:])
-
     def fuse(
         self, v: Float[Array, "n 1 h w c"], features: dict[str, Any], batch: Mapping[str, Any], train: bool
     ) -> dict[str, Array]:
-        """Returns the audio feature of the clip and its fusion with each frame's feature."""
-        audio = self._hear(read(batch, "audio"), train)
-        of_frames = jnp.repeat(audio, len(v) // len(audio), axis=0)
-        return {"audio_features": audio, "fused": self.make_fusion()(v, of_frames, train)}
+        """Returns the audio feature of the clip or of each frame, and its fusion with each frame's feature."""
+        waveform = read(batch, "audio")
+        audio = self._hear(waveform.reshape(-1, waveform.shape[-1]), train)
+        heard = audio if waveform.ndim == 3 else for_frames(audio, 2, len(v) // len(audio))
+        return {"audio_features": audio, "fused": self.make_fusion()(v, heard, train)}
 
     def _hear(self, waveform: Float[Array, "b s"], train: bool) -> Float[Array, "b n c"]:
         if self.audio_flow == "soundnet":

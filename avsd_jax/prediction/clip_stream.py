@@ -162,9 +162,10 @@ class ClipStream:
                     self._drop_frames(target)
             if target >= self._decoded:
                 return
-            inputs = self._inputs(target) if self._is_asked(target) else {}
+            predicted = self._is_first(target) and self._is_asked(target)
+            inputs = self._inputs(target, predicted)
             if inputs:
-                yield Clip(target, inputs, self._shown(target), place=self._place)
+                yield Clip(target, inputs, self._shown(target) if predicted else (), place=self._place)
             target = self._next(target)
             self._forget(target)
 
@@ -226,10 +227,15 @@ class ClipStream:
     def _at(self, index: int) -> _Prepared:
         return self._frames[index - self._first]
 
-    def _inputs(self, target: int) -> dict[str, np.ndarray]:
-        """Returns the inputs that frame `target` has; none if neither the model nor the classifier reads it."""
+    def _inputs(self, target: int, predicted: bool) -> dict[str, np.ndarray]:
+        """Returns the inputs that frame `target` has; none if neither the model nor the classifier reads it.
+
+        Args:
+            target: the frame.
+            predicted: whether the model predicts its clip.
+        """
         spec, inputs = self._model_spec, {}
-        if self._is_first(target):
+        if predicted:
             # As with the whole video's number of frames: the sampler depends on none further ahead.
             window = spec.eval_sampler.eval_window(target, self._decoded, spec.clip_size, spec.frame_step)
             inputs = make_example(spec, self._in_series(window), self, avc_label=-1)
@@ -289,10 +295,20 @@ class ClipStream:
             stop = start + length
         return self._audio.excerpt(start, stop)
 
+    def pieces(self) -> None:
+        """Returns None: how long the audio lasts is not known yet; see `ClipSource`."""
+        if self._spec.sampler.freezes and self._audio is not None:
+            self.note("clips are silent after the end of the audio: the rule of evaluation needs the length of a video")
+
+    def _position(self, index: int) -> int | float:
+        """Returns the position of a frame, also of one after the last that is decoded."""
+        known = min(index, self._decoded - 1)
+        return self._at(known).position + index - known
+
     def _audio_span(self, window: Window) -> tuple[int, int]:
         """Returns the samples `(start, stop)` of a clip's audio: as at a constant rate, moved to the frames' times."""
         preprocessing, fps, rate = self._spec.preprocessing, self._info.fps, self._audio.rate
-        positions = self._at(window.audio_first).position, self._at(window.audio_last).position
+        positions = self._position(window.audio_first), self._position(window.audio_last)
         first, last = (round(position) for position in positions)
         early, late = (round((p - round(p)) / fps * rate) for p in positions)
         frames, available = last + 1, self._audio.reach(math.ceil((positions[1] + 1) / fps * rate) + 1)
@@ -324,7 +340,10 @@ class ClipStream:
         if self._audio is not None:
             # Windows of a set length may begin before the first frame that is kept, by no more than their length.
             before = self._spec.audio_samples if self._spec.preprocessing.sample_rate is not None else 0
-            self._audio.forget(math.floor((self._frames[0].position - 1) / fps * self._audio.rate) - before)
+            oldest = math.floor((self._frames[0].position - 1) / fps * self._audio.rate)
+            if self._spec.preprocessing.frame_audio:  # it may be behind the frames by more and more
+                oldest = min(oldest, self._audio_span(Window((), self._first, self._first, self._first))[0])
+            self._audio.forget(oldest - before)
         if self._avc_audio is not None:
             # The frame may not be decoded yet: the one before it reads from earlier.
             position = self._at(min(target, self._decoded - 1)).position

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int, Int32
 
 from avsd_jax.data.clip_spec import ClipSpec
 from avsd_jax.prediction.batches import check_finite, probability_of
@@ -20,6 +20,8 @@ Forward = Callable[[Any, Mapping[str, Any]], dict[str, jax.Array]]
 
 _POINT = "point"
 PROBABILITY = "avc_probability"
+# What the classifier reads.
+_JUDGED = ("avc_frames", "avc_audio")
 
 
 class _Score(NamedTuple):
@@ -55,11 +57,10 @@ class GridGate:
             clips: of a `ClipStream` whose classifier has a grid of its own.
             decision: from scores to an open or closed gate.
             soft: whether the model weighs the streams by the logits; otherwise it only gets the decision.
-            spec: of the clips; a model of sequences gates each of a clip's frames.
+            spec: of the clips; each of the frames that a clip maps has a gate, of a model of sequences.
 
         Returns:
-            A function like `forward` whose output has `avc_probability` [B], too, of sequences [B, T], and the clips
-            for it.
+            A function like `forward` whose output has `avc_probability` [B] or [B, T], too, and the clips for it.
         """
         video = _Video(self._classify, self._temperature, decision, self._source)
 
@@ -69,8 +70,8 @@ class GridGate:
             scores = video.scores(points.ravel().tolist())
             given = np.stack([score.logits if soft else np.eye(2, dtype=np.float32)[score.label] for score in scores])
             probability = np.array([score.probability for score in scores]).reshape(points.shape)
-            logits = {"avc_logits": given.reshape(*points.shape, 2)}
-            return forward(variables, inputs | logits, **options) | {PROBABILITY: probability}
+            output = forward(variables, inputs | {"avc_logits": given.reshape(*points.shape, 2)}, **options)
+            return output | {PROBABILITY: probability}
 
         return gated, video.sequences(clips, spec) if spec.num_maps else video.clips(clips)
 
@@ -92,42 +93,42 @@ class _Video:
 
     def clips(self, clips: Iterable[Clip]) -> Iterator[Clip]:
         """Starts the classification of every scored frame; yields the model's clips with the number of their point."""
-        for point, clip in self._judged(clips):
+        point = 0
+        for clip in clips:
+            point = self._start(clip, point)
             if "video" in clip.inputs:
-                yield clip._replace(inputs=clip.inputs | {_POINT: np.int32(point)})
+                yield _with_points(clip, np.int32(point))
 
     def sequences(self, clips: Iterable[Clip], spec: ClipSpec) -> Iterator[Clip]:
-        """Does what `clips` does with a point for each frame of a clip, which therefore waits for the last of them."""
+        """Does the same for clips whose frames have a point each: a clip waits for the points of its last frames."""
         waiting: deque[Clip] = deque()
         points = [0]
 
-        def frames(clip: Clip) -> np.ndarray:
-            return clip.index + spec.frame_step * np.arange(spec.num_maps)
-
-        def pointed(clip: Clip) -> Clip:
+        def ready() -> Clip:
             nonlocal points
+            clip = waiting.popleft()
+            # The next clip begins later: what was held before its begin is not asked for again.
             points = points[np.searchsorted(points, clip.index, "right") - 1 :]
-            of_frames = np.array(points, np.int32)[np.searchsorted(points, frames(clip), "right") - 1]
-            return clip._replace(inputs=clip.inputs | {_POINT: of_frames})
+            return _with_points(clip, _held(points, _frames(clip, spec)))
 
-        for point, clip in self._judged(clips):
-            while waiting and frames(waiting[0])[-1] < clip.index:
-                yield pointed(waiting.popleft())
+        for clip in clips:
+            while waiting and _frames(waiting[0], spec)[-1] < clip.index:
+                yield ready()
+            point = self._start(clip, points[-1])
             if point > points[-1]:
                 points.append(point)
             if "video" in clip.inputs:
                 waiting.append(clip)
-        yield from map(pointed, waiting)
+        while waiting:
+            yield ready()
 
-    def _judged(self, clips: Iterable[Clip]) -> Iterator[tuple[int, Clip]]:
-        """Starts the classification of every scored frame; yields the last of them so far, and clips for the model."""
-        point = 0
-        for clip in clips:
-            judged = {key: clip.inputs[key] for key in ("avc_frames", "avc_audio") if key in clip.inputs}
-            if judged:
-                point = clip.index
-                self._started.append((point, self._classify(judged)))
-            yield point, clip._replace(inputs={key: x for key, x in clip.inputs.items() if key not in judged})
+    def _start(self, clip: Clip, point: int) -> int:
+        """Starts the classification of a scored frame; returns the number of the point that holds from this clip on."""
+        judged = {key: clip.inputs[key] for key in _JUDGED if key in clip.inputs}
+        if not judged:
+            return point
+        self._started.append((clip.index, self._classify(judged)))
+        return clip.index
 
     def scores(self, points: list[int]) -> list[_Score]:
         """Returns the scores of the points of a batch; waits for their classification."""
@@ -143,3 +144,20 @@ class _Video:
         probability = probability_of(logits / self._temperature)
         self._label = self._decision.label(probability, self._label)
         return _Score(probability, self._label, logits)
+
+
+def _with_points(clip: Clip, points: np.int32 | Int32[np.ndarray, " t"]) -> Clip:
+    """Returns the model's inputs of a clip with the numbers of its points."""
+    seen = {key: value for key, value in clip.inputs.items() if key not in _JUDGED}
+    return clip._replace(inputs=seen | {_POINT: points})
+
+
+def _frames(clip: Clip, spec: ClipSpec) -> Int[np.ndarray, " t"]:
+    """Returns the frames that a clip of a sequence maps, those after the end of the video, too."""
+    return clip.index + spec.frame_step * np.arange(spec.num_maps)
+
+
+def _held(points: list[int], frames: Int[np.ndarray, " t"]) -> Int32[np.ndarray, " t"]:
+    """Returns the point that holds at each frame, of points in order."""
+    known = np.asarray(points, np.int32)
+    return known[np.searchsorted(known, frames, side="right") - 1]

@@ -1,10 +1,10 @@
 """Prediction of still pictures, each by itself, by a model that is loaded once."""
 
 import contextlib
-import dataclasses
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ DEFAULT_MODEL = "gbvs"
 _READ_AHEAD, _DRAWING = 2, 2
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class PicturesResult:
     """Result of a run.
 
@@ -51,7 +51,7 @@ class PicturePredictor:
 
     Attributes:
         config: of the run or the model.
-        spec: the clips that it reads, of which a picture is one frame.
+        spec: the pictures that it reads, as clips of one frame.
 
     Args:
         checkpoint: folder of a training run or of a converted model; by default a model without weights is taken.
@@ -65,8 +65,7 @@ class PicturePredictor:
 
     def __init__(self, checkpoint: str | Path | None = None, model: str = DEFAULT_MODEL, precision: str | None = None):
         loaded = Loaded.of(checkpoint, model, precision=precision)
-        self.config, spec = loaded.config, loaded.parts.spec
-        self.spec = dataclasses.replace(spec, preprocessing=spec.preprocessing.of_pictures())
+        self.config, self.spec = loaded.config, loaded.parts.spec
         self._source, self._checkpoint = loaded.source, None if checkpoint is None else Path(checkpoint)
         still = loaded.parts.model.still()
         if still is None:
@@ -86,8 +85,7 @@ class PicturePredictor:
         """
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
             raise InputError(f"a picture of {image.dtype} {image.shape}: give a uint8 RGB array [height, width, 3]")
-        how, source = self.spec.preprocessing, image.shape[:2]
-        size = how.input_size(source, self._model.fitted_size(source, self.spec.frame_size))
+        how, size = self.spec.preprocessing, self._model.fitted_size(image.shape[:2], self.spec.frame_size)
         shown = how.normalise(how.resize_frame(image, size))
         maps = np.asarray(self._forward(self._variables, {"video": shown[None, None]})["saliency"], np.float32)
         saliency = maps.reshape(maps.shape[-2:])

@@ -31,6 +31,7 @@ from avsd_jax.prediction.series import SeriesStreams, with_series
 from avsd_jax.prediction.traits import GATED, Settings, Traits
 from avsd_jax.runs.classifier import Classifier
 from avsd_jax.runs.components import make_forward
+from avsd_jax.runs.origin import imported_from
 from avsd_jax.runs.sequence import SequenceForward
 
 DEFAULT_MODEL = "gbvs_av"
@@ -141,9 +142,8 @@ class Predictor:
 
     def _spec_of(self, info: VideoInfo) -> ClipSpec:
         """Returns the clips of a video: frames of its own aspect ratio if the model takes them of any size."""
-        spec, source = self.spec, (info.height, info.width)
-        size = spec.preprocessing.input_size(source, self._network.model.fitted_size(source, spec.frame_size))
-        return dataclasses.replace(spec, frame_size=size)
+        size = self._network.model.fitted_size((info.height, info.width), self.spec.frame_size)
+        return dataclasses.replace(self.spec, frame_size=size)
 
     def predictions(
         self, info: VideoInfo, clips: Iterable[Clip], decision: Decision | None = None
@@ -375,6 +375,7 @@ class Predictor:
             "video": info.path.name,
             "checkpoint": None if self._checkpoint is None else str(self._checkpoint),
             "model": self.config.model_name,
+            "imported_from": imported_from(self.config),
             "gate": self.traits.gate,
             "precision": self.config.precision,
             "clip_size": self.spec.clip_size,

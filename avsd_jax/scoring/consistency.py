@@ -77,7 +77,7 @@ class Grid:
 
     def _point(self, video: int, frame: int) -> tuple[int, int]:
         index = self.store.videos[video]
-        # The last clip of a sequence repeats the last frame.
+        # Behind the last frame, which fills up the last clip of a sequence, its score holds.
         return video, scored_frame(min(frame, index.num_frames - 1), index.fps, self.every)
 
     def joined(self, batches: Iterable[Batch]) -> Iterator[dict[str, Any]]:

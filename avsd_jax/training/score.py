@@ -8,14 +8,17 @@ from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 from flax import linen as nn
 from ml_collections import ConfigDict
 
 from avsd_jax.batch import model_inputs
-from avsd_jax.data import pipeline
+from avsd_jax.data import dataset_names, pipeline
 from avsd_jax.data.store import VideoStore
+from avsd_jax.evaluation import leaks
 from avsd_jax.runs.classifier import Classifier
 from avsd_jax.runs.components import Inference, make_forward
+from avsd_jax.runs.origin import imported_from
 from avsd_jax.runs.sequence import SequenceForward, by_phase, in_frame_order
 from avsd_jax.runs.stores import scoring_store
 from avsd_jax.scoring import evaluator, protocols
@@ -48,22 +51,26 @@ def make_predict_fn(model: nn.Module, variables: Mapping[str, Any]) -> Callable[
 
 
 def make_sequence_fn(model: nn.Module, variables: Mapping[str, Any]) -> Callable[[Mapping], dict[str, np.ndarray]]:
-    """Builds `make_predict_fn`'s function of a model of sequences, for the clips of each video in order.
+    """Builds `predict(batch) -> {"saliency": [T, H, W], "gate": [T], "avc_logits": [T, 2]}` of a model of sequences.
 
-    A batch is a clip of each phase, as `pipeline.eval_batches` gives it, and what is returned has a row for each of the
-    frames that they map; each state begins anew with a video.
+    For the clips of each video in order. A batch is a clip of each phase, as `pipeline.eval_batches` gives it, with
+    labels and logits of each frame that they map; each state begins anew with a video.
     """
     forward = SequenceForward(_forward(model), jax.device_put(variables), model.carries)
     classifier = Classifier.of(model, variables)
 
     def predict(batch: Mapping[str, Any]) -> dict[str, np.ndarray]:
         phases = len(batch["video"])
-        of_frames = {key: by_phase(batch[key], phases) for key in ("avc_label", "avc_logits") if key in batch}
-        output = forward(model_inputs(batch) | of_frames, first=bool(batch["frame_index"][0] == 0))
-        output = {key: in_frame_order(np.asarray(value)) for key, value in output.items()}
+        inputs = {key: value for key, value in model_inputs(batch).items() if key not in ("avc_label", "avc_logits")}
+        if model.gate == "labels":
+            inputs["frame_labels"] = by_phase(batch["avc_label"], phases)
+        if "avc_logits" in batch:
+            inputs["avc_logits"] = by_phase(batch["avc_logits"], phases)
+        output = forward(inputs, first=bool(batch["frame_index"][0] == 0))
+        rows = {key: in_frame_order(np.asarray(value)) for key, value in output.items()}
         if classifier is not None:
-            output["avc_logits"] = output["avc_logits"] / classifier.temperature
-        return output
+            rows["avc_logits"] = rows["avc_logits"] / classifier.temperature
+        return rows
 
     return predict
 
@@ -86,6 +93,9 @@ def evaluate(config: ConfigDict, parts: Inference, variables: Mapping[str, Any])
         InputError: the data is not built, or has no eye-tracking data.
     """
     store = scoring_store(config)
+    for dataset in dataset_names.members(config.dataset):
+        if warning := leaks.sentence(config.model_name, imported_from(config), dataset):
+            logging.warning("%s", warning)
     scorer = _scorer(config, parts, store)
     predict = make_predict_fn(parts.model, variables)
     hears = parts.spec.audio or parts.spec.avc is not None
@@ -175,9 +185,11 @@ def _batches(
 ) -> Iterator[dict[str, Any]]:
     """Yields this process's share of the clips of a split, of all of its videos by default.
 
-    On a time grid the classifier of a gated model runs first, and the batches have its logits instead of its inputs.
+    On a time grid the classifier of a gated model runs first, and the batches have its logits instead of its inputs;
+    always so, if a clip has a gate for each of its frames.
     """
-    classifier = Classifier.of(parts.model, variables) if config.avc_every else None
+    apart = config.avc_every or parts.spec.num_maps
+    classifier = Classifier.of(parts.model, variables) if apart else None
     spec = parts.spec if classifier is None else dataclasses.replace(parts.spec, avc=None)
     processes = jax.process_count()
     batches = pipeline.eval_batches(
@@ -192,8 +204,11 @@ def _batches(
     )
     if classifier is None:
         return batches
-    # A model of sequences maps, and so gates, the frames between those that are scored, too.
-    targets = pipeline.eval_targets(store, spec, 1 if spec.num_maps else stride, videos)
+    if spec.num_maps:
+        shown = range(len(store.videos)) if videos is None else videos
+        targets = [(video, frame) for video in shown for frame in range(store.videos[video].num_frames)]
+    else:
+        targets = pipeline.eval_targets(store, spec, stride, videos)
     grid = Grid.of(
         classifier, store, config.avc_every, targets, batch_size=config.eval_batch_size, audio_condition=condition
     )

@@ -27,7 +27,7 @@ from avsd_jax.runs.components import Inference, load_model
 from avsd_jax.runs.run_folder import check_same_run
 
 ROOT = pathlib.Path(__file__).parents[2]
-GATED = ("avinet", "stavis", "stanet")
+GATED = ("avinet", "stavis", "stanet", "dave")
 EARLIER = json.loads((pathlib.Path(__file__).parent / "earlier_run.json").read_text())
 
 

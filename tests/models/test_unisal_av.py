@@ -40,7 +40,7 @@ def outputs() -> dict:
         "never": (BATCH, {"gate": "never"}),
         "always": (BATCH, {"gate": "always"}),
         "clips": (BATCH, {"gate": "labels"}),
-        "frames": (BATCH | {"avc_label": LABELS}, {"gate": "labels", "gate_at": "output"}),
+        "frames": (BATCH | {"frame_labels": LABELS}, {"gate": "labels", "gate_at": "output"}),
         "classifier": (BATCH, {"gate": "classifier"}),
         "logits": (BATCH | {"avc_logits": np.eye(2, dtype=np.float32)[np.maximum(LABELS, 0)]}, {"gate": "classifier"}),
     }
@@ -53,14 +53,14 @@ def test_each_frame_gets_the_stream_that_its_gate_selects(outputs):
     v, av = outputs["never"], outputs["always"]
     assert np.abs(v["log_density"] - av["log_density"]).max((-2, -1)).min() > 1e-4, "the streams do not differ"
     by_clip = np.array([[True] * 3, [False] * 3])
-    judged = np.array(outputs["classifier"]["avc_logits"].argmax(-1) == 1)
+    judged = np.repeat(np.array(outputs["classifier"]["avc_logits"].argmax(-1) == 1)[:, None], 3, axis=1)
     expected = {"clips": by_clip, "frames": LABELS == 1, "logits": LABELS == 1, "classifier": judged}
     for name, gate in expected.items():
         np.testing.assert_array_equal(outputs[name]["gate"], gate)
         for entry in ("saliency", "log_density"):
             chosen = np.where(gate[..., None, None], av[entry], v[entry])
             np.testing.assert_allclose(outputs[name][entry], chosen, atol=1e-5)
-    assert outputs["classifier"]["avc_logits"].shape == outputs["logits"]["avc_logits"].shape == (2, 3, 2)
+    assert outputs["logits"]["avc_logits"].shape == (2, 3, 2)
     np.testing.assert_allclose(outputs["frames"]["saliency_v"], v["saliency"], atol=1e-5)
 
 

@@ -199,7 +199,7 @@ def test_unisal_maps_a_picture_without_its_gru_and_by_its_domain_of_images(tmp_p
     saliency = predictor.predict(np.asarray(Image.open(picture(tmp_path / "a.png", (48, 64)))))
     assert saliency.shape == (288, 384)  # of pictures of 3:4, as those of SALICON
     assert saliency.max() == 1
-    assert predictor.spec.preprocessing.input_size((360, 640), (0, 0)) == (256, 416)  # of videos 224x384
+    assert predictor._model.fitted_size((360, 640), (0, 0)) == (256, 416)  # of videos 224x384
 
 
 def test_a_model_that_needs_a_video_says_so(tmp_path: pathlib.Path):

@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Callable
 
 import drawn
 import jax
@@ -11,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from one_vector import OneVector
 from videos import memory_store, source_video
 
 from avsd_jax import losses
@@ -31,16 +31,6 @@ RUNS = {
 }
 # Stage 2 of DeepVS, as docs/video_models.md gives it.
 STAGE_2 = ((r"^lstm_layer\d/i\d/|^deconv2?/", 1.0), ("", 0.0))
-
-
-class OneVector(nn.Module):
-    """A model whose parameters are one vector: a step of it compiles in a third of the time."""
-
-    inner: nn.Module
-    unravel: Callable[[jax.Array], dict]
-
-    def apply(self, variables: dict, *args, **kwargs):
-        return self.inner.apply(variables | {"params": self.unravel(variables["params"])}, *args, **kwargs)
 
 
 class Trunk(nn.Module):
@@ -70,7 +60,7 @@ def test_two_steps(name: str, monkeypatch: pytest.MonkeyPatch):
     variables = drawn.variables(drawn.shapes(parts.model, zeros(parts.spec)))
     vector, unravel = jax.flatten_util.ravel_pytree(variables["params"])
     state = create_state({"batch_stats": {}, "params": vector}, parts.optimizer, keep_ema=False)
-    step = drawn.step_jit(make_train_step(OneVector(parts.model, unravel), parts.optimizer, parts.terms))
+    step = drawn.step_jit(make_train_step(drawn.OneVector(parts.model, unravel), parts.optimizer, parts.terms))
     numbers = hyperparameters_by_step(config, parts)
     for number in range(2):
         state, metrics = step(state, parts.step_inputs(next(batches)), numbers(number))

@@ -1,4 +1,4 @@
-"""UNISAL's frames and maps, and audio of a fixed length around the clip's middle."""
+"""UNISAL's frames and maps, and audio of a fixed length around each frame, or around the middle of a clip."""
 
 import dataclasses
 
@@ -16,12 +16,15 @@ class Preprocessing(unisal.Preprocessing):
         sample_rate: of the audio, Hz; 24000 for AVID's encoder.
         waveform_scale: factor on a waveform in [-1, 1]; 1 for AVID's encoder.
         audio_seconds: length of the audio.
+        frame_audio: whether each frame has audio of its own, so that its map does not depend on where clips begin;
+            otherwise a clip has one, which costs less.
         fade: whether the audio is multiplied by a Hann window, as AViNet's is.
     """
 
     sample_rate: int = 22050
     waveform_scale: float = 256.0
     audio_seconds: float = 1.6
+    frame_audio: bool = True
     fade: bool = True
 
     def audio_samples(self, clip_size: int) -> int:
@@ -31,7 +34,7 @@ class Preprocessing(unisal.Preprocessing):
     def excerpt_span(
         self, first: int, last: int, num_frames: int, fps: float, sample_rate: int, num_samples: int
     ) -> tuple[int, int]:
-        """Returns the samples `(start, stop)`, stop exclusive, centred on a clip; there may be none."""
+        """Returns the samples `(start, stop)`, stop exclusive, centred on frames `first` to `last`."""
         length = round(self.audio_seconds * sample_rate)
         start = round((first + last) / 2 / fps * sample_rate) - length // 2
         return start, start + length

@@ -26,24 +26,18 @@ class Preprocessing:
     Attributes:
         sample_rate: rate to which audio is resampled before clips are cut out, Hz; None for the video's own.
         waveform_scale: factor from a waveform in [-1, 1] to what the network was trained on (SoundNet: 256).
+        frame_audio: whether each frame of a clip has audio of its own; see `pieces`.
     """
 
     sample_rate = None
     waveform_scale = 256.0
+    frame_audio = False
 
     def resize_frame(
         self, frame: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]
     ) -> UInt8[np.ndarray, "height width 3"]:
         """Resizes an RGB frame to `(height, width)`, aspect ratio not kept, by PIL's antialiased bilinear filter."""
         return resize(frame, size, Image.Resampling.BILINEAR)
-
-    def input_size(self, source: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
-        """Returns the (height, width) at which frames of `source` are predicted: `size`, what the model asks for."""
-        return size
-
-    def of_pictures(self) -> "Preprocessing":
-        """Returns the preprocessing of still pictures."""
-        return self
 
     def normalise(self, frames: UInt8[np.ndarray, "*t h w 3"]) -> Float32[np.ndarray, "*t h w 3"]:
         """Applies ImageNet normalisation to RGB frames: (frame / 255 - MEAN) / STD."""
@@ -91,6 +85,14 @@ class Preprocessing:
         start = min(num_samples, int(max(0, first * (1 / fps) * sample_rate - sample_rate / fps / 2)))
         end = int(min(num_samples, abs(last * (1 / fps) * sample_rate + sample_rate / fps / 2)))
         return start, max(start, min(end + 1, num_samples))
+
+    def pieces(self, fps: float, num_samples: int) -> int | None:
+        """Returns for how many frames a waveform at `sample_rate` lasts if each has audio of its own; None where none has.
+
+        The audio of frames `first` to `last` is then that from the beginning of the first one's to the end of the last
+        one's.
+        """
+        return None
 
     def window_audio(
         self, excerpt: Num[np.ndarray, " s"], length: int, reverse: bool = False

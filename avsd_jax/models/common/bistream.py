@@ -20,7 +20,7 @@ import jax
 import numpy as np
 from flax import linen as nn
 from flax.core import FrozenDict
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import Array, Float
 from ml_collections import ConfigDict
 
 from avsd_jax.batch import ClassifierInputs, read
@@ -82,7 +82,7 @@ class BiStream(Network):
         """Returns the labels that the gate of `trained_as` reads."""
         if self.trained_as.gate != "labels":
             return {}
-        labels = batch.get("gate_label", batch["avc_label"])
+        labels = batch["avc_label"]
         constant = {"always": 1, "never": 0}.get(self.gate)
         return {"gate_label": labels if constant is None else np.full_like(labels, constant)}
 
@@ -99,10 +99,6 @@ class BiStream(Network):
     def decode(self, feature: Float[Array, "b ..."], features: Features, train: bool) -> Features:
         """Returns saliency and logits [B, H, W], and further features by name, from V or `fused`."""
         raise NotImplementedError
-
-    def for_examples(self, known: Shaped[Array, "b ..."], v: Float[Array, "n ..."]) -> Shaped[Array, "n ..."]:
-        """Returns labels or logits of the clips for the examples of V, which of a sequence are its frames."""
-        return known
 
     @nn.compact
     def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:
@@ -130,11 +126,10 @@ class BiStream(Network):
         out, v = self.encode_visual(batch, train)
         logits = None
         if self.gate == "classifier":
-            out["avc_logits"] = self._classify(batch, train)
-            logits = self.for_examples(out["avc_logits"], v)
+            out["avc_logits"] = logits = self._classify(batch, train)
         labels = None
         if switch.reads_labels(train):
-            labels = self.for_examples(read(batch, "gate_label" if "gate_label" in batch else "avc_label"), v)
+            labels = read(batch, "gate_label" if "gate_label" in batch else "avc_label")
         out["gate"] = gate = switch(v.shape[0], logits, labels, train)
         combine = functools.partial(switch.combine, gate, logits=logits, train=train)
 

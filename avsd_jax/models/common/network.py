@@ -23,6 +23,7 @@ class Network(nn.Module):
 
     Attributes:
         uses_audio: whether it reads `audio`.
+        hears_frames: whether `audio` may be that of each frame of a clip, [B, T, S].
         clip_size: frames of a clip; a consistency classifier alone has its own clip, and takes one frame of this one.
         num_maps: of how many frames of a clip, from its first one on, it predicts a map; 0: of one frame, which the
             sampler chooses. See docs/video_models.md.
@@ -46,6 +47,7 @@ class Network(nn.Module):
     precision: str = dataclasses.field(default="default", kw_only=True)
 
     uses_audio = False
+    hears_frames = False
     clip_size = 1
     num_maps = 0
     map_stride = 1
