@@ -133,7 +133,7 @@ def clip_spec(config: ConfigDict, model: nn.Module) -> ClipSpec:
 
     Raises:
         InputError: a field is missing or has a value of another type or range, a name is unknown, or the model
-            classifies another number of tags than the configuration lists, or needs frames of another size or step.
+            classifies another number of tags than the configuration lists, or needs frames of another size.
     """
     lacking = [name for name in _CLIP_FIELDS if name not in config]
     if lacking:
@@ -149,8 +149,6 @@ def clip_spec(config: ConfigDict, model: nn.Module) -> ClipSpec:
             f"preprocessing={config.preprocessing!r}: {name_of(model)} is computed from other values: set "
             f"preprocessing={needed!r}"
         )
-    if model.num_maps and config.frame_step != 1:
-        raise InputError(f"frame_step={config.frame_step}, and {name_of(model)} maps every frame: set frame_step=1")
     if any(side % model.map_stride for side in config.frame_size):
         raise InputError(
             f"frame_size={tuple(config.frame_size)}: {name_of(model)} needs multiples of {model.map_stride}"
