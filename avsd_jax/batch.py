@@ -51,6 +51,7 @@ class ClipSizes(Protocol):
     audio_shape: tuple[int, ...]
     avc: ClassifierInputs | None
     tags: tuple[str, ...]
+    num_maps: int
     target_shape: tuple[int, ...]
 
 
@@ -90,16 +91,12 @@ class Entry:
 ENTRIES: dict[str, Entry] = {
     "video": Entry("t h w 3", np.float32, "model", "normalised frames"),
     "taps": Entry("", np.float32, "model", "a tree: features of the video encoder, if they are known", made=False),
-    "audio": Entry(
-        "s",
-        np.float32,
-        "model",
-        "the waveform, scaled and windowed, or one of each frame [b t s]; if the model uses audio",
-    ),
+    "audio": Entry("s", np.float32, "model", "the scaled waveform, or [t s], one of each frame; if the model reads it"),
     "avc_frames": Entry("n ah aw 3", np.float32, "model", "the classifier's frames; if there is a classifier"),
     "avc_audio": Entry("r", np.float32, "model", "the classifier's waveform; if there is a classifier"),
     "avc_logits": Entry("2", np.float32, "model", "the classifier's logits, instead of its inputs", made=False),
     "avc_label": Entry("", np.int32, "model", "1 consistent, 0 inconsistent, -1 unlabelled"),
+    "frame_labels": Entry("m", np.int32, "model", "the same of each mapped frame; of models of sequences"),
     "gate_label": Entry("", np.int32, "model", "the same for the gate alone, where it differs", made=False),
     "density": Entry("h w", np.float32, "loss", "the target's density map in [0, 1], at the model's size", target=True),
     "fixations": Entry("h w", np.float32, "loss", "1 where a viewer fixates in the target frame", target=True),
@@ -110,6 +107,7 @@ ENTRIES: dict[str, Entry] = {
     "spectrogram": Entry("f c", np.float32, "model", "STANet's precomputed input, instead of `audio`", made=False),
     "captions": Entry("l", np.int32, "model", "numbers of the words, -1 after the last, for MWS's network", made=False),
     "pixel_weights": Entry("h w", np.float32, "loss", "how much a pixel counts in SBF's loss", made=False),
+    "text": Entry("e", np.float32, "model", "a sentence's embedding, for AAM, instead of its option", made=False),
     "carry": Entry("", np.float32, "model", "a tree: the state after the clip before; zeros if absent", made=False),
     "switch": Entry("", np.float32, "model", "in [0, 1], how much of the audio STANet uses", made=False),
 }
@@ -124,6 +122,8 @@ def _axis_sizes(spec: ClipSizes) -> dict[str, int]:
     if spec.avc is not None:
         size = spec.avc.frame_size
         sizes |= {"n": spec.avc.num_frames, "ah": size, "aw": size, "r": spec.avc.audio_samples}
+    if spec.num_maps:
+        sizes["m"] = spec.num_maps
     if spec.tags:
         sizes["k"] = len(spec.tags)
     return sizes

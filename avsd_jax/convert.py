@@ -5,7 +5,8 @@
 Reading a `.pt` file needs PyTorch (`pip install "avsd-jax[convert]"`), a `.safetensors` or `.caffemodel` file does not.
 Only tensors are read: a file that would run code when opened is refused. The weights are found under any keys and
 prefixes of the training script; `--weights=PATH` selects one of several copies. DIR is then an input of
-`python -m avsd_jax.predict --checkpoint=DIR` and `--config.init=DIR`. DeepVS and ACLNet are read from files of
+`python -m avsd_jax.predict --checkpoint=DIR` and `--config.init=DIR`. `--add=FILE` names another file with a part of
+the network that its checkpoint does not hold. DeepVS and ACLNet are read from files of
 TensorFlow (PREFIX.index) and Keras (.h5).
 """
 
@@ -27,11 +28,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="new or empty folder to write")
     parser.add_argument("--weights", metavar="PATH", help="within a file of several copies; '.' for the outermost")
+    parser.add_argument("--add", action="append", default=[], metavar="FILE", help="another file, of parts it lacks")
     return cli.run(lambda: _convert_command_line(parser.parse_args(argv)))
 
 
 def _convert_command_line(args: argparse.Namespace) -> None:
-    print(f"wrote {convert(args.model, args.checkpoint, args.out, args.weights)}")
+    print(f"wrote {convert(args.model, args.checkpoint, args.out, args.weights, args.add)}")
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ class Network:
     Attributes:
         model: module of `avsd_jax.models`, or of its classifiers.
         inputs: (draw, recorded arrays) -> {name: [B, ...]}; without parity material there are no recorded arrays.
-        case: the recorded case, "folder/name".
+        case: the recorded case, "folder/name"; "" if there is none.
         official: recorded arrays -> the output that ours must equal, [B, ...].
         ours: our output -> the same.
         variant: its name in the table.
@@ -155,6 +155,20 @@ def _soundnet(draw: Draw, _: Mapping) -> dict[str, np.ndarray]:
     return {"audio": draw("audio", (2, 1, 70560, 1))[:, 0, :, 0]}
 
 
+def _unisal(draw: Draw, kept: Mapping) -> dict[str, np.ndarray]:
+    return {"video": draw("dyn_DHF1K", (1, 4, 3, 96, 128)).transpose(0, 1, 3, 4, 2)}
+
+
+def _unisal_av(draw: Draw, _: Mapping) -> dict[str, np.ndarray]:
+    video = draw("video", (1, 12, 3, 224, 384)).transpose(0, 1, 3, 4, 2)
+    return {"video": video, "audio": draw("audio", (1, 12, 35280))}
+
+
+def _aam(draw: Draw, _: Mapping) -> dict[str, np.ndarray]:
+    video = draw("video", (1, 1, 3, 448, 448)).transpose(0, 1, 3, 4, 2)
+    return {"video": video, "audio": np.float32(0.1) * draw("audio", (1, 32000))}
+
+
 def _vggsound(draw: Draw, _: Mapping) -> dict[str, np.ndarray]:
     return {"spectrogram": draw("audio", (2, 1, 257, 200))[:, 0]}
 
@@ -232,6 +246,12 @@ def _networks() -> Iterator[Network]:
         yield Network(
             f"scam_cvpr_{name}", inputs, f"stanet/cvpr_{case}", logits, tags, weights=f"stanet/scam_cvpr_{case}"
         )
+    recorded = lambda kept: kept["dyn_DHF1K:logprob"]  # noqa: E731
+    yield Network("unisal", _unisal, "unisal/unisal", recorded, _key("log_density"), "4 frames of 96x128")
+    yield Network("unisal", _unisal_av, "", saliency, saliency, "12 frames of 224x384")
+    yield Network("unisal_av", _unisal_av, "", saliency, saliency, "12 frames of 224x384")
+    # No map of a trained file is known: tests compare a small one with a second implementation.
+    yield Network("aam", _aam, "", saliency, saliency, "one frame", options={"clip_size": 1})
 
 
 NETWORKS = tuple(_networks())
@@ -275,7 +295,8 @@ def arguments(network: Network, batch: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def measure(network: Network, shared: Path | None, repeats: int) -> dict[str, Any]:
-    """Measures one row: parity (None without `shared`), parameters in millions, GFLOP and milliseconds of one clip."""
+    """Measures one row: parity (None without a recording), parameters in millions, GFLOP, milliseconds of one clip."""
+    shared = shared if network.case else None
     kept, found, drawn = {}, {}, None
     rng = np.random.default_rng(SEED)
 

@@ -334,6 +334,9 @@ class _Clips:
             "frame_index": np.int32(target),
             "mask": np.bool_(True),
         }
+        if spec.num_maps:
+            labels = self._store.avc_label(video)
+            example["frame_labels"] = labels[list(window.frames[: spec.num_maps])].astype(np.int32)
         if spec.tags:
             example["tags"] = np.array([tag in self._store.videos[video].tags for tag in spec.tags], np.float32)
         return example

@@ -158,6 +158,8 @@ class Settings:
         protocol = protocols.get(protocol) if isinstance(protocol, str) else protocol
         protocol = extra_metrics.with_pool(extra_metrics.with_metrics(protocol, metrics), pool)
         protocol = undefined_scores.with_rule(protocol, undefined)
+        if with_bounds and protocol.definitions != "mit":
+            raise InputError(f"--bounds are not defined for protocol {protocol.name}: score with another one")
         if precision not in PRECISIONS:
             raise InputError(f"unknown precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
         if workers < 1:

@@ -59,10 +59,11 @@ def _direct(x: jax.Array, kernel: jax.Array, strides: Triple, padding: Triple) -
 
 
 def _folded(x: jax.Array, kernel: jax.Array, strides: Triple, padding: Triple, lowering: Lowering) -> jax.Array:
+    if kernel.shape[:3] == (1, 1, 1) and padding == (0, 0, 0):
+        x = x[:, :: strides[0], :: strides[1], :: strides[2]]
+        return (x.reshape(-1, x.shape[-1]) @ kernel[0, 0, 0]).reshape(*x.shape[:-1], kernel.shape[-1])
     b, t, h, w, i = x.shape
     kt, kh, kw, _, o = kernel.shape
-    if kernel.shape[:3] == (1, 1, 1) and strides == (1, 1, 1) and padding == (0, 0, 0):
-        return (x.reshape(-1, i) @ kernel.reshape(i, o)).reshape(b, t, h, w, o)
     if kt == 1 and strides[0] == 1 and padding[0] == 0:
         y = _space(x.reshape(b * t, h, w, i), kernel[0], strides[1:], padding[1:], lowering)
         return y.reshape(b, t, *y.shape[1:])

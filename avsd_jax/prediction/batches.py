@@ -78,7 +78,7 @@ def _grouped(clips: Iterable[Clip], batch_size: int, alone: int) -> Iterator[lis
 
 
 def in_order(forward: SequenceForward, clips: Iterable[Clip]) -> Iterator[tuple[list[int], dict[str, np.ndarray]]]:
-    """Yields the numbers of the frames of each clip and their maps, in order; a video of frames mapped in sequence.
+    """Yields the numbers of the frames of each clip and what they have, in order; a video mapped in sequence.
 
     Args:
         forward: called with each clip.
@@ -89,7 +89,7 @@ def in_order(forward: SequenceForward, clips: Iterable[Clip]) -> Iterator[tuple[
     """
     waiting = None
     for clip in clips:
-        inputs = {key: value[None] for key, value in clip.inputs.items() if key != "avc_label"}
+        inputs = {key: value[None] for key, value in clip.inputs.items()}
         running = clip, forward(inputs, first=clip.index == 0)
         # The device computes this clip while the host reads the previous one and decodes the next.
         if waiting is not None:
@@ -100,8 +100,8 @@ def in_order(forward: SequenceForward, clips: Iterable[Clip]) -> Iterator[tuple[
 
 
 def _of_frames(clip: Clip, outputs: dict[str, jax.Array]) -> tuple[list[int], dict[str, np.ndarray]]:
-    maps = np.asarray(outputs["saliency"])[0]
-    return list(clip.frames), {"saliency": maps[[frame - clip.index for frame in clip.frames]]}
+    rows = [frame - clip.index for frame in clip.frames]
+    return list(clip.frames), {key: np.asarray(value)[0][rows] for key, value in outputs.items()}
 
 
 def _on_host(indices: list[int], outputs: dict[str, jax.Array | np.ndarray]) -> tuple[list[int], dict[str, np.ndarray]]:

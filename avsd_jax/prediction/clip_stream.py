@@ -162,8 +162,9 @@ class ClipStream:
                     self._drop_frames(target)
             if target >= self._decoded:
                 return
-            shown = self._shown(target)
-            inputs = self._inputs(target) if shown or self._spec.carries or not self._spec.num_maps else {}
+            starts = bool(self._stride) and target % self._stride == 0
+            shown = self._shown(target) if starts else ()
+            inputs = self._inputs(target, starts and bool(shown or self._spec.carries or not self._spec.num_maps))
             if inputs:
                 yield Clip(target, inputs, shown, place=self._place)
             target += self._stride if self._every is None else 1
@@ -208,10 +209,15 @@ class ClipStream:
     def _at(self, index: int) -> _Prepared:
         return self._frames[index - self._first]
 
-    def _inputs(self, target: int) -> dict[str, np.ndarray]:
-        """Returns the inputs that frame `target` has; none if neither the model nor the classifier reads it."""
+    def _inputs(self, target: int, predicted: bool) -> dict[str, np.ndarray]:
+        """Returns the inputs that frame `target` has; none if neither the model nor the classifier reads it.
+
+        Args:
+            target: the frame.
+            predicted: whether the model predicts its clip.
+        """
         spec, inputs = self._model_spec, {}
-        if self._stride and target % self._stride == 0:
+        if predicted:
             # As with the whole video's number of frames: the sampler depends on none further ahead.
             window = spec.eval_sampler.eval_window(target, self._decoded, spec.clip_size, spec.frame_step)
             inputs = make_example(spec, self._in_series(window), self, avc_label=-1)

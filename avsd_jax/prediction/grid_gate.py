@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int32
 
 from avsd_jax.prediction.batches import check_finite, probability_of
 from avsd_jax.prediction.clip_stream import Clip
@@ -19,6 +19,8 @@ Forward = Callable[[Any, Mapping[str, Any]], dict[str, jax.Array]]
 
 _POINT = "point"
 PROBABILITY = "avc_probability"
+# What the classifier reads.
+_JUDGED = ("avc_frames", "avc_audio")
 
 
 class _Score(NamedTuple):
@@ -45,29 +47,32 @@ class GridGate:
         self._forward = make_forward(classifier.model, maps=False)
 
     def run(
-        self, forward: Forward, clips: Iterable[Clip], decision: Decision, soft: bool
+        self, forward: Forward, clips: Iterable[Clip], decision: Decision, soft: bool, num_maps: int = 0
     ) -> tuple[Forward, Iterator[Clip]]:
-        """Returns a model's function and its clips, for `in_batches`, with the gate between them.
+        """Returns a model's function and its clips, for `in_batches` or `in_order`, with the gate between them.
 
         Args:
             forward: of the model.
             clips: of a `ClipStream` whose classifier has a grid of its own.
             decision: from scores to an open or closed gate.
             soft: whether the model weighs the streams by the logits; otherwise it only gets the decision.
+            num_maps: frames of a clip that have a gate each, of a model of sequences; 0: the clip has one.
 
         Returns:
-            A function like `forward` whose output has `avc_probability` [B], too, and the clips for it.
+            A function like `forward` whose output has `avc_probability` [B] or [B, T], too, and the clips for it.
         """
         video = _Video(self._classify, self._temperature, decision, self._source)
 
         def gated(variables: Any, batch: Mapping[str, Any]) -> dict[str, Any]:
             inputs = dict(batch)
-            scores = video.scores(inputs.pop(_POINT).tolist())
+            points = inputs.pop(_POINT)
+            scores = video.scores(points.ravel().tolist())
             given = np.stack([score.logits if soft else np.eye(2, dtype=np.float32)[score.label] for score in scores])
-            probability = np.array([score.probability for score in scores])
-            return forward(variables, inputs | {"avc_logits": given}) | {PROBABILITY: probability}
+            probability = np.array([score.probability for score in scores]).reshape(points.shape)
+            output = forward(variables, inputs | {"avc_logits": given.reshape(*points.shape, 2)})
+            return output | {PROBABILITY: probability}
 
-        return gated, video.clips(clips)
+        return gated, video.sequences(clips, num_maps) if num_maps else video.clips(clips)
 
     def _classify(self, inputs: Mapping[str, np.ndarray]) -> jax.Array:
         return self._forward(self._variables, {key: value[None] for key, value in inputs.items()})["avc_logits"]
@@ -89,14 +94,30 @@ class _Video:
         """Starts the classification of every scored frame; yields the model's clips with the number of their point."""
         point = 0
         for clip in clips:
-            index, inputs = clip.index, clip.inputs
-            judged = {key: inputs[key] for key in ("avc_frames", "avc_audio") if key in inputs}
-            if judged:
-                point = index
-                self._started.append((point, self._classify(judged)))
-            if "video" in inputs:
-                seen = {key: value for key, value in inputs.items() if key not in judged}
-                yield clip._replace(inputs=seen | {_POINT: np.int32(point)})
+            point = self._start(clip, point)
+            if "video" in clip.inputs:
+                yield _with_points(clip, np.int32(point))
+
+    def sequences(self, clips: Iterable[Clip], num_maps: int) -> Iterator[Clip]:
+        """Does the same for clips whose frames have a point each: a clip waits for the points of its last frames."""
+        waiting, points = None, [0]
+        for clip in clips:
+            ready = waiting if "video" in clip.inputs else None
+            if ready is not None:
+                yield _with_points(ready, _held(points, ready.index, num_maps))
+                points = points[-1:]
+            waiting = clip if "video" in clip.inputs else waiting
+            points.append(self._start(clip, points[-1]))
+        if waiting is not None:
+            yield _with_points(waiting, _held(points, waiting.index, num_maps))
+
+    def _start(self, clip: Clip, point: int) -> int:
+        """Starts the classification of a scored frame; returns the number of the point that holds from this clip on."""
+        judged = {key: clip.inputs[key] for key in _JUDGED if key in clip.inputs}
+        if not judged:
+            return point
+        self._started.append((clip.index, self._classify(judged)))
+        return clip.index
 
     def scores(self, points: list[int]) -> list[_Score]:
         """Returns the scores of the points of a batch; waits for their classification."""
@@ -112,3 +133,15 @@ class _Video:
         probability = probability_of(logits / self._temperature)
         self._label = self._decision.label(probability, self._label)
         return _Score(probability, self._label, logits)
+
+
+def _with_points(clip: Clip, points: np.int32 | Int32[np.ndarray, " t"]) -> Clip:
+    """Returns the model's inputs of a clip with the numbers of its points."""
+    seen = {key: value for key, value in clip.inputs.items() if key not in _JUDGED}
+    return clip._replace(inputs=seen | {_POINT: points})
+
+
+def _held(points: list[int], first: int, number: int) -> Int32[np.ndarray, " t"]:
+    """Returns the point that holds at each of so many frames from `first` on, of points in order."""
+    known = np.asarray(points, np.int32)
+    return known[np.searchsorted(known, np.arange(first, first + number), side="right") - 1]

@@ -12,35 +12,29 @@ import jax
 import numpy as np
 from flax import linen as nn
 from jaxtyping import UInt8
-from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from avsd_jax import models
-from avsd_jax.common.by_name import available
-from avsd_jax.config.base import base
 from avsd_jax.data.clip_spec import ClipSpec
 from avsd_jax.errors import InputError
 from avsd_jax.media.reading import AudioWindow, Frame, VideoInfo, read_frames
 from avsd_jax.media.survey import survey
-from avsd_jax.models import avc
 from avsd_jax.prediction.batches import check_finite, in_batches, in_order, probability_of
 from avsd_jax.prediction.clip_stream import Clip, ClipStream
 from avsd_jax.prediction.decision import Decision
 from avsd_jax.prediction.every_frame import PassedFrames, Prediction, at_every_frame
 from avsd_jax.prediction.given_frames import GivenAudio, described
 from avsd_jax.prediction.grid_gate import PROBABILITY, Forward, GridGate
+from avsd_jax.prediction.loading import Loaded
 from avsd_jax.prediction.map_writers import MAP_WRITERS, Staging, check_folder
 from avsd_jax.prediction.result_files import ResultFiles
 from avsd_jax.prediction.series import SeriesStreams, with_series
 from avsd_jax.prediction.traits import GATED, Settings, Traits
-from avsd_jax.runs.checkpoint import NO_VARIABLES, load_for_inference
 from avsd_jax.runs.classifier import Classifier
-from avsd_jax.runs.components import Inference, make_forward
+from avsd_jax.runs.components import make_forward
 from avsd_jax.runs.origin import imported_from
 from avsd_jax.runs.sequence import SequenceForward
 
 DEFAULT_MODEL = "gbvs_av"
-_LEAST_SIDE = 32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,20 +84,12 @@ class Predictor:
         model: str = DEFAULT_MODEL,
         precision: str | None = None,
     ):
-        self.config, variables = without_weights(model) if checkpoint is None else load_for_inference(checkpoint)
-        if precision is not None:
-            self.config.precision = precision
+        loaded = Loaded.of(checkpoint, model, precision=precision)
+        self.config, variables = loaded.config, loaded.variables
         self._checkpoint = None if checkpoint is None else Path(checkpoint)
-        self._source = f"model {model}" if checkpoint is None else str(checkpoint)
+        self._source = loaded.source
         self._batch_size = batch_size
-        parts = Inference.from_config(self.config)
-        self.spec, model = parts.spec, parts.model
-        if isinstance(model, avc.Model):
-            raise InputError(
-                f"{self._source} is a classifier of consistency, which predicts no map: run it by python -m "
-                "avsd_jax.avc, or give a model that it gates"
-            )
-        self._any_size = model.any_size
+        self.spec, model = loaded.parts.spec, loaded.parts.model
         classifier = Classifier.of(model, variables)
         self.traits = Traits(
             source=self._source,
@@ -141,9 +127,8 @@ class Predictor:
 
     def _spec_of(self, info: VideoInfo) -> ClipSpec:
         """Returns the clips of a video: frames of its own aspect ratio if the model takes them of any size."""
-        if not self._any_size:
-            return self.spec
-        return dataclasses.replace(self.spec, frame_size=fitted((info.height, info.width), max(self.spec.frame_size)))
+        size = self._network.model.fitted_size((info.height, info.width), self.spec.frame_size)
+        return dataclasses.replace(self.spec, frame_size=size)
 
     def predictions(
         self, info: VideoInfo, clips: Iterable[Clip], decision: Decision | None = None
@@ -175,7 +160,7 @@ class Predictor:
         alone: int | None = None,
     ) -> Iterator[Prediction]:
         if info.audio and self._grid_gate is not None:
-            forward, clips = self._grid_gate.run(forward, clips, decision, self.traits.soft)
+            forward, clips = self._grid_gate.run(forward, clips, decision, self.traits.soft, self.spec.num_maps)
         if self.spec.num_maps:
             batches = in_order(SequenceForward(forward, self._variables, self.spec.carries), clips)
         else:
@@ -382,23 +367,3 @@ class Predictor:
             "stride": how.stride,
         }
         return header | ({} if self._grid_gate is None else {"every": how.every}) | how.decision.record
-
-
-def without_weights(name: str) -> tuple[ConfigDict, dict[str, Any]]:
-    """Returns the configuration and the empty variables of a model without weights.
-
-    Raises:
-        InputError: there is no model of that name, or it has weights.
-    """
-    if not models.is_learned(name):
-        return base(name), dict(NO_VARIABLES)
-    raise InputError(
-        f"the model {name} has weights: give --checkpoint=DIR, a training run or a converted model, or choose one "
-        f"without ({', '.join(name for name in available(models.__name__) if not models.is_learned(name))})"
-    )
-
-
-def fitted(size: tuple[int, int], longest: int) -> tuple[int, int]:
-    """Returns (height, width) of a video's frames scaled down to a longest side, no side below `_LEAST_SIDE` pixels."""
-    scale = min(1.0, longest / max(size))
-    return max(_LEAST_SIDE, round(size[0] * scale)), max(_LEAST_SIDE, round(size[1] * scale))

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ml_collections import ConfigDict
 from avsd_jax import losses, models
 from avsd_jax.batch import step_inputs
 from avsd_jax.common.by_name import name_of
+from avsd_jax.common.compiler import compiler_options
 from avsd_jax.config.fields import check_fields
 from avsd_jax.data import preprocessing, samplers
 from avsd_jax.data.clip_spec import ClipSpec
@@ -189,7 +191,7 @@ def make_forward(model: nn.Module, maps: bool = True) -> Callable[..., dict[str,
         InputError: when it is called: the model predicts no map, or the variables are those of another one.
     """
 
-    @jax.jit
+    @partial(jax.jit, compiler_options=compiler_options())
     def forward(variables: Any, batch: Any) -> dict[str, jax.Array]:
         with explained(model):
             output = model.apply(variables, batch, train=False)
@@ -218,6 +220,9 @@ def explained(model: nn.Module) -> Iterator[None]:
 
 def load_model(folder: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     """Loads a trained or converted model: `model.apply(variables, batch, train=False)` predicts.
+
+    A program of your own takes `jax.jit(..., compiler_options=avsd_jax.common.compiler.compiler_options())` to be as
+    fast on a CPU as the commands are.
 
     Args:
         folder: of a training run, or what `python -m avsd_jax.convert` wrote.

@@ -76,7 +76,9 @@ class Grid:
         return np.stack([self.logits[self._point(int(v), int(f))] for v, f in zip(videos, frames, strict=True)])
 
     def _point(self, video: int, frame: int) -> tuple[int, int]:
-        return video, scored_frame(frame, self.store.videos[video].fps, self.every)
+        index = self.store.videos[video]
+        # Behind the last frame, which fills up the last clip of a sequence, its score holds.
+        return video, scored_frame(min(frame, index.num_frames - 1), index.fps, self.every)
 
     def joined(self, batches: Iterable[Batch]) -> Iterator[dict[str, Any]]:
         """Yields batches with their frames' `avc_logits` [B, 2]."""

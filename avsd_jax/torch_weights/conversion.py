@@ -1,8 +1,10 @@
 """Conversion of a published PyTorch checkpoint to a model folder."""
 
 import dataclasses
+import functools
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from avsd_jax.common.by_name import available, load_module
 from avsd_jax.errors import InputError
 from avsd_jax.runs.checkpoint import save_variables
 from avsd_jax.torch_weights import caffe_files, keras_files, safetensors_files, tensorflow_files, torch_files
-from avsd_jax.torch_weights.layouts import classifier_of
+from avsd_jax.torch_weights.layouts import classifier_of, find
 from avsd_jax.torch_weights.prefixes import Part, entries, find_part
 from avsd_jax.torch_weights.variables import layers_of, options, part_options, part_variables
 
@@ -144,6 +146,30 @@ def read_part(name: str, path: str | Path, weights: str | None = None) -> Part:
     return find_part(name, found, weights)
 
 
+def added_arrays(name: str, path: str | Path) -> dict[str, Any]:
+    """Reads the arrays of another file that belong to a network: what its own checkpoint does not hold.
+
+    Args:
+        name: one of `avsd_jax.torch_weights.layouts.NAMES`.
+        path: a file as `read_content` takes it.
+
+    Returns:
+        The arrays under the keys of the layout.
+
+    Raises:
+        InputError: the file cannot be read, or has none; the layout is not known to have parts elsewhere.
+    """
+    pattern = re.compile(rf"(?:^|\.)({find(name, {}).added})$")
+    result = {}
+    for entry in entries(read_content(path)):
+        found = pattern.search(entry.bare)
+        if found:
+            result[found[1]] = _Stored(entry.key, entry.array)
+    if not result:
+        raise InputError(f"{path} holds nothing that belongs to {name}: leave out --add={path}")
+    return result
+
+
 def model_options(name: str, state: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Returns all options of the model that fits a checkpoint, including defaults."""
     return _with_defaults(name, options(name, state))
@@ -173,7 +199,9 @@ def record(name: str, model: Mapping[str, Any], source: str) -> dict[str, Any]:
     return built | feeding | {"frame_step": 1, "samples_per_video": 1}
 
 
-def convert(name: str, checkpoint: str | Path, out: str | Path, weights: str | None = None) -> Path:
+def convert(
+    name: str, checkpoint: str | Path, out: str | Path, weights: str | None = None, add: Sequence[str | Path] = ()
+) -> Path:
     """Converts a checkpoint file to a model folder.
 
     Args:
@@ -182,6 +210,7 @@ def convert(name: str, checkpoint: str | Path, out: str | Path, weights: str | N
         out: new or empty folder; it is written atomically.
         weights: path within the file to the weights ("ema", "state_dict.student"), if it holds several; "."
             for the outermost keys.
+        add: other files with parts of the network that the checkpoint does not hold.
 
     Returns:
         `out`.
@@ -195,7 +224,8 @@ def convert(name: str, checkpoint: str | Path, out: str | Path, weights: str | N
     if part.left_out:
         shown = ", ".join(part.left_out[:3]) + (", ..." if len(part.left_out) > 3 else "")
         print(f"note: {len(part.left_out)} arrays beside {part.prefix!r} are left out ({shown})", file=sys.stderr)
-    variables = part_variables(name, part.arrays)
-    model = _with_defaults(name, part_options(name, part.arrays))
+    arrays = functools.reduce(lambda known, file: known | added_arrays(name, file), add, part.arrays)
+    variables = part_variables(name, arrays)
+    model = _with_defaults(name, part_options(name, arrays))
     save_variables(out, record(name, model, Path(checkpoint).name), variables)
     return Path(out)

@@ -39,6 +39,9 @@ class Layout:
         order: of the axes of kernels: "torch", or "tensorflow" and Keras, (..., in, out) as ours, and (..., out, in) of
             transposed convolutions.
         layers: of Keras's files, in the order of the network, as not all of them have their names there.
+        twins: regular expression of keys, and the replacement that gives the key of the same values: an array that a
+            checkpoint holds under two names.
+        added: regular expression of keys that other files may have, see `avsd_jax.torch_weights.conversion.convert`.
         constants: paths of our variables that no checkpoint has ("params/score/scale"), and their values.
     """
 
@@ -51,6 +54,8 @@ class Layout:
     classifier: str = ""
     order: str = "torch"
     layers: tuple[str, ...] = ()
+    twins: tuple[str, str] = (r"$^", "")
+    added: str = r"$^"
     constants: tuple[tuple[str, float], ...] = ()
 
 

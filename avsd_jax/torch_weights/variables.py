@@ -70,7 +70,9 @@ def part_variables(name: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
                 fix = "its axes have another order, as in TensorFlow's files; give one that PyTorch saved"
             raise InputError(f"{key!r} has shape {shapes[key]} where {name} needs {wanted}: {fix}")
     for key in sorted(shapes.keys() - set(keys.values())):
-        if not re.search(layout.unused, key) and not key.endswith("num_batches_tracked"):
+        if re.search(layout.twins[0], key):
+            _check_twin(key, re.sub(*layout.twins, key), arrays)
+        elif not re.search(layout.unused, key) and not key.endswith("num_batches_tracked"):
             raise InputError(f"the checkpoint has {key!r}, which {name} does not know: give a checkpoint of {name}")
 
     def convert(path: Path) -> jax.Array:
@@ -118,6 +120,15 @@ def layers_of(name: str) -> dict[str, dict[str, tuple[int, ...]]]:
 
 
 # ---------------------------------------------------------------- one variable
+
+
+def _check_twin(key: str, other: str, arrays: Mapping[str, Any]) -> None:
+    """Raises InputError unless an array has the same values under its other name."""
+    if other in arrays and not np.array_equal(np.asarray(arrays[key]), np.asarray(arrays[other])):
+        raise InputError(
+            f"the checkpoint has different values for {key!r} and {other!r}, which are one array: give the file as it "
+            "was saved"
+        )
 
 
 def _weights(key: str, array: Any, is_variance: bool) -> np.ndarray:

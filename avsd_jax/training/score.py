@@ -51,16 +51,25 @@ def make_predict_fn(model: nn.Module, variables: Mapping[str, Any]) -> Callable[
 
 
 def make_sequence_fn(model: nn.Module, variables: Mapping[str, Any]) -> Callable[[Mapping], dict[str, np.ndarray]]:
-    """Builds `predict(batch) -> {"saliency": [T, H, W]}` of a model of sequences, for the clips of each video in order.
+    """Builds `predict(batch) -> {"saliency": [T, H, W], "gate": [T], "avc_logits": [T, 2]}` of a model of sequences.
 
-    A batch is one clip, as `pipeline.eval_batches` gives it; the state begins anew with the first frame of a video.
+    For the clips of each video in order. A batch is one clip, as `pipeline.eval_batches` gives it, with labels and
+    logits of each frame; the state begins anew with the first frame of a video.
     """
     forward = SequenceForward(_forward(model), jax.device_put(variables), model.carries)
+    classifier = Classifier.of(model, variables)
 
     def predict(batch: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        inputs = {key: value for key, value in model_inputs(batch).items() if key != "avc_label"}
+        inputs = {key: value for key, value in model_inputs(batch).items() if key not in ("avc_label", "avc_logits")}
+        if model.gate == "labels":
+            inputs["frame_labels"] = batch["avc_label"][None]
+        if "avc_logits" in batch:
+            inputs["avc_logits"] = batch["avc_logits"][None]
         output = forward(inputs, first=bool(batch["frame_index"][0] == 0))
-        return {"saliency": np.asarray(output["saliency"])[0]}
+        rows = {key: np.asarray(value)[0] for key, value in output.items()}
+        if classifier is not None:
+            rows["avc_logits"] = rows["avc_logits"] / classifier.temperature
+        return rows
 
     return predict
 
@@ -175,9 +184,11 @@ def _batches(
 ) -> Iterator[dict[str, Any]]:
     """Yields this process's share of the clips of a split, of all of its videos by default.
 
-    On a time grid the classifier of a gated model runs first, and the batches have its logits instead of its inputs.
+    On a time grid the classifier of a gated model runs first, and the batches have its logits instead of its inputs;
+    always so, if a clip has a gate for each of its frames.
     """
-    classifier = Classifier.of(parts.model, variables) if config.avc_every else None
+    apart = config.avc_every or parts.spec.num_maps
+    classifier = Classifier.of(parts.model, variables) if apart else None
     spec = parts.spec if classifier is None else dataclasses.replace(parts.spec, avc=None)
     processes = jax.process_count()
     batches = pipeline.eval_batches(
@@ -192,7 +203,11 @@ def _batches(
     )
     if classifier is None:
         return batches
-    targets = pipeline.eval_targets(store, spec, stride, videos)
+    if spec.num_maps:
+        shown = range(len(store.videos)) if videos is None else videos
+        targets = [(video, frame) for video in shown for frame in range(store.videos[video].num_frames)]
+    else:
+        targets = pipeline.eval_targets(store, spec, stride, videos)
     grid = Grid.of(
         classifier, store, config.avc_every, targets, batch_size=config.eval_batch_size, audio_condition=condition
     )

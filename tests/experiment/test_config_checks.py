@@ -39,7 +39,7 @@ from avsd_jax.training.step import make_train_step
 
 CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
 FILES = ("avinet", "stavis", "stanet", "scam")
-TINY = {"width": 1 / 32, "depths": (1, 1, 1), "num_classes": 4}
+TINY = {"width": 1 / 32, "depths": (1, 1, 1), "num_classes": 4, "features": 64, "depth": 4, "heads": 4}
 SMALL_CLASSIFIER = {
     "avenet": {"width": 1 / 32, "frame_size": 32, "sample_rate": 8000},
     "avenet_hardway": {"width": 1 / 32, "frame_size": 32, "sample_rate": 8000, "audio_seconds": 1.0},
@@ -207,7 +207,7 @@ def test_every_fusion_in_every_model_is_built_or_refused(tmp_path: pathlib.Path)
 
 # Losses of something else than a map.
 ELSEWHERE = ("ce", "heard", "tags", "side_tags", "avid_nce", "cma_nce", "area", "attention_transfer", "captions")
-ELSEWHERE += ("aclnet_attention", "deepvs_coarse")
+ELSEWHERE += ("aclnet_attention", "deepvs_coarse", "aam_distance", "aam_entailment")
 
 
 def test_every_pair_in_a_step_is_built_or_refused(tmp_path: pathlib.Path) -> None:

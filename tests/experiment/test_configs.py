@@ -14,7 +14,8 @@ from avsd_jax.experiment.comparison import derive, plan
 from avsd_jax.runs.components import Components
 from avsd_jax.training.state import create_state
 
-PREDICTING = ("vinet", "avinet", "stavis_visual", "stavis", "stanet", "dave", "aclnet", "deepvs", "mws", "sbf")
+PREDICTING = ("vinet", "avinet", "stavis_visual", "stavis", "stanet", "dave", "aclnet", "deepvs", "aam", "mws", "sbf")
+PREDICTING += ("unisal", "unisal_av")
 PREDICTING += ("mws_classifier", "wss", "wss_classifier")
 
 

@@ -11,7 +11,8 @@ from avsd_jax.errors import InputError
 from avsd_jax.models import fusions
 from avsd_jax.nn.transformer import Transformer, sinusoid
 
-NAMES = ["bilinear", "bilinear_transformer", "concat", "localisation", "spatial_alignment", "transformer"]
+NAMES = ["bilinear", "bilinear_transformer", "concat", "localisation", "sound_token", "spatial_alignment"]
+NAMES += ["transformer"]
 # STAViS joins its own feature instead of replacing V by one of the same shape.
 SHAPED_LIKE_VISUAL = {"localisation": {"features": 0}}
 VISUAL = jnp.maximum(normal(0, 2, 4, 2, 3, 16), 0)

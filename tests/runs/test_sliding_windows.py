@@ -14,7 +14,7 @@ SIZE = (32, 32)
 @pytest.fixture(autouse=True)
 def _quick_programs(monkeypatch):
     plain, quick = jax.jit, {"compiler_options": forward_options()}
-    monkeypatch.setattr(jax, "jit", lambda function, **options: plain(function, **quick | options))
+    monkeypatch.setattr(jax, "jit", lambda function, **options: plain(function, **options | quick))
 
 
 def _check(model, advance: int, counts: tuple[int, ...], rest=lambda window: {}, batch_size: int = 2) -> None:

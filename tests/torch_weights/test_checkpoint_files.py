@@ -2,9 +2,7 @@
 
 import gzip
 import io
-import json
 import pickle
-import struct
 import tarfile
 import zipfile
 
@@ -13,27 +11,13 @@ import jax
 import ml_dtypes
 import numpy as np
 import pytest
+from weight_files import safetensors
 
 from avsd_jax import convert
 from avsd_jax.errors import InputError
 from avsd_jax.runs.checkpoint import load_for_inference
 from avsd_jax.torch_import import to_variables
 from avsd_jax.torch_weights import conversion
-
-_NAMES = {"f4": "F32", "f2": "F16", "f8": "F64", "i8": "I64", "b1": "BOOL", "c8": "C64"}
-
-
-def safetensors(arrays, **changes):
-    """A safetensors file's bytes; `changes` replace fields of the first array."""
-    header, content = {"__metadata__": {"format": "pt"}}, b""
-    for key, array in arrays.items():
-        name = "BF16" if array.dtype == ml_dtypes.bfloat16 else _NAMES[array.dtype.str[1:]]
-        end = len(content) + array.nbytes
-        header[key] = {"dtype": name, "shape": list(array.shape), "data_offsets": [len(content), end]}
-        content += array.tobytes()
-    header[next(iter(arrays), "x")] |= changes
-    text = json.dumps(header).encode()
-    return struct.pack("<Q", len(text)) + text + content
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from one_vector import OneVector
 from videos import memory_store, source_video
 
 from avsd_jax import losses

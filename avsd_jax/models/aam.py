@@ -1,0 +1,286 @@
+"""AAM (Zhao et al., "Attend to Anything", ICML 2026): DINOv3 in every frame, blocks over time, sound, a sentence.
+
+    frames ─> DINOv3 ─> levels 1, 2 ───────────────────────────────┐
+                 └────> levels 3, 4 ─> over time ─> level 3 ───────┤
+                                          └─> V = level 4 ─┐       │
+    2 s of audio around each frame ─> Wav2CLIP ─> fusion ─ AV ─────┴─> decoder, Gaussians ─> maps
+                                     a sentence's embedding ───────────┘
+
+Every frame of a clip has a map and a gate of its own; see docs/aam.md for what is known of the published network.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+from jaxtyping import Array, Float
+
+from avsd_jax.batch import read
+from avsd_jax.errors import InputError
+from avsd_jax.models.common.bistream import BiStream, Features
+from avsd_jax.nn import hyperbolic_decoder as decoder
+from avsd_jax.nn import lorentz
+from avsd_jax.nn.conv2d import Conv2D
+from avsd_jax.nn.density_flow import DensityFlow
+from avsd_jax.nn.dinov3 import DinoV3
+from avsd_jax.nn.resize import resize_aligned
+from avsd_jax.nn.wav2clip import Wav2CLIP, log_power
+
+# The published loader scales what it takes for 32-bit integers; today's reader of files gives numbers in [-1, 1].
+SCALES = MappingProxyType({"official": 2.0**-23, "intended": 1.0})
+# The outputs that belong to the frames of clips.
+_OF_FRAMES = ("saliency", "logits", "gate", "saliency_v", "saliency_av")
+_OF_FRAMES += ("text_distance", "text_entailment")
+# How much of the half angle of a sentence's cone its frames may lie off.
+_FRAME_SHARE = 0.8
+
+
+class Sentences(nn.Module):
+    """Embeddings of sentences, which are kept and not trained; zero until they are converted from a file.
+
+    Attributes:
+        names: of the sentences.
+        size: of an embedding.
+    """
+
+    names: Sequence[str]
+    size: int
+
+    @nn.compact
+    def __call__(self, name: str) -> Float[Array, " s"]:
+        """Returns the embedding of a name."""
+        kept = {n: self.variable("batch_stats", n, jnp.zeros, (self.size,)) for n in self.names}
+        return kept[name].value
+
+
+class Model(BiStream):
+    """AAM; with the default options the network as it is released, at 448 x 448, always fused.
+
+    Reads video [B, T, H, W, 3], ImageNet-normalised, height and width in multiples of 16, and audio [B, T, S],
+    waveforms in [-1, 1] at 16 kHz, S samples around each frame one after the other.
+
+    Attributes:
+        clip_size: frames of a clip, all of which are mapped; published: 32.
+        features, depth, heads: of DINOv3; levels are taken after each quarter of the depth.
+        lora_rank, lora_alpha, lora_dropout: of the learned change of DINOv3's attention, see `avsd_jax.nn.lora`.
+        rope_rescale: see `avsd_jax.nn.dinov3.DinoV3`.
+        frozen_backbone: whether DINOv3 stays as it is but for that change, as published.
+        level_channels: of the four levels; multiples of 8.
+        channels: of the decoder's input, a multiple of 64 (half, a quarter and an eighth after its stages).
+        temporal: whether levels 3 and 4 pass through the blocks over time; published without for single images.
+        point_size: of points in hyperbolic space.
+        text_size: of a sentence's embedding.
+        prompts: names of the sentences whose embeddings are kept; () if each batch has its own, `text`.
+        prompt: name of the one that is used.
+        audio_width: multiplies the channels of Wav2CLIP.
+        audio_scale: factor on the waveform: "official", 2^-23, which the released code applies and which makes almost
+            everything silent, or "intended", 1.
+        clamped_column, width_norms: as released; see `avsd_jax.nn.hyperbolic_decoder.SpatialOperator`.
+
+    The gate's, the fusion's and the classifier's options are those of `BiStream`. In training the classifier judges
+    the first frame of a clip, and its decision holds for all of them; otherwise every frame has a decision of its own.
+    """
+
+    clip_size: int = 32
+    features: int = 1024
+    depth: int = 24
+    heads: int = 16
+    lora_rank: int = 32
+    lora_alpha: float = 64.0
+    lora_dropout: float = 0.05
+    rope_rescale: float = 2.0
+    frozen_backbone: bool = True
+    level_channels: Sequence[int] = (96, 192, 384, 768)
+    channels: int = 256
+    temporal: bool = True
+    point_size: int = 128
+    text_size: int = 768
+    prompts: Sequence[str] = ("None",)
+    prompt: str = "None"
+    audio_width: float = 1.0
+    audio_scale: str = "intended"
+    clamped_column: bool = True
+    width_norms: bool = True
+    fusion: str = "sound_token"
+    hears_frames = True
+    defaults: ClassVar[Mapping[str, Any]] = MappingProxyType(
+        {
+            "sampler": "sequence",
+            "preprocessing": "aam",
+            "frame_size": (448, 448),
+            # What is frozen gets no weight decay either.
+            "rates": ((r"^backbone/(?!.*/lora_[ab]$)", 0.0), ("^audionet/", 0.0), ("", 1.0)),
+        }
+    )
+
+    @property
+    def num_maps(self) -> int:
+        """Returns the number of frames: every one has a map."""
+        return self.clip_size
+
+    @property
+    def frozen(self) -> bool:
+        """Returns whether DINOv3 has to come from elsewhere."""
+        return self.frozen_backbone
+
+    def step_entries(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the labels that the gate of `trained_as` reads: of every frame, where labels decide."""
+        return {} if self.gate == "labels" else super().step_entries(batch)
+
+    def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:
+        """Predicts a map for each frame.
+
+        Args:
+            batch: video and audio, see above; the gate's inputs as in `BiStream`, where frame_labels [B, T] and
+                avc_logits [B, T, 2] decide for single frames; text [B, text_size], a sentence's embedding, instead of
+                that of `prompt`.
+            train: use and update the classifier's batch statistics, apply dropout.
+
+        Returns:
+            saliency [B, T, H, W] in [0, 1], its logits, gate [B, T] bool, as `BiStream`; avc_logits [B, 2], or
+            [B, T, 2] if they were given so; and for the losses text_distance [B, T], in hyperbolic space, and
+            text_entailment [B, T], radians: the mean of the angles by which a frame lies off its sentence's cone, and
+            the sentence off the anchor's.
+
+        Raises:
+            InputError: as `BiStream`; unknown prompt or audio scale; audio that is not of all frames.
+        """
+        clips, frames = read(batch, "video").shape[:2]
+        rows = dict(batch)
+        labels = next((key for key in ("gate_label", "frame_labels", "avc_label") if key in batch), None)
+        if labels is not None:
+            rows["gate_label"] = _of_frames(batch[labels], 0, frames)
+        if "avc_logits" in batch:
+            rows["avc_logits"] = _of_frames(batch["avc_logits"], 1, frames)
+        output = super().__call__(rows, train)
+        result = {
+            name: output[name].reshape(clips, frames, *output[name].shape[1:]) for name in _OF_FRAMES if name in output
+        }
+        if "avc_logits" in output:
+            logits = output["avc_logits"].reshape(clips, frames, 2)
+            of_each = "avc_logits" in batch and jnp.ndim(batch["avc_logits"]) == 3
+            result["avc_logits"] = logits if of_each else logits[:, 0]
+        return result
+
+    def encode_visual(self, batch: Mapping[str, Array], train: bool) -> tuple[Features, Float[Array, "bt h w c"]]:
+        """Returns the first three levels and the sentence's embedding of each frame, and the last level, V."""
+        video = read(batch, "video")
+        clips, frames = video.shape[:2]
+        levels = self._backbone()(video.reshape(clips * frames, *video.shape[2:]), train)
+        maps = []
+        for number, (level, size) in enumerate(zip(levels, self.level_channels, strict=True)):
+            x = nn.Conv(size, (1, 1), name=f"projects_{number}")(level)
+            if self.temporal and number > 1:
+                block = DensityFlow(name=f"motion_modules_{number}")
+                x = block(x.reshape(clips, frames, *x.shape[1:])).reshape(x.shape)
+            maps.append(x)
+        named = {f"level{number}": level for number, level in enumerate(maps[:-1], 1)}
+        sentence = jnp.repeat(self._sentence(batch, clips), frames, axis=0)
+        return named | {"sentence": sentence.astype(maps[-1].dtype)}, maps[-1]
+
+    def fuse(
+        self, v: Float[Array, "bt h w c"], features: Features, batch: Mapping[str, Array], train: bool
+    ) -> dict[str, Float[Array, "bt ..."]]:
+        """Returns the embedding of the audio around each frame, and its fusion with V; no gradient reaches it."""
+        if self.audio_scale not in SCALES:
+            raise InputError(f"unknown audio_scale {self.audio_scale!r} of aam: choose one of {', '.join(SCALES)}")
+        audio = read(batch, "audio")
+        clips = audio.shape[0]
+        frames = v.shape[0] // clips
+        if audio.ndim != 3 or audio.shape[1] != frames:
+            raise InputError(f"audio has shape {audio.shape} for {frames} frames: give [B, {frames}, S]")
+        spectrograms = log_power(SCALES[self.audio_scale] * audio.astype(jnp.float32))
+        spectrograms = spectrograms.reshape(clips * frames, *spectrograms.shape[2:]).astype(v.dtype)
+        heard = lax.stop_gradient(Wav2CLIP(self.audio_width, name="audionet")(spectrograms))
+        return {"audio_features": heard, "fused": self.make_fusion()(v[:, None], heard[:, None], train)[:, 0]}
+
+    def decode(self, feature: Float[Array, "bt h w c"], features: Features, train: bool) -> Features:
+        """Returns maps and logits of the size of the frames, and what the losses of hyperbolic space train."""
+        sentence = features["sentence"]
+        point, trained = self._points(feature, sentence)
+        quirks = {"clamped_column": self.clamped_column, "width_norms": self.width_norms}
+        x = nn.silu(decoder.group_norm(32, "start_proj_1")(Conv2D(self.channels, name="start_proj_0")(feature)))
+        for stage in (1, 2, 3):
+            size = self.channels // 2**stage
+            upsample = decoder.UpsampleStage(size, self.point_size, name=f"decoder_stage{stage}", **quirks)
+            join = decoder.Joined(32 // 2**stage, name=f"join{stage}")
+            x = join(upsample(x, sentence, point), features[f"level{4 - stage}"])
+        logits = decoder.Head(self.point_size, name="decoder_out", **quirks)(x, sentence, point)
+        size = tuple(16 * side for side in feature.shape[1:3])
+        logits = resize_aligned(logits.astype(jnp.float32), size)[..., 0]
+        return {"saliency": nn.sigmoid(logits), "logits": logits} | trained
+
+    def _classify(self, batch: Mapping[str, Array], train: bool) -> Float[Array, "bt 2"]:
+        """Returns the classifier's logits for each frame: those that the batch has, or those of its clip."""
+        logits = super()._classify(batch, train)
+        given = "avc_logits" in batch and not self.is_initializing()
+        return logits if given else jnp.repeat(logits, batch["video"].shape[1], axis=0)
+
+    def _backbone(self) -> nn.Module:
+        """Creates DINOv3; frozen, no gradient reaches its own weights."""
+        levels = tuple(self.depth * quarter // 4 - 1 for quarter in (1, 2, 3, 4))
+        options = {"levels": levels, "rescale": self.rope_rescale, "rank": self.lora_rank, "alpha": self.lora_alpha}
+        kind = DinoV3
+        if self.frozen_backbone and not self.is_initializing():
+            kind = nn.map_variables(DinoV3, "params", trans_in_fn=_frozen)
+        return kind(self.features, self.depth, self.heads, dropout=self.lora_dropout, name="backbone", **options)
+
+    def _sentence(self, batch: Mapping[str, Array], clips: int) -> Float[Array, "b s"]:
+        """Returns the embedding of each clip's sentence.
+
+        Raises:
+            InputError: the batch has none where the model keeps none, or there is none of that name.
+        """
+        if "text" in batch:
+            return read(batch, "text")
+        if not self.prompts:
+            return read(batch, "text")
+        if self.prompt not in self.prompts:
+            raise InputError(
+                f"unknown prompt {self.prompt!r} of aam: choose one of {', '.join(self.prompts)}, or convert a "
+                "checkpoint together with the embedding of a sentence of this name"
+            )
+        kept = Sentences(tuple(self.prompts), self.text_size, name="text")(self.prompt)
+        return jnp.broadcast_to(kept, (clips, self.text_size))
+
+    def _points(
+        self, feature: Float[Array, "bt h w c"], sentence: Float[Array, "bt s"]
+    ) -> tuple[Float[Array, "bt d"], Features]:
+        """Returns the sentence's point in hyperbolic space, in float32, and what the losses train."""
+        curvature = lorentz.curvature_of(self.param("curv", nn.initializers.zeros, ()))
+        small = nn.initializers.constant(-0.5 * math.log(self.point_size))
+        factors = {name: lorentz.factor_of(self.param(f"{name}_alpha", small, ())) for name in ("visual", "textual")}
+        anchor = self.param("none_anchor_tan", nn.initializers.zeros, (1, self.point_size)).astype(jnp.float32)
+        seen = nn.Dense(self.point_size, use_bias=False, name="visual_proj")(jnp.mean(feature, axis=(1, 2)))
+        told = nn.Dense(self.point_size, use_bias=False, name="textual_proj")(sentence)
+        image = lorentz.exp_map0(factors["visual"] * seen.astype(jnp.float32), curvature)
+        text = lorentz.exp_map0(factors["textual"] * told.astype(jnp.float32), curvature)
+        none = jnp.broadcast_to(lorentz.exp_map0(factors["textual"] * anchor, curvature), text.shape)
+        off = [
+            lorentz.beyond_cone(text, image, curvature, _FRAME_SHARE),
+            lorentz.beyond_cone(none, text, curvature, 1.0),
+        ]
+        distance = lorentz.distance(image, text, curvature)
+        return text, {"text_distance": distance[:, 0], "text_entailment": 0.5 * (off[0] + off[1])[:, 0]}
+
+
+def _frozen(variables: Any) -> Any:
+    """Stops gradients to all parameters but LoRA's."""
+
+    def stopped(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
+        return leaf if path[-1].key in ("lora_a", "lora_b") else lax.stop_gradient(leaf)
+
+    return jax.tree_util.tree_map_with_path(stopped, variables)
+
+
+def _of_frames(values: Array, axes: int, frames: int) -> Array:
+    """Returns what frames have, [B * T, ...], of what they or their clips have: [B, T, ...] or [B, ...]."""
+    values = jnp.asarray(values)
+    if values.ndim == axes + 1:
+        return jnp.repeat(values, frames, axis=0)
+    return values.reshape(-1, *values.shape[2:])
