@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from config_files import CONFIGS, load
 from media_files import regular, write_video
+from one_vector import OneVector
 from videos import memory_store, source_video
 
 from avsd_jax.batch import zeros
@@ -41,7 +42,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     variables = drawn.variables(drawn.shapes(parts.model, zeros(parts.spec)))
     vector, unravel = jax.flatten_util.ravel_pytree(variables["params"])
     state = create_state(variables | {"params": vector}, parts.optimizer, keep_ema=False)
-    step = drawn.step_jit(make_train_step(drawn.OneVector(parts.model, unravel), parts.optimizer, parts.terms))
+    step = drawn.step_jit(make_train_step(OneVector(parts.model, unravel), parts.optimizer, parts.terms))
     numbers = hyperparameters_by_step(config, parts)
     for number in range(2):
         batch = parts.step_inputs(next(batches)) | {"avc_label": np.array([1, 0], np.int32)}
