@@ -2,10 +2,11 @@
 
 The public names, loaded on first use:
 
-    Predictor   a trained or converted model that predicts video files
-    load_model  the network and the variables of a trained or converted model
-    score_maps  scores folders of maps against ground truth
-    metrics     the saliency metrics as functions of arrays
+    Predictor         a trained or converted model that predicts video files
+    PicturePredictor  the same of still pictures
+    load_model        the network and the variables of a trained or converted model
+    score_maps        scores folders of maps against ground truth
+    metrics           the saliency metrics as functions of arrays
 """
 
 import importlib
@@ -13,12 +14,13 @@ from typing import Any
 
 _HOMES = {
     "Predictor": ("avsd_jax.prediction.predictor", "Predictor"),
+    "PicturePredictor": ("avsd_jax.prediction.picture_predictor", "PicturePredictor"),
     "load_model": ("avsd_jax.runs.components", "load_model"),
     "score_maps": ("avsd_jax.evaluation.evaluation", "evaluate"),
     "metrics": ("avsd_jax.metrics", None),
 }
 
-__all__ = ["Predictor", "load_model", "metrics", "score_maps"]  # noqa: F822 (found by __getattr__)
+__all__ = ["PicturePredictor", "Predictor", "load_model", "metrics", "score_maps"]  # noqa: F822 (found by __getattr__)
 
 
 def __getattr__(name: str) -> Any:

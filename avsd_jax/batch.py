@@ -48,6 +48,7 @@ class ClipSizes(Protocol):
     frame_size: tuple[int, int]
     audio: bool
     audio_samples: int
+    audio_shape: tuple[int, ...]
     avc: ClassifierInputs | None
     tags: tuple[str, ...]
     num_maps: int
@@ -90,7 +91,7 @@ class Entry:
 ENTRIES: dict[str, Entry] = {
     "video": Entry("t h w 3", np.float32, "model", "normalised frames"),
     "taps": Entry("", np.float32, "model", "a tree: features of the video encoder, if they are known", made=False),
-    "audio": Entry("s", np.float32, "model", "the waveform, scaled and windowed; if the model uses audio"),
+    "audio": Entry("s", np.float32, "model", "the scaled waveform, or [t s], one of each frame; if the model reads it"),
     "avc_frames": Entry("n ah aw 3", np.float32, "model", "the classifier's frames; if there is a classifier"),
     "avc_audio": Entry("r", np.float32, "model", "the classifier's waveform; if there is a classifier"),
     "avc_logits": Entry("2", np.float32, "model", "the classifier's logits, instead of its inputs", made=False),
@@ -135,6 +136,7 @@ def batch_shapes(spec: ClipSizes, batch_size: int = 1) -> dict[str, jax.ShapeDty
         axes = entry.axes.split()
         if entry.made and entry.reader != "host" and sizes.keys() >= set(axes):
             shape = spec.target_shape if entry.target else tuple(sizes[axis] for axis in axes)
+            shape = spec.audio_shape if key == "audio" else shape
             shapes[key] = jax.ShapeDtypeStruct((batch_size, *shape), entry.dtype)
     return shapes
 

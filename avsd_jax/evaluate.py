@@ -192,6 +192,8 @@ def _tell(record: Mapping[str, Any], which: str = "") -> None:
         print(f"no prediction: {which}video {name}", file=sys.stderr)
     for name, ranges in record["missing"]["frames"].items():
         print(f"no prediction: {which}{name}, frames {ranges} (counted from 0)", file=sys.stderr)
+    for warning in record.get("leaks", ()):
+        print(f"warning: {warning}", file=sys.stderr)
     for remark in record["maps"]["remarks"]:
         print(f"note: {which}{remark}", file=sys.stderr)
     if counted := undefined_scores.in_words(record["undefined"]["metrics"]):

@@ -1,11 +1,14 @@
-"""Predicts the saliency of a video file: an overlay video with its audio, maps, and the gate over time.
+"""Predicts the saliency of a video file, of a picture or of a folder of pictures.
 
     python -m avsd_jax.predict INPUT.mp4 --out=DIR [--checkpoint=DIR | --model=gbvs_av] [--maps=png|npz|stavis|none]
                                [--mode=exact|fast] [--stride=1] [--batch_size=4] [--precision=default|high|highest]
-                               [--every=0.25] [--threshold=0.5 | --hysteresis=LOW,HIGH]
+                               [--every=0.25] [--threshold=0.5 | --hysteresis=LOW,HIGH] [--frame_step=1]
+    python -m avsd_jax.predict PICTURE.jpg|FOLDER --out=DIR [--checkpoint=DIR | --model=gbvs] [--maps=png|npz|none]
+                               [--precision=default|high|highest]
 
 The checkpoint is the folder of a training run or of a model converted by `python -m avsd_jax.convert`. Without one, a
-model that has no weights predicts: `gbvs_av`, or another one by --model. The output folder gets
+model that has no weights predicts: `gbvs_av`, of pictures `gbvs`, or another one by --model. The output folder gets of
+a video
 
     INPUT_overlay.mp4      the frames under their maps, the gate in a corner, with the input's audio
     maps/000000.png ...    --maps=png: a map per frame, of the frame's size, 8 bits, each min-max normalised
@@ -15,8 +18,15 @@ model that has no weights predicts: `gbvs_av`, or another one by --model. The ou
     timeline.json          per frame: time, probability of audio-visual consistency, gate
     timeline.png           a plot of that probability
 
-when all of them are complete. A folder holds one video: another prediction of the same video replaces the earlier one
-completely, one of another video is refused. See docs/prediction.md.
+and of pictures
+
+    overlays/PICTURE.jpg   the picture under its map
+    maps/PICTURE.png       --maps=png: the map, of the picture's size, as of a frame
+    maps/PICTURE.npz       --maps=npz: `saliency` [H, W], as of a frame
+    pictures.json          per picture: its size and files, or why it could not be read
+
+when all of them are complete. A folder holds one video, or one picture or folder of pictures: another prediction of the
+same replaces the earlier one completely, one of another is refused. See docs/prediction.md.
 
 Every frame has a map. With --stride=k every k-th frame is predicted: maps between two predictions are interpolated
 linearly, and probability and gate are those of the earlier one. Frames are taken at the file's own rate.
@@ -27,8 +37,15 @@ linearly, and probability and gate are those of the earlier one. Frames are take
 The classifier of a gated model scores one frame every `--every` seconds (by default as the run's `avc_every` says; 0:
 every frame), and its score holds until the next one. The gate is open above `--threshold`; with --hysteresis=LOW,HIGH
 it opens above HIGH and closes at LOW or below.
+
+A model that maps every frame of a clip takes the frames of a video as one sequence, with --frame_step=k as k sequences
+of every k-th frame, each with a state of its own, whose maps are interleaved (UNISAL's protocol: 5).
+
+Pictures of a folder are predicted one by one, whatever their names. If some cannot be read, the others are predicted,
+and the exit status is 2.
 """
 
+import avsd_jax.common.huge_pages  # noqa: F401  # isort: skip
 import avsd_jax.common.interrupt  # isort: skip
 
 import argparse
@@ -38,28 +55,33 @@ from pathlib import Path
 
 from avsd_jax.common import cli, logs
 from avsd_jax.common.programs import keep_programs
+from avsd_jax.errors import InputError
+from avsd_jax.map_files.contents import some
 from avsd_jax.media.reading import probe
 from avsd_jax.models.common.network import PRECISIONS
-from avsd_jax.prediction import decision
+from avsd_jax.prediction import decision, picture_files, picture_predictor
 from avsd_jax.prediction.map_writers import MAP_WRITERS, check_folder
+from avsd_jax.prediction.picture_predictor import PicturePredictor
 from avsd_jax.prediction.predictor import DEFAULT_MODEL, Predictor
 from avsd_jax.prediction.traits import FAST_STRIDE, MODES
+
+# Options that have no effect on a picture.
+_OF_VIDEOS = ("mode", "stride", "every", "threshold", "hysteresis", "batch_size", "frame_step")
 
 
 def _parser() -> cli.Parser:
     parser = cli.Parser("python -m avsd_jax.predict", __doc__)
-    parser.add_argument("video", metavar="INPUT.mp4", help="the video file")
+    parser.add_argument("input", metavar="INPUT", help="a video file, a picture, or a folder of pictures")
     model = parser.add_mutually_exclusive_group()
     model.add_argument("--checkpoint", metavar="DIR", help="a training run or a converted model")
     model.add_argument(
         "--model",
-        default=DEFAULT_MODEL,
         metavar="NAME",
-        help=f"without a checkpoint: a model that has no weights (default: {DEFAULT_MODEL})",
+        help=f"without a checkpoint: a model that has no weights (default: {DEFAULT_MODEL}, of pictures gbvs)",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write to; created if missing")
     parser.add_argument("--maps", default="png", choices=list(MAP_WRITERS), help="how to write the maps (default: png)")
-    parser.add_argument("--mode", default="exact", choices=MODES, help="the model's maps, or approximate ones, faster")
+    parser.add_argument("--mode", choices=MODES, help="the model's maps (exact, default), or approximate ones, faster")
     parser.add_argument(
         "--stride",
         type=cli.positive,
@@ -68,13 +90,18 @@ def _parser() -> cli.Parser:
     parser.add_argument(
         "--every", type=cli.number(0.0, 3600.0), help="seconds between two scores of the gate (default: the run's)"
     )
+    parser.add_argument(
+        "--frame_step",
+        type=cli.positive,
+        help="of models of sequences: every so many frames are one (default: the run's)",
+    )
     decision.add_options(parser)
     parser.add_argument(
         "--precision",
         choices=PRECISIONS,
         help="of float32 products on a GPU or TPU (default: the run's)",
     )
-    parser.add_argument("--batch_size", type=cli.positive, default=4, help="clips per batch (default: 4)")
+    parser.add_argument("--batch_size", type=cli.positive, help="clips per batch (default: 4)")
     parser.add_argument("--verbose", action="store_true", help="also print the logs of libraries")
     return parser
 
@@ -86,23 +113,49 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 @cli.sigterm_exits()
 def _predict_command_line(args: argparse.Namespace) -> None:
+    found = picture_files.found(args.input)
+    if found is not None:
+        _pictures(args, found)
+        return
     # Both fail here, before the model is loaded.
-    probe(args.video)
-    check_folder(Path(args.out), Path(args.video).name)
+    probe(args.input)
+    check_folder(Path(args.out), Path(args.input).name)
     with logs.shown(args.verbose):
         keep_programs()
-        predictor = Predictor(args.checkpoint, args.batch_size, args.model, args.precision)
+        predictor = Predictor(
+            args.checkpoint, args.batch_size or 4, args.model or DEFAULT_MODEL, args.precision, args.frame_step
+        )
         result = predictor.run(
-            args.video,
+            args.input,
             args.out,
             maps=args.maps,
-            mode=args.mode,
+            mode=args.mode or MODES[0],
             stride=args.stride,
             every=args.every,
             decision=decision.chosen(args),
         )
     overlaid = next(path for path in result.files if path.suffix == ".mp4")
     print(f"{result.num_frames} frames by {predictor.config.model_name}: {overlaid}")
+
+
+def _pictures(args: argparse.Namespace, found: picture_files.Found) -> None:
+    given = [name for name in _OF_VIDEOS if getattr(args, name) is not None]
+    if given:
+        raise InputError(f"--{given[0]} is of videos, and {args.input} is of pictures: leave it out")
+    if args.maps not in picture_files.MAPS:
+        raise InputError(f"--maps={args.maps} is of videos: choose one of {', '.join(picture_files.MAPS)}")
+    picture_files.check_folder(Path(args.out), found.source.name)
+    with logs.shown(args.verbose):
+        keep_programs()
+        predictor = PicturePredictor(args.checkpoint, args.model or picture_predictor.DEFAULT_MODEL, args.precision)
+        result = predictor.run(args.input, args.out, maps=args.maps)
+    number = f"{result.num_pictures} picture{'s' * (result.num_pictures > 1)}"
+    print(f"{number} by {predictor.config.model_name}: {Path(args.out) / 'overlays'}")
+    if result.failed:
+        raise InputError(
+            f"{len(result.failed)} of {len(found.paths)} pictures cannot be read ({some(sorted(result.failed))}): save "
+            f"them again; the others are in {args.out}"
+        )
 
 
 if __name__ == "__main__":

@@ -90,6 +90,11 @@ def _stavis(draw: Draw, _: Mapping) -> dict[str, np.ndarray]:
     return _clip(16, 112, 112, batch=2)(draw, _) | {"audio": draw("audio", (2, 1, 1, 35280))[:, 0, 0]}
 
 
+def _dave(draw: Draw, _: Mapping) -> dict[str, np.ndarray]:
+    patches = draw("audio", (1, 3, 16, 64, 64)).transpose(0, 2, 3, 4, 1)
+    return _clip(16, 256, 320)(draw, _) | {"spectrogram": patches}
+
+
 def _pictures(draw: Draw, names: Sequence[str], batch: int, side: int) -> np.ndarray:
     """Draws images of these names as the frames [B, T, H, W, 3] of clips."""
     frames = np.stack([2 * draw(name, (batch, 3, side, side)) for name in names], axis=1)
@@ -150,6 +155,15 @@ def _soundnet(draw: Draw, _: Mapping) -> dict[str, np.ndarray]:
     return {"audio": draw("audio", (2, 1, 70560, 1))[:, 0, :, 0]}
 
 
+def _unisal(draw: Draw, kept: Mapping) -> dict[str, np.ndarray]:
+    return {"video": draw("dyn_DHF1K", (1, 4, 3, 96, 128)).transpose(0, 1, 3, 4, 2)}
+
+
+def _unisal_av(draw: Draw, _: Mapping) -> dict[str, np.ndarray]:
+    video = draw("video", (1, 12, 3, 224, 384)).transpose(0, 1, 3, 4, 2)
+    return {"video": video, "audio": draw("audio", (1, 12, 35280))}
+
+
 def _aam(draw: Draw, _: Mapping) -> dict[str, np.ndarray]:
     video = draw("video", (1, 1, 3, 448, 448)).transpose(0, 1, 3, 4, 2)
     return {"video": video, "audio": np.float32(0.1) * draw("audio", (1, 32000))}
@@ -197,6 +211,7 @@ def _networks() -> Iterator[Network]:
             f"stanet/sta_{release}",
             {"release": release},
         )
+    yield Network("dave", _dave, "dave/dave", _key("full_logits"), _key("logits"))
     heard = lambda kept: kept["output"][..., 0].transpose(0, 2, 1)  # noqa: E731
     yield Network("soundnet8", _soundnet, "vinet/soundnet", heard, _key("audio_features"))
     logits = _key("out_logits")
@@ -231,6 +246,10 @@ def _networks() -> Iterator[Network]:
         yield Network(
             f"scam_cvpr_{name}", inputs, f"stanet/cvpr_{case}", logits, tags, weights=f"stanet/scam_cvpr_{case}"
         )
+    recorded = lambda kept: kept["dyn_DHF1K:logprob"]  # noqa: E731
+    yield Network("unisal", _unisal, "unisal/unisal", recorded, _key("log_density"), "4 frames of 96x128")
+    yield Network("unisal", _unisal_av, "", saliency, saliency, "12 frames of 224x384")
+    yield Network("unisal_av", _unisal_av, "", saliency, saliency, "12 frames of 224x384")
     # No map of a trained file is known: tests compare a small one with a second implementation.
     yield Network("aam", _aam, "", saliency, saliency, "one frame", options={"clip_size": 1})
 

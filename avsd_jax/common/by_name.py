@@ -47,6 +47,7 @@ RANGES: dict[str, Kind] = {
     "positives": whole(0, 2**20),
     "sample_rate": whole(1, 2**20),
     "smoothing": real(above=0),
+    "step": whole(1, 1000),
     "strength": real(0),
     "stride": whole(1, 64),
     "width": real(above=0, most=64),

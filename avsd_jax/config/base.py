@@ -93,7 +93,8 @@ def defaults() -> ConfigDict:
     config.learning_rate = 1e-4  # after the warm-up
     config.rates = ()  # (regular expression, factor): factors on the learning rate by parameter
     config.schedule = "constant"  # constant, cosine or steps
-    config.rate_drops = (1 / 3, 2 / 3)  # shares of all steps where schedule="steps" divides the rate by ten
+    config.rate_drops = (1 / 3, 2 / 3)  # shares of all steps where schedule="steps" lowers the rate
+    config.rate_factor = 0.1  # factor on the rate at each of them
     config.warmup_steps = 0
     config.clip_norm = 0.0  # largest norm of the gradient; 0 for no limit
     config.ema_decay = 0.0  # of the average of the parameters; 0 for no average

@@ -78,6 +78,7 @@ FIELDS: dict[str, Kind] = {
     "rates": listed(_RATE, _RATES),
     "schedule": choice(SCHEDULES, "choose constant, cosine or steps"),
     "rate_drops": listed(real(above=0, below=1), _SHARES),
+    "rate_factor": real(above=0, most=1),
     "warmup_steps": whole(0),
     "clip_norm": real(0, finite=False),
     "ema_decay": real(0, below=1),

@@ -1,5 +1,6 @@
 """An example: the batch entries of a clip, built in the same way for stored videos and video files."""
 
+import dataclasses
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -21,6 +22,9 @@ class ClipSource(Protocol):
     def audio(self, window: Window) -> Float32[np.ndarray, " s"]:
         """Returns the audio of a clip at the preprocessing's rate; no longer than the model's buffer."""
 
+    def pieces(self) -> int | None:
+        """Returns for how many frames the audio lasts, see `Preprocessing.pieces`; None if that is not known."""
+
     def classifier_frames(self, target: int) -> Float32[np.ndarray, "n a a 3"]:
         """Returns the classifier's frames around frame `target`."""
 
@@ -37,25 +41,22 @@ def make_example(spec: ClipSpec, window: Window, source: ClipSource, avc_label: 
         source: where its frames and audio come from.
         avc_label: 1 consistent, 0 inconsistent, -1 unlabelled.
     """
+    each = spec.audio and spec.preprocessing.frame_audio
+    if each:
+        window = spec.sampler.heard(window, source.pieces(), spec.frame_step)
     example = {"video": source.frames(window.frames), "avc_label": np.int32(avc_label)}
-    if spec.audio:
+    if each:
+        numbers = window.audio_frames or window.frames
+        of = {n: _audio(spec, dataclasses.replace(window, audio_first=n, audio_last=n), source) for n in set(numbers)}
+        example["audio"] = np.stack([of[number] for number in numbers])
+    elif spec.audio:
         example["audio"] = _audio(spec, window, source)
     return example if spec.avc is None else example | classifier_inputs(source, window.target)
 
 
 def _audio(spec: ClipSpec, window: Window, source: ClipSource) -> Float32[np.ndarray, " s"]:
-    """Builds the model's audio: that of the clip, or that around each of its frames, one after the other."""
-    if spec.preprocessing.audio_of_frames:
-        spans = [Window((frame,), frame, frame, frame) for frame in window.frames]
-    else:
-        spans = [window]
-    length = spec.audio_samples // len(spans)
-
-    def cut(span: Window) -> Float32[np.ndarray, " s"]:
-        scaled = source.audio(span) * np.float32(spec.preprocessing.waveform_scale)
-        return spec.preprocessing.window_audio(scaled, length, span.reverse_audio)
-
-    return np.concatenate([cut(span) for span in spans]) if len(spans) > 1 else cut(spans[0])
+    scaled = source.audio(window) * np.float32(spec.preprocessing.waveform_scale)
+    return spec.preprocessing.window_audio(scaled, spec.audio_samples, window.reverse_audio)
 
 
 def classifier_inputs(source: ClipSource, target: int) -> Example:

@@ -1,8 +1,9 @@
 """The schema of all datasets: the encoding of a video as records, and their content.
 
 A record is a chunk of consecutive frames of one video, so that reading a clip reads one or two chunks of a
-long video and decodes only the requested frames. Images stay compressed (JPEG frames, 8-bit grey PNG density
-maps); arrays are stored as plain bytes, which TFDS parses fifty times faster than lists of numbers.
+long video and decodes only the requested frames. Images stay compressed (JPEG frames, grey PNG density maps of 8 bits,
+or 16 where the source has more than 8); arrays are stored as plain bytes, which TFDS parses fifty times faster than
+lists of numbers.
 
 Data about whole videos (`VideoIndex`: length, rates, sizes, labels, beginnings of chunks) is stored separately in
 the dataset's metadata: opening a dataset reads no record.
@@ -15,7 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 import tensorflow_datasets as tfds
-from jaxtyping import Float32, Int8, Int16, UInt8
+from jaxtyping import Float32, Int8, Int16, UInt8, UInt16
 
 from avsd_jax.errors import InputError
 
@@ -35,8 +36,8 @@ class SourceVideo:
         height: frame height in pixels.
         width: frame width in pixels.
         frames: `num_frames` JPEG files, in order; a generator keeps a long video out of memory.
-        density: `num_frames` 8-bit grey PNG files, in order; None for a video that has no eye-tracking data, neither
-            maps nor fixations.
+        density: `num_frames` grey PNG files of 8 or 16 bits, in order; None for a video that has no eye-tracking data,
+            neither maps nor fixations.
         fixations: rows (frame, viewer, x, y), frames ascending from 0; x to the right and y downwards in
             pixels of the map plane, pixel centres at whole numbers.
         num_viewers: number of viewers; they are numbered 0 to `num_viewers` - 1. 0 means unknown, and
@@ -141,7 +142,7 @@ def features() -> tfds.features.FeaturesDict:
             "chunk": feature.Scalar(np.int32, doc="number of the chunk within its video"),
             "first_frame": feature.Scalar(np.int32, doc="number of the chunk's first frame"),
             "frames": feature.Sequence(image, doc="JPEG files"),
-            "density": feature.Sequence(image, doc="8-bit grey PNG files of fixation density; none without gaze"),
+            "density": feature.Sequence(image, doc="grey PNG files of fixation density; none without gaze"),
             "fixations": feature.Tensor(
                 shape=(None, 4),
                 dtype=np.float32,
@@ -274,18 +275,31 @@ def decode_jpeg(data: bytes) -> UInt8[np.ndarray, "h w 3"]:
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def encode_png(image: UInt8[np.ndarray, "h w"]) -> bytes:
-    """Encodes an 8-bit grey image as a PNG file."""
+def encode_png(image: UInt8[np.ndarray, "h w"] | UInt16[np.ndarray, "h w"]) -> bytes:
+    """Encodes a grey image of 8 or 16 bits as a PNG file."""
     return cv2.imencode(".png", image)[1].tobytes()
 
 
 def decode_png(data: bytes) -> UInt8[np.ndarray, "h w"]:
-    """Decodes a PNG file to an 8-bit grey image.
+    """Decodes a PNG file to an 8-bit grey image; of 16 bits the upper 8 are kept.
 
     Raises:
         InputError: the data is damaged.
     """
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    return _decode_grey(data, cv2.IMREAD_GRAYSCALE)
+
+
+def decode_levels(data: bytes) -> UInt8[np.ndarray, "h w"] | UInt16[np.ndarray, "h w"]:
+    """Decodes a grey PNG file at its own depth, 8 or 16 bits.
+
+    Raises:
+        InputError: the data is damaged.
+    """
+    return _decode_grey(data, cv2.IMREAD_UNCHANGED)
+
+
+def _decode_grey(data: bytes, mode: int) -> UInt8[np.ndarray, "h w"] | UInt16[np.ndarray, "h w"]:
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), mode)
     if image is None:
         raise InputError("damaged PNG data: restore the file and build the dataset again")
     return image

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32, Int8, Int16, UInt8
+from jaxtyping import Float32, Int8, Int16, UInt8, UInt16
 
 from avsd_jax.common.byte_cache import ByteCache
 from avsd_jax.data import schema
@@ -129,9 +129,11 @@ class VideoStore:
             IndexError: the video has no such frame.
             InputError: the stored map or its file is damaged, or the video has no eye-tracking data.
         """
-        if not self.videos[video].watched:
-            raise InputError(f"{self.name}: video {self.videos[video].id!r} has no eye-tracking data: use other maps")
-        return self._image(video, index, "density", schema.decode_png)
+        return self._stored_density(video, index, schema.decode_png)
+
+    def density_levels(self, video: int, index: int) -> UInt8[np.ndarray, "h w"] | UInt16[np.ndarray, "h w"]:
+        """Returns `density` at the depth of its source, 8 or 16 bits."""
+        return self._stored_density(video, index, schema.decode_levels)
 
     def fixations(self, video: int, index: int) -> Float32[np.ndarray, "n 2"]:
         """Returns the fixations (x, y) of a frame, in pixels of the density map's plane.
@@ -175,6 +177,11 @@ class VideoStore:
             a, b = max(low, chunk.audio_first), min(high, chunk.audio_first + len(chunk.audio))
             out[a - start : b - start] = chunk.audio[a - chunk.audio_first : b - chunk.audio_first]
         return out
+
+    def _stored_density(self, video: int, index: int, decode: Callable[[bytes], T]) -> T:
+        if not self.videos[video].watched:
+            raise InputError(f"{self.name}: video {self.videos[video].id!r} has no eye-tracking data: use other maps")
+        return self._image(video, index, "density", decode)
 
     def _image(self, video: int, index: int, kind: str, decode: Callable[[bytes], T]) -> T:
         chunk = self._chunk_of_frame(video, index)

@@ -59,6 +59,10 @@ class WithTargetMaps(VideoStore):
         """Returns the target map of a frame."""
         return self._density_of(video, index)
 
+    def density_levels(self, video: int, index: int) -> UInt8[np.ndarray, "h w"]:
+        """Returns the same as `density`: there are no deeper maps."""
+        return self.density(video, index)
+
     def fixations(self, video: int, index: int) -> Float32[np.ndarray, "n 2"]:
         """Returns no fixations, for any frame."""
         return self.viewer_rows(video, index)[:, 1:]

@@ -14,6 +14,7 @@ class Window:
         audio_first: frame with which the clip's audio begins.
         audio_last: frame with which it ends, inclusive.
         reverse_audio: whether the audio is played backwards, as the frames are.
+        audio_frames: where each frame has audio of its own, that of which frame each of them has; empty: its own.
     """
 
     frames: tuple[int, ...]
@@ -21,3 +22,4 @@ class Window:
     audio_first: int
     audio_last: int
     reverse_audio: bool = False
+    audio_frames: tuple[int, ...] = ()

@@ -200,6 +200,10 @@ class _Others(VideoStore):
         """Returns a density map of the other viewers' fixations."""
         return self._density(video, self.fixations(video, index))
 
+    def density_levels(self, video: int, index: int) -> UInt8[np.ndarray, "h w"]:
+        """Returns the same as `density`: there are no deeper maps."""
+        return self.density(video, index)
+
     def maps(self, video: int, frames: Sequence[int]) -> Iterator[Predicted]:
         """Yields the viewer's own density map of each frame with fixations of this viewer and another one."""
         for frame in frames:

@@ -18,6 +18,7 @@ from avsd_jax.evaluation import (
     earlier_scores,
     evaluation_inputs,
     evaluation_rows,
+    leaks,
     map_checks,
     score_files,
     scoring_jobs,
@@ -84,7 +85,8 @@ def evaluate(
         The content of `scores.json`: `dataset` (with the digest and options of the build), `ground_truth` (digests by
         video), `predictions` (folder, split, layout, encoding, ...), `protocol`,
         `precision`, `join`, `coverage` (frames scored, missing, unscored, beyond), `missing` (videos, frames by video),
-        `undefined` (frames by metric that have no score because of their map), `maps` (how they were read, notes),
+        `undefined` (frames by metric that have no score because of their map), `leaks` (warnings about published
+        weights that have seen these videos), `maps` (how they were read, notes),
         the entries of `scoring.summary.summarise`, `versions` and `seconds`; and on request `bounds`, see
         `bounds.summary`.
 
@@ -156,6 +158,8 @@ class Settings:
         protocol = protocols.get(protocol) if isinstance(protocol, str) else protocol
         protocol = extra_metrics.with_pool(extra_metrics.with_metrics(protocol, metrics), pool)
         protocol = undefined_scores.with_rule(protocol, undefined)
+        if with_bounds and protocol.definitions != "mit":
+            raise InputError(f"--bounds are not defined for protocol {protocol.name}: score with another one")
         if precision not in PRECISIONS:
             raise InputError(f"unknown precision {precision!r}: choose one of {', '.join(PRECISIONS)}")
         if workers < 1:
@@ -202,6 +206,7 @@ def score(
         "coverage": evaluation_rows.coverage(rows, results),
         "missing": evaluation_rows.missing(rows, several),
         "undefined": lacking,
+        "leaks": sorted({said for part in parts for said in leaks.of_maps(part.found.videos.values(), dataset)}),
         "maps": {
             "colour_maps": reading["colour_maps"],
             "other_forms": "read" if reading["other_forms"] else "refuse",

@@ -99,6 +99,10 @@ class FolderTruth(VideoStore):
         ((_, values, _),) = prediction_folders.read(one, self.conversions)
         return self._checked(video, index, values)
 
+    def density_levels(self, video: int, index: int) -> UInt8[np.ndarray, "h w"]:
+        """Returns the same as `density`: there are no deeper maps."""
+        return self.density(video, index)
+
     def fixations(self, video: int, index: int) -> Float32[np.ndarray, "n 2"]:
         """Returns the fixations (x, y) of a frame; see `VideoStore.fixations`."""
         return self.viewer_rows(video, index)[:, 1:]

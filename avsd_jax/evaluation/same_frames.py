@@ -52,6 +52,10 @@ def align(evaluations: Sequence[Evaluation], common_frames: bool) -> tuple[list[
     return frames, len(common), beside
 
 
+# Choices that records of earlier versions do not name.
+_EARLIER = {"definitions": "mit"}
+
+
 def check_same(a: Evaluation, b: Evaluation) -> None:
     """Checks that two evaluations used the same protocol and the same ground truth.
 
@@ -63,7 +67,7 @@ def check_same(a: Evaluation, b: Evaluation) -> None:
         # Other differences between builds with the same ground truth, such as in the frames, affect no score.
         ignored = ("digest", "options") if part == "dataset" else ()
         for key in [*ours, *(key for key in theirs if key not in ours)]:
-            if key not in ignored and ours.get(key) != theirs.get(key):
+            if key not in ignored and ours.get(key, _EARLIER.get(key)) != theirs.get(key, _EARLIER.get(key)):
                 raise InputError(
                     f"{a.folder} and {b.folder} differ in {part} {key} ({ours.get(key)!r} and {theirs.get(key)!r}): "
                     f"score both with the same {fix}"

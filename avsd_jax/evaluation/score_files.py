@@ -240,6 +240,7 @@ def _how(record: Mapping[str, Any]) -> str:
         f"- Splits: {record['join']}. Mean {protocol['average']}. s-AUC: {protocol['s_auc']}. "
         f"{record['precision']}; {', '.join(f'{name} {v}' for name, v in record['versions'].items())}.",
     ]
+    lines += [f"- **{warning}.**" for warning in record.get("leaks", ())]
     lines += [f"- {remark.rstrip('.')}." for remark in record.get("maps", {}).get("remarks", ())]
     if missing["videos"]:
         lines.append(f"- **Videos without any prediction:** {some(missing['videos'], _MOST_NAMES)}.")

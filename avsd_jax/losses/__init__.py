@@ -15,9 +15,9 @@ from jaxtyping import Array, Float
 from avsd_jax.common import by_name
 from avsd_jax.errors import InputError
 from avsd_jax.losses.base import Given, Term, Values
-from avsd_jax.losses.map_losses import bce, bce_mean, cc, cross_entropy, kl, nss, sim, tag_entropy
+from avsd_jax.losses.map_losses import bce, bce_mean, cc, cross_entropy, kl, log_kl, nss, sim, tag_entropy
 
-__all__ = ["bce", "bce_mean", "cc", "cross_entropy", "kl", "nss", "sim", "tag_entropy"]
+__all__ = ["bce", "bce_mean", "cc", "cross_entropy", "kl", "log_kl", "nss", "sim", "tag_entropy"]
 __all__ += ["available", "compute", "create", "default_weights", "present", "side_schedule", "total"]
 
 _PACKAGE = "avsd_jax.losses.terms"
@@ -93,7 +93,7 @@ def compute(
 
 
 # What a term of maps reads, which models of sequences have for each frame: [b t h w].
-_MAPS = ("saliency", "logits", "density", "fixations")
+_MAPS = ("saliency", "logits", "log_density", "density", "fixations")
 
 
 def _of_frames(term: Term, given: Given) -> Values:

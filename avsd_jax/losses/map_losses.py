@@ -30,6 +30,15 @@ def kl(pred: Float[Array, "b h w"], density: Float[Array, "b h w"]) -> Float[Arr
     return total_of(g * jnp.log(EPSILON + g / (s + EPSILON)))
 
 
+def log_kl(log_density: Float[Array, "b h w"], density: Float[Array, "b h w"]) -> Float[Array, " b"]:
+    """Computes the divergence `sum g (log g - log s)` from the logarithm of a density s of sum 1; lower is better.
+
+    A target g without mass costs 0.
+    """
+    g = _sum_to_one(density)
+    return total_of(jax.scipy.special.xlogy(g, g) - g * log_density)
+
+
 def cc(pred: Float[Array, "b h w"], density: Float[Array, "b h w"]) -> Float[Array, " b"]:
     """Computes Pearson's correlation over pixels, higher is better; 0 without gradient if a map is constant."""
     x, y = centred(pred), centred(density)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import av
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Shaped
 
 
 class Orientation(NamedTuple):
@@ -20,7 +20,7 @@ class Orientation(NamedTuple):
     flip_x: bool = False
     flip_y: bool = False
 
-    def apply(self, image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "height width 3"]:
+    def apply(self, image: Shaped[np.ndarray, "h w *c"]) -> Shaped[np.ndarray, "height width *c"]:
         """Returns the image as it is displayed."""
         image = image.swapaxes(0, 1) if self.transpose else image
         image = image[:, ::-1] if self.flip_x else image

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import av
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, UInt16
 
 from avsd_jax.media.audio import AudioWindow, no_frame, read_audio, stream_audio
 from avsd_jax.media.clock import Clock
@@ -33,6 +33,7 @@ __all__ = [
     "probe",
     "read_audio",
     "read_frames",
+    "read_levels",
     "stream_audio",
     "audio_info",
     "audio_stream",
@@ -204,6 +205,24 @@ def read_frames(path: str | Path) -> Iterator[Frame]:
             size = size or _displayed(frame, turned)
             width, height = reversed(size) if turned.transpose else size
             yield Frame(index, time, turned.apply(frame.to_ndarray(format="rgb24", width=width, height=height)))
+
+
+def read_levels(path: str | Path) -> Iterator[UInt16[np.ndarray, "height width"]]:
+    """Yields the luma of a grey video's frames in display order, at 16 bits: 0 is black and 65535 white.
+
+    Videos of 10 and 12 bits keep all of their levels, which `read_frames` rounds to 8 bits. Codes of limited range, as
+    H.264 usually has them, are spread over the whole; orientation and size as in `read_frames`.
+
+    Raises:
+        InputError: the file is missing or damaged, or has no video stream that can be decoded.
+    """
+    with open_media(path) as container:
+        size = None
+        for _, frame in _timed(container, path):
+            turned = orientation(frame)
+            size = size or _displayed(frame, turned)
+            width, height = reversed(size) if turned.transpose else size
+            yield turned.apply(frame.to_ndarray(format="gray16le", width=width, height=height))
 
 
 def frame_times(path: str | Path) -> Float64[np.ndarray, " n"]:

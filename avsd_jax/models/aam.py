@@ -55,7 +55,7 @@ class Sentences(nn.Module):
 class Model(BiStream):
     """AAM; with the default options the network as it is released, at 448 x 448, always fused.
 
-    Reads video [B, T, H, W, 3], ImageNet-normalised, height and width in multiples of 16, and audio [B, T * S],
+    Reads video [B, T, H, W, 3], ImageNet-normalised, height and width in multiples of 16, and audio [B, T, S],
     waveforms in [-1, 1] at 16 kHz, S samples around each frame one after the other.
 
     Attributes:
@@ -101,6 +101,7 @@ class Model(BiStream):
     clamped_column: bool = True
     width_norms: bool = True
     fusion: str = "sound_token"
+    hears_frames = True
     defaults: ClassVar[Mapping[str, Any]] = MappingProxyType(
         {
             "sampler": "sequence",
@@ -189,9 +190,9 @@ class Model(BiStream):
         audio = read(batch, "audio")
         clips = audio.shape[0]
         frames = v.shape[0] // clips
-        if audio.shape[1] % frames:
-            raise InputError(f"audio has {audio.shape[1]} samples for {frames} frames: give as many for each frame")
-        spectrograms = log_power(SCALES[self.audio_scale] * audio.reshape(clips, frames, -1).astype(jnp.float32))
+        if audio.ndim != 3 or audio.shape[1] != frames:
+            raise InputError(f"audio has shape {audio.shape} for {frames} frames: give [B, {frames}, S]")
+        spectrograms = log_power(SCALES[self.audio_scale] * audio.astype(jnp.float32))
         spectrograms = spectrograms.reshape(clips * frames, *spectrograms.shape[2:]).astype(v.dtype)
         heard = lax.stop_gradient(Wav2CLIP(self.audio_width, name="audionet")(spectrograms))
         return {"audio_features": heard, "fused": self.make_fusion()(v[:, None], heard[:, None], train)[:, 0]}

@@ -32,6 +32,10 @@ class Model(Network):
     map_size: int = 128
     smoothing: float = 0.02
 
+    def still(self) -> "Model":
+        """Returns the static form."""
+        return self.clone(clip_size=1)
+
     def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:
         """Computes one map for each clip.
 

@@ -128,12 +128,12 @@ def _normalise_backward(
 _normalise.defvjp(_normalise_forward, _normalise_backward)
 
 
-def conv_norm(conv: nn.Module, norm: BatchNorm, x: jax.Array, train: bool) -> Float[Array, "b *space c"]:
+def conv_norm(conv: nn.Module, norm: nn.Module, x: jax.Array, train: bool) -> Float[Array, "b *space c"]:
     """Returns BatchNorm(conv(x)) in the dtype of `x`; at inference the norm is folded into the kernel.
 
     Args:
         conv: a bias-free `Conv3D` or `Conv2D`.
-        norm: the norm over its output channels.
+        norm: the norm over its output channels: a `BatchNorm`, or what has its call and its `affine`.
         x: [B, ..., C].
         train: normalise by batch statistics and update the running ones.
     """

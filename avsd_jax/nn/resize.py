@@ -25,26 +25,30 @@ def resize_corner(x: Float[Array, "b h w c"], size: tuple[int, int]) -> Float[Ar
     Output i reads position i * in / out, as if pixels were points: up to half a pixel beside `resize_bilinear`, and the
     last rows and columns are repeated.
     """
-    rows, columns = (_corner_matrix(old, new) for old, new in zip(x.shape[1:3], size, strict=True))
-    return jnp.einsum("yh,bhwc,xw->byxc", rows.astype(x.dtype), x, columns.astype(x.dtype))
+    return _at_places(x, [np.arange(n, dtype=np.float32) * np.float32(o / n) for o, n in _pairs(x, size)])
 
 
 def resize_aligned(x: Float[Array, "b h w c"], size: tuple[int, int]) -> Float[Array, "b h2 w2 c"]:
-    """Resizes to `size` = (height, width) by bilinear interpolation between the outermost pixels' centres.
+    """Resizes to `size` = (height, width), bilinear, first and last pixels staying where they are.
 
-    PyTorch's `interpolate(mode="bilinear", align_corners=True)`.
+    PyTorch's `interpolate(mode="bilinear", align_corners=True)`: output i reads position i * (in - 1) / (out - 1).
     """
-    rows, columns = (_aligned_matrix(old, new) for old, new in zip(x.shape[1:3], size, strict=True))
+    return _at_places(x, [np.linspace(0, o - 1, n, dtype=np.float64) for o, n in _pairs(x, size)])
+
+
+def _pairs(x: Float[Array, "b h w c"], size: tuple[int, int]) -> list[tuple[int, int]]:
+    """Returns (old, new) of height and width."""
+    return list(zip(x.shape[1:3], size, strict=True))
+
+
+def _at_places(x: Float[Array, "b h w c"], places: list[np.ndarray]) -> Float[Array, "b h2 w2 c"]:
+    """Interpolates at every pair of a row's and a column's position."""
+    rows, columns = (_matrix(old, place) for old, place in zip(x.shape[1:3], places, strict=True))
     return jnp.einsum("yh,bhwc,xw->byxc", rows.astype(x.dtype), x, columns.astype(x.dtype))
 
 
-def _aligned_matrix(old: int, new: int) -> Float[np.ndarray, "new old"]:
-    place = np.linspace(0, old - 1, new) if new > 1 else np.zeros(1)
-    return np.maximum(0, 1 - np.abs(place[:, None] - np.arange(old))).astype(np.float32)
-
-
-def _corner_matrix(old: int, new: int) -> Float[np.ndarray, "new old"]:
-    place = np.arange(new, dtype=np.float32) * np.float32(old / new)
+def _matrix(old: int, place: Float[np.ndarray, " new"]) -> Float[np.ndarray, "new old"]:
+    new = len(place)
     low = np.minimum(np.floor(place).astype(int), old - 1)
     share = place - low
     matrix = np.zeros((new, old), np.float32)

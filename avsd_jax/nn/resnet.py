@@ -7,9 +7,12 @@ Names follow torchvision's keys, a dot before a number written as an underscore:
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import jax.numpy as jnp
 from flax import linen as nn
+from jax import lax
 from jaxtyping import Array, Float
 
+from avsd_jax.errors import InputError
 from avsd_jax.nn.conv2d import Conv2D
 from avsd_jax.nn.norm import BatchNorm, conv_norm, conv_norm_relu
 from avsd_jax.nn.pool import max_pool
@@ -17,6 +20,20 @@ from avsd_jax.nn.width import scaled
 
 # A layer factory: conv(features, size, stride, name=...) with padding that keeps the size at stride 1.
 Layer = Callable[..., nn.Module]
+
+# What a shortcut does where size or channels change, by the names of He et al.
+SHORTCUTS = ("A", "B")
+
+
+def subsampled(x: Float[Array, "b *space i"], features: int, stride: int) -> Float[Array, "b *space2 o"]:
+    """Returns shortcut A, which has no parameters: every `stride`-th element, and zeros as further channels, last."""
+    x = x[(slice(None), *(slice(None, None, stride),) * (x.ndim - 2))]
+    return jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, features - x.shape[-1])])
+
+
+def _joined(x: Float[Array, "b *space c"], y: Float[Array, "b *space c"]) -> Float[Array, "b *space c"]:
+    """Returns ReLU(x + y), computed once: XLA's CPU backend would add up all blocks before for every block anew."""
+    return lax.optimization_barrier(nn.relu(x + y))
 
 
 class BasicBlock(nn.Module):
@@ -27,23 +44,32 @@ class BasicBlock(nn.Module):
         conv, norm: factories of the layers; `conv(features, size, stride, name=...)` decides whether the block has
             2 or 3 dimensions.
         stride: of the first convolution and of the shortcut.
+        shortcut: where size or channels change, "B", a strided 1x1 convolution, or "A", `subsampled`.
+        detach: whether no gradient passes through a shortcut A.
     """
 
     features: int
     conv: Layer
     norm: Layer
     stride: int = 1
+    shortcut: str = "B"
+    detach: bool = False
     recomputed = True  # see avsd_jax/training/remat.py
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *space i"], train: bool) -> Float[Array, "b *space2 o"]:
-        """Applies the block; the shortcut is a strided 1x1 convolution if size or channels change."""
+        """Applies the block; raises InputError for an unknown shortcut."""
+        if self.shortcut not in SHORTCUTS:
+            raise InputError(f"unknown shortcut {self.shortcut!r}: choose one of {', '.join(SHORTCUTS)}")
         y = conv_norm_relu(self.conv(self.features, 3, self.stride, name="conv1"), self.norm(name="bn1"), x, train)
         y = conv_norm(self.conv(self.features, 3, 1, name="conv2"), self.norm(name="bn2"), y, train)
-        if self.stride != 1 or x.shape[-1] != self.features:
+        changes = self.stride != 1 or x.shape[-1] != self.features
+        if changes and self.shortcut == "A":
+            x = subsampled(lax.stop_gradient(x) if self.detach else x, self.features, self.stride)
+        elif changes:
             shortcut = self.conv(self.features, 1, self.stride, name="downsample_0")
             x = conv_norm(shortcut, self.norm(name="downsample_1"), x, train)
-        return nn.relu(x + y)
+        return _joined(x, y)
 
 
 class Bottleneck(nn.Module):
@@ -76,7 +102,7 @@ class Bottleneck(nn.Module):
         if self.stride != 1 or x.shape[-1] != self.features:
             shortcut = self.conv(self.features, 1, self.stride, name="downsample_0")
             x = conv_norm(shortcut, self.norm(name="downsample_1"), x, train)
-        return nn.relu(x + y)
+        return _joined(x, y)
 
 
 def _stem(x: Float[Array, "b h w i"], features: int, norm: Layer, train: bool) -> Float[Array, "b h2 w2 c"]:

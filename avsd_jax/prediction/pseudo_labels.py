@@ -19,7 +19,7 @@ from avsd_jax.data.clip_spec import ClipSpec
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 from avsd_jax.prediction.batches import check_finite
-from avsd_jax.prediction.predictor import without_weights
+from avsd_jax.prediction.loading import without_weights
 from avsd_jax.runs.checkpoint import load_for_inference
 from avsd_jax.runs.components import Inference, make_forward
 

@@ -20,7 +20,7 @@ from avsd_jax.media.reading import Frame, VideoInfo
 from avsd_jax.media.writing import VideoWriter
 from avsd_jax.prediction import timeline
 from avsd_jax.prediction.every_frame import Prediction
-from avsd_jax.prediction.map_writers import MAP_WRITERS, overlay_name
+from avsd_jax.prediction.map_writers import MAP_WRITERS, VIDEO_RECORD, overlay_name
 
 _DRAWING_THREADS = 2
 # Frames that are being drawn or wait to be written.
@@ -73,13 +73,13 @@ class ResultFiles:
         self._last_time = 0.0
         with contextlib.ExitStack() as stack:
             self._record = stack.enter_context(
-                contextlib.closing(timeline.TimelineWriter(folder / "timeline.json", header))
+                contextlib.closing(timeline.TimelineWriter(folder / VIDEO_RECORD, header))
             )
             path = folder / overlay_name(folder, info.path.stem)
             self._overlay = stack.enter_context(VideoWriter(path, info, info.width, info.height))
             # The threads end first: of an error's frames, those that no thread has begun are dropped.
-            self._drawing = stack.enter_context(_threads(_DRAWING_THREADS))
-            self._writing = stack.enter_context(_threads(1))
+            self._drawing = stack.enter_context(threads(_DRAWING_THREADS))
+            self._writing = stack.enter_context(threads(1))
             self._stack = stack.pop_all()
 
     def __enter__(self) -> "ResultFiles":
@@ -144,7 +144,7 @@ class ResultFiles:
 
 
 @contextlib.contextmanager
-def _threads(number: int) -> Iterator[ThreadPoolExecutor]:
+def threads(number: int) -> Iterator[ThreadPoolExecutor]:
     """Runs threads until the block ends; what they have not begun by then is dropped."""
     pool = ThreadPoolExecutor(number, thread_name_prefix="result_files")
     try:

@@ -163,12 +163,12 @@ def scale_by_rates(rates: Rates) -> optax.GradientTransformation:
 def make_schedule(config: ConfigDict) -> optax.Schedule:
     """Builds the learning rate by step, after a warm-up: `constant`, `cosine` (to 0) or `steps`.
 
-    `steps` divides it by ten at each of `config.rate_drops`, which are shares of all steps.
+    `steps` multiplies it by `config.rate_factor` at each of `config.rate_drops`, which are shares of all steps.
 
     Raises:
         InputError: unknown `config.schedule`, or `steps` without any `config.rate_drops`.
     """
-    check_fields(config, ("schedule", "learning_rate", "total_steps", "warmup_steps", "rate_drops"))
+    check_fields(config, ("schedule", "learning_rate", "total_steps", "warmup_steps", "rate_drops", "rate_factor"))
     if config.schedule == "constant":
         after = optax.constant_schedule(config.learning_rate)
     elif config.schedule == "cosine":
@@ -184,10 +184,11 @@ def _drops(config: ConfigDict) -> dict[int, float]:
     """Returns factors on the learning rate, by the step after the warm-up from which they apply."""
     if not config.rate_drops:
         raise InputError("rate_drops=() gives schedule='steps' no step: give shares of all steps, or schedule=constant")
+    factor = config.get("rate_factor", 0.1)
     drops: dict[int, float] = {}
     for share in config.rate_drops:
         step = round(share * config.total_steps) - config.warmup_steps
-        drops[step] = 0.1 * drops.get(step, 1.0)
+        drops[step] = factor * drops.get(step, 1.0)
     return drops
 
 

@@ -3,7 +3,7 @@
 import hashlib
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8, UInt16
 
 from avsd_jax.data.store import VideoStore
 from avsd_jax.metrics import fixation_map
@@ -11,16 +11,22 @@ from avsd_jax.metrics.fixations import nearest_pixels
 
 
 class GroundTruth:
-    """Native-size maps of the frames of a store; keeps one pool per video."""
+    """Native-size maps of the frames of a store; keeps one pool per video.
 
-    def __init__(self, store: VideoStore):
+    Args:
+        store: the videos.
+        of_events: density maps have the depth of their source, and the digest includes repeated fixations.
+    """
+
+    def __init__(self, store: VideoStore, of_events: bool = False):
         self.store = store
+        self._of_events = of_events
         self._unions: dict[tuple[int, str], np.ndarray] = {}
         self._density_sums: dict[tuple[int, int], bytes] = {}
 
-    def density(self, video: int, frame: int) -> UInt8[np.ndarray, "h w"]:
-        """Returns the 8-bit density map."""
-        density = self.store.density(video, frame)
+    def density(self, video: int, frame: int) -> UInt8[np.ndarray, "h w"] | UInt16[np.ndarray, "h w"]:
+        """Returns the density map, of 8 bits unless scores are of events and its source has more."""
+        density = (self.store.density_levels if self._of_events else self.store.density)(video, frame)
         if (video, frame) not in self._density_sums:
             self._density_sums[video, frame] = hashlib.sha256(np.ascontiguousarray(density)).digest()
         return density
@@ -36,12 +42,19 @@ class GroundTruth:
             if (video, frame) not in self._density_sums:
                 self.density(video, frame)
             content.update(self._density_sums[video, frame])
-            content.update(np.unique(nearest_pixels(self.store.fixations(video, frame)), axis=0).tobytes())
+            pixels, times = np.unique(nearest_pixels(self.store.fixations(video, frame)), axis=0, return_counts=True)
+            content.update(pixels.tobytes())
+            content.update(times.tobytes() if self._of_events else b"")
         return content.hexdigest()[:32]
 
     def fixations(self, video: int, frame: int) -> Bool[np.ndarray, "h w"]:
         """Returns the fixated pixels of the frame."""
         return self._rasterise(video, self.store.fixations(video, frame))
+
+    def events(self, video: int, frame: int) -> Int[np.ndarray, "n 2"]:
+        """Returns the fixated pixel (x, y) of every fixation of the frame."""
+        index, pixels = self.store.videos[video], nearest_pixels(self.store.fixations(video, frame))
+        return pixels[((pixels >= 0) & (pixels < (index.map_width, index.map_height))).all(axis=1)]
 
     def pool(self, video: int, frame: int, kind: str = "same_video") -> Bool[np.ndarray, "h w"]:
         """Returns the negatives of the shuffled AUC: pixels fixated in other frames, but not in this one.

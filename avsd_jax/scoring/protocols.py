@@ -6,6 +6,7 @@ the scores after it. `Protocol` lists these choices; three combinations have nam
   stavis  the protocol of STAViS's evaluation code, by which the survey's Table IV was computed
   vinet   ViNet's variant of it: no blur in the evaluation (its inference blurs), missing frames count as zero
   native  ours: maps as the model gives them, every frame, averages over videos and over frames
+  avimos  that of the challenges AIM 2024 and NTIRE 2026, for their datasets: repeated fixations count as often
 
 A result states its protocol, with all choices written out. Another protocol is
 `dataclasses.replace(protocols.get("stavis"), name="mine", unscored_start=0)`.
@@ -27,6 +28,7 @@ from avsd_jax.errors import InputError
 from avsd_jax.metrics import METRICS
 from avsd_jax.metrics.maps import is_constant, min_max
 from avsd_jax.metrics.resize import apply_matrices, bicubic_matrix, gaussian_matrix
+from avsd_jax.scoring import event_scores
 
 TABLE_METRICS = ("CC", "SIM", "NSS", "AUC-J", "s-AUC")
 """The five metrics of the published tables, in the order in which their code computes them."""
@@ -44,6 +46,8 @@ class Protocol:
     Attributes:
         name: of the protocol in results.
         metrics: the metrics, in the order of tables.
+        definitions: of metrics and resize: "mit", those of the MATLAB code and its bicubic filter, at fixated pixels;
+            "avimos", those of `avsd_jax.scoring.event_scores`, at every fixation, with the density at its full depth.
         enlarge: maps given as arrays are resized to the frame's size (OpenCV bilinear) and blurred there (11 x 11,
             sigma 2) before they are rounded. Maps read from images are assumed to be processed already.
         rounding: 8-bit rounding of maps given as arrays, after min-max normalisation to 0..255: "none"; "down", as
@@ -74,6 +78,7 @@ class Protocol:
 
     name: str
     metrics: tuple[str, ...] = TABLE_METRICS
+    definitions: str = "mit"
     enlarge: bool = False
     rounding: str = "none"
     jpeg_quality: int = 0
@@ -97,15 +102,26 @@ class Protocol:
             for item in value if isinstance(value, tuple) else (value,):
                 if item not in choices:
                     raise InputError(f"protocol {field} {item!r}: choose one of {', '.join(map(str, choices))}")
+        if self.definitions == "avimos":
+            self._check_events()
+
+    def _check_events(self) -> None:
+        other = [name for name in self.metrics if name not in event_scores.METRICS]
+        if other:
+            choices = ", ".join(event_scores.METRICS)
+            raise InputError(f"protocol {self.name!r} does not define {', '.join(other)}: choose of {choices}")
+        if self.blur_sigma or self.smooth_sigma or self.clip:
+            raise InputError(f"protocol {self.name!r} neither blurs nor clips maps: choose another one for that")
 
     def as_record(self) -> dict[str, Any]:
         """Returns all choices as plain values, and in words `resize`, `s_auc` and `average`."""
         bins = "exact ranks" if self.s_auc_bins is None else f"{self.s_auc_bins} bins"
+        kernel = "opencv_bilinear" if self.definitions == "avimos" else "matlab_bicubic"
         clipped = ", clipped to the prediction's range" if self.clip else ""
         plain = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
         return plain | {
-            "kernel": "matlab_bicubic",  # the only one; records name it so that others may come
-            "resize": f"MATLAB bicubic to the density's size{clipped}",
+            "kernel": kernel,
+            "resize": f"{_KERNELS[kernel]} to the density's size{clipped}",
             "s_auc": f"{bins}, negatives: {POOLS[self.pool]}, whole pool",
             "average": "; and ".join(_AVERAGES[average] for average in self.averages).replace(
                 "NaN dropped", "NaN of a map counted as the worst value" if self.nan == "worst" else "NaN dropped"
@@ -175,6 +191,7 @@ ROUNDINGS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "up": vinet.min_max_image,
 }
 
+_KERNELS = {"matlab_bicubic": "MATLAB bicubic", "opencv_bilinear": "OpenCV bilinear"}
 _AVERAGES = {
     "video": "frame -> video (NaN dropped) -> dataset (unweighted mean over videos)",
     "frame": "over all frames (NaN dropped)",
@@ -185,6 +202,7 @@ POOLS = {
 }
 _CHOICES: Mapping[str, tuple[Any, ...]] = {
     "metrics": ALL_METRICS,
+    "definitions": ("mit", "avimos"),
     "rounding": tuple(ROUNDINGS),
     "constant": ("nan", "metrics"),
     "pool": tuple(POOLS),
@@ -242,7 +260,8 @@ def _blur_matrix(size: int, sigma: float) -> Float[np.ndarray, "size size"]:
 STAVIS = Protocol("stavis", rounding="down", jpeg_quality=75, stretch=True, blur_sigma=2.0, unscored_start=8)
 VINET = Protocol("vinet", enlarge=True, rounding="up", jpeg_quality=100, constant="metrics", missing="zero")
 NATIVE = Protocol("native", METRICS, clip=True, empty_density="nan", averages=("video", "frame"))
-PROTOCOLS = {protocol.name: protocol for protocol in (NATIVE, STAVIS, VINET)}
+AVIMOS = Protocol("avimos", event_scores.METRICS, definitions="avimos", stretch=True, constant="metrics")
+PROTOCOLS = {protocol.name: protocol for protocol in (NATIVE, STAVIS, VINET, AVIMOS)}
 
 
 def get(name: str) -> Protocol:

@@ -19,6 +19,7 @@ from avsd_jax.data.store import VideoStore
 from avsd_jax.metrics.levels import LEVEL_METRICS, MOST_PIXELS, score_levels
 from avsd_jax.metrics.maps import is_constant, over_maps
 from avsd_jax.metrics.ranks import is_levels, take
+from avsd_jax.scoring import event_scores
 from avsd_jax.scoring.extra_metrics import extra_scores
 from avsd_jax.scoring.ground_truth import GroundTruth
 from avsd_jax.scoring.protocols import NATIVE, Protocol, encode, to_ground_truth
@@ -58,7 +59,8 @@ class Scorer:
     Args:
         store: the split, with the ground truth at its own size.
         protocol: the processing of maps, and the metrics.
-        precision: "float32" or "float64", of all computations; some accelerators do not support the latter.
+        precision: "float32" or "float64", of all computations; some accelerators do not support the latter. Scores of
+            events are always computed in float64, on the host.
     """
 
     def __init__(self, store: VideoStore, protocol: Protocol = NATIVE, precision: str = "float32"):
@@ -66,7 +68,8 @@ class Scorer:
         self.protocol = protocol
         self.precision = precision
         self._double = precision == "float64"
-        self._truth = GroundTruth(store)
+        self._of_events = protocol.definitions == "avimos"
+        self._truth = GroundTruth(store, self._of_events)
 
     @property
     def truth(self) -> GroundTruth:
@@ -101,6 +104,8 @@ class Scorer:
 
     def scored_map(self, row: Predicted) -> Float[np.ndarray, "H W"]:
         """Returns the map as the metrics read it, at the size of its ground truth."""
+        if self._of_events:
+            return event_scores.to_ground_truth(self._encoded(row).values, self._size(row))
         with jax.enable_x64(self._double or jax.config.jax_enable_x64):
             values = _as_unit(jnp.asarray(self._encoded(row).values), self._double)
             return np.asarray(to_ground_truth(values, self._size(row), self.protocol))
@@ -133,8 +138,12 @@ class Scorer:
     def _score(self, chunk: Sequence[Predicted]) -> list[dict[str, float]]:
         """Computes all metrics of a chunk, padded to full length so that every chunk uses one compiled program."""
         length = self._chunk_size(chunk[0])
-
         where = [(row.video, row.frame) for row in chunk]
+        if self._of_events:
+            return [
+                event_scores.score(row.values, self._truth.density(*w), self._truth.events(*w), self.protocol.metrics)
+                for row, w in zip(chunk, where, strict=True)
+            ]
         fixations = stacked([self._truth.fixations(*w) for w in where], length)
         most = max(32, int(fixations.sum(axis=(1, 2)).max()))
         with jax.enable_x64(self._double or jax.config.jax_enable_x64):

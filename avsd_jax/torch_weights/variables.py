@@ -61,9 +61,10 @@ def part_variables(name: str, arrays: Mapping[str, Any]) -> dict[str, Any]:
         wanted = _stored_shape(path, leaf.shape, _is_transposed(key, layout), layout.order)
         if key not in shapes:
             raise InputError(f"the checkpoint has no {key!r}, which {name} needs: give a checkpoint of {name}")
-        # A 1-D kernel is stored as an image of one column or of one row.
+        # A 1-D kernel is stored as an image of one column or of one row, a 3-D one of one frame also as an image.
         row = (*wanted[:2], 1, wanted[2]) if len(leaf.shape) == 3 and len(wanted) == 4 else wanted
-        if shapes[key] not in (wanted, row):
+        image = (*wanted[:2], *wanted[3:]) if len(wanted) == 5 and wanted[2] == 1 else wanted
+        if shapes[key] not in (wanted, row, image):
             fix = "give another checkpoint"
             if sorted(shapes[key]) == sorted(wanted):
                 fix = "its axes have another order, as in TensorFlow's files; give one that PyTorch saved"

@@ -181,12 +181,12 @@ def _entry(key: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
 
 
 def inputs(seed: int = 0) -> dict[str, np.ndarray]:
-    """A clip of the tiny network: video [1, T, S, S, 3], audio [1, T * samples], text [1, size], density."""
+    """A clip of the tiny network: video [1, T, S, S, 3], audio [1, T, samples], text [1, size], density."""
     rng = np.random.default_rng([seed, 1])
     density = np.exp(-rng.uniform(0, 4, (1, FRAMES, SIDE, SIDE)))
     return {
         "video": rng.standard_normal((1, FRAMES, SIDE, SIDE, 3)).astype(np.float32),
-        "audio": (0.1 * rng.standard_normal((1, FRAMES * SAMPLES))).astype(np.float32),
+        "audio": (0.1 * rng.standard_normal((1, FRAMES, SAMPLES))).astype(np.float32),
         "text": (0.4 * rng.standard_normal((1, TINY.text))).astype(np.float32),
         "density": density.astype(np.float32),
     }

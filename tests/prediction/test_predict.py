@@ -464,7 +464,7 @@ def test_command_line_runs_the_gated_avinet(tmp_path: Path, capsys: pytest.Captu
             "argument --stride: '0' is not a whole number of 1 or more",
         ),
         (["--checkpoint=x", "--out=y", "--maps=jpg", "a.mp4"], "argument --maps: invalid choice: 'jpg'"),
-        (["--checkpoint=x", "--out=y"], "arguments are required: INPUT.mp4"),
+        (["--checkpoint=x", "--out=y"], "arguments are required: INPUT"),
         (["--checkpoint=x", "a.mp4"], "arguments are required: --out"),
         (["--checkpoint=x", "--out=y", "a.mp4", "b.mp4"], "unrecognized arguments: b.mp4"),
     ],

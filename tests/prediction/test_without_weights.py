@@ -9,12 +9,11 @@ from config_files import CONFIGS, load
 from media_files import regular, write_video
 from ml_collections import ConfigDict
 
-from avsd_jax import Predictor, predict
+from avsd_jax import Predictor, models, predict
 from avsd_jax.config.base import base
 from avsd_jax.errors import InputError
 from avsd_jax.experiment.run import run
 from avsd_jax.media.reading import probe
-from avsd_jax.prediction.predictor import fitted
 from avsd_jax.runs.components import Inference
 
 
@@ -79,8 +78,9 @@ def test_models_with_weights_ask_for_them(video: pathlib.Path, tmp_path: pathlib
     [((360, 640), (360, 640)), ((1080, 1920), (360, 640)), ((1920, 1080), (640, 360)), ((120, 160), (120, 160))],
 )
 def test_frames_keep_the_aspect_ratio(size: tuple[int, int], frames: tuple[int, int]) -> None:
-    assert fitted(size, 640) == frames
-    assert fitted((2, 4000), 640) == (32, 640)
+    model = models.create("gbvs")
+    assert model.fitted_size(size, (360, 640)) == frames
+    assert model.fitted_size((2, 4000), (360, 640)) == (32, 640)
 
 
 def test_a_model_sets_its_own_defaults(video: pathlib.Path) -> None:

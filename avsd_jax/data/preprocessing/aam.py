@@ -1,6 +1,6 @@
 """AAM's preprocessing: ViNet's frames, and two seconds of audio around each frame of a clip.
 
-A clip's audio is that of its frames, one after the other. The published loader resamples to 48 kHz and then to 16 kHz,
+The published loader resamples to 48 kHz and then to 16 kHz,
 this one to 16 kHz at once.
 """
 
@@ -22,11 +22,11 @@ class Preprocessing(vinet.Preprocessing):
 
     sample_rate = SAMPLE_RATE
     waveform_scale = 1.0
-    audio_of_frames = True
+    frame_audio = True
 
     def audio_samples(self, clip_size: int) -> int:
-        """Returns the length of the audio: two seconds for each frame."""
-        return clip_size * SAMPLES
+        """Returns the length of a frame's audio."""
+        return SAMPLES
 
     def excerpt_span(
         self, first: int, last: int, num_frames: int, fps: float, sample_rate: int, num_samples: int

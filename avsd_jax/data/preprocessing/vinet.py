@@ -26,13 +26,12 @@ class Preprocessing:
     Attributes:
         sample_rate: rate to which audio is resampled before clips are cut out, Hz; None for the video's own.
         waveform_scale: factor from a waveform in [-1, 1] to what the network was trained on (SoundNet: 256).
-        audio_of_frames: whether a clip's audio is that around each of its frames, cut out and put one after the other,
-            each `audio_samples(1)` long.
+        frame_audio: whether each frame of a clip has audio of its own; see `pieces`.
     """
 
     sample_rate = None
     waveform_scale = 256.0
-    audio_of_frames = False
+    frame_audio = False
 
     def resize_frame(
         self, frame: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]
@@ -86,6 +85,14 @@ class Preprocessing:
         start = min(num_samples, int(max(0, first * (1 / fps) * sample_rate - sample_rate / fps / 2)))
         end = int(min(num_samples, abs(last * (1 / fps) * sample_rate + sample_rate / fps / 2)))
         return start, max(start, min(end + 1, num_samples))
+
+    def pieces(self, fps: float, num_samples: int) -> int | None:
+        """Returns for how many frames a waveform at `sample_rate` lasts if each has audio of its own, otherwise None.
+
+        The audio of frames `first` to `last` is then that from the beginning of the first one's to the end of the last
+        one's.
+        """
+        return None
 
     def window_audio(
         self, excerpt: Num[np.ndarray, " s"], length: int, reverse: bool = False

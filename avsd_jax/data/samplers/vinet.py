@@ -17,7 +17,13 @@ _MAX_DRAWS = 100
 
 @dataclasses.dataclass(frozen=True)
 class Sampler:
-    """ViNet's, and the base of the others: they override what they do differently, and add options as fields."""
+    """ViNet's, and the base of the others: they override what they do differently, and add options as fields.
+
+    Attributes:
+        freezes: whether a clip depends on the length of the video's audio, see `heard`.
+    """
+
+    freezes = False
 
     def train_items(self, num_frames: int, clip_size: int) -> int:
         """Returns the number of clips per video and epoch: one."""
@@ -81,6 +87,16 @@ class Sampler:
         """
         span = (clip_size - 1) * frame_step
         return span + 1 if target < span else 0
+
+    def heard(self, window: Window, number: int | None, frame_step: int) -> Window:
+        """Returns a clip as the length of the audio makes it, where each frame has audio of its own: as it is.
+
+        Args:
+            window: what `eval_window` returned.
+            number: of frames whose audio the video has completely; None: it is not known.
+            frame_step: distance between a clip's frames.
+        """
+        return window
 
 
 def draw_target(rng: np.random.Generator, first: int, choices: int, is_empty: Callable[[int], bool]) -> int:

@@ -15,6 +15,7 @@ from avsd_jax.nn.sliding import Sliding
 
 # Of float32 convolutions and matrix products; docs/models.md gives the error of each.
 PRECISIONS = ("default", "high", "highest")
+_LEAST_SIDE = 32
 
 
 class Network(nn.Module):
@@ -22,6 +23,7 @@ class Network(nn.Module):
 
     Attributes:
         uses_audio: whether it reads `audio`.
+        hears_frames: whether `audio` may be that of each frame of a clip, [B, T, S].
         clip_size: frames of a clip; a consistency classifier alone has its own clip, and takes one frame of this one.
         num_maps: of how many frames of a clip, from its first one on, it predicts a map; 0: of one frame, which the
             sampler chooses. See docs/video_models.md.
@@ -45,6 +47,7 @@ class Network(nn.Module):
     precision: str = dataclasses.field(default="default", kw_only=True)
 
     uses_audio = False
+    hears_frames = False
     clip_size = 1
     num_maps = 0
     map_stride = 1
@@ -82,6 +85,24 @@ class Network(nn.Module):
     def classifier_inputs(self) -> ClassifierInputs | None:
         """Returns the inputs of its consistency classifier; None without one."""
         return None
+
+    def fitted_size(self, shown: tuple[int, int], configured: tuple[int, int]) -> tuple[int, int]:
+        """Returns (height, width) of the frames that it gets of a video or a picture.
+
+        Args:
+            shown: of the video or the picture.
+            configured: `config.frame_size`. If it takes `any_size`, the aspect ratio is kept, the longest side is no
+                longer than the longest configured one, and no side is below 32 pixels.
+        """
+        if not self.any_size:
+            return configured
+        scale = min(1.0, max(configured) / max(shown))
+        return max(_LEAST_SIDE, round(shown[0] * scale)), max(_LEAST_SIDE, round(shown[1] * scale))
+
+    def still(self) -> "Network | None":
+        """Returns what maps single pictures, clips of one frame, by the same variables; None: it needs a video."""
+        alone = self.clip_size == 1 and not self.carries and not self.uses_audio and self.classifier_inputs is None
+        return self if alone else None
 
     def start(self, variables: Mapping[str, Any]) -> dict[str, Any]:
         """Returns the variables of the first step, given those that were drawn or taken from earlier runs."""

@@ -1,0 +1,164 @@
+"""The files of predicted pictures: which ones there are, what theirs are called, and the writing of both."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from jaxtyping import Float32
+
+from avsd_jax.data.preprocessing.vinet import Preprocessing
+from avsd_jax.errors import InputError
+from avsd_jax.map_files.contents import children, composed, some
+from avsd_jax.media import overlay, pictures
+from avsd_jax.media.pictures import Picture
+from avsd_jax.prediction.map_writers import PICTURES_RECORD, VIDEO_RECORD, fitting_name, holds
+
+MAPS = ("png", "npz", "none")
+_FOLDERS = ("maps", "overlays")
+_JPEG_QUALITY = 92
+
+
+class Found(NamedTuple):
+    """The pictures of a prediction.
+
+    Attributes:
+        source: the file or the folder.
+        paths: of the pictures, in the order of their names.
+        notes: on what else is there.
+    """
+
+    source: Path
+    paths: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
+
+
+def found(source: str | Path) -> Found | None:
+    """Returns the pictures of a file or of a folder, not of those within it; None if the file is no still picture.
+
+    Raises:
+        InputError: the folder has no picture.
+    """
+    source = Path(source)
+    if not source.is_dir():
+        still = source.is_file() and pictures.is_picture(source) and not pictures.moves(source)
+        return Found(source, (source,)) if still else None
+    entries = children(source)
+    paths = tuple(path for path in entries if path.is_file() and pictures.is_picture(path))
+    if not paths:
+        held = some([path.name for path in entries]) or "nothing"
+        raise InputError(
+            f"{source} has no pictures ({', '.join(pictures.SUFFIXES)}), but {held}: give a folder of pictures, or one "
+            "video file"
+        )
+    rest = [path.name + ("/" if path.is_dir() else "") for path in entries if path not in paths]
+    notes = [f"left out, as they are no pictures: {some(rest, 20)}"] if rest else []
+    if _numbered(paths):
+        notes.append(
+            "the names are numbered like the frames of a video, and each picture is predicted by itself: to predict "
+            "them as one video, make a file of them (ffmpeg -framerate 25 -i %06d.png video.mp4)"
+        )
+    return Found(source, paths, tuple(notes))
+
+
+def _numbered(paths: Sequence[Path]) -> bool:
+    """Returns whether at least three names are the same but for numbers that follow each other."""
+    starts = {path.stem.rstrip("0123456789") for path in paths}
+    ends = [path.stem[len(path.stem.rstrip("0123456789")) :] for path in paths]
+    if len(paths) < 3 or len(starts) > 1 or not all(ends):
+        return False
+    numbers = sorted(int(end) for end in ends)
+    return numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+def output_names(folder: Path, paths: Sequence[Path]) -> list[str]:
+    """Returns the name of each picture's output without its suffix: its own, with its suffix where two are the same.
+
+    Args:
+        folder: that they are written to, whose disk may limit the length.
+        paths: of the pictures.
+    """
+    shared = Counter(_same(path.stem) for path in paths)
+    taken: set[str] = set()
+    names = []
+    for path in paths:
+        wanted = path.stem if shared[_same(path.stem)] == 1 else path.name
+        name = fitting_name(folder, wanted, ".png")
+        number = 1
+        while _same(name) in taken:
+            number += 1
+            name = fitting_name(folder, wanted, f"-{number}.png")
+        name = name.removesuffix(".png")
+        taken.add(_same(name))
+        names.append(name)
+    return names
+
+
+def _same(name: str) -> str:
+    """Returns what is equal for names that some disk takes for one."""
+    return composed(name).casefold()
+
+
+def check_folder(out: Path, source: str) -> None:
+    """Checks that `out` holds no other prediction, because the maps of the two would be mixed up.
+
+    Args:
+        out: the output folder; need not exist.
+        source: name of the picture or the folder of pictures.
+
+    Raises:
+        InputError: it holds the prediction of other pictures or of a video, or files of unknown ones.
+    """
+    if holds(out, PICTURES_RECORD, source, "prediction", "source"):
+        return
+    if (out / VIDEO_RECORD).exists():
+        raise InputError(f"{out} holds the prediction of a video: give another --out, or remove that folder")
+    for name in _FOLDERS:
+        if (out / name).is_dir() and children(out / name):
+            raise InputError(f"{out / name} holds files of unknown pictures: give another --out, or remove that folder")
+
+
+def earlier(out: Path) -> Iterator[Path]:
+    """Yields the files of an earlier prediction of pictures in an output folder, besides its record."""
+    try:
+        rows = json.loads((out / PICTURES_RECORD).read_text())["pictures"]
+        names = [(name, os.path.basename(row[name[:-1]])) for row in rows for name in _FOLDERS if name[:-1] in row]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return
+    yield from (path for folder, name in names if (path := out / folder / name).is_file())
+
+
+def write(
+    folder: Path, name: str, picture: Picture, saliency: Float32[np.ndarray, "_ _"], maps: str, how: Preprocessing
+) -> dict[str, Any]:
+    """Writes the map and the overlay of a picture.
+
+    Args:
+        folder: to write to.
+        name: of the files, without a suffix.
+        picture: as it was read.
+        saliency: the model's map.
+        maps: one of `MAPS`.
+        how: converts maps to images.
+
+    Returns:
+        The fields of the record.
+    """
+    size = picture.image.shape[:2]
+    grey = how.to_image(how.smooth(saliency, size))
+    row: dict[str, Any] = {"height": size[0], "width": size[1]}
+    if maps == "png":
+        row["map"] = f"maps/{name}.png"
+        (folder / row["map"]).write_bytes(cv2.imencode(".png", grey)[1].tobytes())
+    elif maps == "npz":
+        row["map"] = f"maps/{name}.npz"
+        np.savez(folder / row["map"], saliency=how.frame_part(saliency, size))
+    row["overlay"] = f"overlays/{name}.jpg"
+    drawn = np.ascontiguousarray(overlay.heat(picture.image, grey)[..., ::-1])
+    quality = (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY)
+    (folder / row["overlay"]).write_bytes(cv2.imencode(".jpg", drawn, quality)[1].tobytes())
+    return row | ({"notes": list(picture.notes)} if picture.notes else {})

@@ -1,0 +1,1 @@
+"""AViMoS and its successor of NTIRE 2026."""

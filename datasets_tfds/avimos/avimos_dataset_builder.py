@@ -1,0 +1,130 @@
+"""TFDS builder of AViMoS and of the dataset of NTIRE 2026."""
+
+import dataclasses
+import functools
+import re
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+from absl import logging
+
+from avsd_jax.errors import InputError
+from avsd_jax.sources import avimos, check
+from datasets_tfds.base import Contents, VideoDatasetBuilder
+
+_SHORT = re.compile(r"short-([1-9]\d{1,3})")
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class AvimosConfig(tfds.core.BuilderConfig):
+    """Pixels of the shorter side of the stored frames; None for the videos' own size."""
+
+    short_side: int | None
+
+
+class Builder(VideoDatasetBuilder):
+    """AViMoS (1,500 videos of AIM 2024), or its successor of NTIRE 2026 (2,000 videos), in the same form.
+
+    Full HD videos of 18 seconds on average, watched with sound by more than 70 people each, who moved the mouse to what
+    they looked at: not eye tracking, but ten times as much as the six datasets together, and free to use.
+
+    Density maps keep the depth and size of the published 10-bit videos, and fixations are stored as often as they
+    occur, both for the official scores (`evaluate --protocol=avimos`). Written from the organisers' README and scoring
+    script, and tested on synthetic files in that form. Splits: `train`, `public_test`, `private_test`, `test` (both),
+    `all`.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "First release."}
+    BUILDER_CONFIGS = [
+        AvimosConfig(name="default", description="frames of the videos' own sizes, full HD", short_side=None)
+    ]
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "Put TrainTestSplit.json and the unpacked archives Videos, SaliencyTrain, FixationsTrain, and if you have them "
+        "SaliencyTest and FixationsTest below manual_dir; `python -m avsd_jax.datasets check --dataset=avimos "
+        "--manual_dir=...` says what is found."
+    )
+    HOMEPAGE = "https://github.com/msu-video-group/NTIRE26_Saliency_Prediction"
+    LICENSE = "CC BY, as the organisers state; each video's own terms are in their VideoInfo.json."
+    CITATION = """\
+@inproceedings{moskalenko2024aim,
+  title={{AIM} 2024 challenge on video saliency prediction: Methods and results},
+  author={Moskalenko, Andrey and Bryncev, Alexey and Vatolin, Dmitry and Timofte, Radu and others},
+  booktitle={European Conference on Computer Vision Workshops},
+  year={2024}
+}
+@inproceedings{moskalenko2026ntire,
+  title={{NTIRE} 2026 challenge on video saliency prediction: Methods and results},
+  author={Moskalenko, Andrey and Bryncev, Alexey and Kosmynin, Ivan and Shilovskaya, Kira and others},
+  booktitle={IEEE/CVF Conference on Computer Vision and Pattern Recognition Workshops},
+  year={2026}
+}"""
+
+    @classmethod
+    def get_builder_config(
+        cls, name: str, version: str | tfds.core.Version | None = None
+    ) -> tfds.core.BuilderConfig | None:
+        """Returns the config of that name: the default, or `short-PIXELS`.
+
+        Raises:
+            InputError: the name is neither.
+        """
+        return super().get_builder_config(name, version) or _config(name)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"short_side": self.builder_config.short_side}
+
+    def contents(self, manual_dir: Path | None) -> Contents:
+        if manual_dir is None:
+            raise InputError(f"{self.name} is built from your files: give the root of their tree as --manual_dir")
+        folder = avimos.find(manual_dir)
+        lists = avimos.read_lists(folder)
+        for sentence in lists.oddities:
+            logging.warning("%s: %s", self.name, sentence)
+        unlisted = sorted(set(avimos.existing_videos(folder)) - set(lists.videos))
+        if unlisted:
+            logging.warning("%s: in no list, and skipped: %s", self.name, ", ".join(unlisted))
+        short = self.builder_config.short_side
+        return Contents(
+            {
+                video: functools.partial(avimos.read, folder, lists.videos[video], short)
+                for video in lists.splits["all"]
+            },
+            lists.splits,
+            notes={"layout": avimos.SPLITS, "oddities": lists.oddities},
+        )
+
+    def check(self, manual_dir: str | Path, num_workers: int = 1, thorough: bool = False) -> check.Report:
+        folder = avimos.find(manual_dir)
+        listed, splits, oddities, problems, there = {}, {}, (), [], ()
+        try:
+            there = avimos.existing_videos(folder)
+            lists = avimos.read_lists(folder)
+            listed, splits, oddities = lists.videos, lists.splits, lists.oddities
+        except InputError as error:
+            problems.append(str(error))
+        looks = {
+            video: functools.partial(avimos.examine, folder, video, listed.get(video), thorough)
+            for video in sorted({*listed, *there})
+        }
+        return check.Report(
+            dataset=self.name,
+            layout=avimos.SPLITS,
+            listed=dict.fromkeys(listed),
+            videos=check.look_at(looks, num_workers),
+            splits=splits,
+            problems=tuple(problems),
+            notes=oddities,
+        )
+
+
+@functools.cache
+def _config(name: str) -> AvimosConfig:
+    match = _SHORT.fullmatch(name)
+    if match is None:
+        raise InputError(f"avimos has no config {name!r}: write short-PIXELS, as in short-360, or default")
+    return AvimosConfig(
+        name=name, description=f"frames with a shorter side of {match[1]} pixels", short_side=int(match[1])
+    )

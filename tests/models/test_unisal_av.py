@@ -1,0 +1,96 @@
+"""UNISAL with sound: every frame is gated by itself, and the state is that of the picture alone."""
+
+import drawn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from avsd_jax import models
+from avsd_jax.errors import InputError
+
+SPECTROGRAM = {"sample_rate": 8000, "audio_seconds": 0.25, "nperseg": 80, "noverlap": 40, "nfft": 80}
+TINY = {
+    "clip_size": 3,
+    "width": 0.02,
+    "domains": ("DHF1K",),
+    "classifier_options": {"width": 0.1, "frame_size": 32, **SPECTROGRAM},
+}
+BATCH = {
+    "video": drawn.normal(0, 2, 3, 32, 64, 3),
+    "audio": drawn.normal(1, 2, 16000),
+    "avc_frames": drawn.normal(2, 2, 1, 32, 32, 3),
+    "avc_audio": 0.1 * drawn.normal(3, 2, 2000),
+    "avc_label": np.array([1, 0], np.int32),
+}
+LABELS = np.array([[1, 0, -1], [0, 1, 1]], np.int32)
+
+
+def tiny(**options):
+    return models.create("unisal_av", **(TINY | options))
+
+
+VARIABLES = drawn.variables(drawn.shapes(tiny(gate="classifier"), BATCH))
+
+
+@pytest.fixture(scope="module")
+def outputs() -> dict:
+    """What models that differ in their gate give, in one program."""
+    settings = {
+        "never": (BATCH, {"gate": "never"}),
+        "always": (BATCH, {"gate": "always"}),
+        "clips": (BATCH, {"gate": "labels"}),
+        "frames": (BATCH | {"frame_labels": LABELS}, {"gate": "labels", "gate_at": "output"}),
+        "classifier": (BATCH, {"gate": "classifier"}),
+        "logits": (BATCH | {"avc_logits": np.eye(2, dtype=np.float32)[np.maximum(LABELS, 0)]}, {"gate": "classifier"}),
+    }
+    return drawn.forward_jit(
+        lambda variables: {name: tiny(**options).apply(variables, batch) for name, (batch, options) in settings.items()}
+    )(VARIABLES)
+
+
+def test_each_frame_gets_the_stream_that_its_gate_selects(outputs):
+    v, av = outputs["never"], outputs["always"]
+    assert np.abs(v["log_density"] - av["log_density"]).max((-2, -1)).min() > 1e-4, "the streams do not differ"
+    by_clip = np.array([[True] * 3, [False] * 3])
+    judged = np.repeat(np.array(outputs["classifier"]["avc_logits"].argmax(-1) == 1)[:, None], 3, axis=1)
+    expected = {"clips": by_clip, "frames": LABELS == 1, "logits": LABELS == 1, "classifier": judged}
+    for name, gate in expected.items():
+        np.testing.assert_array_equal(outputs[name]["gate"], gate)
+        for entry in ("saliency", "log_density"):
+            chosen = np.where(gate[..., None, None], av[entry], v[entry])
+            np.testing.assert_allclose(outputs[name][entry], chosen, atol=1e-5)
+    assert outputs["logits"]["avc_logits"].shape == (2, 3, 2)
+    np.testing.assert_allclose(outputs["frames"]["saliency_v"], v["saliency"], atol=1e-5)
+
+
+def test_the_state_is_that_of_the_picture(outputs):
+    for name in ("always", "frames"):
+        np.testing.assert_allclose(outputs[name]["carry"], outputs["never"]["carry"], atol=1e-6)
+    plain = models.create("unisal", clip_size=3, width=0.02, domains=("DHF1K",))
+    visual = {name: tree["visual_model"] for name, tree in VARIABLES.items()}
+    alone = drawn.forward_jit(plain.apply)(visual, {"video": BATCH["video"]})
+    np.testing.assert_allclose(outputs["never"]["logits"], alone["logits"], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "audio"),
+    [
+        ({"fuse_at": "skip_4x", "fusion": "concat"}, 16000),
+        ({"fuse_at": "skip_2x", "fusion": "transformer", "fusion_options": {"num_layers": 1, "num_heads": 2}}, 16000),
+        ({"fusion": "localisation", "fusion_options": {"features": 0}, "num_tags": 3}, 16000),
+        ({"audio_flow": "avid"}, 48000),
+    ],
+)
+def test_any_fusion_at_any_place_with_either_encoder(options, audio):
+    batch = {"video": jnp.zeros((2, 3, 32, 64, 3)), "audio": jnp.zeros((2, audio))}
+    out = jax.eval_shape(lambda: tiny(**options).init_with_output(jax.random.key(0), batch)[0])
+    assert out["saliency"].shape == (2, 3, 32, 64)
+    assert out["gate"].shape == (2, 3)
+    assert ("tag_logits" in out) == ("num_tags" in options)
+
+
+def test_unknown_places_and_encoders_are_named():
+    for name in ("fuse_at", "audio_flow"):
+        with pytest.raises(InputError, match=f"unknown {name} 'ear': choose one of "):
+            drawn.shapes(tiny(**{name: "ear"}), BATCH)
