@@ -123,6 +123,8 @@ class Run:
         headline: see `Row`.
         gflop: of a unit, two a multiply-add; its row then has the rate.
         against: the run that this one is compared with, if it is not that of the whole group.
+        before: called when a turn begins, and not timed, so that the turn finds what it would after a turn of its own:
+            memory that others freed may have left the machine.
         huge_pages: its turns are as in a process that asks for huge pages, as the commands do that import
             `avsd_jax.common.huge_pages`, and not as in one that does not.
     """
@@ -134,6 +136,7 @@ class Run:
     headline: str = ""
     gflop: float = 0
     against: str = ""
+    before: Callable[[], Any] | None = None
     huge_pages: bool = False
 
 
@@ -186,6 +189,8 @@ def take_turns(setting: Setting, runs: Mapping[str, Run]) -> dict[str, list[floa
 
 
 def _turn(run: Run) -> float:
+    if run.before:
+        run.wait(run.before())
     start, calls = time.perf_counter(), 0
     while calls == 0 or time.perf_counter() - start < TURN:
         result = run.call()

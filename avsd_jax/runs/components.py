@@ -156,8 +156,8 @@ def clip_spec(config: ConfigDict, model: nn.Module) -> ClipSpec:
     chosen = preprocessing.create(config.preprocessing, **_plain(config.preprocessing_options))
     if chosen.frame_audio and model.uses_audio and not model.hears_frames:
         raise InputError(
-            f"preprocessing={config.preprocessing!r} gives each frame audio of its own, and {name_of(model)} hears that "
-            "of a clip: choose another preprocessing"
+            f"preprocessing={config.preprocessing!r} gives each frame audio of its own, and {name_of(model)} hears "
+            "that of a clip: choose another preprocessing"
         )
     return ClipSpec(
         clip_size=model.clip_size,

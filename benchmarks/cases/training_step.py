@@ -7,6 +7,7 @@ optimiser, batch and scratch, counted as for the forward pass. On a CPU under Li
 huge pages that `avsd_jax.main` asks for; PyTorch asks for none, and has a row of its own with them.
 """
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -110,6 +111,7 @@ def _of(network: Network, setting: Setting) -> Iterator[Row]:
         not_run["PyTorch eager"] = "needs torch"
     clips = len(batch["video"])
     title = network.title if clips == 1 else f"{network.title}, {clips} clips"
+    runs = {name: dataclasses.replace(run, before=run.call) for name, run in runs.items()}
     yield from compare(setting, title, runs, unit="clip", not_run=not_run)
 
 

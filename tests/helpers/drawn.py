@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
 
 # Tiny networks run in no time, and XLA's optimisation of them is what takes seconds.
 FAST_COMPILE = {"xla_backend_optimization_level": 1, "xla_llvm_disable_expensive_passes": True}
@@ -83,13 +82,3 @@ def flat_shapes(tree: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
         jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape)
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
     }
-
-
-class OneVector(nn.Module):
-    """A model whose parameters are one vector: a step of it compiles in a third of the time."""
-
-    inner: nn.Module
-    unravel: Callable[[jax.Array], dict]
-
-    def apply(self, variables: dict, *args, **kwargs):
-        return self.inner.apply(variables | {"params": self.unravel(variables["params"])}, *args, **kwargs)

@@ -149,6 +149,15 @@ def test_options_are_those_of_the_file():
         jax.eval_shape(tiny(prompt="DIEM", gate="never").apply, variables, batch())
 
 
+def test_single_images_pass_no_block_over_time_and_both_maps_have_all_frames():
+    params = {name: part for name, part in imported()["params"].items() if not name.startswith("motion")}
+    one = {"video": batch()["video"][:, :1]}
+    found = jax.eval_shape(tiny(gate="never", temporal=False).apply, imported() | {"params": params}, one)
+    assert found["saliency"].shape == (1, 1, case.SIDE, case.SIDE)
+    found = jax.eval_shape(tiny(gate_at="output").apply, imported(), batch())
+    assert found["saliency_v"].shape == found["saliency_av"].shape == found["saliency"].shape
+
+
 def test_files_are_joined(tmp_path: pathlib.Path):
     files = {
         "aam": case.drawn(case.aam()),

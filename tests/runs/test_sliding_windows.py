@@ -84,6 +84,11 @@ def test_stavis_streams():
     _check(model, 1, (2, 1), lambda window: {"audio": np.asarray(normal(window, 14000))})
 
 
+def test_dave_streams():
+    model = models.create("dave", clip_size=8, width=0.06, depths=(1, 1, 1, 1), activation="softplus")
+    _check(model, 1, (2, 1), lambda window: {"spectrogram": np.asarray(normal(window, 8, 40, 40))})
+
+
 def test_what_has_nothing_in_common_does_not_stream():
     model = models.create("vinet", clip_size=8, width=0.06)
     drawn = variables(shapes(model, {"video": np.zeros((1, 8, *SIZE, 3), np.float32)}))

@@ -60,7 +60,7 @@ def test_two_steps(name: str, monkeypatch: pytest.MonkeyPatch):
     variables = drawn.variables(drawn.shapes(parts.model, zeros(parts.spec)))
     vector, unravel = jax.flatten_util.ravel_pytree(variables["params"])
     state = create_state({"batch_stats": {}, "params": vector}, parts.optimizer, keep_ema=False)
-    step = drawn.step_jit(make_train_step(drawn.OneVector(parts.model, unravel), parts.optimizer, parts.terms))
+    step = drawn.step_jit(make_train_step(OneVector(parts.model, unravel), parts.optimizer, parts.terms))
     numbers = hyperparameters_by_step(config, parts)
     for number in range(2):
         state, metrics = step(state, parts.step_inputs(next(batches)), numbers(number))
