@@ -2,7 +2,7 @@
 
     python -m avsd_jax.predict INPUT.mp4 --out=DIR [--checkpoint=DIR | --model=gbvs_av] [--maps=png|npz|stavis|none]
                                [--mode=exact|fast] [--stride=1] [--batch_size=4] [--precision=default|high|highest]
-                               [--every=0.25] [--threshold=0.5 | --hysteresis=LOW,HIGH]
+                               [--every=0.25] [--threshold=0.5 | --hysteresis=LOW,HIGH] [--frame_step=1]
     python -m avsd_jax.predict PICTURE.jpg|FOLDER --out=DIR [--checkpoint=DIR | --model=gbvs] [--maps=png|npz|none]
                                [--precision=default|high|highest]
 
@@ -38,10 +38,14 @@ The classifier of a gated model scores one frame every `--every` seconds (by def
 every frame), and its score holds until the next one. The gate is open above `--threshold`; with --hysteresis=LOW,HIGH
 it opens above HIGH and closes at LOW or below.
 
+A model that maps every frame of a clip takes the frames of a video as one sequence, with --frame_step=k as k sequences
+of every k-th frame, each with a state of its own, whose maps are interleaved (UNISAL's protocol: 5).
+
 Pictures of a folder are predicted one by one, whatever their names. If some cannot be read, the others are predicted,
 and the exit status is 2.
 """
 
+import avsd_jax.common.huge_pages  # noqa: F401  # isort: skip
 import avsd_jax.common.interrupt  # isort: skip
 
 import argparse
@@ -62,7 +66,7 @@ from avsd_jax.prediction.predictor import DEFAULT_MODEL, Predictor
 from avsd_jax.prediction.traits import FAST_STRIDE, MODES
 
 # Options that have no effect on a picture.
-_OF_VIDEOS = ("mode", "stride", "every", "threshold", "hysteresis", "batch_size")
+_OF_VIDEOS = ("mode", "stride", "every", "threshold", "hysteresis", "batch_size", "frame_step")
 
 
 def _parser() -> cli.Parser:
@@ -85,6 +89,11 @@ def _parser() -> cli.Parser:
     )
     parser.add_argument(
         "--every", type=cli.number(0.0, 3600.0), help="seconds between two scores of the gate (default: the run's)"
+    )
+    parser.add_argument(
+        "--frame_step",
+        type=cli.positive,
+        help="of models of sequences: every so many frames are one (default: the run's)",
     )
     decision.add_options(parser)
     parser.add_argument(
@@ -113,7 +122,9 @@ def _predict_command_line(args: argparse.Namespace) -> None:
     check_folder(Path(args.out), Path(args.input).name)
     with logs.shown(args.verbose):
         keep_programs()
-        predictor = Predictor(args.checkpoint, args.batch_size or 4, args.model or DEFAULT_MODEL, args.precision)
+        predictor = Predictor(
+            args.checkpoint, args.batch_size or 4, args.model or DEFAULT_MODEL, args.precision, args.frame_step
+        )
         result = predictor.run(
             args.input,
             args.out,

@@ -37,7 +37,7 @@ CLAIMS = (
     ("AV#", "AV*", "all"),
 )
 
-MODELS = ("avinet", "stavis", "stanet")
+MODELS = ("avinet", "stavis", "stanet", "dave")
 
 
 def summarise(records: Sequence[dict[str, Any]]) -> dict[str, Any]:

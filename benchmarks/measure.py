@@ -1,6 +1,7 @@
 """What a case measures with: runs that take turns, compiled programs, and the rows that come of it."""
 
 import contextlib
+import ctypes
 import dataclasses
 import importlib
 import statistics
@@ -10,6 +11,8 @@ from typing import Any, NamedTuple
 
 import jax
 
+from avsd_jax.common import huge_pages
+from avsd_jax.common.compiler import compiler_options
 from benchmarks import bare  # before whatever a case imports
 
 # A turn repeats a short run for so many seconds: one alone is below the resolution of clock and scheduler.
@@ -120,6 +123,10 @@ class Run:
         headline: see `Row`.
         gflop: of a unit, two a multiply-add; its row then has the rate.
         against: the run that this one is compared with, if it is not that of the whole group.
+        before: called when a turn begins, and not timed, so that the turn finds what it would after a turn of its own:
+            memory that others freed may have left the machine.
+        huge_pages: its turns are as in a process that asks for huge pages, as the commands do that import
+            `avsd_jax.common.huge_pages`, and not as in one that does not.
     """
 
     call: Callable[[], Any]
@@ -129,6 +136,35 @@ class Run:
     headline: str = ""
     gflop: float = 0
     against: str = ""
+    before: Callable[[], Any] | None = None
+    huge_pages: bool = False
+
+
+def with_huge_pages(runs: Mapping[str, Run], name: str) -> dict[str, Run]:
+    """Returns a peer's run once more, in a row of its own, with huge pages; none where this process has none."""
+    if not huge_pages.asked_for() or name not in runs:
+        return {}
+    return {f"{name}, huge pages": dataclasses.replace(runs[name], huge_pages=True)}
+
+
+@contextlib.contextmanager
+def _pages(huge: bool) -> Iterator[None]:
+    """Withholds huge pages within the context if this process has asked for them, and a run shall have none."""
+    if huge or not huge_pages.asked_for():
+        yield
+        return
+    _withhold(True)
+    try:
+        yield
+    finally:
+        _withhold(False)
+
+
+def _withhold(withheld: bool) -> None:
+    """Lets Linux give this process no huge pages from now on, whatever it asks for, or give them again."""
+    set_thp_disable, libc = 41, ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(set_thp_disable, *map(ctypes.c_ulong, (withheld, 0, 0, 0))):
+        raise OSError(ctypes.get_errno(), "prctl")
 
 
 def take_turns(setting: Setting, runs: Mapping[str, Run]) -> dict[str, list[float]]:
@@ -138,7 +174,8 @@ def take_turns(setting: Setting, runs: Mapping[str, Run]) -> dict[str, list[floa
     same neighbour.
     """
     for run in runs.values():
-        run.wait(run.call())
+        with _pages(run.huge_pages):
+            run.wait(run.call())
     names, seconds = list(runs), {name: [] for name in runs}
     began = time.perf_counter()
     for number in range(setting.rounds):
@@ -146,11 +183,14 @@ def take_turns(setting: Setting, runs: Mapping[str, Run]) -> dict[str, list[floa
             break
         first = number % len(names)
         for name in names[first:] + names[:first]:
-            seconds[name].append(_turn(runs[name]))
+            with _pages(runs[name].huge_pages):
+                seconds[name].append(_turn(runs[name]))
     return seconds
 
 
 def _turn(run: Run) -> float:
+    if run.before:
+        run.wait(run.before())
     start, calls = time.perf_counter(), 0
     while calls == 0 or time.perf_counter() - start < TURN:
         result = run.call()
@@ -231,7 +271,8 @@ def no_compilation_cache() -> Iterator[None]:
 
 
 def compiled(function: Callable[..., Any], *arguments: Any, **options: Any) -> Compiled:
-    """Compiles a function of arrays; `options` are those of `jax.jit`."""
+    """Compiles a function of arrays, with the options of the library's programs; `options` are those of `jax.jit`."""
+    options = {"compiler_options": compiler_options(), **options}
     with no_compilation_cache():
         seconds, program = timed(lambda: jax.jit(function, **options).lower(*arguments).compile())
     return Compiled(program, seconds, memory_of(program))

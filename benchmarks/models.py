@@ -90,6 +90,11 @@ def _stavis(draw: Draw, _: Mapping) -> dict[str, np.ndarray]:
     return _clip(16, 112, 112, batch=2)(draw, _) | {"audio": draw("audio", (2, 1, 1, 35280))[:, 0, 0]}
 
 
+def _dave(draw: Draw, _: Mapping) -> dict[str, np.ndarray]:
+    patches = draw("audio", (1, 3, 16, 64, 64)).transpose(0, 2, 3, 4, 1)
+    return _clip(16, 256, 320)(draw, _) | {"spectrogram": patches}
+
+
 def _pictures(draw: Draw, names: Sequence[str], batch: int, side: int) -> np.ndarray:
     """Draws images of these names as the frames [B, T, H, W, 3] of clips."""
     frames = np.stack([2 * draw(name, (batch, 3, side, side)) for name in names], axis=1)
@@ -206,6 +211,7 @@ def _networks() -> Iterator[Network]:
             f"stanet/sta_{release}",
             {"release": release},
         )
+    yield Network("dave", _dave, "dave/dave", _key("full_logits"), _key("logits"))
     heard = lambda kept: kept["output"][..., 0].transpose(0, 2, 1)  # noqa: E731
     yield Network("soundnet8", _soundnet, "vinet/soundnet", heard, _key("audio_features"))
     logits = _key("out_logits")

@@ -86,6 +86,11 @@ NETWORKS = (
     ),
 )
 
+# Of the live case alone: it maps frames as they come.
+UNISAL = Network(
+    "unisal", "UNISAL", {"video": (12, 224, 384, 3)}, {"video": lambda x: x.transpose(0, 1, 4, 2, 3)}, 12 * 2.33
+)
+
 
 def variables(model: nn.Module, batch: Batch, seed: int = 0) -> dict[str, Any]:
     """Draws variables of a model, such that activations keep their size from layer to layer.

@@ -34,6 +34,8 @@ row into the summary of the page, where rows of both devices with the same headl
 `QUICK = False` is left out by --quick unless --cases names it.
 """
 
+import avsd_jax.common.huge_pages  # noqa: F401  # isort: skip
+
 import argparse
 import gc
 import importlib

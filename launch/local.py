@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Runs a command as N processes of one job on this machine, to test a launch before using a pod.
 
-    launch/local.py 2 python -m avsd_jax.main --config=configs/avinet.py:demo --workdir=runs/two --distributed
+    launch/local.py 2 python -m avsd_jax.main --config=configs/avinet.py:demo --workdir=runs/two
     launch/local.py --nproc=2 --devices_per_proc=4 -- --config=configs/avinet.py:demo --workdir=runs/two
 
 The second form gives each process that many fake CPU devices; options without a command are those of avsd_jax.main.
+`--dry-run` prints what would be run.
 
 Each line of a process is printed with its number as a prefix. SIGTERM, SIGHUP and Ctrl-C are passed to every process,
 and the launcher waits for them. If one process fails, the others are ended. The exit status is 0 if all succeed, 75 if
@@ -15,6 +16,7 @@ command line that cannot be run.
 import argparse
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -128,15 +130,19 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def environments(count: int, devices: int | None) -> list[dict[str, str]]:
-    """Returns the environment of each process: its rank, the number of processes, and the coordinator's address."""
-    shared = dict(os.environ)
-    shared.setdefault("JAX_COORDINATOR_ADDRESS", f"127.0.0.1:{free_port()}")
-    shared["JAX_NUM_PROCESSES"] = str(count)
+def variables(count: int, devices: int | None, port: int | str) -> list[dict[str, str]]:
+    """Returns what each process finds in its environment: the coordinator's address, the number of processes, its rank.
+
+    Args:
+        count: of processes.
+        devices: fake CPU devices of each; None for the real ones.
+        port: of the coordinator on this machine, where the environment names none.
+    """
+    address = os.environ.get("JAX_COORDINATOR_ADDRESS", f"127.0.0.1:{port}")
+    shared = {"JAX_COORDINATOR_ADDRESS": address, "JAX_NUM_PROCESSES": str(count)}
     if devices is not None:
-        shared["JAX_PLATFORMS"] = "cpu"
-        flags = shared.get("XLA_FLAGS", "")
-        shared["XLA_FLAGS"] = f"{flags} --xla_force_host_platform_device_count={devices}".strip()
+        flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
+        shared |= {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags.strip()}
     return [shared | {"JAX_PROCESS_ID": str(i)} for i in range(count)]
 
 
@@ -159,13 +165,14 @@ class Parser(argparse.ArgumentParser):
         self.exit(BAD_INPUT, f"error: {message} (usage: launch/local.py PROCESSES COMMAND [ARGUMENT ...])\n")
 
 
-def parse(argv: Sequence[str]) -> tuple[int, int | None, list[str]]:
-    """Parses the number of processes, the number of fake devices of each, and the command."""
+def parse(argv: Sequence[str]) -> tuple[int, int | None, list[str], bool]:
+    """Parses the number of processes, the number of fake devices of each, the command, and whether to print it only."""
     parser = Parser(
         "launch/local.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--nproc", type=count_of("processes", MAX_PROCESSES), help="number of processes")
     parser.add_argument("--devices_per_proc", type=count_of("devices", 1024), help="fake CPU devices of each")
+    parser.add_argument("--dry-run", action="store_true", help="only print the command of each process")
     parser.add_argument("command", nargs=argparse.REMAINDER, help="[PROCESSES] COMMAND [ARGUMENT ...]")
     given = parser.parse_args(argv)
     count, command = given.nproc, given.command
@@ -181,15 +188,19 @@ def parse(argv: Sequence[str]) -> tuple[int, int | None, list[str]]:
     if not command:
         parser.error("the command is missing")
     if command[0].startswith("--"):
-        command = [sys.executable, "-m", "avsd_jax.main", *command, "--distributed"]
-    return count, given.devices_per_proc, command
+        command = [sys.executable, "-m", "avsd_jax.main", *command, "--distributed=manual"]
+    return count, given.devices_per_proc, command, given.dry_run
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs a command line; returns the exit status."""
-    count, devices, command = parse(argv)
+    count, devices, command, dry_run = parse(argv)
+    if dry_run:
+        for own in variables(count, devices, "PORT"):
+            print(shlex.join([*(f"{name}={value}" for name, value in own.items()), *command]))
+        return 0
     try:
-        return Job(command, environments(count, devices)).wait()
+        return Job(command, [os.environ | own for own in variables(count, devices, free_port())]).wait()
     except (FileNotFoundError, PermissionError) as error:
         print(f"error: {command[0]} cannot be run ({error.strerror}): correct the command", file=sys.stderr)
         return BAD_INPUT

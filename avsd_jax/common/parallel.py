@@ -15,6 +15,7 @@ from flax import jax_utils
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from avsd_jax.common.compiler import compiler_options
 from avsd_jax.errors import InputError
 
 AXIS = "data"
@@ -28,23 +29,6 @@ def make_mesh(devices: list[jax.Device] | None = None) -> Mesh:
     """
     devices = jax.devices() if devices is None else devices
     return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
-
-
-@functools.cache
-def compiler_options() -> dict[str, str]:
-    """Returns the non-default XLA options for compiling a training step.
-
-    On a CPU, XLA passes chains of elementwise operations to YNNPACK, which runs them on one core: a training step of
-    ViNet then takes 1.5 times as long on two. Versions of XLA without the option are left unchanged.
-    """
-    options = {"xla_cpu_experimental_ynn_fusion_type": ""}
-    if jax.default_backend() != "cpu":
-        return {}
-    try:
-        jax.jit(lambda: 0, compiler_options=options)()
-    except jax.errors.JaxRuntimeError:
-        return {}
-    return options
 
 
 def check_batch_size(batch_size: int, mesh: Mesh) -> None:

@@ -15,7 +15,8 @@ class ClipSpec:
     Attributes:
         clip_size: frames of a clip.
         frame_size: (height, width) of the model's frames and maps, pixels.
-        frame_step: distance between a clip's frames, in frames of the video.
+        frame_step: distance between a clip's frames, in frames of the video. A model of sequences maps every frame all
+            the same: see `phases`.
         sampler: selects clips; see `avsd_jax.data.samplers.create`.
         preprocessing: converts them to arrays; see `avsd_jax.data.preprocessing.create`.
         flip: whether half of the training clips, drawn at random, are mirrored, their maps with them.
@@ -51,6 +52,16 @@ class ClipSpec:
     def eval_sampler(self) -> Sampler:
         """Returns the sampler of evaluation and prediction."""
         return sequence.Sampler() if self.num_maps else self.sampler
+
+    @property
+    def phases(self) -> int:
+        """Returns how many sequences the frames of a video are, each of every `frame_step`-th frame."""
+        return self.frame_step if self.num_maps else 1
+
+    @property
+    def num_mapped(self) -> int:
+        """Returns how many consecutive frames the next clips of all phases map; 0: each clip maps its target alone."""
+        return self.num_maps * self.phases
 
     @property
     def map_size(self) -> tuple[int, int]:

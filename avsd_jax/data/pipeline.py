@@ -131,9 +131,9 @@ def eval_batches(
 
     The last batch is padded with repeats of the last example, whose `mask` is False.
 
-    For a model of sequences (`spec.num_maps`) a batch is one clip: its inputs have one row, the entries about frames
-    one for each of the clip's maps, `mask` being true for every `stride`-th frame. Clips of which no map is asked for
-    are left out, unless a state passes between them. Each process gets whole videos.
+    For a model of sequences (`spec.num_maps`) a batch is a clip of each phase: its inputs have a row for each, the
+    entries about frames one for each of the frames that these clips map, `mask` being true for every `stride`-th frame.
+    Clips of which no map is asked for are left out, unless a state passes between them. Each process gets whole videos.
 
     Args:
         store: the split to score.
@@ -251,21 +251,21 @@ def _chunks(
     for video in videos:
         length = store.videos[video].num_frames
         wanted = spec.eval_sampler.eval_targets(length, spec.clip_size, stride)
-        for first in range(0, length, spec.num_maps):
-            shown = [frame in wanted for frame in range(first, first + spec.num_maps)]
+        for first in range(0, length, spec.num_mapped):
+            shown = [frame in wanted for frame in range(first, first + spec.num_mapped)]
             if spec.carries or any(shown):
                 starts.append((video, first, shown))
 
     def chunk(i: int) -> Example:
         video, first, shown = starts[i]
         length = store.videos[video].num_frames
-        window = spec.eval_sampler.eval_window(first, length, spec.clip_size, spec.frame_step)
-        inputs = clips.inputs(video, window)
-        del inputs["avc_label"]
-        frames = np.arange(first, first + spec.num_maps, dtype=np.int32)
-        return {key: value[None] for key, value in inputs.items()} | {
+        targets = [min(first + phase, length - 1) for phase in range(spec.phases)]
+        windows = (spec.eval_sampler.eval_window(t, length, spec.clip_size, spec.frame_step) for t in targets)
+        rows = [clips.inputs(video, window) for window in windows]
+        frames = np.arange(first, first + spec.num_mapped, dtype=np.int32)
+        return {key: np.stack([row[key] for row in rows]) for key in rows[0]} | {
             "avc_label": store.avc_label(video)[np.minimum(frames, length - 1)].astype(np.int32),
-            "video_index": np.full(spec.num_maps, video, np.int32),
+            "video_index": np.full(spec.num_mapped, video, np.int32),
             "frame_index": frames,
             "mask": np.array(shown),
         }

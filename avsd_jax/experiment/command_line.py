@@ -1,17 +1,13 @@
 """Shared parts of the commands that run a configuration: `--config`, `--workdir`, and exit statuses."""
 
 import argparse
-import os
 import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import jax
-
-from avsd_jax.common import cli, logs
+from avsd_jax.common import cli, cluster, logs
 from avsd_jax.config import command_line
-from avsd_jax.errors import InputError
 from avsd_jax.training import loop
 from avsd_jax.training.preemption import PREEMPTED, Preempted, leave_on_signals, sigterm_raises
 
@@ -57,6 +53,8 @@ def parse(options: argparse.ArgumentParser, argv: Sequence[str] | None = None) -
         options.error(f"unrecognized arguments: {' '.join(unknown)}")
     if not args.workdir:
         options.error("argument --workdir: is empty; give a folder")
+    if "://" in args.workdir:
+        options.error(f"argument --workdir: {args.workdir} is no folder; mount it and give its path (launch/README.md)")
     args.config = command_line.load(args.config, fields)
     args.workdir = Path(args.workdir)
     return args
@@ -65,9 +63,11 @@ def parse(options: argparse.ArgumentParser, argv: Sequence[str] | None = None) -
 def run(command: Callable[[], None]) -> int:
     """Runs a command that trains and returns its exit status: as `cli.run`, and 3 after a non-finite loss.
 
-    A run that was stopped and has saved its state ends with status 75, so that `main && next` does not continue.
+    A run that was stopped and has saved its state ends with status 75, so that `main && next` does not continue. If one
+    process of a job fails, it ends at once.
     """
-    return cli.run(lambda: stoppable(command), statuses={loop.NonFiniteLossError: NON_FINITE})
+    statuses = {loop.NonFiniteLossError: NON_FINITE, cluster.ClusterError: cli.FAILED}
+    return cluster.leaving_at_once(lambda: cli.run(lambda: stoppable(command), statuses), keep=(0, PREEMPTED))
 
 
 def stoppable(command: Callable[[], None]) -> int:
@@ -78,30 +78,7 @@ def stoppable(command: Callable[[], None]) -> int:
     except Preempted as stop:
         leave_on_signals(PREEMPTED)
         print(stop, file=sys.stderr)
+        if not stop.together:
+            cluster.leave(PREEMPTED)
         return PREEMPTED
     return 0
-
-
-def join_processes() -> None:
-    """Joins the other processes of the job.
-
-    jax finds them automatically on TPU pods and under Slurm or Open MPI; elsewhere by JAX_COORDINATOR_ADDRESS,
-    JAX_NUM_PROCESSES and JAX_PROCESS_ID (`launch/local.py` sets them).
-
-    Raises:
-        InputError: there is no such environment.
-    """
-    # jax's own handler of SIGTERM handles neither Ctrl-C nor a second request; see `preemption`.
-    jax.config.update("jax_enable_preemption_service", False)
-    try:
-        if "JAX_NUM_PROCESSES" in os.environ:
-            jax.distributed.initialize(
-                num_processes=int(os.environ["JAX_NUM_PROCESSES"]),
-                process_id=int(os.environ["JAX_PROCESS_ID"]),
-            )
-        else:
-            jax.distributed.initialize()
-    except (KeyError, ValueError) as error:
-        raise InputError(
-            "--distributed found no cluster: start through Slurm, on a TPU pod, or with launch/local.py"
-        ) from error

@@ -190,14 +190,9 @@ def _area(x: Num[Array, "h w"], hit: Bool[Array, "h w"], max_fixations: int | No
     """Returns the area under the staircase for any map."""
     n = count_bits(pack_bits(hit))
     pairs = pairs_of(x, hit, n, ~hit, max_fixations, dtype)
-    # Both in one pass: a sum over up to 32 pixels fits sixteen bits. Every fixated pixel is at the lowest fixated value
-    # or above.
-    level = (x == pairs.lowest).astype(jnp.int32)
-    counts = chunk_sums((x > pairs.lowest).astype(jnp.int32) + (level << 16))
-    k, others = pairs.at_lowest, x.size - n
-    above, level = (counts & 0xFFFF).sum() - (n - k), (counts >> 16).sum() - k
+    others = x.size - n
     statistic = rank_statistic_of(x, pairs, n, others, max_fixations)
-    return statistic + half_step(n, k, above, level, others, dtype)
+    return statistic + half_step(n, pairs.at_lowest, pairs.above, pairs.level, others, dtype)
 
 
 def half_step(

@@ -22,10 +22,14 @@ from avsd_jax.metrics.maps import chunk_sums, count, of_all_maps
 COMPARED = 64
 # Pixels that share a range with a marked value are listed if they are at most so many; a shorter list is faster.
 LISTED = (1024, 8192, 32768)
-# Ranges of value in the table, for a few values and for more.
-RANGES = (16384, 65536)
+# Ranges of value in the table, for a few values, for some, and for more or a large map: a smaller table is filled
+# sooner, and more pixels share a range with a value.
+RANGES = (16384, 24576, 65536)
+SOME, LARGE = 512, 1 << 19
 # With fewer values twice their number fits 16 bits.
 SHORT = 1 << 14
+# Where a run of 32 pixels counts those above a value in its upper bits, beside a sum over pairs in the lower ones.
+COUNTED_AT = 25
 # Pixels per packed word when true pixels are listed.
 WORD = 32
 # Without a bound from the caller, up to this many values take the fast path.
@@ -41,12 +45,14 @@ class Pairs(NamedTuple):
 
     Attributes:
         doubled: twice the number of pairs whose marked value is the greater one, plus the number of ties.
-        lowest: the lowest marked value.
+        above: number of counted pixels above the lowest marked value.
+        level: number of counted pixels at it.
         at_lowest: how many marked pixels have it.
     """
 
     doubled: Float[Array, ""]
-    lowest: Num[Array, ""]
+    above: Int[Array, ""]
+    level: Int[Array, ""]
     at_lowest: Int[Array, ""]
 
 
@@ -213,15 +219,15 @@ def _of_few(
     values = values_at(x, positions(pack_bits(marked), bound), jnp.inf)
     ascending = jnp.sort(values)
     at_once = _by_comparing if bound <= COMPARED else functools.partial(_by_search, unrolled=True)
-    doubled = jax.lax.platform_dependent(
+    sums = jax.lax.platform_dependent(
         x,
         ascending,
         n,
         counted,
         cpu=lambda *given: _by_ranges(*given, dtype),
-        default=lambda *given: at_once(*given, dtype),
+        default=lambda *given: (at_once(*given, dtype), *_beside(x, ascending[0], counted)),
     )
-    return Pairs(doubled, ascending[0], (values == ascending[0]).sum(dtype=jnp.int32))
+    return Pairs(*sums, (values == ascending[0]).sum(dtype=jnp.int32))
 
 
 def _of_many(
@@ -233,7 +239,16 @@ def _of_many(
 ) -> Pairs:
     ascending = jnp.sort(jnp.where(marked, x, jnp.inf), axis=None)
     at_lowest = count(marked & (x == ascending[0]))
-    return Pairs(_by_search(x, ascending, n, counted, dtype), ascending[0], at_lowest)
+    return Pairs(_by_search(x, ascending, n, counted, dtype), *_beside(x, ascending[0], counted), at_lowest)
+
+
+def _beside(
+    x: Num[Array, "h w"], lowest: Num[Array, ""], counted: Bool[Array, "h w"]
+) -> tuple[Int[Array, ""], Int[Array, ""]]:
+    """Returns the numbers of counted pixels above a value and at it, in one pass: 32 pixels fit sixteen bits."""
+    above, level = (kept.astype(jnp.int32) for kept in (counted & (x > lowest), counted & (x == lowest)))
+    counts = chunk_sums(above + (level << 16))
+    return (counts & 0xFFFF).sum(dtype=jnp.int32), (counts >> 16).sum(dtype=jnp.int32)
 
 
 def _by_level(
@@ -258,7 +273,8 @@ def _by_level(
     # Set once more, or XLA would compute the table anew for every pixel that reads it.
     wins = take(jnp.zeros(size, jnp.int32).at[jnp.arange(size)].set(table), levels)
     lowest = jnp.argmax(held > 0)
-    return Pairs(chunk_sums(wins * counted).astype(dtype).sum(), lowest.astype(x.dtype), take(held, lowest))
+    beside = _beside(x, lowest.astype(x.dtype), counted)
+    return Pairs(chunk_sums(wins * counted).astype(dtype).sum(), *beside, take(held, lowest))
 
 
 def _by_ranges(
@@ -267,9 +283,13 @@ def _by_ranges(
     n: Int[Array, ""],
     counted: Bool[Array, "h w"],
     dtype: Any,
-) -> Float[Array, ""]:
-    """Sums the number of values in higher ranges, and compares those in a pixel's own range with it one by one."""
-    ranges = RANGES[ascending.size > COMPARED]
+) -> tuple[Float[Array, ""], Int[Array, ""], Int[Array, ""]]:
+    """Sums the number of values in higher ranges, and compares those in a pixel's own range with it one by one.
+
+    Also returns the numbers of counted pixels above the first value and at it.
+    """
+    many = ascending.size > SOME or (ascending.size > COMPARED and x.size > LARGE)
+    ranges = RANGES[2 if many else ascending.size > COMPARED]
     low, high = x.min(), x.max()
     scale = jnp.where(high > low, ranges / (high - low), 0)
 
@@ -286,14 +306,23 @@ def _by_ranges(
     if ascending.size < SHORT:
         table = table.astype(jnp.int16)
     entries = jnp.where(counted, take(table, range_of(x)), 0)
-    above = 2 * chunk_sums(entries >> 1).astype(dtype).sum()
+    # Ranges above the first value's have this entry or a smaller one, and its own the next greater one.
+    past = (2 * (n - take(held, jnp.minimum(own[0], ranges - 1)))).astype(table.dtype)
+    higher, beyond = (entries >> 1).astype(jnp.int32), (counted & (entries <= past)).astype(jnp.int32)
+    if ascending.size < 1 << (COUNTED_AT - 5):
+        sums = chunk_sums(higher + (beyond << COUNTED_AT))
+        higher, beyond = sums & ((1 << COUNTED_AT) - 1), sums >> COUNTED_AT
+    else:
+        higher, beyond = chunk_sums(higher), chunk_sums(beyond)
+    above, beyond = 2 * higher.astype(dtype).sum(), beyond.sum(dtype=jnp.int32)
     shared = pack_bits((entries & 1) > 0)
     listed = count_bits(shared)
 
-    def of_listed(most: int) -> Float[Array, ""]:
+    def of_listed(most: int) -> tuple[Float[Array, ""], Int[Array, ""], Int[Array, ""]]:
         at = positions(shared, most)
         known, at = at < x.size, jnp.minimum(at, x.size - 1)
-        values, first = take(x.ravel(), at), n - 1 - (take(entries.ravel(), at).astype(jnp.int32) >> 1)
+        values, entry = take(x.ravel(), at), take(entries.ravel(), at)
+        first, near = n - 1 - (entry.astype(jnp.int32) >> 1), known & (entry == past + 1)
 
         def compare(j: Int[Array, ""], wins: Int[Array, " l"]) -> Int[Array, " l"]:
             # A value of a lower range is below the pixel's, and adds nothing.
@@ -301,9 +330,11 @@ def _by_ranges(
             return wins + (value > values) + (value >= values)
 
         wins = jax.lax.fori_loop(0, held.max(), compare, jnp.zeros(most, jnp.int32))
-        return above + jnp.where(known, wins, 0).astype(dtype).sum()
+        won = above + jnp.where(known, wins, 0).astype(dtype).sum()
+        over, level = ((near & kept).sum(dtype=jnp.int32) for kept in (values > ascending[0], values == ascending[0]))
+        return won, beyond + over, level
 
-    search = lambda: _by_search(x, ascending, n, counted, dtype)  # noqa: E731
+    search = lambda: (_by_search(x, ascending, n, counted, dtype), *_beside(x, ascending[0], counted))  # noqa: E731
     return by_lengths(listed, x.size, of_listed, search, LISTED)
 
 

@@ -9,6 +9,7 @@
 Every frame of a clip has a map and a gate of its own; see docs/aam.md for what is known of the published network.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -34,7 +35,9 @@ from avsd_jax.nn.wav2clip import Wav2CLIP, log_power
 SCALES = MappingProxyType({"official": 2.0**-23, "intended": 1.0})
 # The outputs that belong to the frames of clips.
 _OF_FRAMES = ("saliency", "logits", "gate", "saliency_v", "saliency_av")
-_POINTS = ("image_point", "text_point", "anchor_point", "curvature")
+_OF_FRAMES += ("text_distance", "text_entailment")
+# How much of the half angle of a sentence's cone its frames may lie off.
+_FRAME_SHARE = 0.8
 
 
 class Sentences(nn.Module):
@@ -140,8 +143,9 @@ class Model(BiStream):
 
         Returns:
             saliency [B, T, H, W] in [0, 1], its logits, gate [B, T] bool, as `BiStream`; avc_logits [B, 2], or
-            [B, T, 2] if they were given so; and for the losses of hyperbolic space image_point, text_point and
-            anchor_point [B, T, point_size] and curvature [B, T].
+            [B, T, 2] if they were given so; and for the losses text_distance [B, T], in hyperbolic space, and
+            text_entailment [B, T], radians: the mean of the angles by which a frame lies off its sentence's cone, and
+            the sentence off the anchor's.
 
         Raises:
             InputError: as `BiStream`; unknown prompt or audio scale; audio that is not of all frames.
@@ -155,13 +159,12 @@ class Model(BiStream):
             rows["avc_logits"] = _of_frames(batch["avc_logits"], 1, frames)
         output = super().__call__(rows, train)
         result = {
-            name: output[name].reshape(clips, frames, *output[name].shape[1:])
-            for name in (*_OF_FRAMES, *_POINTS)
-            if name in output
+            name: output[name].reshape(clips, frames, *output[name].shape[1:]) for name in _OF_FRAMES if name in output
         }
         if "avc_logits" in output:
             logits = output["avc_logits"].reshape(clips, frames, 2)
-            result["avc_logits"] = logits if jnp.ndim(batch.get("avc_logits")) == 3 else logits[:, 0]
+            of_each = "avc_logits" in batch and jnp.ndim(batch["avc_logits"]) == 3
+            result["avc_logits"] = logits if of_each else logits[:, 0]
         return result
 
     def encode_visual(self, batch: Mapping[str, Array], train: bool) -> tuple[Features, Float[Array, "bt h w c"]]:
@@ -197,10 +200,9 @@ class Model(BiStream):
         return {"audio_features": heard, "fused": self.make_fusion()(v[:, None], heard[:, None], train)[:, 0]}
 
     def decode(self, feature: Float[Array, "bt h w c"], features: Features, train: bool) -> Features:
-        """Returns maps and logits of the size of the frames, and points in hyperbolic space."""
+        """Returns maps and logits of the size of the frames, and what the losses of hyperbolic space train."""
         sentence = features["sentence"]
-        points = self._points(feature, sentence)
-        point = points["text_point"]
+        point, trained = self._points(feature, sentence)
         quirks = {"clamped_column": self.clamped_column, "width_norms": self.width_norms}
         x = nn.silu(decoder.group_norm(32, "start_proj_1")(Conv2D(self.channels, name="start_proj_0")(feature)))
         for stage in (1, 2, 3):
@@ -211,7 +213,7 @@ class Model(BiStream):
         logits = decoder.Head(self.point_size, name="decoder_out", **quirks)(x, sentence, point)
         size = tuple(16 * side for side in feature.shape[1:3])
         logits = resize_aligned(logits.astype(jnp.float32), size)[..., 0]
-        return {"saliency": nn.sigmoid(logits), "logits": logits} | points
+        return {"saliency": nn.sigmoid(logits), "logits": logits} | trained
 
     def _classify(self, batch: Mapping[str, Array], train: bool) -> Float[Array, "bt 2"]:
         """Returns the classifier's logits for each frame: those that the batch has, or those of its clip."""
@@ -248,24 +250,23 @@ class Model(BiStream):
 
     def _points(
         self, feature: Float[Array, "bt h w c"], sentence: Float[Array, "bt s"]
-    ) -> dict[str, Float[Array, "bt ..."]]:
-        """Returns the points of the frames, of their sentence and of the anchor, in float32."""
+    ) -> tuple[Float[Array, "bt d"], Features]:
+        """Returns the sentence's point in hyperbolic space, in float32, and what the losses train."""
         curvature = lorentz.curvature_of(self.param("curv", nn.initializers.zeros, ()))
-        small = nn.initializers.constant(self.point_size**-0.5)
-        factors = {
-            name: lorentz.factor_of(self.param(f"{name}_alpha", lambda *args: jnp.log(small(*args)), ()))
-            for name in ("visual", "textual")
-        }
-        anchor = self.param("none_anchor_tan", nn.initializers.zeros, (1, self.point_size))
+        small = nn.initializers.constant(-0.5 * math.log(self.point_size))
+        factors = {name: lorentz.factor_of(self.param(f"{name}_alpha", small, ())) for name in ("visual", "textual")}
+        anchor = self.param("none_anchor_tan", nn.initializers.zeros, (1, self.point_size)).astype(jnp.float32)
         seen = nn.Dense(self.point_size, use_bias=False, name="visual_proj")(jnp.mean(feature, axis=(1, 2)))
         told = nn.Dense(self.point_size, use_bias=False, name="textual_proj")(sentence)
-        tangents = {
-            "image_point": factors["visual"] * seen.astype(jnp.float32),
-            "text_point": factors["textual"] * told.astype(jnp.float32),
-            "anchor_point": factors["textual"] * jnp.broadcast_to(anchor.astype(jnp.float32), told.shape),
-        }
-        points = {name: lorentz.exp_map0(tangent, curvature) for name, tangent in tangents.items()}
-        return points | {"curvature": jnp.broadcast_to(curvature, feature.shape[:1])}
+        image = lorentz.exp_map0(factors["visual"] * seen.astype(jnp.float32), curvature)
+        text = lorentz.exp_map0(factors["textual"] * told.astype(jnp.float32), curvature)
+        none = jnp.broadcast_to(lorentz.exp_map0(factors["textual"] * anchor, curvature), text.shape)
+        off = [
+            lorentz.beyond_cone(text, image, curvature, _FRAME_SHARE),
+            lorentz.beyond_cone(none, text, curvature, 1.0),
+        ]
+        distance = lorentz.distance(image, text, curvature)
+        return text, {"text_distance": distance[:, 0], "text_entailment": 0.5 * (off[0] + off[1])[:, 0]}
 
 
 def _frozen(variables: Any) -> Any:

@@ -22,10 +22,12 @@ from avsd_jax.errors import InputError
 from avsd_jax.models.common import dave_parts
 from avsd_jax.models.common.bistream import BiStream, Features
 from avsd_jax.models.common.dave_parts import ACTIVATIONS
+from avsd_jax.nn import sliding_stem
 from avsd_jax.nn.conv3d import Conv3D, Lowering
 from avsd_jax.nn.pool import smooth_max
 from avsd_jax.nn.resize import resize_aligned
 from avsd_jax.nn.resnet3d import DEPTHS_18
+from avsd_jax.nn.sliding import Sliding
 from avsd_jax.nn.width import scaled
 
 _HE_FAN_IN = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
@@ -117,11 +119,15 @@ class Model(BiStream):
                 f"frames have {video.shape[2]}x{video.shape[3]} pixels: train dave with multiples of {_STRIDE}, of "
                 "which its maps have an eighth of the size"
             )
-        taps = self.video_branch(video, train)
+        taps = self.video_branch(video, train, batch["taps"]["stem"] if "taps" in batch else None)
         if self.num_tags:
             taps["tag_logits"] = smooth_max(self.tag_head(self.deepest(taps["layer4"])))
         nothing = jnp.zeros((video.shape[0], 1, taps["layer4"].shape[-1]), video.dtype)
         return taps, self.join(taps["layer4"], nothing, train)
+
+    def sliding(self) -> Sliding:
+        """Returns the video trunk's stem for sliding windows: behind it, time is halved four times."""
+        return Sliding([sliding_stem.layer(self.lowering)], [], sliding_stem.folded).within("video_branch")
 
     def fuse(
         self, v: Float[Array, "b 1 h w c"], features: Features, batch: Mapping[str, Array], train: bool

@@ -56,6 +56,8 @@ def _merged(stride: int, groups: int, channels: int, x: jax.Array, kernel: jax.A
 
 
 def _convolve(x: jax.Array, kernel: jax.Array, stride: int, groups: int = 1) -> jax.Array:
+    if kernel.shape[:2] == (1, 1) and groups == 1:
+        return x[:, ::stride, ::stride] @ kernel[0, 0]
     return lax.conv_general_dilated(
         x,
         kernel,
@@ -98,12 +100,19 @@ class Conv2D(nn.Module):
         scale: Float[Array, " o"] | None = None,
         shift: Float[Array, " o"] | None = None,
     ) -> Float[Array, "b h2 w2 o"]:
-        """Returns conv(x) * scale + shift; the scale is applied to the kernel, which is smaller than the output."""
+        """Returns conv(x) * scale + shift.
+
+        The scale is applied to the kernel, for cuDNN to add shift and ReLU, but on a CPU to the output, by the pass
+        that does so there: kernels of 1x1 are as large as their output, and another pass over them takes time.
+        """
         shape = (self.size, self.size, x.shape[-1] // self.groups, self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
-        if scale is not None:
+        on_cpu = jax.default_backend() == "cpu"
+        if scale is not None and not on_cpu:
             kernel = kernel * scale
         y = conv2d(x, kernel.astype(x.dtype), self.stride, self.groups)
+        if scale is not None and on_cpu:
+            y = y * scale.astype(x.dtype)
         return y if shift is None else y + shift.astype(x.dtype)
 
 

@@ -6,7 +6,9 @@ TF32, 1.7 and 5.1 in bfloat16, its training step 47 and 72 ms. So every kernel i
 Parameters have one layout, (T, H, W, in, out), in either case.
 """
 
-from collections.abc import Callable
+import itertools
+import math
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal
 
@@ -17,7 +19,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from avsd_jax.nn import winograd
-from avsd_jax.nn.conv_gradient import conv2d, same_conv
+from avsd_jax.nn.conv_gradient import conv2d, same_conv, trained_as
 
 Lowering = Literal["auto", "direct", "folded", "winograd", "winograd2d"]
 Triple = tuple[int, int, int]
@@ -59,20 +61,48 @@ def _direct(x: jax.Array, kernel: jax.Array, strides: Triple, padding: Triple) -
 
 
 def _folded(x: jax.Array, kernel: jax.Array, strides: Triple, padding: Triple, lowering: Lowering) -> jax.Array:
+    if kernel.shape[:3] == (1, 1, 1) and padding == (0, 0, 0):
+        x = x[:, :: strides[0], :: strides[1], :: strides[2]]
+        return (x.reshape(-1, x.shape[-1]) @ kernel[0, 0, 0]).reshape(*x.shape[:-1], kernel.shape[-1])
     b, t, h, w, i = x.shape
     kt, kh, kw, _, o = kernel.shape
-    if kernel.shape[:3] == (1, 1, 1) and strides == (1, 1, 1) and padding == (0, 0, 0):
-        return (x.reshape(-1, i) @ kernel.reshape(i, o)).reshape(b, t, h, w, o)
     if kt == 1 and strides[0] == 1 and padding[0] == 0:
         y = _space(x.reshape(b * t, h, w, i), kernel[0], strides[1:], padding[1:], lowering)
         return y.reshape(b, t, *y.shape[1:])
     if (kh, kw) == (1, 1) and strides[1:] == (1, 1) and padding[1:] == (0, 0):
         y = conv2d(x.reshape(b, t, h * w, i), kernel[:, 0], (strides[0], 1), (padding[0], 0))
         return y.reshape(b, y.shape[1], h, w, o)
-    # The kt frames that a step sees become kt * i channels.
+    each = zip(x.shape[1:4], kernel.shape[:3], strides, padding, strict=True)
+    places = [(size + 2 * pad - taps) // stride + 1 for size, taps, stride, pad in each]
+    in_steps = partial(_in_steps, strides, padding, lowering)
+    if lowering == "auto" and b * math.prod(places) <= o and jax.default_backend() == "cpu":
+        return trained_as(in_steps, partial(_as_matmul, strides, padding, places), x, kernel)
+    return in_steps(x, kernel)
+
+
+def _in_steps(
+    strides: Triple, padding: Triple, lowering: Lowering, x: jax.Array, kernel: jax.Array
+) -> Float[Array, "b t2 h2 w2 o"]:
+    """Computes a convolution over space: the kt frames that a step sees become kt * i channels."""
+    kt, kh, kw, i, o = kernel.shape
     x = _steps(x, kt, strides[0], padding[0])
     kernel = kernel.transpose(1, 2, 0, 3, 4).reshape(1, kh, kw, kt * i, o)
     return _folded(x, kernel, (1, *strides[1:]), (0, *padding[1:]), lowering)
+
+
+def _as_matmul(
+    strides: Triple, padding: Triple, places: Sequence[int], x: jax.Array, kernel: jax.Array
+) -> Float[Array, "b t2 h2 w2 o"]:
+    """Computes a convolution as one matmul, of what each place sees: smaller than the kernel, which stays as it is."""
+    x = jnp.pad(x, [(0, 0), *((p, p) for p in padding), (0, 0)])
+
+    def seen(tap: tuple[int, ...]) -> jax.Array:
+        axes = (slice(k, k + s * (n - 1) + 1, s) for k, s, n in zip(tap, strides, places, strict=True))
+        return x[:, *axes]
+
+    rows = jnp.concatenate([seen(tap) for tap in itertools.product(*map(range, kernel.shape[:3]))], axis=-1)
+    y = rows.reshape(-1, rows.shape[-1]) @ kernel.reshape(rows.shape[-1], -1)
+    return y.reshape(*rows.shape[:-1], -1)
 
 
 def _steps(x: Float[Array, "b t h w i"], size: int, stride: int, padding: int) -> Float[Array, "b t2 h w c"]:
@@ -151,11 +181,14 @@ class Conv3D(nn.Module):
         scale: Float[Array, " o"] | None = None,
         shift: Float[Array, " o"] | None = None,
     ) -> Float[Array, "b t2 h2 w2 o"]:
-        """Returns conv(x) * scale + shift; the scale is applied to the kernel, which is smaller than the output."""
+        """Returns conv(x) * scale + shift; the scale is applied as `avsd_jax.nn.conv2d.Conv2D` does."""
         kernel = self.param("kernel", self.kernel_init, (*self.kernel_size, x.shape[-1], self.features))
-        if scale is not None:
+        on_cpu = jax.default_backend() == "cpu"
+        if scale is not None and not on_cpu:
             kernel = kernel * scale
         y = conv3d(x, kernel.astype(x.dtype), self.strides, self.padding, self.lowering)
+        if scale is not None and on_cpu:
+            y = y * scale.astype(x.dtype)
         if self.use_bias:
             y = y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(x.dtype)
         return y if shift is None else y + shift.astype(x.dtype)

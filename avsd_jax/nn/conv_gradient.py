@@ -51,8 +51,8 @@ def same_conv(
 
 
 def trained_as(
-    value: Convolution, inference: Convolution, x: Float[Array, "n h w i"], kernel: Float[Array, "kh kw j o"]
-) -> Float[Array, "n h2 w2 o"]:
+    value: Convolution, inference: Convolution, x: Float[Array, "n *space i"], kernel: Float[Array, "*taps j o"]
+) -> Float[Array, "n *space2 o"]:
     """Returns `inference(x, kernel)`, or `value(x, kernel)` where gradients are computed: two forms of one function."""
 
     def gradient(x: jax.Array, kernel: jax.Array, dy: jax.Array) -> tuple[jax.Array, jax.Array]:

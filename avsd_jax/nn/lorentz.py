@@ -70,6 +70,20 @@ def exterior_angle(x: Float[Array, "*n d"], y: Float[Array, "*n d"], curvature: 
     return jnp.arccos(cosine)
 
 
+def beyond_cone(
+    apex: Float[Array, "*n d"], point: Float[Array, "*n d"], curvature: Curvature, share: float
+) -> Float[Array, "*n 1"]:
+    """Returns by how many radians points lie off the cones of what entails them; 0 within a cone.
+
+    Args:
+        apex: what entails them.
+        point: the points.
+        curvature: of the space.
+        share: of the cones' half angles that counts.
+    """
+    return jnp.maximum(exterior_angle(apex, point, curvature) - share * half_aperture(apex, curvature), 0)
+
+
 def held(value: Float[Array, "*n"], low: float, high: float) -> Float[Array, "*n"]:
     """Returns a parameter within bounds; beyond them it has the gradient that it would have at the bound."""
     return value + lax.stop_gradient(jnp.clip(value, low, high) - value)

@@ -31,6 +31,11 @@ def subsampled(x: Float[Array, "b *space i"], features: int, stride: int) -> Flo
     return jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, features - x.shape[-1])])
 
 
+def _joined(x: Float[Array, "b *space c"], y: Float[Array, "b *space c"]) -> Float[Array, "b *space c"]:
+    """Returns ReLU(x + y), computed once: XLA's CPU backend would add up all blocks before for every block anew."""
+    return lax.optimization_barrier(nn.relu(x + y))
+
+
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut.
 
@@ -64,7 +69,7 @@ class BasicBlock(nn.Module):
         elif changes:
             shortcut = self.conv(self.features, 1, self.stride, name="downsample_0")
             x = conv_norm(shortcut, self.norm(name="downsample_1"), x, train)
-        return nn.relu(x + y)
+        return _joined(x, y)
 
 
 class Bottleneck(nn.Module):
@@ -97,7 +102,7 @@ class Bottleneck(nn.Module):
         if self.stride != 1 or x.shape[-1] != self.features:
             shortcut = self.conv(self.features, 1, self.stride, name="downsample_0")
             x = conv_norm(shortcut, self.norm(name="downsample_1"), x, train)
-        return nn.relu(x + y)
+        return _joined(x, y)
 
 
 def _stem(x: Float[Array, "b h w i"], features: int, norm: Layer, train: bool) -> Float[Array, "b h2 w2 c"]:

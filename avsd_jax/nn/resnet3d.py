@@ -109,9 +109,17 @@ class ResNet3D(nn.Module):
             x = getattr(self, f"layer{number}_{block}")(x, train)
         return x
 
-    def __call__(self, video: Float[Array, "b t h w i"], train: bool = False) -> dict[str, Float[Array, "b _ _ _ _"]]:
-        """Returns stem (T, H/2, W/2), layer1 (T/2, H/4, W/4), layer2 (/4, /8, /8), layer3 (/8, /16, /16) and so on."""
-        taps = {"stem": self.stem(video, train)}
+    def __call__(
+        self, video: Float[Array, "b t h w i"], train: bool = False, stem: Float[Array, "b t h2 w2 c"] | None = None
+    ) -> dict[str, Float[Array, "b _ _ _ _"]]:
+        """Returns stem (T, H/2, W/2), layer1 (T/2, H/4, W/4), layer2 (/4, /8, /8), layer3 (/8, /16, /16) and so on.
+
+        Args:
+            video: a clip; not read if the stem's output is known.
+            train: use and update batch statistics.
+            stem: the stem's output.
+        """
+        taps = {"stem": self.stem(video, train) if stem is None else stem}
         x = self.pool(taps["stem"])
         for number in range(1, len(self.depths) + 1):
             taps[f"layer{number}"] = x = self.stage(number, x, train)

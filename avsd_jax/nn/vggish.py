@@ -60,7 +60,7 @@ def mel_matrix() -> Float32[np.ndarray, "257 64"]:
 
     The lowest frequency, zero, has no weight.
     """
-    edges = np.linspace(_mel(_LOWEST), _mel(_HIGHEST), BANDS + 2)
+    edges = np.linspace(*_mel(np.array([_LOWEST, _HIGHEST])), BANDS + 2)
     place = _mel(np.linspace(0, SAMPLE_RATE / 2, N_FFT // 2 + 1))[:, None]
     low, centre, high = edges[:-2], edges[1:-1], edges[2:]
     weights = np.maximum(0, np.minimum((place - low) / (centre - low), (high - place) / (high - centre)))
@@ -68,5 +68,5 @@ def mel_matrix() -> Float32[np.ndarray, "257 64"]:
     return weights.astype(np.float32)
 
 
-def _mel(frequency: float | Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    return 1127 * np.log1p(np.asarray(frequency) / 700)
+def _mel(frequency: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    return 1127 * np.log1p(frequency / 700)

@@ -1,5 +1,6 @@
 """A stream of clips through a compiled model, in batches, or one by one where a state passes between them."""
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from jaxtyping import Float
 
 from avsd_jax.errors import InputError
 from avsd_jax.prediction.clip_stream import FIRST, Clip
-from avsd_jax.runs.sequence import SequenceForward
+from avsd_jax.runs.sequence import in_frame_order
 
 # The entry of a batch that holds its clips' place in a series, see `avsd_jax.prediction.clip_stream.Clip`.
 PLACE = "place"
@@ -77,21 +78,31 @@ def _grouped(clips: Iterable[Clip], batch_size: int, alone: int) -> Iterator[lis
         yield group
 
 
-def in_order(forward: SequenceForward, clips: Iterable[Clip]) -> Iterator[tuple[list[int], dict[str, np.ndarray]]]:
-    """Yields the numbers of the frames of each clip and what they have, in order; a video mapped in sequence.
+def in_order(
+    forward: Callable[..., dict[str, Any]], clips: Iterable[Clip], phases: int = 1, *, overlap: bool = True
+) -> Iterator[tuple[list[int], dict[str, np.ndarray]]]:
+    """Yields the numbers of the frames of each clip and their maps, in order; a video of frames mapped in sequence.
 
     Args:
-        forward: called with each clip.
-        clips: of one video, from its first frame on.
+        forward: called with the next clip of each phase, as `avsd_jax.runs.sequence.SequenceForward` is; at the end of
+            a video the last clip takes the place of those that are missing.
+        clips: of one video, from its first frame on, of each phase in turn.
+        phases: sequences that the frames are, see `avsd_jax.data.clip_spec.ClipSpec`.
+        overlap: whether the next clips are begun before these are read; otherwise nothing is held back.
 
     Yields:
         As `in_batches`; clips of which no map is asked for give none.
     """
     waiting = None
-    for clip in clips:
-        inputs = {key: value[None] for key, value in clip.inputs.items()}
-        running = clip, forward(inputs, first=clip.index == 0)
-        # The device computes this clip while the host reads the previous one and decodes the next.
+    clips = iter(clips)
+    while batch := list(itertools.islice(clips, phases)):
+        rows = batch + batch[-1:] * (phases - len(batch))
+        inputs = {key: np.stack([clip.inputs[key] for clip in rows]) for key in rows[0].inputs}
+        running = batch, forward(inputs, first=batch[0].index == 0)
+        if not overlap:
+            yield _of_frames(*running)
+            continue
+        # The device computes these clips while the host reads the previous ones and decodes the next.
         if waiting is not None:
             yield _of_frames(*waiting)
         waiting = running
@@ -99,9 +110,11 @@ def in_order(forward: SequenceForward, clips: Iterable[Clip]) -> Iterator[tuple[
         yield _of_frames(*waiting)
 
 
-def _of_frames(clip: Clip, outputs: dict[str, jax.Array]) -> tuple[list[int], dict[str, np.ndarray]]:
-    rows = [frame - clip.index for frame in clip.frames]
-    return list(clip.frames), {key: np.asarray(value)[0][rows] for key, value in outputs.items()}
+def _of_frames(clips: list[Clip], outputs: dict[str, Any]) -> tuple[list[int], dict[str, np.ndarray]]:
+    """Returns the frames that are asked for of the clips of all phases, and their outputs, in the order of time."""
+    frames = sorted(frame for clip in clips for frame in clip.frames)
+    rows = [frame - clips[0].index for frame in frames]
+    return frames, {key: in_frame_order(np.asarray(value))[rows] for key, value in outputs.items()}
 
 
 def _on_host(indices: list[int], outputs: dict[str, jax.Array | np.ndarray]) -> tuple[list[int], dict[str, np.ndarray]]:

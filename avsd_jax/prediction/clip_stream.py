@@ -68,7 +68,7 @@ class ClipStream:
     """Iterates over the clips of every `stride`-th frame of a video, with a classifier's inputs where it scores.
 
     For a model of sequences (`spec.num_maps`) these are the clips with one of these frames, all clips if a state passes
-    between them.
+    between them; a clip of each phase (`spec.phases`) in turn.
 
     Frames are used as they come, at the file's own rate. Audio, and the frames for a classifier, are selected by the
     time of a frame, which for a constant rate is equivalent to its number.
@@ -100,7 +100,7 @@ class ClipStream:
         self._info = info
         self._spec = spec
         self._mapped = stride
-        self._stride = spec.num_maps or stride
+        self._stride = spec.num_mapped or stride
         self._every = every
         self._cell: int | None = None
         # On a grid of its own, the classifier's inputs are made apart from the model's.
@@ -162,17 +162,35 @@ class ClipStream:
                     self._drop_frames(target)
             if target >= self._decoded:
                 return
-            starts = bool(self._stride) and target % self._stride == 0
-            shown = self._shown(target) if starts else ()
-            inputs = self._inputs(target, starts and bool(shown or self._spec.carries or not self._spec.num_maps))
+            predicted = self._is_first(target) and self._is_asked(target)
+            inputs = self._inputs(target, predicted)
             if inputs:
-                yield Clip(target, inputs, shown, place=self._place)
-            target += self._stride if self._every is None else 1
+                yield Clip(target, inputs, self._shown(target) if predicted else (), place=self._place)
+            target = self._next(target)
             self._forget(target)
+
+    def _next(self, target: int) -> int:
+        """Returns the next frame that may have inputs."""
+        after = target + 1
+        if self._every is not None or self._is_first(after):
+            return after
+        return target + self._stride - target % self._stride
+
+    def _is_first(self, target: int) -> bool:
+        """Returns whether a clip of a model with a stride or of sequences begins with a frame."""
+        return bool(self._stride) and target % self._stride < self._spec.phases
+
+    def _is_asked(self, target: int) -> bool:
+        """Returns whether a map is asked for of the clips of all phases, of which one may begin with this frame."""
+        spec, mapped = self._spec, self._mapped
+        if not spec.num_maps or spec.carries:
+            return True
+        first = target - target % spec.num_mapped
+        return any(frame % mapped == 0 for frame in range(first, min(first + spec.num_mapped, self._decoded)))
 
     def _shown(self, target: int) -> tuple[int, ...]:
         """Returns the frames whose maps are asked for of the clip of a sequence that begins with frame `target`."""
-        frames = range(target, min(target + self._spec.num_maps, self._decoded))
+        frames = range(target, min(target + self._spec.num_mapped, self._decoded), self._spec.frame_step)
         return tuple(frame for frame in frames if frame % self._mapped == 0)
 
     def _needs_more(self, target: int) -> bool:

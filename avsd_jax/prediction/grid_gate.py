@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float32, Int32
+from jaxtyping import Float32, Int, Int32
 
+from avsd_jax.data.clip_spec import ClipSpec
 from avsd_jax.prediction.batches import check_finite, probability_of
 from avsd_jax.prediction.clip_stream import Clip
 from avsd_jax.prediction.decision import Decision
@@ -47,32 +48,32 @@ class GridGate:
         self._forward = make_forward(classifier.model, maps=False)
 
     def run(
-        self, forward: Forward, clips: Iterable[Clip], decision: Decision, soft: bool, num_maps: int = 0
+        self, forward: Forward, clips: Iterable[Clip], decision: Decision, soft: bool, spec: ClipSpec
     ) -> tuple[Forward, Iterator[Clip]]:
         """Returns a model's function and its clips, for `in_batches` or `in_order`, with the gate between them.
 
         Args:
-            forward: of the model.
+            forward: of the model; may take named options.
             clips: of a `ClipStream` whose classifier has a grid of its own.
             decision: from scores to an open or closed gate.
             soft: whether the model weighs the streams by the logits; otherwise it only gets the decision.
-            num_maps: frames of a clip that have a gate each, of a model of sequences; 0: the clip has one.
+            spec: of the clips; each of the frames that a clip maps has a gate, of a model of sequences.
 
         Returns:
             A function like `forward` whose output has `avc_probability` [B] or [B, T], too, and the clips for it.
         """
         video = _Video(self._classify, self._temperature, decision, self._source)
 
-        def gated(variables: Any, batch: Mapping[str, Any]) -> dict[str, Any]:
+        def gated(variables: Any, batch: Mapping[str, Any], **options: Any) -> dict[str, Any]:
             inputs = dict(batch)
             points = inputs.pop(_POINT)
             scores = video.scores(points.ravel().tolist())
             given = np.stack([score.logits if soft else np.eye(2, dtype=np.float32)[score.label] for score in scores])
             probability = np.array([score.probability for score in scores]).reshape(points.shape)
-            output = forward(variables, inputs | {"avc_logits": given.reshape(*points.shape, 2)})
+            output = forward(variables, inputs | {"avc_logits": given.reshape(*points.shape, 2)}, **options)
             return output | {PROBABILITY: probability}
 
-        return gated, video.sequences(clips, num_maps) if num_maps else video.clips(clips)
+        return gated, video.sequences(clips, spec) if spec.num_maps else video.clips(clips)
 
     def _classify(self, inputs: Mapping[str, np.ndarray]) -> jax.Array:
         return self._forward(self._variables, {key: value[None] for key, value in inputs.items()})["avc_logits"]
@@ -98,18 +99,28 @@ class _Video:
             if "video" in clip.inputs:
                 yield _with_points(clip, np.int32(point))
 
-    def sequences(self, clips: Iterable[Clip], num_maps: int) -> Iterator[Clip]:
+    def sequences(self, clips: Iterable[Clip], spec: ClipSpec) -> Iterator[Clip]:
         """Does the same for clips whose frames have a point each: a clip waits for the points of its last frames."""
-        waiting, points = None, [0]
+        waiting: deque[Clip] = deque()
+        points = [0]
+
+        def ready() -> Clip:
+            nonlocal points
+            clip = waiting.popleft()
+            # The next clip begins later: what was held before its begin is not asked for again.
+            points = points[np.searchsorted(points, clip.index, "right") - 1 :]
+            return _with_points(clip, _held(points, _frames(clip, spec)))
+
         for clip in clips:
-            ready = waiting if "video" in clip.inputs else None
-            if ready is not None:
-                yield _with_points(ready, _held(points, ready.index, num_maps))
-                points = points[-1:]
-            waiting = clip if "video" in clip.inputs else waiting
-            points.append(self._start(clip, points[-1]))
-        if waiting is not None:
-            yield _with_points(waiting, _held(points, waiting.index, num_maps))
+            while waiting and _frames(waiting[0], spec)[-1] < clip.index:
+                yield ready()
+            point = self._start(clip, points[-1])
+            if point > points[-1]:
+                points.append(point)
+            if "video" in clip.inputs:
+                waiting.append(clip)
+        while waiting:
+            yield ready()
 
     def _start(self, clip: Clip, point: int) -> int:
         """Starts the classification of a scored frame; returns the number of the point that holds from this clip on."""
@@ -141,7 +152,12 @@ def _with_points(clip: Clip, points: np.int32 | Int32[np.ndarray, " t"]) -> Clip
     return clip._replace(inputs=seen | {_POINT: points})
 
 
-def _held(points: list[int], first: int, number: int) -> Int32[np.ndarray, " t"]:
-    """Returns the point that holds at each of so many frames from `first` on, of points in order."""
+def _frames(clip: Clip, spec: ClipSpec) -> Int[np.ndarray, " t"]:
+    """Returns the frames that a clip of a sequence maps, those after the end of the video, too."""
+    return clip.index + spec.frame_step * np.arange(spec.num_maps)
+
+
+def _held(points: list[int], frames: Int[np.ndarray, " t"]) -> Int32[np.ndarray, " t"]:
+    """Returns the point that holds at each frame, of points in order."""
     known = np.asarray(points, np.int32)
-    return known[np.searchsorted(known, np.arange(first, first + number), side="right") - 1]
+    return known[np.searchsorted(known, frames, side="right") - 1]

@@ -277,7 +277,8 @@ class NpzMaps(NoMaps):
         if self._rows:
             frames, times, maps = zip(*self._rows, strict=True)
             path = self._folder / f"{frames[0]:06d}.npz"
-            np.savez_compressed(path, frames=np.array(frames), times=np.array(times), saliency=np.stack(maps))
+            # Compressing floats takes 40 times as long, and the file is an eighth smaller.
+            np.savez(path, frames=np.array(frames), times=np.array(times), saliency=np.stack(maps))
         self._rows = []
 
 

@@ -156,7 +156,7 @@ def write(
         (folder / row["map"]).write_bytes(cv2.imencode(".png", grey)[1].tobytes())
     elif maps == "npz":
         row["map"] = f"maps/{name}.npz"
-        np.savez_compressed(folder / row["map"], saliency=how.frame_part(saliency, size))
+        np.savez(folder / row["map"], saliency=how.frame_part(saliency, size))
     row["overlay"] = f"overlays/{name}.jpg"
     drawn = np.ascontiguousarray(overlay.heat(picture.image, grey)[..., ::-1])
     quality = (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY)

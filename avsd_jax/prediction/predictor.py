@@ -71,6 +71,8 @@ class Predictor:
         batch_size: clips per batch; a model that maps every frame of a clip gets one clip at a time.
         model: the model without weights that is taken if no checkpoint is given, a module of `avsd_jax/models`.
         precision: of float32 products on a GPU or TPU, see `avsd_jax.models.common.network`; by default the run's.
+        frame_step: of a model of sequences: every so many frames are a sequence, see docs/video_models.md; by default
+            the run's.
 
     Raises:
         InputError: the folder holds no model, or a classifier alone; the model has weights, or there is none of that
@@ -83,8 +85,13 @@ class Predictor:
         batch_size: int = 4,
         model: str = DEFAULT_MODEL,
         precision: str | None = None,
+        frame_step: int | None = None,
     ):
-        loaded = Loaded.of(checkpoint, model, precision=precision)
+        loaded = Loaded.of(checkpoint, model, precision=precision, frame_step=frame_step)
+        if frame_step is not None and not loaded.parts.spec.num_maps:
+            raise InputError(
+                f"frame_step={frame_step}: {loaded.source} maps no sequences of frames: leave its frames as they are"
+            )
         self.config, variables = loaded.config, loaded.variables
         self._checkpoint = None if checkpoint is None else Path(checkpoint)
         self._source = loaded.source
@@ -107,18 +114,26 @@ class Predictor:
         # Without audio the gate is closed.
         mute = model.clone(gate="never") if model.gate in GATED else model
         self._without_audio = self._network if mute is model else _Network.of(mute, self._variables)
+        # What a state tells of the frames before, live frames do not wait for.
+        spec, self._frame_by_frame = self.spec, None
+        if spec.carries and spec.num_maps == spec.clip_size and not (spec.audio or spec.avc):
+            self._frame_by_frame = _Network.of(model.clone(clip_size=1), self._variables)
 
-    def clips(self, info: VideoInfo, stride: int = 1, every: float | None = None, **given: Any) -> ClipStream:
+    def clips(
+        self, info: VideoInfo, stride: int = 1, every: float | None = None, *, alone: bool = False, **given: Any
+    ) -> ClipStream:
         """Opens the stream of a video's clips.
 
         Args:
             info: the file.
             stride: distance between the predicted frames.
             every: seconds between two scores of the gate's classifier; by default as the run's record says.
+            alone: whether each clip is a frame alone, for a model to which its state says the rest.
             given: other arguments of `ClipStream`.
         """
         every = self.config.avc_every if every is None else every
         spec = self._spec_of(info)
+        spec = dataclasses.replace(spec, clip_size=1, num_maps=1) if alone else spec
         if self._grid_gate is None:
             return ClipStream(info, spec, stride, **given)
         if info.audio is None:
@@ -159,10 +174,13 @@ class Predictor:
         overlap: bool,
         alone: int | None = None,
     ) -> Iterator[Prediction]:
-        if info.audio and self._grid_gate is not None:
-            forward, clips = self._grid_gate.run(forward, clips, decision, self.traits.soft, self.spec.num_maps)
         if self.spec.num_maps:
-            batches = in_order(SequenceForward(forward, self._variables, self.spec.carries), clips)
+            sequence = SequenceForward(forward, self._variables, self.spec.carries)
+            forward = lambda _, batch, first: sequence(batch, first)  # noqa: E731
+        if info.audio and self._grid_gate is not None:
+            forward, clips = self._grid_gate.run(forward, clips, decision, self.traits.soft, self.spec)
+        if self.spec.num_maps:
+            batches = in_order(functools.partial(forward, self._variables), clips, self.spec.phases, overlap=overlap)
         else:
             batches = in_batches(forward, self._variables, clips, batch_size, overlap=overlap, alone=alone)
         for indices, outputs in batches:
@@ -189,7 +207,9 @@ class Predictor:
             live: whether each prediction is made at once, and none waits for a batch.
             audio: opens the audio at a rate, if not that of the file.
         """
-        network = self._of(info)
+        # One frame of each phase at a time: no more frames wait for their maps.
+        alone = self._frame_by_frame is not None and (live or self.spec.phases > 1)
+        network = self._frame_by_frame if alone else self._of(info)
         # Between two predictions lie `stride` frames, which wait: the longer, the fewer are predicted at once.
         batch_size = 1 if live else max(min(1, self._batch_size), self._batch_size // how.stride)
         advance, apart = divmod(how.stride, self.spec.frame_step)
@@ -198,13 +218,13 @@ class Predictor:
         passed = PassedFrames(frames)
         with lent as stream:
             steps = None if stream is None else advance
-            opened = self.clips(info, how.stride, how.every, frames=passed, advance=steps, audio=audio)
+            opened = self.clips(info, how.stride, how.every, alone=alone, frames=passed, advance=steps, audio=audio)
             with contextlib.closing(opened) as clips:
                 forward = with_series(network.forward, stream, network.model)
                 # Few clips of a model that streams are computed alone. On a CPU a batch of them takes as long as one
                 # after the other, and the first map would wait for it.
-                alone = 1 if stream is not None and jax.default_backend() == "cpu" else None
-                predicted = self._predicted(info, clips, forward, how.decision, batch_size, not live, alone)
+                few = 1 if stream is not None and jax.default_backend() == "cpu" else None
+                predicted = self._predicted(info, clips, forward, how.decision, batch_size, not live, few)
                 yield clips, passed.paired(at_every_frame(predicted, how.stride))
 
     def _unpack(self, indices: list[int], host: dict[str, np.ndarray]) -> Iterator[Prediction]:
@@ -359,6 +379,7 @@ class Predictor:
             "gate": self.traits.gate,
             "precision": self.config.precision,
             "clip_size": self.spec.clip_size,
+            "frame_step": self.spec.frame_step,
             "fps": info.fps,
             "width": info.width,
             "height": info.height,

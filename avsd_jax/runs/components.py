@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ml_collections import ConfigDict
 from avsd_jax import losses, models
 from avsd_jax.batch import step_inputs
 from avsd_jax.common.by_name import name_of
+from avsd_jax.common.compiler import compiler_options
 from avsd_jax.config.fields import check_fields
 from avsd_jax.data import preprocessing, samplers
 from avsd_jax.data.clip_spec import ClipSpec
@@ -131,7 +133,7 @@ def clip_spec(config: ConfigDict, model: nn.Module) -> ClipSpec:
 
     Raises:
         InputError: a field is missing or has a value of another type or range, a name is unknown, or the model
-            classifies another number of tags than the configuration lists, or needs frames of another size or step.
+            classifies another number of tags than the configuration lists, or needs frames of another size.
     """
     lacking = [name for name in _CLIP_FIELDS if name not in config]
     if lacking:
@@ -147,8 +149,6 @@ def clip_spec(config: ConfigDict, model: nn.Module) -> ClipSpec:
             f"preprocessing={config.preprocessing!r}: {name_of(model)} is computed from other values: set "
             f"preprocessing={needed!r}"
         )
-    if model.num_maps and config.frame_step != 1:
-        raise InputError(f"frame_step={config.frame_step}, and {name_of(model)} maps every frame: set frame_step=1")
     if any(side % model.map_stride for side in config.frame_size):
         raise InputError(
             f"frame_size={tuple(config.frame_size)}: {name_of(model)} needs multiples of {model.map_stride}"
@@ -156,8 +156,8 @@ def clip_spec(config: ConfigDict, model: nn.Module) -> ClipSpec:
     chosen = preprocessing.create(config.preprocessing, **_plain(config.preprocessing_options))
     if chosen.frame_audio and model.uses_audio and not model.hears_frames:
         raise InputError(
-            f"preprocessing={config.preprocessing!r} gives each frame audio of its own, and {name_of(model)} hears that "
-            "of a clip: choose another preprocessing"
+            f"preprocessing={config.preprocessing!r} gives each frame audio of its own, and {name_of(model)} hears "
+            "that of a clip: choose another preprocessing"
         )
     return ClipSpec(
         clip_size=model.clip_size,
@@ -189,7 +189,7 @@ def make_forward(model: nn.Module, maps: bool = True) -> Callable[..., dict[str,
         InputError: when it is called: the model predicts no map, or the variables are those of another one.
     """
 
-    @jax.jit
+    @partial(jax.jit, compiler_options=compiler_options())
     def forward(variables: Any, batch: Any) -> dict[str, jax.Array]:
         with explained(model):
             output = model.apply(variables, batch, train=False)
@@ -218,6 +218,9 @@ def explained(model: nn.Module) -> Iterator[None]:
 
 def load_model(folder: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     """Loads a trained or converted model: `model.apply(variables, batch, train=False)` predicts.
+
+    A program of your own takes `jax.jit(..., compiler_options=avsd_jax.common.compiler.compiler_options())` to be as
+    fast on a CPU as the commands are.
 
     Args:
         folder: of a training run, or what `python -m avsd_jax.convert` wrote.

@@ -12,6 +12,7 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from avsd_jax.common.compiler import compiler_options
 from avsd_jax.nn.sliding_encoder import SlidingEncoder
 from avsd_jax.runs.components import PREDICTION_KEYS
 
@@ -82,9 +83,9 @@ class Stream:
             with model.at_precision():
                 return encoder.push(weights, rings, position, frames)
 
-        self._push = jax.jit(push, donate_argnums=1)
+        self._push = jax.jit(push, donate_argnums=1, compiler_options=compiler_options())
         self._rewind = jax.jit(encoder.rewind, donate_argnums=0)
-        self._predict = jax.jit(predict, static_argnames="frame")
+        self._predict = jax.jit(predict, static_argnames="frame", compiler_options=compiler_options())
 
     def start(self, batch: Mapping[str, Any]) -> dict[str, Array]:
         """Forgets all frames and predicts a window from its own.

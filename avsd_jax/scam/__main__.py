@@ -3,6 +3,8 @@
 python -m avsd_jax.scam --config=configs/scam.py[:variant] --workdir=DIR [--config.FIELD=VALUE ...]
 """
 
+import avsd_jax.common.huge_pages  # noqa: F401  # isort: skip
+
 import argparse
 import sys
 from collections.abc import Sequence

@@ -212,7 +212,8 @@ def run_steps(
                 if saves:
                     checkpointer.save(step, to_items(executor.fetch_state(state)))
             if stop or (last and preemption.reached_by_now()):  # the request may come during the save
-                raise Preempted(f"stopped after step {step} as asked; the same command continues from there")
+                words = f"stopped after step {step} as asked; the same command continues from there"
+                raise Preempted(words, together=True)
     return state
 
 

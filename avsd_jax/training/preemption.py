@@ -30,7 +30,15 @@ class Preempted(BaseException):
     """The run was stopped by a signal; its state is saved.
 
     Like KeyboardInterrupt it is not an Exception, so handlers of any error (as of damaged steps) do not catch it.
+
+    Args:
+        message: for the user.
+        together: whether all processes of the job stop at this point.
     """
+
+    def __init__(self, message: str, together: bool = False):
+        super().__init__(message)
+        self.together = together
 
 
 class Preemption:

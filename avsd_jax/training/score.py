@@ -19,7 +19,7 @@ from avsd_jax.evaluation import leaks
 from avsd_jax.runs.classifier import Classifier
 from avsd_jax.runs.components import Inference, make_forward
 from avsd_jax.runs.origin import imported_from
-from avsd_jax.runs.sequence import SequenceForward
+from avsd_jax.runs.sequence import SequenceForward, by_phase, in_frame_order
 from avsd_jax.runs.stores import scoring_store
 from avsd_jax.scoring import evaluator, protocols
 from avsd_jax.scoring.consistency import Grid
@@ -53,20 +53,21 @@ def make_predict_fn(model: nn.Module, variables: Mapping[str, Any]) -> Callable[
 def make_sequence_fn(model: nn.Module, variables: Mapping[str, Any]) -> Callable[[Mapping], dict[str, np.ndarray]]:
     """Builds `predict(batch) -> {"saliency": [T, H, W], "gate": [T], "avc_logits": [T, 2]}` of a model of sequences.
 
-    For the clips of each video in order. A batch is one clip, as `pipeline.eval_batches` gives it, with labels and
-    logits of each frame; the state begins anew with the first frame of a video.
+    For the clips of each video in order. A batch is a clip of each phase, as `pipeline.eval_batches` gives it, with
+    labels and logits of each frame that they map; each state begins anew with a video.
     """
     forward = SequenceForward(_forward(model), jax.device_put(variables), model.carries)
     classifier = Classifier.of(model, variables)
 
     def predict(batch: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        phases = len(batch["video"])
         inputs = {key: value for key, value in model_inputs(batch).items() if key not in ("avc_label", "avc_logits")}
         if model.gate == "labels":
-            inputs["frame_labels"] = batch["avc_label"][None]
+            inputs["frame_labels"] = by_phase(batch["avc_label"], phases)
         if "avc_logits" in batch:
-            inputs["avc_logits"] = batch["avc_logits"][None]
+            inputs["avc_logits"] = by_phase(batch["avc_logits"], phases)
         output = forward(inputs, first=bool(batch["frame_index"][0] == 0))
-        rows = {key: np.asarray(value)[0] for key, value in output.items()}
+        rows = {key: in_frame_order(np.asarray(value)) for key, value in output.items()}
         if classifier is not None:
             rows["avc_logits"] = rows["avc_logits"] / classifier.temperature
         return rows

@@ -84,7 +84,10 @@ def norm_and_finite(tree: Any) -> tuple[Float[Array, ""], Bool[Array, ""]]:
     if not leaves:
         return jnp.zeros(()), jnp.array(True)
     squares, faults = zip(*map(_sums_of_blocks, leaves), strict=True)
-    return jnp.sqrt(jnp.sum(jnp.concatenate(squares))), jnp.sum(jnp.concatenate(faults)) == 0
+    square, fault = jnp.sum(jnp.concatenate(squares)), jnp.sum(jnp.concatenate(faults))
+    # Of two sums XLA's CPU backend drops one that is never read, and computes the other in slower kernels: so each
+    # result reads both, in a condition that holds anyway.
+    return jnp.sqrt(jnp.where(fault >= 0, square, fault)), (fault == 0) & (square >= 0)
 
 
 def _sums_of_blocks(x: Num[Array, "..."]) -> tuple[Float[Array, " n"], Float[Array, " n"]]:

@@ -6,6 +6,7 @@ the caches hold, so every clip is decoded. A turn begins and ends with an empty 
 that is ready in time.
 """
 
+import dataclasses
 import itertools
 from collections.abc import Iterator
 from typing import Any
@@ -17,8 +18,9 @@ from benchmarks.measure import Row, Run, Setting, compare, no_compilation_cache,
 
 QUICK = False
 _PACKAGES = ("grain", "cv2", "ml_collections", "tensorflow_datasets")
-_VIDEOS, _FRAMES, _SIZE = 6, 48, (360, 640)
-_CACHE_BYTES = 8 << 20
+_VIDEOS, _FRAMES, _SIZE = 4, 48, (360, 640)
+_CACHE_BYTES = 4 << 20
+_ROUNDS = 3  # of 20 s each on two cores
 
 
 def rows(setting: Setting) -> Iterator[Row]:
@@ -31,14 +33,17 @@ def rows(setting: Setting) -> Iterator[Row]:
     if missing:
         yield Row(group, "clips as they are decoded", not_run=f"needs {', '.join(missing)}")
         return
-    epochs = setting.pick(200, 67) if on_gpu else 1
+    epochs = setting.pick(300, 100) if on_gpu else 1
     loop = _Loop(clips, frames, "bfloat16" if on_gpu else "float32", setting.seed)
     steps = epochs * _VIDEOS // clips
     runs = {
-        "one batch, on the device": Run(lambda: loop.fixed(steps), units=steps),
-        "clips as they are decoded": Run(lambda: loop.fed(epochs), units=steps, headline="training, real input"),
+        "one batch, on the device": Run(lambda: loop.fixed(steps), units=steps, huge_pages=True),
+        "clips as they are decoded": Run(
+            lambda: loop.fed(epochs), units=steps, headline="training, real input", huge_pages=True
+        ),
     }
-    yield from compare(setting, group, runs, unit="step", against="one batch, on the device")
+    few = dataclasses.replace(setting, rounds=min(setting.rounds, _ROUNDS))
+    yield from compare(few, group, runs, unit="step", against="one batch, on the device")
 
 
 class _Loop:

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from avsd_jax.common.compiler import compiler_options
 from benchmarks import bare  # noqa: F401 (before the models)
 
 from avsd_jax import models  # isort: skip
@@ -89,7 +90,9 @@ def our_run(sweep: Sweep, point: Point, seed: int) -> Run:
     shapes = jax.eval_shape(model.init, rngs, batch)
     variables = jax.tree.map(lambda x: rng.uniform(0.01, 0.1, x.shape).astype(x.dtype), shapes)
     given = jax.device_put((variables, jax.tree.map(jnp.asarray, batch)))
-    program = jax.jit(lambda variables, batch: model.apply(variables, batch)["saliency"]).lower(*given).compile()
+    options = {"compiler_options": compiler_options()}
+    forward = jax.jit(lambda variables, batch: model.apply(variables, batch)["saliency"], **options)
+    program = forward.lower(*given).compile()
     gflop = (program.cost_analysis() or {}).get("flops", float("nan")) / 1e9 / point.clips
     measure = {"frames": point.frames, "pixels": point.height * point.width, "clips": point.clips}[sweep.along]
     return Run(lambda: program(*given), units=point.clips, values={sweep.along: measure, "GFLOP a map": gflop})

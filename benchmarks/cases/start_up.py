@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from avsd_jax.common import huge_pages
 from benchmarks.measure import Row, Run, Setting, Spread, compare, optional, timed
 from benchmarks.networks import NETWORKS
 
@@ -56,7 +57,9 @@ def process(arguments: Sequence[str], setting: Setting, cache: Path) -> Callable
     """Returns what runs Python with a compilation cache of its own."""
     own = {"XDG_CACHE_HOME": str(cache), "PYTHONPATH": str(ROOT)}
     own |= {"JAX_PLATFORMS": "cpu"} if setting.device == "cpu" else {}
-    others = {name: value for name, value in os.environ.items() if "COMPILATION_CACHE" not in name}
+    # A command asks for huge pages itself.
+    kept_out = ("COMPILATION_CACHE", *(["GLIBC_TUNABLES"] if huge_pages.asked_for() else []))
+    others = {name: value for name, value in os.environ.items() if not any(part in name for part in kept_out)}
 
     def call() -> None:
         done = subprocess.run([sys.executable, *arguments], env=others | own, capture_output=True, text=True)
@@ -75,7 +78,8 @@ def _imports(setting: Setting, folder: Path) -> Iterator[Row]:
     for name, script in IMPORTS.items():
         package = "av" if "predict" in name else name.partition(" ")[2]
         if optional(package):
-            runs[name] = Run(process(["-c", script], setting, folder / "imports"), _done)
+            # Otherwise they would be withheld from the new process, too.
+            runs[name] = Run(process(["-c", script], setting, folder / "imports"), _done, huge_pages=True)
         else:
             not_run[name] = f"needs {package}"
     yield from compare(setting, "imports", runs, unit="process", not_run=not_run)

@@ -7,7 +7,7 @@ import pytest
 
 from avsd_jax.nn.soundnet import MIN_SAMPLES, min_samples
 from avsd_jax.torch_import import options, to_variables
-from benchmarks.networks import NETWORKS
+from benchmarks.networks import NETWORKS, UNISAL
 
 torch = pytest.importorskip("torch")
 
@@ -16,11 +16,12 @@ SIZES = {
     "avinet": (((1, 2), 1), {"video": (32, 32, 64, 3), "audio": (MIN_SAMPLES,)}),
     "stavis": ((), {"video": (16, 32, 32, 3), "audio": (min_samples(2),)}),
     "stanet": ((), {"video": (3, 64, 64, 3), "spectrogram": (257, 48)}),
+    "unisal": ((), {"video": (3, 64, 96, 3)}),
 }
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.name)
+@pytest.mark.parametrize("network", [*NETWORKS, UNISAL], ids=lambda network: network.name)
 def test_a_peer_is_the_same_function(network) -> None:
     arguments, shapes = SIZES[network.name]
     torch.manual_seed(0)

@@ -69,6 +69,21 @@ def test_a_short_run_is_repeated_within_its_turn(monkeypatch: pytest.MonkeyPatch
     assert seconds == pytest.approx([0.01, 0.01])
 
 
+def test_huge_pages_are_withheld_in_the_turns_of_runs_that_ask_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[object] = []
+    monkeypatch.setattr(measure, "_withhold", events.append)
+    runs = {"PyTorch": measure.Run(lambda: events.append("call"))}
+    assert measure.with_huge_pages(runs, "PyTorch") == {}, "this process has none"
+    monkeypatch.setattr(measure.huge_pages, "asked_for", lambda: True)
+    monkeypatch.setattr(measure, "TURN", 0.0)
+    setting, other = measure.Setting(rounds=1), measure.with_huge_pages(runs, "PyTorch")
+    measure.take_turns(setting, runs)
+    assert events == [True, "call", False] * 2
+    events.clear()
+    assert list(measure.take_turns(setting, other)) == ["PyTorch, huge pages"]
+    assert events == ["call", "call"]
+
+
 def test_programs_tell_their_compile_time_and_memory() -> None:
     found = measure.compiled(lambda x: x @ x, jnp.ones((64, 64)))
     assert found.call(jnp.ones((64, 64)))[0, 0] == 64

@@ -27,7 +27,7 @@ from avsd_jax.runs.components import Inference, load_model
 from avsd_jax.runs.run_folder import check_same_run
 
 ROOT = pathlib.Path(__file__).parents[2]
-GATED = ("avinet", "stavis", "stanet")
+GATED = ("avinet", "stavis", "stanet", "dave")
 EARLIER = json.loads((pathlib.Path(__file__).parent / "earlier_run.json").read_text())
 
 
@@ -72,6 +72,7 @@ def test_variants_mean_the_same_for_every_model(file: str) -> None:
 )
 def test_a_general_field_is_for_every_model(file: str, changes: dict) -> None:
     config = get_config(file, "star").unlock()
+    config.preprocessing_options = ConfigDict()  # which belong to the configuration's preprocessing
     config.update(changes)
     (row,) = derive(config, "runs")
     assert checks.validate(row.config).model.gate == "classifier"

@@ -14,7 +14,7 @@ from avsd_jax.experiment.comparison import derive, plan
 from avsd_jax.runs.components import Components
 from avsd_jax.training.state import create_state
 
-PREDICTING = ("vinet", "avinet", "stavis_visual", "stavis", "stanet", "aclnet", "deepvs", "aam", "mws", "sbf")
+PREDICTING = ("vinet", "avinet", "stavis_visual", "stavis", "stanet", "dave", "aclnet", "deepvs", "aam", "mws", "sbf")
 PREDICTING += ("unisal", "unisal_av")
 PREDICTING += ("mws_classifier", "wss", "wss_classifier")
 
@@ -195,7 +195,7 @@ def test_every_head_of_avid_is_trained(head: str) -> None:
 
 
 def test_star_is_gated_by_avid_and_an_earlier_record_without_a_classifier_by_l3net() -> None:
-    for name in ("avinet", "stavis", "stanet"):
+    for name in ("avinet", "stavis", "stanet", "dave"):
         assert load(CONFIGS / f"{name}.py").get_config("star").model.classifier == "avid"
     config = load(CONFIGS / "avinet.py").get_config("star").copy_and_resolve_references().unlock()
     del config.model.classifier

@@ -304,7 +304,7 @@ def network(state: dict[str, Tensor], images: Tensor, text: Tensor, sound: Tenso
 
 
 def losses(output: dict[str, Tensor], density: Tensor) -> dict[str, Tensor]:
-    """The three terms, means over frames."""
+    """The three terms of each frame."""
     s, c = output["logits"].sigmoid().flatten(1), output["curvature"]
     g = density.flatten(1)
     p, q = s / s.sum(1, keepdim=True), g / g.sum(1, keepdim=True)
@@ -323,9 +323,9 @@ def losses(output: dict[str, Tensor], density: Tensor) -> dict[str, Tensor]:
 
     image, text, anchor = (output[name] for name in ("image", "text", "anchor"))
     return {
-        "aam": (kl - cc - sim).mean(),
-        "aam_distance": far(image, text, c).mean(),
-        "aam_entailment": 0.5 * (beyond(text, image, 0.8) + beyond(anchor, text, 1.0)).mean(),
+        "aam": kl - cc - sim,
+        "aam_distance": far(image, text, c)[:, 0],
+        "aam_entailment": 0.5 * (beyond(text, image, 0.8) + beyond(anchor, text, 1.0)),
     }
 
 
@@ -347,8 +347,8 @@ def golden(seed: int = 0) -> dict[str, np.ndarray]:
     muted = network(state, images, text, None)
     full = network(state, images, text, sound)
     terms = losses(full, given["density"][0])
-    (terms["aam"] + 0.4 * terms["aam_distance"] + terms["aam_entailment"]).backward()
-    result = {f"av_{name}": x for name, x in full.items()} | {"v_logits": muted["logits"]}
+    (terms["aam"] + 0.4 * terms["aam_distance"] + terms["aam_entailment"]).mean().backward()
+    result = {"av_logits": full["logits"], "v_logits": muted["logits"]}
     result |= {"sound": sound} | {f"loss_{name}": x for name, x in terms.items()}
     result |= {f"grad:{key}": state[key].grad for key in LEARNED}
     return {name: x.detach().numpy() for name, x in result.items()}

@@ -66,12 +66,12 @@ def train_on_fold(dataset: str, data_dir: str | os.PathLike, workdir: str | os.P
 def main(workdir: str, data_dir: str, *changes: str) -> int:
     """Trains as the arguments say; the status is the command's."""
     add_extra_models()
+    from avsd_jax.common import cluster
     from avsd_jax.experiment import command_line
     from avsd_jax.training import loop
 
     def command() -> None:
-        if "JAX_NUM_PROCESSES" in os.environ:
-            command_line.join_processes()
+        cluster.join()
         given = dict(argument.split("=", 1) for argument in changes)
         loop.train(tiny_config(data_dir, **{k: ast.literal_eval(v) for k, v in given.items()}), workdir)
 

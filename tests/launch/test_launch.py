@@ -129,8 +129,8 @@ def test_fake_devices_are_asked_for_and_options_alone_are_those_of_the_training(
     spec.loader.exec_module(local)
     options = ["--config=configs/avinet.py", "--workdir=runs/two"]
     module = [sys.executable, "-m", "avsd_jax.main"]
-    assert local.parse(["2", *options]) == (2, None, [*module, *options, "--distributed"])
-    assert local.parse(["--nproc=2", "--", *options]) == (2, None, [*module, *options, "--distributed"])
+    assert local.parse(["2", *options]) == (2, None, [*module, *options, "--distributed=manual"], False)
+    assert local.parse(["--nproc=2", "--", *options]) == (2, None, [*module, *options, "--distributed=manual"], False)
 
 
 def test_a_progress_bar_is_shown_as_it_grows() -> None:

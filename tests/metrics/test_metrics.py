@@ -273,7 +273,8 @@ def test_every_way_of_counting_is_exact(kind: str, bound: int | None, marked: in
     lowest, wins = x[mask].min(), plain_wins(x, x[mask])
     for counted in (~mask, rng.random(x.shape) < 0.01):
         found = pairs(x, mask, jnp.int32(marked), counted, bound)
-        expected = wins[counted].sum(), lowest, np.sum(x[mask] == lowest)
+        others = x[counted]
+        expected = wins[counted].sum(), np.sum(others > lowest), np.sum(others == lowest), np.sum(x[mask] == lowest)
         assert tuple(float(value) for value in found) == expected
 
 

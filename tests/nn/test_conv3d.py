@@ -31,6 +31,7 @@ CASES = {
     "all three axes": ((3, 3, 3), (1, 2, 1), (1, 1, 1), (2, 4, 6, 5, 3), 4),
     "all three axes, strided": ((3, 5, 3), (2, 2, 2), (1, 2, 1), (2, 5, 6, 5, 3), 4),
     "pointwise, strided": ((1, 1, 1), (2, 2, 2), (0, 0, 0), (2, 5, 6, 5, 3), 4),
+    "fewer places than outputs": ((3, 3, 3), (2, 2, 2), (1, 1, 1), (1, 4, 4, 5, 3), 16),
 }
 
 
@@ -45,6 +46,18 @@ def test_each_choice_agrees_where_it_differs(case, lowering):
     kernel, strides, padding = (3, 3, 3), (1, 1, 1), (1, 1, 1)
     size = (4, 8, 6) if case.endswith("even") else (3, 5, 7)
     _compare((kernel, strides, padding, (2, *size, 3), 4), lowering, "direct")
+
+
+def test_few_places_are_one_matmul_at_inference():
+    kernel_size, strides, padding, shape, features = CASES["fewer places than outputs"]
+    x, kernel = normal(0, *shape), normal(1, *kernel_size, shape[-1], features)
+    y, expected = (
+        fast_jit(lambda x, kernel, lowering=lowering: conv3d(x, kernel, strides, padding, lowering))(x, kernel)
+        for lowering in ("auto", "direct")
+    )
+    np.testing.assert_allclose(y, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    lowered = jax.jit(conv3d, static_argnums=(2, 3)).lower(x, kernel, strides, padding).as_text()
+    assert "convolution" not in lowered
 
 
 def _compare(case, lowering, reference):

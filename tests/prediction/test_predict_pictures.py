@@ -6,6 +6,7 @@ import pathlib
 import shutil
 
 import cv2
+import drawn
 import numpy as np
 import pytest
 from media_files import regular, write_video
@@ -13,11 +14,13 @@ from pictures import odd_one_out
 from PIL import Image
 from tiny_run import add_extra_models
 
-from avsd_jax import PicturePredictor, Predictor, predict
+from avsd_jax import PicturePredictor, Predictor, models, predict
+from avsd_jax.batch import zeros
 from avsd_jax.config.base import base
 from avsd_jax.errors import InputError
 from avsd_jax.media.reading import probe, read_frames
 from avsd_jax.runs.checkpoint import NO_VARIABLES, save_variables
+from avsd_jax.runs.components import Inference
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -184,6 +187,19 @@ def test_folders_are_of_one_prediction_and_errors_leave_nothing(tmp_path: pathli
         assert len(errors) == 1
         assert message in errors[0]
     assert not new.exists()
+
+
+def test_unisal_maps_a_picture_without_its_gru_and_by_its_domain_of_images(tmp_path: pathlib.Path):
+    config, options = base("unisal"), {"width": 0.02, "domains": ("DHF1K", "SALICON")}
+    config.model.update(clip_size=4, **options)
+    parts = Inference.from_config(config)
+    save_variables(tmp_path / "model", config, drawn.variables(drawn.shapes(parts.model, zeros(parts.spec))))
+    predictor = PicturePredictor(tmp_path / "model")
+    assert predictor._model == models.create("unisal", clip_size=1, static=True, domain="SALICON", **options)
+    saliency = predictor.predict(np.asarray(Image.open(picture(tmp_path / "a.png", (48, 64)))))
+    assert saliency.shape == (288, 384)  # of pictures of 3:4, as those of SALICON
+    assert saliency.max() == 1
+    assert predictor._model.fitted_size((360, 640), (0, 0)) == (256, 416)  # of videos 224x384
 
 
 def test_a_model_that_needs_a_video_says_so(tmp_path: pathlib.Path):

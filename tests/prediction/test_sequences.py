@@ -121,9 +121,41 @@ def test_targets_are_those_of_every_mapped_frame(folders, store: VideoStore):
         np.testing.assert_allclose(density.mean(axis=(1, 2)) * 255, expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["aclnet", "deepvs"])
+def test_every_third_frame_is_a_sequence_and_the_three_are_interleaved(name: str, folders, video, store, tmp_path):
+    """UNISAL's protocol: the maps of each phase are those of a video of its frames alone, from a file or a store."""
+    frames, step = [frame.image for frame in read_frames(video)], 3
+    frames = frames[:-1]  # phases of four, four and three frames
+    whole = Predictor(folders[name])
+    expected = [None] * len(frames)
+    for phase in range(step):
+        expected[phase::step] = [p.saliency for p in whole.stream(frames[phase::step])]
+    predictor = Predictor(folders[name], frame_step=step)
+    found = list(predictor.stream(frames))
+    assert [p.index for p in found] == list(range(len(frames)))
+    np.testing.assert_allclose([p.saliency for p in found], expected, atol=1e-5)
+    few = [p for p in predictor.stream(frames, stride=4) if p.predicted]
+    assert [p.index for p in few] == [0, 4, 8]
+    np.testing.assert_allclose([p.saliency for p in few], expected[::4], atol=1e-5)
+
+    predictor.run(video, tmp_path / "out", maps="npz", progress=False)
+    written = np.load(tmp_path / "out/maps/000000.npz")["saliency"]
+    assert json.loads((tmp_path / "out/timeline.json").read_text())["frame_step"] == step
+    predict = score.make_predict_fn(Inference.from_config(predictor.config).model, predictor._variables)
+    stored = {}
+    for batch in eval_batches(store, predictor.spec, batch_size=4, stride=1, videos=[1]):
+        kept = zip(batch["frame_index"], batch["mask"], predict(batch)["saliency"], strict=True)
+        stored |= {int(number): maps for number, shown, maps in kept if shown}
+    assert list(stored) == list(range(FRAMES))
+    for index, maps in stored.items():
+        part = predictor.spec.preprocessing.frame_part(maps, (48, 96))
+        np.testing.assert_allclose(written[index], part, atol=1e-5)
+
+
 def test_frames_that_a_sequence_cannot_be_of_are_refused():
-    for changes, message in (({"frame_step": 2}, "set frame_step=1"), ({"frame_size": (66, 66)}, "multiples of 4")):
-        config = base("deepvs")
-        config.update(changes)
-        with pytest.raises(InputError, match=message):
-            Inference.from_config(config)
+    config = base("deepvs")
+    config.frame_size = (66, 66)
+    with pytest.raises(InputError, match="multiples of 4"):
+        Inference.from_config(config)
+    with pytest.raises(InputError, match="frame_step=5: model gbvs maps no sequences of frames"):
+        Predictor(model="gbvs", frame_step=5)

@@ -14,7 +14,7 @@ SIZE = (32, 32)
 @pytest.fixture(autouse=True)
 def _quick_programs(monkeypatch):
     plain, quick = jax.jit, {"compiler_options": forward_options()}
-    monkeypatch.setattr(jax, "jit", lambda function, **options: plain(function, **quick | options))
+    monkeypatch.setattr(jax, "jit", lambda function, **options: plain(function, **options | quick))
 
 
 def _check(model, advance: int, counts: tuple[int, ...], rest=lambda window: {}, batch_size: int = 2) -> None:
@@ -82,6 +82,11 @@ def test_avinet_streams_with_its_gate():
 def test_stavis_streams():
     model = models.create("stavis", clip_size=8, width=0.06)
     _check(model, 1, (2, 1), lambda window: {"audio": np.asarray(normal(window, 14000))})
+
+
+def test_dave_streams():
+    model = models.create("dave", clip_size=8, width=0.06, depths=(1, 1, 1, 1), activation="softplus")
+    _check(model, 1, (2, 1), lambda window: {"spectrogram": np.asarray(normal(window, 8, 40, 40))})
 
 
 def test_what_has_nothing_in_common_does_not_stream():

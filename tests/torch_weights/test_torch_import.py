@@ -48,6 +48,7 @@ CREATED = {
     "stavis": ("stavis/audiovisual", [{"video": _empty(1, 16, 112, 112, 3), "audio": _empty(1, 35280)}]),
     "stavis_visual": ("stavis/visual", [{"video": _empty(1, 16, 112, 112, 3)}]),
     "resnet50_kinetics": ("stavis/resnet50_kinetics", [{"video": _empty(1, 16, 112, 112, 3)}]),
+    "dave": ("dave/dave", [{"video": _empty(1, 16, 64, 64, 3), "spectrogram": _empty(1, 16, 64, 64)}]),
     "l3net": ("avc/l3net", [_empty(1, 1, 224, 224, 3), _empty(1, 257, 199)]),
     "avenet": ("avc/avenet", [_empty(1, 1, 224, 224, 3), _empty(1, 257, 199)]),
     "avenet_hardway": ("avc/avenet_hardway", [_empty(1, 1, 224, 224, 3), _empty(1, 257, 671)]),

@@ -87,7 +87,7 @@ class Preprocessing:
         return start, max(start, min(end + 1, num_samples))
 
     def pieces(self, fps: float, num_samples: int) -> int | None:
-        """Returns for how many frames a waveform at `sample_rate` lasts if each has audio of its own; None: they don't.
+        """Returns for how many frames a waveform at `sample_rate` lasts if each has audio of its own, otherwise None.
 
         The audio of frames `first` to `last` is then that from the beginning of the first one's to the end of the last
         one's.

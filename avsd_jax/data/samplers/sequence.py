@@ -2,7 +2,8 @@
 
 Whatever the sampler of a configuration, which decides about training alone, such a model is evaluated on the clips of
 this one: a video is cut from its first frame on, each clip beginning where the maps of the one before end. In training
-a clip begins anywhere. At the end of a video its last frame is repeated; maps of repeats are dropped.
+a clip begins anywhere. At the end of a video its last frame is repeated; maps of repeats are dropped. With a
+`frame_step` above 1, the frames of a video are as many sequences, and each is cut like this.
 """
 
 import dataclasses
@@ -34,7 +35,8 @@ class Sampler(vinet.Sampler):
 
     def eval_window(self, target: int, num_frames: int, clip_size: int, frame_step: int) -> Window:
         """Returns the clip that begins with frame `target`. Arguments as in ViNet's."""
-        frames = tuple(min(target + i * frame_step, num_frames - 1) for i in range(clip_size))
+        last = max(0, num_frames - 1 - target) // frame_step
+        frames = tuple(target + min(i, last) * frame_step for i in range(clip_size))
         return Window(frames, target, audio_first=target, audio_last=frames[-1])
 
     def frames_ahead(self, target: int, clip_size: int, frame_step: int) -> int:

@@ -14,7 +14,8 @@ class Sampler(sequence.Sampler):
     """That of sequences, but for the distance between the frames of a training clip.
 
     Attributes:
-        step: that distance; 5 in the published training on DHF1K, 4 on Hollywood-2 and UCF Sports.
+        step: that distance, whatever `frame_step`; 5 in the published training on DHF1K, 4 on Hollywood-2 and UCF
+            Sports.
     """
 
     step: int = 5
@@ -29,5 +30,6 @@ class Sampler(sequence.Sampler):
         is_empty: Callable[[int], bool],
     ) -> Window:
         """Draws a training clip; a shorter video gives one of frames that are nearer. Arguments as in ViNet's."""
+        del frame_step
         step = max(1, min(self.step, (num_frames - 1) // max(1, clip_size - 1)))
-        return super().train_window(rng, item, num_frames, clip_size, step * frame_step, is_empty)
+        return super().train_window(rng, item, num_frames, clip_size, step, is_empty)

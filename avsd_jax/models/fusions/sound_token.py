@@ -11,17 +11,17 @@ from jaxtyping import Array, Float
 from avsd_jax.errors import InputError
 from avsd_jax.nn.dinov3 import LayerNorm
 
-_DROPOUT = 0.1
-
 
 class CrossAttention(nn.Module):
     """Multi-head attention of places to audio vectors; the keys are the values.
 
     Attributes:
         heads: number of heads.
+        dropout: share of the attention weights that training drops.
     """
 
     heads: int
+    dropout: float
 
     @nn.compact
     def __call__(
@@ -35,7 +35,7 @@ class CrossAttention(nn.Module):
         key, value = jnp.split(packed(audio)[..., size:], 2, axis=-1)
         query, key, value = (x.reshape(*x.shape[:2], self.heads, -1) for x in (query, key, value))
         logits = jnp.einsum("bqhd,bkhd->bhqk", query, key) * (size // self.heads) ** -0.5
-        weights = nn.Dropout(_DROPOUT, deterministic=not train)(nn.softmax(logits))
+        weights = nn.Dropout(self.dropout, deterministic=not train)(nn.softmax(logits))
         mixed = jnp.einsum("bhqk,bkhd->bqhd", weights, value).reshape(places.shape)
         return nn.Dense(size, name="out_proj")(mixed)
 
@@ -46,10 +46,12 @@ class Fusion(nn.Module):
     Attributes:
         hidden: channels in which both are compared; published: 256.
         heads: of the attention; a divisor of these channels.
+        dropout: share of the attention weights that training drops.
     """
 
     hidden: int = 256
     heads: int = 8
+    dropout: float = 0.1
 
     @nn.compact
     def __call__(
@@ -71,7 +73,7 @@ class Fusion(nn.Module):
         places, heard = nn.Dense(self.hidden, name="visual_proj")(flat), nn.Dense(self.hidden, name="audio_proj")(audio)
         both = jnp.concatenate([jnp.mean(places, axis=1), jnp.mean(heard, axis=1)], axis=-1)
         relevance = self._relevance(both)[:, None]
-        attended = CrossAttention(self.heads, name="cross_attn")(places, heard, train)
+        attended = CrossAttention(self.heads, self.dropout, name="cross_attn")(places, heard, train)
         gamma, beta = jnp.split(self._film(attended), 2, axis=-1)
         mixed = places * (1 + relevance * jnp.tanh(gamma)) + relevance * beta
         out = nn.Dense(visual.shape[-1], name="out_proj")(mixed)

@@ -61,7 +61,7 @@ def _aam_options(shapes: Shapes) -> dict[str, Any]:
 def _aam(options: Mapping[str, Any], shapes: Shapes) -> dict[str, Any]:
     """Returns all variables but those of a Wav2CLIP that the checkpoint does not have."""
     model = models.create("aam", **{"clip_size": 1, **options})
-    batch = {"video": zeros(1, 1, 32, 32, 3), "audio": zeros(1, SAMPLE_RATE), "text": zeros(1, model.text_size)}
+    batch = {"video": zeros(1, 1, 32, 32, 3), "audio": zeros(1, 1, SAMPLE_RATE), "text": zeros(1, model.text_size)}
     if model.prompts:
         del batch["text"]
     found = variables(model, batch)
