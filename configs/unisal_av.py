@@ -47,7 +47,7 @@ def get_config(variant: str = "paper") -> ConfigDict:
 def demo(config: ConfigDict) -> None:
     """Shrinks the network to two cores; it trains from scratch, the norms of its trunk, too."""
     decay = {"optimizer": "adamw", "optimizer_options": {"weight_decay": 0.01}}
-    ears = {"batch_size": 32, "learning_rate": 1e-3, "effort": 4.5, "flip": True, **decay}
+    ears = {"batch_size": 32, "learning_rate": 1e-3, "effort": 2.25, "flip": True, **decay}
     compare_gates_briefly(config, audio="soundnet8", audio_part="audionet", classifier=ears)
     config.model.update(clip_size=8, width=0.25, domains=("DHF1K",), trunk_statistics=True, skip_dropout=0.1)
     config.model.update(fit_ratio=False, fuse_at="skip_4x", fusion="localisation")
@@ -58,4 +58,5 @@ def demo(config: ConfigDict) -> None:
     # One excerpt for a clip, which is as long as the clip and what is around it.
     config.preprocessing_options = ConfigDict({"frame_audio": False})
     config.batch_size = 8
-    config.total_steps = 80
+    config.total_steps = 160
+    config.row_changes.voice.effort = 0.75

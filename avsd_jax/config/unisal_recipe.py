@@ -9,7 +9,7 @@ DECAY = 0.8
 
 
 def use_unisal_recipe(config: ConfigDict, frozen: bool = False) -> None:
-    """Sets the published optimiser, loss and clips: of the first epochs, in which the trunk is frozen, or of the others.
+    """Sets the published optimiser, loss and clips: of the first epochs, with the trunk frozen, or of the others.
 
     The trunk's weight decay is that of all parameters, 1e-4; officially it has a tenth of it.
     """

@@ -39,8 +39,8 @@ class Model(FramewiseBiStream):
 
     Reads video [B, T, H, W, 3] and audio, [B, S] of the clip or [B, T, S] around each frame, as
     `avsd_jax.data.preprocessing.unisal_av` makes them, and optionally carry. Beside what every gated model of sequences
-    returns: log_density [B, T, h, w]; carry; unless gate="never" audio_features [B, N, C], or of each frame
-    [B * T, N, C]; with `num_tags` tag_logits [B, K].
+    returns: log_density [B, T, h, w]; carry; unless gate="never" audio_features [B, N, C] or [B, T, N, C]; with
+    `num_tags` tag_logits [B, K].
 
     Attributes:
         clip_size, domain, domains, width, skip_dropout, dropout, trunk_statistics: see `avsd_jax.models.unisal.Model`;
@@ -109,7 +109,8 @@ class Model(FramewiseBiStream):
         waveform = read(batch, "audio")
         audio = self._hear(waveform.reshape(-1, waveform.shape[-1]), train)
         heard = audio if waveform.ndim == 3 else for_frames(audio, 2, len(v) // len(audio))
-        return {"audio_features": audio, "fused": self.make_fusion()(v, heard, train)}
+        features = audio.reshape(*waveform.shape[:-1], *audio.shape[1:])
+        return {"audio_features": features, "fused": self.make_fusion()(v, heard, train)}
 
     def _hear(self, waveform: Float[Array, "b s"], train: bool) -> Float[Array, "b n c"]:
         if self.audio_flow == "soundnet":

@@ -17,10 +17,10 @@ class FramewiseBiStream(BiStream):
     has a decision of its own.
 
     Attributes:
-        of_frames: names of outputs, [B * T, ...], that become [B, T, ...].
+        of_frames: names of outputs, [B * T, ...], that become [B, T, ...]; all others have B in front.
     """
 
-    of_frames: ClassVar[tuple[str, ...]] = ("saliency", "logits", "gate", "saliency_v", "saliency_av")
+    of_frames: ClassVar[tuple[str, ...]] = ("saliency", "logits", "gate", "saliency_v", "saliency_av", "fused")
     hears_frames = True
 
     @property
@@ -56,7 +56,8 @@ class FramewiseBiStream(BiStream):
         }
         if "avc_logits" in output:
             logits = output["avc_logits"].reshape(clips, frames, 2)
-            result["avc_logits"] = logits if jnp.ndim(batch.get("avc_logits")) == 3 else logits[:, 0]
+            of_each = "avc_logits" in batch and jnp.ndim(batch["avc_logits"]) == 3
+            result["avc_logits"] = logits if of_each else logits[:, 0]
         return result
 
     def _classify(self, batch: Mapping[str, Array], train: bool) -> Float[Array, "bt 2"]:
