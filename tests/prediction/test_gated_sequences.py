@@ -70,8 +70,8 @@ def test_every_frame_has_the_gate_of_its_point_of_the_grid(folder: Path, video: 
     found = predicted(Decision(threshold, threshold))
     assert [p.opened for p in found] == [s > threshold for s in scores]
     for p, av, v in zip(found, opened, closed, strict=True):
-        np.testing.assert_allclose(p.saliency, av.saliency if p.opened else v.saliency, atol=1e-5)
-        assert np.abs(av.saliency - v.saliency).max() > 1e-3
+        np.testing.assert_allclose(p.saliency, av.saliency if p.opened else v.saliency, rtol=1e-4)
+        assert not np.allclose(av.saliency, v.saliency, rtol=5e-3, atol=0)
     few = predicted(Decision(threshold, threshold), stride=4)
     assert [(p.index, p.opened) for p in few] == [(i, found[i].opened) for i in (0, 4, 8)]
 
@@ -94,7 +94,6 @@ def test_a_run_is_scored_with_a_gate_for_each_frame(folder: Path, store: VideoSt
     predict = score.make_predict_fn(parts.model, predictor._variables)
     frames = score.score_frames(config, parts, predictor._variables, predict)
     assert list(zip(frames.video, frames.frame, strict=True)) == [(0, 0), (0, 2)] + [(1, i) for i in range(0, 10, 2)]
-    assert np.isfinite(frames.scores["CC"]).all()
     np.testing.assert_array_equal(frames.gate, frames.margin > 0)
     assert len({*frames.margin[2:4]}) == 1, "frames 0 and 2 have one point"
     oracle = parts.model.clone(gate="labels")
