@@ -3,6 +3,7 @@
 import itertools
 import json
 import pathlib
+import re
 import shutil
 
 import cv2
@@ -107,6 +108,15 @@ def test_a_picture_has_a_map_of_its_own_displayed_size(tmp_path: pathlib.Path, c
     assert found[:8].mean() > found[20:].mean()
     with pytest.raises(InputError, match=r"a picture of uint8 \(50, 80\): give a uint8 RGB array"):
         PicturePredictor(model="bright").predict(image[..., 0])
+
+
+def test_the_example_of_the_page_runs(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch):
+    page = (pathlib.Path(__file__).parents[2] / "docs/prediction.md").read_text()
+    (example,) = (found for found in re.findall(r"^```python\n(.*?)^```", page, re.M | re.S) if "Picture" in found)
+    picture(tmp_path / "FOLDER/a.png")
+    monkeypatch.chdir(tmp_path)
+    exec(example.replace('"gbvs"', '"bright"'), {})
+    assert (tmp_path / "runs/pictures/maps/a.npz").exists()
 
 
 def test_a_bad_picture_of_a_folder_is_told_and_the_rest_is_done(tmp_path: pathlib.Path, capsys):
