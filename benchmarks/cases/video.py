@@ -71,7 +71,6 @@ def _taking(frames: Iterator[Any], number: int, headline: str = "") -> Run:
         wait=lambda _: jax.block_until_ready(jax.live_arrays()),
         units=number,
         headline=headline,
-        before=lambda: list(itertools.islice(frames, FRAMES_PER_CALL)),
         huge_pages=bool(headline),  # ours
     )
 
