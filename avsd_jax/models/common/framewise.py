@@ -20,7 +20,7 @@ class FramewiseBiStream(BiStream):
         of_frames: names of outputs, [B * T, ...], that become [B, T, ...]; all others have B in front.
     """
 
-    of_frames: ClassVar[tuple[str, ...]] = ("saliency", "logits", "gate", "saliency_v", "saliency_av", "fused")
+    of_frames: ClassVar[tuple[str, ...]] = ("saliency", "logits", "gate", "saliency_v", "saliency_av")
     hears_frames = True
 
     @property
