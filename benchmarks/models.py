@@ -166,7 +166,7 @@ def _unisal_av(draw: Draw, _: Mapping) -> dict[str, np.ndarray]:
 
 def _aam(draw: Draw, _: Mapping) -> dict[str, np.ndarray]:
     video = draw("video", (1, 1, 3, 448, 448)).transpose(0, 1, 3, 4, 2)
-    return {"video": video, "audio": np.float32(0.1) * draw("audio", (1, 32000))}
+    return {"video": video, "audio": np.float32(0.1) * draw("audio", (1, 1, 32000))}
 
 
 def _vggsound(draw: Draw, _: Mapping) -> dict[str, np.ndarray]:

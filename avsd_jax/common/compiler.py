@@ -5,7 +5,6 @@ import functools
 import jax
 
 
-@functools.cache
 def compiler_options() -> dict[str, str]:
     """Returns the non-default XLA options for compiling a network, for training and for inference.
 
@@ -13,9 +12,12 @@ def compiler_options() -> dict[str, str]:
     one core, and others more slowly than the code that XLA had before: on two cores a training step of ViNet takes 1.5
     times as long with it, a forward pass of STAViS 1.3 times. Versions of XLA without the option are left unchanged.
     """
+    return _cpu_options() if jax.default_backend() == "cpu" else {}
+
+
+@functools.cache
+def _cpu_options() -> dict[str, str]:
     options = {"xla_cpu_experimental_ynn_fusion_type": ""}
-    if jax.default_backend() != "cpu":
-        return {}
     try:
         jax.jit(lambda: 0, compiler_options=options)()
     except jax.errors.JaxRuntimeError:

@@ -9,7 +9,6 @@
 Every frame of a clip has a map and a gate of its own; see docs/aam.md for what is known of the published network.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -24,18 +23,14 @@ from avsd_jax.batch import read
 from avsd_jax.errors import InputError
 from avsd_jax.models.common.bistream import Features
 from avsd_jax.models.common.framewise import FramewiseBiStream
-from avsd_jax.nn import hyperbolic_decoder as decoder
-from avsd_jax.nn import lorentz
-from avsd_jax.nn.conv2d import Conv2D
 from avsd_jax.nn.density_flow import DensityFlow
-from avsd_jax.nn.dinov3 import DinoV3
+from avsd_jax.nn.dinov3 import PATCH, DinoV3
+from avsd_jax.nn.hyperbolic_decoder import Decoder
 from avsd_jax.nn.resize import resize_aligned
 from avsd_jax.nn.wav2clip import Wav2CLIP, log_power
 
 # The published loader scales what it takes for 32-bit integers; today's reader of files gives numbers in [-1, 1].
 SCALES = MappingProxyType({"official": 2.0**-23, "intended": 1.0})
-# How much of the half angle of a sentence's cone its frames may lie off.
-_FRAME_SHARE = 0.8
 
 
 class Sentences(nn.Module):
@@ -116,6 +111,10 @@ class Model(FramewiseBiStream):
         }
     )
 
+    def setup(self) -> None:
+        """Creates the decoder, which decodes both streams."""
+        self.decoder = Decoder(self.channels, self.point_size, self.clamped_column, self.width_norms)
+
     @property
     def frozen(self) -> bool:
         """Returns whether DINOv3 has to come from elsewhere."""
@@ -176,17 +175,9 @@ class Model(FramewiseBiStream):
 
     def decode(self, feature: Float[Array, "bt h w c"], features: Features, train: bool) -> Features:
         """Returns maps and logits of the size of the frames, and what the losses of hyperbolic space train."""
-        sentence = features["sentence"]
-        point, trained = self._points(feature, sentence)
-        quirks = {"clamped_column": self.clamped_column, "width_norms": self.width_norms}
-        x = nn.silu(decoder.group_norm(32, "start_proj_1")(Conv2D(self.channels, name="start_proj_0")(feature)))
-        for stage in (1, 2, 3):
-            size = self.channels // 2**stage
-            upsample = decoder.UpsampleStage(size, self.point_size, name=f"decoder_stage{stage}", **quirks)
-            join = decoder.Joined(32 // 2**stage, name=f"join{stage}")
-            x = join(upsample(x, sentence, point), features[f"level{4 - stage}"])
-        logits = decoder.Head(self.point_size, name="decoder_out", **quirks)(x, sentence, point)
-        size = tuple(16 * side for side in feature.shape[1:3])
+        levels = [features[f"level{number}"] for number in (3, 2, 1)]
+        logits, trained = self.decoder(feature, levels, features["sentence"])
+        size = tuple(PATCH * side for side in feature.shape[1:3])
         logits = resize_aligned(logits.astype(jnp.float32), size)[..., 0]
         return {"saliency": nn.sigmoid(logits), "logits": logits} | trained
 
@@ -216,26 +207,6 @@ class Model(FramewiseBiStream):
             )
         kept = Sentences(tuple(self.prompts), self.text_size, name="text")(self.prompt)
         return jnp.broadcast_to(kept, (clips, self.text_size))
-
-    def _points(
-        self, feature: Float[Array, "bt h w c"], sentence: Float[Array, "bt s"]
-    ) -> tuple[Float[Array, "bt d"], Features]:
-        """Returns the sentence's point in hyperbolic space, in float32, and what the losses train."""
-        curvature = lorentz.curvature_of(self.param("curv", nn.initializers.zeros, ()))
-        small = nn.initializers.constant(-0.5 * math.log(self.point_size))
-        factors = {name: lorentz.factor_of(self.param(f"{name}_alpha", small, ())) for name in ("visual", "textual")}
-        anchor = self.param("none_anchor_tan", nn.initializers.zeros, (1, self.point_size)).astype(jnp.float32)
-        seen = nn.Dense(self.point_size, use_bias=False, name="visual_proj")(jnp.mean(feature, axis=(1, 2)))
-        told = nn.Dense(self.point_size, use_bias=False, name="textual_proj")(sentence)
-        image = lorentz.exp_map0(factors["visual"] * seen.astype(jnp.float32), curvature)
-        text = lorentz.exp_map0(factors["textual"] * told.astype(jnp.float32), curvature)
-        none = jnp.broadcast_to(lorentz.exp_map0(factors["textual"] * anchor, curvature), text.shape)
-        off = [
-            lorentz.beyond_cone(text, image, curvature, _FRAME_SHARE),
-            lorentz.beyond_cone(none, text, curvature, 1.0),
-        ]
-        distance = lorentz.distance(image, text, curvature)
-        return text, {"text_distance": distance[:, 0], "text_entailment": 0.5 * (off[0] + off[1])[:, 0]}
 
 
 def _frozen(variables: Any) -> Any:

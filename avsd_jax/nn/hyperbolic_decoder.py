@@ -5,9 +5,8 @@ in the last axis, which there is the width: see `SpatialOperator`.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
@@ -16,11 +15,15 @@ from avsd_jax.nn import lorentz
 from avsd_jax.nn.conv2d import Conv2D, Deconv2D
 from avsd_jax.nn.depthwise import DepthwiseConv2D
 from avsd_jax.nn.dinov3 import LayerNorm
+from avsd_jax.nn.resize import resize_bilinear
 
 # Lengths of tangent vectors: before a map to points, and between two maps.
 _MOST_NORM, _MOST_TANGENT = 8.0, 10.0
 _MOST_VALUE = 1e6
 _SCALES = 3
+
+# How much of the half angle of a sentence's cone its frames may lie off.
+_FRAME_SHARE = 0.8
 
 Sentence = Float[Array, "b s"]
 Point = Float[Array, "b d"]
@@ -210,7 +213,7 @@ class Joined(nn.Module):
     def __call__(self, x: Float[Array, "b h w c"], level: Float[Array, "b h2 w2 k"]) -> Float[Array, "b h w c"]:
         """Returns a feature of the shape of `x`."""
         size = x.shape[-1]
-        larger = jax.image.resize(level, (*x.shape[:3], level.shape[-1]), "bilinear", antialias=False)
+        larger = resize_bilinear(level, x.shape[1:3])
         y = Conv2D(size, name="fuse_0")(jnp.concatenate([x, larger], axis=-1))
         y = nn.silu(group_norm(8, "fuse_1")(y))
         return SqueezeExcite(size // self.reduction, name="se")(y)
@@ -262,3 +265,61 @@ class Head(nn.Module):
             for i, size in ((0, x.shape[2]), (1, x.shape[1]))
         ]
         return jnp.einsum("bg,bgw,bgh->bhw", heights, *along)[..., None], radius
+
+
+class Decoder(nn.Module):
+    """The whole: three stages, each joined with a level of the trunk, and the head.
+
+    Attributes:
+        channels: after the first layer; half, a quarter and an eighth after the stages.
+        size: of points.
+        clamped_column, width_norms: see `SpatialOperator`.
+    """
+
+    channels: int = 256
+    size: int = 128
+    clamped_column: bool = True
+    width_norms: bool = True
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "b h w c"], levels: Sequence[Float[Array, "b _ _ _"]], sentence: Sentence
+    ) -> tuple[Float[Array, "b h2 w2 1"], dict[str, Float[Array, " b"]]]:
+        """Decodes features.
+
+        Args:
+            x: the deepest level.
+            levels: the three before it, the deepest first.
+            sentence: embeddings.
+
+        Returns:
+            Logits at eight times the size; text_distance, from the image's point to the sentence's, and
+            text_entailment, the mean of the angles, radians, by which the image lies off the sentence's cone and the
+            sentence off that of an anchor.
+        """
+        point, trained = self._points(x, sentence)
+        quirks = {"clamped_column": self.clamped_column, "width_norms": self.width_norms}
+        x = nn.silu(group_norm(32, "start_proj_1")(Conv2D(self.channels, name="start_proj_0")(x)))
+        for stage, level in enumerate(levels, 1):
+            features = self.channels // 2**stage
+            x = UpsampleStage(features, self.size, name=f"decoder_stage{stage}", **quirks)(x, sentence, point)
+            x = Joined(32 // 2**stage, name=f"join{stage}")(x, level)
+        return Head(self.size, name="decoder_out", **quirks)(x, sentence, point), trained
+
+    def _points(
+        self, x: Float[Array, "b h w c"], sentence: Sentence
+    ) -> tuple[Float[Array, "b d"], dict[str, Float[Array, " b"]]]:
+        """Returns the sentence's point, in float32, and what the losses train."""
+        curvature = lorentz.curvature_of(self.param("curv", nn.initializers.zeros, ()))
+        small = nn.initializers.constant(-0.5 * math.log(self.size))
+        factors = {name: lorentz.factor_of(self.param(f"{name}_alpha", small, ())) for name in ("visual", "textual")}
+        anchor = self.param("none_anchor_tan", nn.initializers.zeros, (1, self.size)).astype(jnp.float32)
+        seen = nn.Dense(self.size, use_bias=False, name="visual_proj")(jnp.mean(x, axis=(1, 2)))
+        told = nn.Dense(self.size, use_bias=False, name="textual_proj")(sentence)
+        image = lorentz.exp_map0(factors["visual"] * seen.astype(jnp.float32), curvature)
+        text = lorentz.exp_map0(factors["textual"] * told.astype(jnp.float32), curvature)
+        none = jnp.broadcast_to(lorentz.exp_map0(factors["textual"] * anchor, curvature), text.shape)
+        off = lorentz.beyond_cone(text, image, curvature, _FRAME_SHARE)
+        off = 0.5 * (off + lorentz.beyond_cone(none, text, curvature, 1.0))
+        distance = lorentz.distance(image, text, curvature)
+        return text, {"text_distance": distance[:, 0], "text_entailment": off[:, 0]}

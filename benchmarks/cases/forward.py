@@ -6,7 +6,8 @@ same (`benchmarks/peers`). Memory is that of weights, inputs, results and scratc
 sum of living tensors in PyTorch, without the scratch of its kernels on a CPU. Float32 products are those of the
 device's default: on a GPU, JAX rounds their operands to TF32, so that PyTorch does, too, in the row that ours is
 compared with. The product of two large matrices shows what the device can do; on AMD's processors, that of PyTorch, by
-MKL, is not the limit of its convolutions, by oneDNN.
+MKL, is not the limit of its convolutions, by oneDNN. Nine tenths of STANet are 1x1 convolutions, which run at 0.45
+TFLOP/s in ours and 0.44 in PyTorch on two cores (one of 23x23 places, 1024 to 1024 channels): there is little to gain.
 """
 
 from collections.abc import Iterator

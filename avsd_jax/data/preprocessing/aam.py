@@ -1,7 +1,6 @@
 """AAM's preprocessing: ViNet's frames, and two seconds of audio around each frame of a clip.
 
-The published loader resamples to 48 kHz and then to 16 kHz,
-this one to 16 kHz at once.
+The published loader resamples to 48 kHz and then to 16 kHz, this one to 16 kHz at once.
 """
 
 import dataclasses

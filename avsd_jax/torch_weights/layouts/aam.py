@@ -101,6 +101,7 @@ LAYOUTS = {
             (r"^text\.", _SENTENCE),
             (r"^fusion\.", "av_fusion."),
             (r"in_proj\.(weight|bias)$", r"in_proj_\1"),
+            (r"^decoder\.", ""),
             (r"^join(\d)\.(fuse|se)\.", r"\2\1."),
             (r"^(?!backbone\.|audio_|text_embeddings\.)", "head."),
         ),
