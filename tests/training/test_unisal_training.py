@@ -14,7 +14,7 @@ from avsd_jax import losses
 from avsd_jax.batch import zeros
 from avsd_jax.data.pipeline import train_batches
 from avsd_jax.data.samplers import unisal as sampler
-from avsd_jax.models import unisal
+from avsd_jax.models import unisal, unisal_av
 from avsd_jax.runs.components import Components
 from avsd_jax.runs.optimizer import make_schedule
 from avsd_jax.training.hyperparameters import hyperparameters_by_step
@@ -38,6 +38,8 @@ class Trunk(nn.Module):
 
 def test_two_steps_with_sound(monkeypatch):
     monkeypatch.setattr(unisal, "MobileNetV2", Trunk)
+    heard = lambda waveform, train: {"conv7": waveform[:, ::5000, None] * jnp.ones(4)}  # noqa: E731
+    monkeypatch.setattr(unisal_av, "SoundNet", lambda width, axis_name, name: heard)
     config = load(CONFIGS / "unisal_av.py").get_config("oracle").unlock()
     config.model.update(clip_size=3, width=0.02, domains=("DHF1K",))
     rates = config.rates
