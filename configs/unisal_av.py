@@ -15,7 +15,7 @@ Commands, time and score:
   python -m avsd_jax.main --config=configs/unisal_av.py:star --workdir=runs/unisal_av_star
       not measured here: needs the datasets
   python -m avsd_jax.main --config=configs/unisal_av.py:demo --workdir=runs/unisal_av_demo
-      PENDING
+      seven and a half minutes on one core; CC V 0.654, AV 0.753, AV* 0.809, AV# 0.855 (one seed, c5af0e1)
 """
 
 from ml_collections import ConfigDict

@@ -199,7 +199,7 @@ class Model(Network):
         self, x: Float[Array, "b t h w c"], batch: Mapping[str, Any], train: bool = False
     ) -> tuple[Float[Array, "b t h w c"], Float[Array, "b h w c"] | None]:
         """Adds what the GRU makes of the features and those before; returns its state, too, None for images."""
-        state = batch.get("carry")
+        state = read(batch, "carry") if "carry" in batch else None
         alone = self.static is None and x.shape[1] == 1 < self.clip_size and state is None
         if not self.is_initializing() and (alone or not self.carries):
             return x, None

@@ -41,7 +41,6 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {
         "aclnet": saved(tmp / "aclnet", "aclnet", width=0.05),
         "deepvs": saved(tmp / "deepvs", "deepvs", width=0.02, clip_size=6, gap=2),
-        "unisal": saved(tmp / "unisal", "unisal", width=0.02, clip_size=5, domains=("DHF1K",), fit_ratio=False),
     }
 
 
@@ -58,7 +57,7 @@ def store(video: Path) -> VideoStore:
     return memory_store([source_video("a", num_frames=7, size=(48, 96)), dataclasses.replace(whole, frames=frames)])
 
 
-@pytest.mark.parametrize("name", ["aclnet", "deepvs", "unisal"])
+@pytest.mark.parametrize("name", ["aclnet", "deepvs"])
 def test_a_file_gets_the_maps_of_the_stored_video(name: str, folders, video: Path, store: VideoStore, tmp_path: Path):
     predictor = Predictor(folders[name])
     info = probe(video)

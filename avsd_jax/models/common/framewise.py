@@ -47,9 +47,9 @@ class FramewiseBiStream(BiStream):
         rows = dict(batch)
         labels = next((key for key in ("gate_label", "frame_labels", "avc_label") if key in batch), None)
         if labels is not None:
-            rows["gate_label"] = for_frames(batch[labels], 0, frames)
+            rows["gate_label"] = for_frames(read(batch, labels), 0, frames)
         if "avc_logits" in batch:
-            rows["avc_logits"] = for_frames(batch["avc_logits"], 1, frames)
+            rows["avc_logits"] = for_frames(read(batch, "avc_logits"), 1, frames)
         output = super().__call__(rows, train)
         result = {
             name: x.reshape(clips, frames, *x.shape[1:]) if name in self.of_frames else x for name, x in output.items()
@@ -75,7 +75,6 @@ def for_frames(values: Shaped[Array, "b ..."], axes: int, frames: int) -> Shaped
         axes: behind those of clips and frames.
         frames: T.
     """
-    values = jnp.asarray(values)
     if values.ndim == axes + 1:
         return jnp.repeat(values, frames, axis=0)
     return values.reshape(-1, *values.shape[2:])
