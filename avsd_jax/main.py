@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     cluster.add_options(parser)
     parser.add_argument("--check", action="store_true", help="only show the devices and let them add up a number")
     if checks:
-        return command_line.run(lambda: _check(parser.parse_known_args(argv)[0]))
+        return command_line.run(lambda: _check(command_line.known(parser, argv)[0]))
     return command_line.run(lambda: _run_command_line(command_line.parse(parser, argv)))
 
 

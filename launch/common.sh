@@ -1,11 +1,13 @@
 # shellcheck shell=bash
 # Sourced by the scripts of this folder: --dry-run, required variables, usage.
 dry_run=false
+# By a path that holds after a cd, too.
+script=$(cd "$(dirname "$0")" && pwd)/${0##*/}
 
 # usage [MESSAGE]: prints the comment at the top of the script, and ends it with status 2.
 usage() {
   [ $# -eq 0 ] || printf 'error: %s\n' "$1" >&2
-  awk 'NR > 1 { if (!/^#/ || /^#SBATCH/) exit; sub(/^# ?/, ""); print }' "$0" >&2
+  awk 'NR > 1 { if (!/^#/ || /^#SBATCH/) exit; sub(/^# ?/, ""); print }' "$script" >&2
   exit 2
 }
 

@@ -25,6 +25,8 @@ built() {
 
 case $1 in
   build)
+    [ "$dry_run" = true ] || command -v "${PYTHON:-.venv/bin/python}" >/dev/null ||
+      usage "${PYTHON:-.venv/bin/python} is missing: build in the folder of the code, or set PYTHON"
     run mkdir -p "$3/logs"
     pids=()
     for name in "${names[@]}"; do

@@ -23,7 +23,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
 PREEMPTED, BAD_INPUT = 75, 2
@@ -146,7 +146,7 @@ def variables(count: int, devices: int | None, port: int | str) -> list[dict[str
     return [shared | {"JAX_PROCESS_ID": str(i)} for i in range(count)]
 
 
-def count_of(what: str, most: int) -> argparse.Action:
+def count_of(what: str, most: int) -> Callable[[str], int]:
     """Returns an argument type: a whole number from 1 to `most`."""
 
     def parse(text: str) -> int:
@@ -188,6 +188,8 @@ def parse(argv: Sequence[str]) -> tuple[int, int | None, list[str], bool]:
     if not command:
         parser.error("the command is missing")
     if command[0].startswith("--"):
+        if "--dry-run" in command:
+            parser.error("--dry-run comes first")
         command = [sys.executable, "-m", "avsd_jax.main", *command, "--distributed=manual"]
     return count, given.devices_per_proc, command, given.dry_run
 

@@ -12,7 +12,7 @@ import argparse
 import math
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import yaml
 
@@ -31,7 +31,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}: see python -m launch.render --help\n")
 
 
-def pair(pattern: str, form: str) -> argparse.Action:
+def pair(pattern: str, form: str) -> Callable[[str], tuple[str, str]]:
     """Returns an argument type: NAME:VALUE with a value of a form."""
 
     def parse(text: str) -> tuple[str, str]:
@@ -53,7 +53,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     kind = parser.add_mutually_exclusive_group(required=True)
     kind.add_argument(
         "--tpu",
-        type=pair(r"\d+(x\d+){1,2}", "ACCELERATOR:TOPOLOGY, such as tpu-v5-lite-podslice:4x8"),
+        type=pair(r"[1-9]\d*(x[1-9]\d*){1,2}", "ACCELERATOR:TOPOLOGY, such as tpu-v5-lite-podslice:4x8"),
         metavar="ACCELERATOR:TOPOLOGY",
         help="as the labels of the node pool name them",
     )

@@ -12,6 +12,7 @@
 set -euo pipefail
 # shellcheck source=launch/common.sh
 . "$(dirname "$0")/common.sh"
+cd "$(dirname "$0")/.."
 
 spot=false yes=false datasets=false action=
 arguments=()
@@ -22,6 +23,7 @@ for word in "$@"; do
     create:--spot) spot=true ;;
     create:--yes | delete:--yes) yes=true ;;
     sync:--datasets) datasets=true ;;
+    *:--dry-run) usage "--dry-run comes first" ;;
     run:*) arguments+=("$word") ;;
     *) usage "unknown argument $word" ;;
   esac

@@ -7,9 +7,9 @@
 #   launch/worker.sh [--dry-run] stop            ask it to save, wait, and print its exit status
 # Environment: PYTHON (default: .venv/bin/python), PATIENCE, the seconds that stop waits (default: 120).
 set -euo pipefail
-cd "$(dirname "$0")/.."
 # shellcheck source=launch/common.sh
-. launch/common.sh
+. "$(dirname "$0")/common.sh"
+cd "$(dirname "$0")/.."
 [ "${1:-}" != --dry-run ] || { dry_run=true; shift; }
 action=${1:-}
 [ $# -eq 0 ] || shift

@@ -115,7 +115,8 @@ def _completed(given: dict[str, object]) -> dict[str, object]:
         raise InputError(
             f"--process_id={found['process_id']} is none of {found['num_processes']} processes: number them from 0"
         )
-    if not re.fullmatch(r".+:[0-9]{1,5}", found["coordinator"]):
+    port = re.fullmatch(r".+:([0-9]{1,5})", found["coordinator"])
+    if not port or not 0 < int(port[1]) < 1 << 16:
         raise InputError(f"--coordinator={found['coordinator']} is no HOST:PORT: correct it")
     found["coordinator_address"] = found.pop("coordinator")
     return found

@@ -47,10 +47,7 @@ def parse(options: argparse.ArgumentParser, argv: Sequence[str] | None = None) -
     Raises:
         InputError: an option is unknown, missing or has a wrong value, or the configuration cannot be loaded.
     """
-    args, fields = options.parse_known_args(argv)
-    unknown = [field for field in fields if re.match(r"--?(?!-|(no)?config\.|\d)", field)]
-    if unknown:
-        options.error(f"unrecognized arguments: {' '.join(unknown)}")
+    args, fields = known(options, argv)
     if not args.workdir:
         options.error("argument --workdir: is empty; give a folder")
     if "://" in args.workdir:
@@ -58,6 +55,19 @@ def parse(options: argparse.ArgumentParser, argv: Sequence[str] | None = None) -
     args.config = command_line.load(args.config, fields)
     args.workdir = Path(args.workdir)
     return args
+
+
+def known(options: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
+    """Parses a command line without its configuration; also returns the arguments that set fields of it.
+
+    Raises:
+        InputError: an option is unknown, missing or has a wrong value.
+    """
+    args, fields = options.parse_known_args(argv)
+    unknown = [field for field in fields if re.match(r"--?(?!-|(no)?config\.|\d)", field)]
+    if unknown:
+        options.error(f"unrecognized arguments: {' '.join(unknown)}")
+    return args, fields
 
 
 def run(command: Callable[[], None]) -> int:

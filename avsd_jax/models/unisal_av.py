@@ -67,7 +67,7 @@ class Model(FramewiseBiStream):
     fusion: str = "spatial_alignment"
     fit_ratio: bool = True
     carries = True
-    of_frames = (*FramewiseBiStream.of_frames, "log_density")
+    of_frames = (*FramewiseBiStream.of_frames, "log_density", "fused")
     defaults: ClassVar[Mapping[str, Any]] = MappingProxyType(dict(unisal.Model.defaults, preprocessing="unisal_av"))
 
     def fitted_size(self, shown: tuple[int, int], configured: tuple[int, int]) -> tuple[int, int]:

@@ -7,7 +7,6 @@ in the last axis, which there is the width: see `SpatialOperator`.
 import math
 from collections.abc import Callable, Sequence
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
@@ -16,6 +15,7 @@ from avsd_jax.nn import lorentz
 from avsd_jax.nn.conv2d import Conv2D, Deconv2D
 from avsd_jax.nn.depthwise import DepthwiseConv2D
 from avsd_jax.nn.dinov3 import LayerNorm
+from avsd_jax.nn.resize import resize_bilinear
 
 # Lengths of tangent vectors: before a map to points, and between two maps.
 _MOST_NORM, _MOST_TANGENT = 8.0, 10.0
@@ -213,7 +213,7 @@ class Joined(nn.Module):
     def __call__(self, x: Float[Array, "b h w c"], level: Float[Array, "b h2 w2 k"]) -> Float[Array, "b h w c"]:
         """Returns a feature of the shape of `x`."""
         size = x.shape[-1]
-        larger = jax.image.resize(level, (*x.shape[:3], level.shape[-1]), "bilinear", antialias=False)
+        larger = resize_bilinear(level, x.shape[1:3])
         y = Conv2D(size, name="fuse_0")(jnp.concatenate([x, larger], axis=-1))
         y = nn.silu(group_norm(8, "fuse_1")(y))
         return SqueezeExcite(size // self.reduction, name="se")(y)

@@ -55,6 +55,7 @@ def test_manual_names_the_job_by_options_or_by_the_environment(calls: list, monk
         (("manual", "host:1", 2), {}, "lacks --process_id .or JAX_PROCESS_ID"),
         (("manual", "host:1", 2, 2), {}, "--process_id=2 is none of 2 processes"),
         (("manual", "host", 2, 1), {}, "--coordinator=host is no HOST:PORT"),
+        (("manual", "host:65536", 2, 1), {}, "--coordinator=host:65536 is no HOST:PORT"),
         (("manual", "host:1", 2), {"JAX_PROCESS_ID": "one"}, "JAX_PROCESS_ID=one is no number"),
         (("auto", None, 2), {}, "--num_processes needs --distributed=manual"),
         (("off", "host:1", None, 0), {}, "--coordinator, --process_id needs --distributed=manual"),
@@ -138,6 +139,7 @@ def test_a_check_adds_up_a_number_of_every_device(capsys: pytest.CaptureFixture)
     assert f"psum over {jax.device_count()} devices: {sum(range(jax.device_count() + 1))}, right" in printed
     assert main.main(["--check", "--distributed=manual"]) == 2
     assert main.main(["--check", "--distributed=perhaps"]) == 2
+    assert main.main(["--check", "--cordinator=host:1"]) == 2
     assert main.main(["--config=configs/avinet.py:demo", "--workdir=gs://bucket/run"]) == 2
     assert "gs://bucket/run is no folder" in capsys.readouterr().err
 

@@ -109,6 +109,7 @@ def test_ctrl_c_at_the_terminal_reaches_each_process_once() -> None:
         (["2"], "the command is missing"),
         ([], "the number of processes is missing"),
         (["2", "/nowhere/program"], "/nowhere/program cannot be run (No such file or directory)"),
+        (["2", "--dry-run", "--config=configs/avinet.py"], "--dry-run comes first"),
         (["--nproc=1", "--devices_per_proc=0", "true"], "'0' is no number of devices"),
     ],
 )

@@ -85,6 +85,7 @@ def test_a_jobset_has_a_pod_on_every_host_and_only_preemption_is_no_failure(
     ("arguments", "words"),
     [
         (["--tpu=v5litepod-32"], "is no ACCELERATOR:TOPOLOGY"),
+        (["--tpu=tpu-v6e-slice:0x4"], "is no ACCELERATOR:TOPOLOGY"),
         (["--gpu=nvidia-h100-80gb:0"], "is no ACCELERATOR:COUNT"),
         (["--tpu=tpu-v6e-slice:2x3"], "no multiple of 4 chips"),
         (["--tpu=tpu-v6e-slice:2x4", "--hosts=2"], "--hosts belongs to --gpu"),

@@ -93,6 +93,7 @@ def test_scripts_parse_and_a_wrong_call_shows_how_to_use_them(place: pathlib.Pat
         (["create"], {}, "error: create needs --yes\n"),
         (["delete"], {}, "error: delete needs --yes\n"),
         (["run"], {}, "error: run needs the options of python -m avsd_jax.main\n"),
+        (["run", "--config=configs/avinet.py", "--dry-run"], {}, "error: --dry-run comes first\n"),
         (["check", "--spot"], {}, "error: unknown argument --spot\n"),
     ],
 )
@@ -105,6 +106,19 @@ def test_nothing_is_spent_by_mistake(
     assert not (place / "log").exists()
     if action == ["create"]:
         assert "a v5litepod-32 (on demand) in us-west4-a for the project my-project" in done.stderr
+
+
+def test_scripts_work_from_another_folder(place: pathlib.Path) -> None:
+    done = run(place / "launch", ["./worker.sh", "begin"])
+    assert (done.returncode, "launch/worker.sh [--dry-run] start" in done.stderr) == (2, True)
+    (place / "shims/git").unlink()
+    (place / "shims/git").write_text('#!/bin/sh\npwd >"$SHIM_LOG"\n')
+    (place / "shims/git").chmod(0o755)
+    where = {"PATH": f"{place / 'shims'}:{os.environ['PATH']}", "SHIM_LOG": str(place / "log")}
+    run(place / "shims", ["../launch/tpu_pod.sh", "sync"], **where)
+    assert (place / "log").read_text().splitlines()[0] == str(place), "the commit of another repository is copied"
+    done = run(place / "shims", ["../launch/datasets.sh", "build", "raw", "data"], **where)
+    assert (done.returncode, ".venv/bin/python is missing" in done.stderr) == (2, True)
 
 
 def test_a_job_that_was_preempted_is_queued_again_and_no_other(place: pathlib.Path) -> None:

@@ -3,6 +3,7 @@
 import itertools
 import json
 import pathlib
+import re
 import shutil
 import unicodedata
 
@@ -113,6 +114,15 @@ def test_a_picture_has_a_map_of_its_own_displayed_size(tmp_path: pathlib.Path, c
     ):
         with pytest.raises(InputError, match=rf"the picture is {told}: give uint8 RGB arrays"):
             PicturePredictor(model="bright").predict(wrong)
+
+
+def test_the_example_of_the_page_runs(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch):
+    page = (pathlib.Path(__file__).parents[2] / "docs/prediction.md").read_text()
+    (example,) = (found for found in re.findall(r"^```python\n(.*?)^```", page, re.M | re.S) if "Picture" in found)
+    picture(tmp_path / "FOLDER/a.png")
+    monkeypatch.chdir(tmp_path)
+    exec(example.replace('"gbvs"', '"bright"'), {})
+    assert (tmp_path / "runs/pictures/maps/a.npz").exists()
 
 
 def test_a_bad_picture_of_a_folder_is_told_and_the_rest_is_done(tmp_path: pathlib.Path, capsys):

@@ -226,6 +226,10 @@ def cut_maps(folder: pathlib.Path) -> None:
         (lambda f: rewrite(f / POINTS_OF_TALK, "[[[1, 2], [1, true, 3]]]"), r"frame 1 is no list of points"),
         (lambda f: rewrite(f / POINTS_OF_TALK, "[[[1, 2.5]]]"), r"frame 1 has a point that is not in whole pixels"),
         (lambda f: rewrite(f / POINTS_OF_TALK, "[[[1, NaN]]]"), r"frame 1 has a point that is not in whole pixels"),
+        (
+            lambda f: rewrite(f / POINTS_OF_TALK, "[[[1, Infinity]]]"),
+            r"frame 1 has a point that is not in whole pixels",
+        ),
         (lambda f: rewrite(f / POINTS_OF_TALK, json.dumps(POINTS[:6])), r"differ by more than 2 \(.*fixations 6\)"),
     ],
 )

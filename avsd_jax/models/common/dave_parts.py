@@ -55,12 +55,12 @@ def patches_of(batch: Mapping[str, Array], clip_size: int) -> Float[Array, "b t 
         each = audio.ndim == 3
         cut = patches(audio.reshape(-1, audio.shape[-1]), 1 if each else clip_size)
         clip = cut.reshape(audio.shape[0], -1, *cut.shape[2:], 1).astype(audio.dtype)
-    check_frames(clip.shape[1], "the audio")
     if clip.ndim != 5 or any(side not in _PATCH_SIDES for side in clip.shape[2:4]) or clip.shape[4] not in (1, 3):
         raise InputError(
             f"spectrogram has shape {clip.shape}: give patches [b t f m] or [b t f m 3] with sides from "
             f"{_PATCH_SIDES[0]} to {_PATCH_SIDES[-1]} (published: 64)"
         )
+    check_frames(clip.shape[1], "the audio")
     return clip
 
 

@@ -69,6 +69,6 @@ def _points(points: object, where: str) -> Float32[np.ndarray, "k 2"]:
         values = np.zeros(0)
     if values.ndim != 2 or values.shape[1] != 2 or values.dtype.kind not in "iuf":
         raise InputError(f"{where} is no list of points [y, x]: restore the file")
-    if not (values == np.rint(values)).all():  # false for NaN, too
+    if not (np.isfinite(values) & (values == np.rint(values))).all():
         raise InputError(f"{where} has a point that is not in whole pixels: restore the file")
     return values.astype(np.float32)
