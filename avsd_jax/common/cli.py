@@ -83,6 +83,9 @@ def run(command: Callable[[], int | None], statuses: Mapping[type[Exception], in
         The result of `command`; 2 for bad input (`InputError`), 1 if the disk is full or read-only, 130 after
         Ctrl-C, 141 if the reader of the output has exited (`... | head`). Anything else is a bug and raises.
     """
+    if hasattr(sys.stdout, "reconfigure"):
+        # Names of files that the output's encoding lacks are escaped, as on stderr.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = command() or 0
         sys.stdout.flush()

@@ -20,6 +20,9 @@ _FORMS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "AVIF", "TIFF", "BMP", "PPM", "JP
 # Forms of animations, and those that FFmpeg reads.
 _MOVING = ("GIF", "PNG", "WEBP", "AVIF")
 _VIDEOS = ("GIF", "PNG", "AVIF")
+# In the names of the stored values of a file with 16 bits per channel, of which Pillow reads the upper 8.
+_DEEP = ";16"
+_UPPER_BITS = "of 16 bits the upper 8 are used"
 # JPEG has no longer sides, and so neither has an overlay.
 _LONGEST = 65_500
 
@@ -90,10 +93,11 @@ def read_picture(path: str | Path) -> Picture:
         with _opened(path) as image:
             form, number = image.format, 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
             if number == 1:
+                deep = _DEEP in str(image.tile)
                 image.load()
                 # Before its mode changes, which may lose the orientation.
                 upright = ImageOps.exif_transpose(image)
-                mode, (rgb, notes) = image.mode, _rgb(upright, form)
+                mode, (rgb, notes) = image.mode, _rgb(upright, form, deep)
     except FileNotFoundError as error:
         raise InputError(f"{shown} does not exist: give the path of a picture") from error
     except Image.DecompressionBombError as error:
@@ -122,17 +126,17 @@ def _reason(error: Exception) -> str:
     return "its contents are not recognised" if "cannot identify" in str(error) else str(error) or type(error).__name__
 
 
-def _rgb(image: Image.Image, form: str) -> tuple[UInt8[np.ndarray, "h w 3"] | None, tuple[str, ...]]:
+def _rgb(image: Image.Image, form: str, deep: bool) -> tuple[UInt8[np.ndarray, "h w 3"] | None, tuple[str, ...]]:
     """Returns the pixels in RGB, and notes; None if their range is unknown."""
     if image.mode.startswith("I"):
         # Older versions of Pillow open PNGs of 16 bits as 32-bit numbers, and all versions PGM files.
         if image.mode == "I" and form not in ("PNG", "PPM"):
             return None, ()
         grey = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, 2), ("of 16 bits the upper 8 are used",)
+        return np.repeat(grey[..., None], 3, 2), (_UPPER_BITS,)
     if image.mode == "F":
         return None, ()
-    notes = ("CMYK is converted without its colour profile",) if image.mode == "CMYK" else ()
+    notes = (_UPPER_BITS,) * deep + ("CMYK is converted without its colour profile",) * (image.mode == "CMYK")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         if image.getextrema()[3][0] < 255:

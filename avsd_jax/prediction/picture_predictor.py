@@ -153,7 +153,8 @@ class PicturePredictor:
                 except InputError as error:
                     row = {"error": str(error)}
                     failed[path.name] = row["error"]
-                    logging.warning("%s", row["error"])
+                    if len(found.paths) > 1:  # otherwise it is the error of the run
+                        logging.warning("%s", row["error"])
                 changed.update(row.get("notes", ()))
                 record.write({"picture": path.name} | row)
                 bar.update()

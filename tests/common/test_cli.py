@@ -1,6 +1,7 @@
 """Every command's door: what a user can fix is one line and an exit status."""
 
 import errno
+import io
 import subprocess
 import sys
 
@@ -33,6 +34,13 @@ def test_an_error_of_the_user_or_the_machine_is_one_line_and_a_status(capsys, er
     printed = capsys.readouterr().err
     assert words in printed
     assert printed.count("\n") == 1
+
+
+def test_names_that_the_output_cannot_encode_are_escaped(monkeypatch: pytest.MonkeyPatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    assert cli.run(lambda: print("caf\u00e9/\udcff")) == 0
+    assert written.getvalue() == b"caf\\xe9/\\udcff\n"
 
 
 def test_a_bug_stays_a_traceback():

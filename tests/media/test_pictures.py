@@ -55,7 +55,11 @@ def test_pictures_are_read_as_they_are_displayed(tmp_path: Path):
         if expected is not None:
             np.testing.assert_array_equal(picture.image, expected, err_msg=name)
     cv2.imwrite(str(tmp_path / "rgb16.png"), (UPRIGHT[..., ::-1].astype(np.uint16) << 8) + 200)
-    np.testing.assert_array_equal(read_picture(tmp_path / "rgb16.png").image, UPRIGHT)
+    cv2.imwrite(str(tmp_path / "rgb16.tif"), (UPRIGHT[..., ::-1].astype(np.uint16) << 8) + 200)
+    for name in ("rgb16.png", "rgb16.tif"):
+        colours = read_picture(tmp_path / name)
+        np.testing.assert_array_equal(colours.image, UPRIGHT)
+        assert colours.notes == ("of 16 bits the upper 8 are used",)
     cv2.imwrite(str(tmp_path / "grey16.pgm"), deep)
     np.testing.assert_array_equal(read_picture(tmp_path / "grey16.pgm").image, as_grey)
     printed = read_picture(save(tmp_path / "printed.jpg", rgb.convert("CMYK"), quality=98))

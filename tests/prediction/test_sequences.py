@@ -158,3 +158,5 @@ def test_frames_that_a_sequence_cannot_be_of_are_refused():
         Inference.from_config(config)
     with pytest.raises(InputError, match="frame_step=5: model gbvs maps no sequences of frames"):
         Predictor(model="gbvs", frame_step=5)
+    with pytest.raises(InputError, match="frame_step=0 is too small"):
+        Predictor(model="gbvs", frame_step=0)
