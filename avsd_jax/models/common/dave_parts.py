@@ -52,6 +52,8 @@ def patches_of(batch: Mapping[str, Array], clip_size: int) -> Float[Array, "b t 
         clip = given[..., None] if given.ndim == 4 else given
     else:
         audio = read(batch, "audio")
+        if audio.ndim not in (2, 3):
+            raise InputError(f"audio has shape {audio.shape}: give [b s], or [b t s] of each frame")
         each = audio.ndim == 3
         cut = patches(audio.reshape(-1, audio.shape[-1]), 1 if each else clip_size)
         clip = cut.reshape(audio.shape[0], -1, *cut.shape[2:], 1).astype(audio.dtype)
