@@ -55,6 +55,7 @@ from pathlib import Path
 
 from avsd_jax.common import cli, logs
 from avsd_jax.common.programs import keep_programs
+from avsd_jax.common.wording import printable
 from avsd_jax.errors import InputError
 from avsd_jax.map_files.contents import some
 from avsd_jax.media.reading import probe
@@ -144,7 +145,7 @@ def _pictures(args: argparse.Namespace, found: picture_files.Found) -> None:
         raise InputError(f"--{given[0]} is of videos, and {args.input} is of pictures: leave it out")
     if args.maps not in picture_files.MAPS:
         raise InputError(f"--maps={args.maps} is of videos: choose one of {', '.join(picture_files.MAPS)}")
-    picture_files.check_folder(Path(args.out), found.source.name)
+    picture_files.check_folder(Path(args.out), found.name)
     with logs.shown(args.verbose):
         keep_programs()
         predictor = PicturePredictor(args.checkpoint, args.model or picture_predictor.DEFAULT_MODEL, args.precision)
@@ -152,8 +153,9 @@ def _pictures(args: argparse.Namespace, found: picture_files.Found) -> None:
     number = f"{result.num_pictures} picture{'s' * (result.num_pictures > 1)}"
     print(f"{number} by {predictor.config.model_name}: {Path(args.out) / 'overlays'}")
     if result.failed:
+        names = some([printable(name) for name in sorted(result.failed)])
         raise InputError(
-            f"{len(result.failed)} of {len(found.paths)} pictures cannot be read ({some(sorted(result.failed))}): save "
+            f"{len(result.failed)} of {len(found.paths)} pictures cannot be read ({names}): save "
             f"them again; the others are in {args.out}"
         )
 

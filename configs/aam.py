@@ -15,7 +15,7 @@ Commands, time and score:
   python -m avsd_jax.main --config=configs/aam.py:paper --workdir=runs/aam
       not measured here: needs the datasets; published scores: docs/aam.md
   python -m avsd_jax.main --config=configs/aam.py:tiny --workdir=runs/aam_tiny
-      TIME_AND_SCORE
+      not measured: a network of random weights in so few steps
 """
 
 from ml_collections import ConfigDict

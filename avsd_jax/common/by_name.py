@@ -46,6 +46,7 @@ RANGES: dict[str, Kind] = {
     "num_tags": whole(0, 2**20),
     "positives": whole(0, 2**20),
     "sample_rate": whole(1, 2**20),
+    "skip_dropout": real(0, 1),
     "smoothing": real(above=0),
     "step": whole(1, 1000),
     "strength": real(0),

@@ -1,5 +1,6 @@
 """Opening of media files by PyAV: selection of streams, and frames on one continuous clock."""
 
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -34,13 +35,14 @@ def open_media(path: str | Path) -> av.container.InputContainer:
         InputError: there is no such file, or FFmpeg cannot read it.
     """
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):
         raise InputError(f"{path} is a folder: give the path of a video file")
-    if not path.exists():
-        raise InputError(f"{path} does not exist: give the path of a video file")
     try:
+        os.stat(path)
         # "file:" keeps a colon in a name from being read as a protocol.
         container = av.open(f"file:{path}", **_LENIENT)
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist: give the path of a video file") from error
     except (av.error.FFmpegError, OSError) as error:
         kind, form = ("audio", "wav") if path.suffix.lower() == ".wav" else ("a video", "mp4")
         raise InputError(

@@ -1,5 +1,7 @@
 """Reading of still pictures by Pillow, as they are displayed: upright, in RGB, without transparency."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -7,6 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps
 
+from avsd_jax.common.wording import printable
 from avsd_jax.errors import InputError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".gif", ".jp2", ".ppm", ".pgm")
@@ -14,8 +17,9 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", 
 _UNREAD = (".heic", ".heif", ".jxl", ".dng", ".nef", ".cr2", ".cr3", ".arw", ".raf")
 _TIFF = (".tif", ".tiff")
 _FORMS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "AVIF", "TIFF", "BMP", "PPM", "JPEG2000")
-# Forms of animations.
+# Forms of animations, and those that FFmpeg reads.
 _MOVING = ("GIF", "PNG", "WEBP", "AVIF")
+_VIDEOS = ("GIF", "PNG", "AVIF")
 # JPEG has no longer sides, and so neither has an overlay.
 _LONGEST = 65_500
 
@@ -40,8 +44,7 @@ def is_picture(path: Path) -> bool:
 
 def moves(path: Path) -> bool:
     """Returns whether a file of pictures is an animation, which FFmpeg may read as a video."""
-    form = _form(path)
-    if form not in _MOVING:
+    if _form(path) not in _VIDEOS:
         return False
     try:
         with _opened(path) as image:
@@ -50,9 +53,12 @@ def moves(path: Path) -> bool:
         return False
 
 
-def _opened(path: Path) -> Image.Image:
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
     Image.init()  # its readers are found by name from then on
-    return Image.open(path, formats=[form for form in _FORMS if form in Image.OPEN])
+    # By an open file: of a name Pillow maps TIFF files into memory, and mixes up the rows of those that are turned.
+    with path.open("rb") as file, Image.open(file, formats=[form for form in _FORMS if form in Image.OPEN]) as image:
+        yield image
 
 
 def _form(path: Path) -> str | None:
@@ -77,29 +83,38 @@ def read_picture(path: str | Path) -> Picture:
             without a known range, or a side that is too long.
     """
     path = Path(path)
+    shown = printable(path)
     if path.suffix.lower() in _UNREAD:
-        raise InputError(f"{path} is of a kind that is not read: save it as JPEG or PNG")
+        raise InputError(f"{shown} is of a kind that is not read: save it as JPEG or PNG")
     try:
         with _opened(path) as image:
-            number = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
-            moving = image.format in _MOVING
+            form, number = image.format, 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
             if number == 1:
                 image.load()
                 # Before its mode changes, which may lose the orientation.
                 upright = ImageOps.exif_transpose(image)
-                mode, (rgb, notes) = image.mode, _rgb(upright, image.format)
+                mode, (rgb, notes) = image.mode, _rgb(upright, form)
     except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist: give the path of a picture") from error
+        raise InputError(f"{shown} does not exist: give the path of a picture") from error
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{shown} has more than {2 * Image.MAX_IMAGE_PIXELS} pixels: make it smaller") from error
     except Exception as error:  # Pillow's readers raise many types for damaged files
-        raise InputError(f"{path} is damaged or no picture ({_reason(error)}): save it again") from error
+        if isinstance(error, OSError) and error.errno is not None:
+            raise InputError(f"{shown} cannot be read ({error.strerror}): give a readable file") from error
+        raise InputError(f"{shown} is damaged or no picture ({_reason(error)}): save it again") from error
     if number > 1:
-        fix = "predict it alone, as a video" if moving else "save each page as a file of its own"
-        raise InputError(f"{path} holds {number} images: {fix}")
+        raise InputError(f"{shown} holds {number} images: {_fix_of_several(form)}")
     if rgb is None:
-        raise InputError(f"{path} has pixels of unknown range (mode {mode}): save it with 8 or 16 bits per channel")
+        raise InputError(f"{shown} has pixels of unknown range (mode {mode}): save it with 8 or 16 bits per channel")
     if max(rgb.shape) > _LONGEST:
-        raise InputError(f"{path} is {rgb.shape[1]}x{rgb.shape[0]}: make its sides at most {_LONGEST} pixels long")
+        raise InputError(f"{shown} is {rgb.shape[1]}x{rgb.shape[0]}: make its sides at most {_LONGEST} pixels long")
     return Picture(rgb, notes)
+
+
+def _fix_of_several(form: str) -> str:
+    if form in _VIDEOS:
+        return "predict it alone, as a video"
+    return "save it as a GIF or a video" if form in _MOVING else "save each page as a file of its own"
 
 
 def _reason(error: Exception) -> str:

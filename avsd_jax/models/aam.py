@@ -21,7 +21,8 @@ from jaxtyping import Array, Float
 
 from avsd_jax.batch import read
 from avsd_jax.errors import InputError
-from avsd_jax.models.common.bistream import BiStream, Features
+from avsd_jax.models.common.bistream import Features
+from avsd_jax.models.common.framewise import FramewiseBiStream
 from avsd_jax.nn.density_flow import DensityFlow
 from avsd_jax.nn.dinov3 import PATCH, DinoV3
 from avsd_jax.nn.hyperbolic_decoder import Decoder
@@ -30,8 +31,6 @@ from avsd_jax.nn.wav2clip import Wav2CLIP, log_power
 
 # The published loader scales what it takes for 32-bit integers; today's reader of files gives numbers in [-1, 1].
 SCALES = MappingProxyType({"official": 2.0**-23, "intended": 1.0})
-# The outputs that belong to the frames of clips.
-_OF_FRAMES = ("saliency", "logits", "gate", "saliency_v", "saliency_av", "text_distance", "text_entailment")
 
 
 class Sentences(nn.Module):
@@ -52,7 +51,7 @@ class Sentences(nn.Module):
         return kept[name].value
 
 
-class Model(BiStream):
+class Model(FramewiseBiStream):
     """AAM; with the default options the network as it is released, at 448 x 448, always fused.
 
     Reads video [B, T, H, W, 3], ImageNet-normalised, height and width in multiples of 16, and audio [B, T, S],
@@ -101,7 +100,7 @@ class Model(BiStream):
     clamped_column: bool = True
     width_norms: bool = True
     fusion: str = "sound_token"
-    hears_frames = True
+    of_frames = (*FramewiseBiStream.of_frames, "text_distance", "text_entailment")
     defaults: ClassVar[Mapping[str, Any]] = MappingProxyType(
         {
             "sampler": "sequence",
@@ -117,18 +116,9 @@ class Model(BiStream):
         self.decoder = Decoder(self.channels, self.point_size, self.clamped_column, self.width_norms)
 
     @property
-    def num_maps(self) -> int:
-        """Returns the number of frames: every one has a map."""
-        return self.clip_size
-
-    @property
     def frozen(self) -> bool:
         """Returns whether DINOv3 has to come from elsewhere."""
         return self.frozen_backbone
-
-    def step_entries(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the labels that the gate of `trained_as` reads: of every frame, where labels decide."""
-        return {} if self.gate == "labels" else super().step_entries(batch)
 
     def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Array]:
         """Predicts a map for each frame.
@@ -148,22 +138,8 @@ class Model(BiStream):
         Raises:
             InputError: as `BiStream`; unknown prompt or audio scale; audio that is not of all frames.
         """
-        clips, frames = read(batch, "video").shape[:2]
-        rows = dict(batch)
-        labels = next((key for key in ("gate_label", "frame_labels", "avc_label") if key in batch), None)
-        if labels is not None:
-            rows["gate_label"] = _of_frames(batch[labels], 0, frames)
-        if "avc_logits" in batch:
-            rows["avc_logits"] = _of_frames(batch["avc_logits"], 1, frames)
-        output = super().__call__(rows, train)
-        result = {
-            name: output[name].reshape(clips, frames, *output[name].shape[1:]) for name in _OF_FRAMES if name in output
-        }
-        if "avc_logits" in output:
-            logits = output["avc_logits"].reshape(clips, frames, 2)
-            of_each = "avc_logits" in batch and jnp.ndim(batch["avc_logits"]) == 3
-            result["avc_logits"] = logits if of_each else logits[:, 0]
-        return result
+        output = super().__call__(batch, train)
+        return {name: output[name] for name in (*self.of_frames, "avc_logits") if name in output}
 
     def encode_visual(self, batch: Mapping[str, Array], train: bool) -> tuple[Features, Float[Array, "bt h w c"]]:
         """Returns the first three levels and the sentence's embedding of each frame, and the last level, V."""
@@ -205,12 +181,6 @@ class Model(BiStream):
         logits = resize_aligned(logits.astype(jnp.float32), size)[..., 0]
         return {"saliency": nn.sigmoid(logits), "logits": logits} | trained
 
-    def _classify(self, batch: Mapping[str, Array], train: bool) -> Float[Array, "bt 2"]:
-        """Returns the classifier's logits for each frame: those that the batch has, or those of its clip."""
-        logits = super()._classify(batch, train)
-        given = "avc_logits" in batch and not self.is_initializing()
-        return logits if given else jnp.repeat(logits, batch["video"].shape[1], axis=0)
-
     def _backbone(self) -> nn.Module:
         """Creates DINOv3; frozen, no gradient reaches its own weights."""
         levels = tuple(self.depth * quarter // 4 - 1 for quarter in (1, 2, 3, 4))
@@ -246,11 +216,3 @@ def _frozen(variables: Any) -> Any:
         return leaf if path[-1].key in ("lora_a", "lora_b") else lax.stop_gradient(leaf)
 
     return jax.tree_util.tree_map_with_path(stopped, variables)
-
-
-def _of_frames(values: Array, axes: int, frames: int) -> Array:
-    """Returns what frames have, [B * T, ...], of what they or their clips have: [B, T, ...] or [B, ...]."""
-    values = jnp.asarray(values)
-    if values.ndim == axes + 1:
-        return jnp.repeat(values, frames, axis=0)
-    return values.reshape(-1, *values.shape[2:])

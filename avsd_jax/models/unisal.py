@@ -177,6 +177,8 @@ class Model(Network):
     def encode(self, batch: Mapping[str, Any], train: bool = False) -> dict[str, Float[Array, "b t _ _ _"]]:
         """Returns the features of each frame: x [B, T, H/32, W/32, 256], and skip_2x and skip_4x of larger sizes."""
         video = read(batch, "video")
+        if video.ndim != 5:
+            raise InputError(f"video has shape {video.shape}: give unisal [b t h w 3]")
         height, width = video.shape[2:4]
         if height % _STRIDE or width % _STRIDE:
             raise InputError(f"frames have {height}x{width} pixels: give unisal multiples of {_STRIDE}")

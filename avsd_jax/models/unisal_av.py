@@ -67,7 +67,7 @@ class Model(FramewiseBiStream):
     fusion: str = "spatial_alignment"
     fit_ratio: bool = True
     carries = True
-    of_frames = (*FramewiseBiStream.of_frames, "log_density")
+    of_frames = (*FramewiseBiStream.of_frames, "log_density", "fused")
     defaults: ClassVar[Mapping[str, Any]] = MappingProxyType(dict(unisal.Model.defaults, preprocessing="unisal_av"))
 
     def fitted_size(self, shown: tuple[int, int], configured: tuple[int, int]) -> tuple[int, int]:
@@ -106,9 +106,14 @@ class Model(FramewiseBiStream):
         self, v: Float[Array, "n 1 h w c"], features: dict[str, Any], batch: Mapping[str, Any], train: bool
     ) -> dict[str, Array]:
         """Returns the audio feature of the clip or of each frame, and its fusion with each frame's feature."""
-        waveform = read(batch, "audio")
+        waveform, (clips, frames) = read(batch, "audio"), batch["video"].shape[:2]
+        if waveform.shape[:-1] not in ((clips,), (clips, frames)):
+            raise InputError(
+                f"audio has shape {waveform.shape} for {clips} clips of {frames} frames: give [{clips}, S] or "
+                f"[{clips}, {frames}, S]"
+            )
         audio = self._hear(waveform.reshape(-1, waveform.shape[-1]), train)
-        heard = audio if waveform.ndim == 3 else for_frames(audio, 2, len(v) // len(audio))
+        heard = audio if waveform.ndim == 3 else for_frames(audio, 2, frames)
         features = audio.reshape(*waveform.shape[:-1], *audio.shape[1:])
         return {"audio_features": features, "fused": self.make_fusion()(v, heard, train)}
 

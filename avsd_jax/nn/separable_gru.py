@@ -102,7 +102,7 @@ class SeparableGRU(nn.Module):
         if not (train and self.dropout):
             return jnp.ones((3, self.features))
         kept = jax.random.bernoulli(self.make_rng("dropout"), 1 - self.dropout, (3, self.features))
-        return kept / (1 - self.dropout)
+        return kept / max(1 - self.dropout, 1e-6)
 
     def _convolved(self, convolution: str, given: str, inputs: list[jax.Array], train: bool) -> Parts:
         """Returns what each gate makes of its input."""

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,7 @@ def check_folder(out: Path, name: str) -> None:
     Raises:
         InputError: it does, or those of an unknown one.
     """
-    if not holds(out, RECORD, name, "audio saliency") and (out / TABLE).exists():
+    if not holds(out, RECORD, name, "audio saliency") and os.path.exists(out / TABLE):
         raise InputError(f"{out / TABLE} is of an unknown file: give another --out, or remove that file")
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -181,7 +182,7 @@ def check_folder(out: Path, video: str) -> None:
     Raises:
         InputError: it holds that of another video, or of an unknown one.
     """
-    if not holds(out, RECORD, video, "consistency") and (out / TABLE).exists():
+    if not holds(out, RECORD, video, "consistency") and os.path.exists(out / TABLE):
         raise InputError(f"{out / TABLE} is of an unknown video: give another --out, or remove that file")
 
 

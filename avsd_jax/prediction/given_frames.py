@@ -82,13 +82,28 @@ def numbered(frames: Iterable[UInt8[np.ndarray, "h w 3"] | Frame], fps: float) -
     last = -math.inf
     for index, given in enumerate(frames):
         time, image = (given.time, given.image) if isinstance(given, Frame) else (index / fps, given)
-        if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-            raise InputError(f"frame {index} is {found}: give uint8 RGB arrays [height, width, 3]")
+        check_image(image, f"frame {index}")
         if not (0 <= time < math.inf and time > last):
             raise InputError(f"frame {index} is at {time:g} s, not after the one before: give increasing times from 0")
         last = time
         yield Frame(index, time, image)
+
+
+def check_image(image: Any, name: str) -> None:
+    """Checks that something is an RGB image of bytes with at least one pixel.
+
+    Args:
+        image: what a caller gives.
+        name: of it, for the message.
+
+    Raises:
+        InputError: it is none.
+    """
+    array = isinstance(image, np.ndarray)
+    if array and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.size:
+        return
+    found = f"{image.dtype} {image.shape}" if array else type(image).__name__
+    raise InputError(f"{name} is {found}: give uint8 RGB arrays [height, width, 3]")
 
 
 def described(frames: Iterable[Any], fps: float, audio: GivenAudio | None) -> tuple[VideoInfo, Iterator[Frame]] | None:

@@ -51,7 +51,7 @@ def check_folder(out: Path, video: str) -> None:
     Raises:
         InputError: it holds the prediction of another video or of pictures, or maps of an unknown video.
     """
-    if (out / PICTURES_RECORD).exists():
+    if os.path.exists(out / PICTURES_RECORD):
         raise InputError(f"{out} holds the prediction of pictures: give another --out, or remove that folder")
     if not holds(out, VIDEO_RECORD, video, "prediction") and any(_earlier_maps(out)):
         raise InputError(f"{out / 'maps'} holds maps of an unknown video: give another --out, or remove that folder")
@@ -82,7 +82,7 @@ def holds(out: Path, record: str, video: str, what: str, field: str = "video") -
 def _earlier_maps(out: Path) -> Iterator[Path]:
     """Yields the map files in an output folder."""
     maps = out / "maps"
-    return (p for p in (maps.iterdir() if maps.is_dir() else ()) if _MAP_NAME.fullmatch(p.name) and p.is_file())
+    return (p for p in (maps.iterdir() if os.path.isdir(maps) else ()) if _MAP_NAME.fullmatch(p.name) and p.is_file())
 
 
 class Staging:
@@ -114,7 +114,7 @@ class Staging:
         self._out = out
         self._record = record
         self._earlier = earlier
-        self._made = [folder for folder in (out, *out.parents) if not folder.exists()]
+        self._made = [folder for folder in (out, *out.parents) if not os.path.exists(folder)]
         self._lock: int | None = None
 
     def __enter__(self) -> "Staging":

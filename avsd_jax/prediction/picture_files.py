@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float32
 
+from avsd_jax.common.wording import printable
 from avsd_jax.data.preprocessing.vinet import Preprocessing
 from avsd_jax.errors import InputError
 from avsd_jax.map_files.contents import children, composed, some
@@ -36,6 +37,11 @@ class Found(NamedTuple):
     paths: tuple[Path, ...]
     notes: tuple[str, ...] = ()
 
+    @property
+    def name(self) -> str:
+        """Returns the name of the file or folder, also of one that is given as `.` or `..`."""
+        return Path(os.path.abspath(self.source)).name
+
 
 def found(source: str | Path) -> Found | None:
     """Returns the pictures of a file or of a folder, not of those within it; None if the file is no still picture.
@@ -44,18 +50,20 @@ def found(source: str | Path) -> Found | None:
         InputError: the folder has no picture.
     """
     source = Path(source)
-    if not source.is_dir():
-        still = source.is_file() and pictures.is_picture(source) and not pictures.moves(source)
+    # Unlike those of `Path`, these tell nothing of a path that cannot be asked.
+    if not os.path.isdir(source):
+        still = os.path.isfile(source) and pictures.is_picture(source) and not pictures.moves(source)
         return Found(source, (source,)) if still else None
     entries = children(source)
-    paths = tuple(path for path in entries if path.is_file() and pictures.is_picture(path))
+    paths = tuple(path for path in entries if os.path.isfile(path) and pictures.is_picture(path))
     if not paths:
-        held = some([path.name for path in entries]) or "nothing"
+        held = some([printable(path.name) for path in entries]) or "nothing"
         raise InputError(
             f"{source} has no pictures ({', '.join(pictures.SUFFIXES)}), but {held}: give a folder of pictures, or one "
             "video file"
         )
-    rest = [path.name + ("/" if path.is_dir() else "") for path in entries if path not in paths]
+    taken = set(paths)
+    rest = [printable(path.name) + "/" * os.path.isdir(path) for path in entries if path not in taken]
     notes = [f"left out, as they are no pictures: {some(rest, 20)}"] if rest else []
     if _numbered(paths):
         notes.append(
@@ -87,15 +95,20 @@ def output_names(folder: Path, paths: Sequence[Path]) -> list[str]:
     names = []
     for path in paths:
         wanted = path.stem if shared[_same(path.stem)] == 1 else path.name
-        name = fitting_name(folder, wanted, ".png")
+        name = _fitting(folder, wanted)
         number = 1
         while _same(name) in taken:
             number += 1
-            name = fitting_name(folder, wanted, f"-{number}.png")
-        name = name.removesuffix(".png")
+            name = _fitting(folder, wanted, f"-{number}")
         taken.add(_same(name))
         names.append(name)
     return names
+
+
+def _fitting(folder: Path, wanted: str, end: str = "") -> str:
+    """Returns a name without a suffix that the disk of a folder takes; `wanted` may have no valid character."""
+    valid = wanted.encode(errors="ignore").decode() or "picture"
+    return fitting_name(folder, valid, f"{end}.png").removesuffix(".png")
 
 
 def _same(name: str) -> str:
@@ -115,10 +128,10 @@ def check_folder(out: Path, source: str) -> None:
     """
     if holds(out, PICTURES_RECORD, source, "prediction", "source"):
         return
-    if (out / VIDEO_RECORD).exists():
+    if os.path.exists(out / VIDEO_RECORD):
         raise InputError(f"{out} holds the prediction of a video: give another --out, or remove that folder")
     for name in _FOLDERS:
-        if (out / name).is_dir() and children(out / name):
+        if os.path.isdir(out / name) and children(out / name):
             raise InputError(f"{out / name} holds files of unknown pictures: give another --out, or remove that folder")
 
 

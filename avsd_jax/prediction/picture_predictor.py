@@ -15,9 +15,11 @@ from jaxtyping import Float32
 from tqdm import tqdm
 
 from avsd_jax.common.by_name import name_of
+from avsd_jax.common.wording import printable
 from avsd_jax.errors import InputError
 from avsd_jax.media.pictures import Picture, read_picture
 from avsd_jax.prediction import picture_files
+from avsd_jax.prediction.given_frames import check_image
 from avsd_jax.prediction.loading import Loaded
 from avsd_jax.prediction.map_writers import PICTURES_RECORD, Staging
 from avsd_jax.prediction.result_files import threads
@@ -83,8 +85,7 @@ class PicturePredictor:
         Raises:
             InputError: no such array, or the model predicts no map, or values that are not finite.
         """
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise InputError(f"a picture of {image.dtype} {image.shape}: give a uint8 RGB array [height, width, 3]")
+        check_image(image, "the picture")
         how, size = self.spec.preprocessing, self._model.fitted_size(image.shape[:2], self.spec.frame_size)
         shown = how.normalise(how.resize_frame(image, size))
         maps = np.asarray(self._forward(self._variables, {"video": shown[None, None]})["saliency"], np.float32)
@@ -117,7 +118,7 @@ class PicturePredictor:
         found = picture_files.found(source)
         if found is None:
             raise InputError(f"{source} is no picture: give a picture or a folder of them")
-        picture_files.check_folder(Path(out), found.source.name)
+        picture_files.check_folder(Path(out), found.name)
         # Its record, which names them, is replaced before they are removed.
         earlier = tuple(picture_files.earlier(Path(out)))
         with Staging(Path(out), PICTURES_RECORD, lambda _: earlier) as staging:
@@ -165,7 +166,7 @@ class PicturePredictor:
                 finish()
             notes = (*found.notes, *(f"{number} of the pictures: {note}" for note, number in changed.items()))
             for note in notes:
-                logging.warning("%s: %s", found.source.name, note)
+                logging.warning("%s: %s", printable(found.name), note)
             record.finish({"num_pictures": len(found.paths) - len(failed), "notes": list(notes)})
         return failed, notes
 
@@ -184,7 +185,7 @@ class PicturePredictor:
 
     def _header(self, found: picture_files.Found, maps: str) -> dict[str, Any]:
         return {
-            "source": found.source.name,
+            "source": found.name,
             "checkpoint": None if self._checkpoint is None else str(self._checkpoint),
             "model": self.config.model_name,
             "precision": self.config.precision,

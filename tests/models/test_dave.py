@@ -198,9 +198,13 @@ def test_each_clip_gets_the_flow_that_the_gate_says(name):
     np.testing.assert_array_equal(gated["saliency"], np.maximum(gated["logits"], 0))
 
 
-@pytest.mark.parametrize("fusion", ["concat", "spatial_alignment", "transformer"])
+OF_FUSIONS = {"concat": {}, "spatial_alignment": {}, "localisation": {"features": 0}, "bilinear": {}}
+OF_FUSIONS |= {"transformer": {"num_heads": 1}, "bilinear_transformer": {"num_heads": 1}}
+
+
+@pytest.mark.parametrize("fusion", OF_FUSIONS)
 def test_fusions_swap(fusion):
-    options = {"num_heads": 1} if fusion == "transformer" else {}
+    options = OF_FUSIONS[fusion]
     out = jax.eval_shape(
         lambda batch: tiny(fusion=fusion, fusion_options=options).init_with_output(jax.random.key(0), batch)[0], BATCH
     )

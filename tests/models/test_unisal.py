@@ -109,6 +109,8 @@ def test_domains_have_norms_priors_and_heads_of_their_own(drawn_model):
     assert np.abs(still(moved, {"video": video})["logits"] - still(variables, {"video": video})["logits"]).max() > 1e-2
     with pytest.raises(InputError, match="unknown domain 'TV' of unisal: choose one of DHF1K, Hollywood"):
         drawn.shapes(models.create("unisal", domain="TV"), {"video": video})
+    with pytest.raises(InputError, match=r"video has shape \(4, 64, 96, 3\): give unisal \[b t h w 3\]"):
+        jax.eval_shape(models.create("unisal", **TINY).apply, variables, {"video": video[0]})
     with pytest.raises(InputError, match="multiples of 32"):
         jax.eval_shape(models.create("unisal", **TINY).apply, variables, {"video": video[:, :, :50]})
 

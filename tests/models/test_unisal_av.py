@@ -90,7 +90,10 @@ def test_any_fusion_at_any_place_with_either_encoder(options, audio):
     assert ("tag_logits" in out) == ("num_tags" in options)
 
 
-def test_unknown_places_and_encoders_are_named():
+def test_unknown_places_and_encoders_and_audio_of_other_clips_are_named():
     for name in ("fuse_at", "audio_flow"):
         with pytest.raises(InputError, match=f"unknown {name} 'ear': choose one of "):
             drawn.shapes(tiny(**{name: "ear"}), BATCH)
+    for shape in ((1, 16000), (2, 2, 16000), (6, 16000), (16000,)):
+        with pytest.raises(InputError, match=r"for 2 clips of 3 frames: give \[2, S\] or \[2, 3, S\]"):
+            drawn.shapes(tiny(), BATCH | {"audio": np.zeros(shape, np.float32)})

@@ -44,8 +44,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = drawn.variables(drawn.shapes(parts.model, zeros(parts.spec)))
     made = jax.tree.map_with_path(lambda path, x: x * 0.1 if "fc2" in str(path) else x, made)
     made["params"]["fusion"]["relevance_selector_2"]["bias"] += 1
-    save_variables(tmp_path_factory.mktemp("run") / "aam", config, made)
-    return tmp_path_factory.getbasetemp() / "run0/aam"
+    path = tmp_path_factory.mktemp("run") / "aam"
+    save_variables(path, config, made)
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_video(tmp_path_factory.mktemp("video") / "video.mp4", regular(FRAMES, 25), size=(48, 80))
 
 
-def test_every_frame_has_the_gate_of_its_point_of_the_grid(folder: Path, video: Path, monkeypatch: pytest.MonkeyPatch):
+def test_every_frame_has_the_gate_of_its_point_of_the_grid(folder: Path, video: Path):
     predictor, info = Predictor(folder), probe(video)
 
     def predicted(decision: Decision, stride: int = 1) -> list:

@@ -14,10 +14,12 @@ from tiny_run import add_extra_models
 from avsd_jax import predict
 from avsd_jax.batch import model_inputs, zeros
 from avsd_jax.config.base import completed
+from avsd_jax.data.clip_spec import ClipSpec
 from avsd_jax.errors import InputError
 from avsd_jax.media.reading import probe
+from avsd_jax.prediction import grid_gate
 from avsd_jax.prediction.batches import probability_of
-from avsd_jax.prediction.clip_stream import ClipStream
+from avsd_jax.prediction.clip_stream import Clip, ClipStream
 from avsd_jax.prediction.consistency import ConsistencyScorer
 from avsd_jax.prediction.decision import Decision
 from avsd_jax.prediction.predictor import Prediction, Predictor
@@ -150,3 +152,17 @@ def test_the_command_line(checkpoint: Path, video: Path, variables: dict, tmp_pa
     assert "has no gate by a trained classifier: leave out" in capsys.readouterr().err
     assert not (tmp_path / "no").exists()
     assert "calibration" not in load_for_inference(checkpoint)[1]
+
+
+def test_frames_of_interleaved_sequences_have_the_points_of_their_own_times():
+    spec = ClipSpec(clip_size=3, frame_size=(8, 8), frame_step=2, num_maps=3)
+    scored = {0, 3, 5, 8}
+
+    def inputs(index: int) -> dict[str, np.ndarray]:
+        begins = {"video": np.zeros(1)} if index % 6 < 2 else {}
+        return begins | ({"avc_frames": np.array(index)} if index in scored else {})
+
+    clips = (Clip(index, found) for index in range(12) if (found := inputs(index)))
+    video = grid_gate._Video(lambda judged: np.zeros((1, 2)), 1.0, Decision(), "model")
+    given = {clip.index: clip.inputs[grid_gate._POINT].tolist() for clip in video.sequences(clips, spec)}
+    assert given == {0: [0, 0, 3], 1: [0, 3, 5], 6: [5, 8, 8], 7: [5, 8, 8]}

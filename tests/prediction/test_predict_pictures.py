@@ -3,7 +3,9 @@
 import itertools
 import json
 import pathlib
+import re
 import shutil
+import unicodedata
 
 import cv2
 import drawn
@@ -19,6 +21,7 @@ from avsd_jax.batch import zeros
 from avsd_jax.config.base import base
 from avsd_jax.errors import InputError
 from avsd_jax.media.reading import probe, read_frames
+from avsd_jax.prediction.picture_files import found, output_names
 from avsd_jax.runs.checkpoint import NO_VARIABLES, save_variables
 from avsd_jax.runs.components import Inference
 
@@ -105,8 +108,22 @@ def test_a_picture_has_a_map_of_its_own_displayed_size(tmp_path: pathlib.Path, c
     found = PicturePredictor(model="bright").predict(image)
     assert found.shape == (32, 32)
     assert found[:8].mean() > found[20:].mean()
-    with pytest.raises(InputError, match=r"a picture of uint8 \(50, 80\): give a uint8 RGB array"):
-        PicturePredictor(model="bright").predict(image[..., 0])
+    for wrong, told in (
+        (image[..., 0], r"uint8 \(50, 80\)"),
+        (image[:0], r"uint8 \(0, 80, 3\)"),
+        (image.tolist(), "list"),
+    ):
+        with pytest.raises(InputError, match=rf"the picture is {told}: give uint8 RGB arrays"):
+            PicturePredictor(model="bright").predict(wrong)
+
+
+def test_the_example_of_the_page_runs(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch):
+    page = (pathlib.Path(__file__).parents[2] / "docs/prediction.md").read_text()
+    (example,) = (found for found in re.findall(r"^```python\n(.*?)^```", page, re.M | re.S) if "Picture" in found)
+    picture(tmp_path / "FOLDER/a.png")
+    monkeypatch.chdir(tmp_path)
+    exec(example.replace('"gbvs"', '"bright"'), {})
+    assert (tmp_path / "runs/pictures/maps/a.npz").exists()
 
 
 def test_a_bad_picture_of_a_folder_is_told_and_the_rest_is_done(tmp_path: pathlib.Path, capsys):
@@ -154,6 +171,29 @@ def test_a_bad_picture_of_a_folder_is_told_and_the_rest_is_done(tmp_path: pathli
         (folder / name).unlink()
     assert predict.main([str(folder), f"--out={out}", "--model=bright"]) == 0
     assert sorted(p.name for p in (out / "maps").iterdir()) == ["A.png", "b.png", "clear.png"]
+
+
+def test_every_picture_has_a_file_of_its_own_whatever_its_name(tmp_path: pathlib.Path):
+    for names in (
+        ["a.jpg", "a.png", "A.jpg", "a.jpg.png", "a.jpg-2.png"],
+        ["\udcff.png", "\udcfe.png", "picture.png"],  # no UTF-8
+        ["x" * 251 + end for end in (".png", ".jpg")] + ["X" * 251 + ".png"],
+        ["e\u0301.png", "\u00e9.png"],
+        ["two\nlines.png", " .png", ".png", "..png"],
+    ):
+        found = output_names(tmp_path, [pathlib.Path(name) for name in names])
+        assert len({unicodedata.normalize("NFC", name).casefold() for name in found}) == len(names), found
+        for name in found:
+            (tmp_path / f"{name}.png").touch()
+
+
+def test_a_folder_is_known_by_its_name_however_it_is_given(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch):
+    folder = picture(tmp_path / "holidays/a.png").parent
+    (folder / "more").mkdir()
+    for inside, given in ((folder, "."), (folder / "more", ".."), (folder.parent, "holidays/")):
+        monkeypatch.chdir(inside)
+        assert found(given).name == "holidays"
+    assert found("x" * 300) is None
 
 
 def test_folders_are_of_one_prediction_and_errors_leave_nothing(tmp_path: pathlib.Path, capsys):

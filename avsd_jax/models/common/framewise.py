@@ -20,7 +20,7 @@ class FramewiseBiStream(BiStream):
         of_frames: names of outputs, [B * T, ...], that become [B, T, ...]; all others have B in front.
     """
 
-    of_frames: ClassVar[tuple[str, ...]] = ("saliency", "logits", "gate", "saliency_v", "saliency_av", "fused")
+    of_frames: ClassVar[tuple[str, ...]] = ("saliency", "logits", "gate", "saliency_v", "saliency_av")
     hears_frames = True
 
     @property
@@ -29,8 +29,8 @@ class FramewiseBiStream(BiStream):
         return self.clip_size
 
     def step_entries(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """Returns the labels that the gate of `trained_as` reads: of every frame, where labels decide."""
-        return {} if self.gate == "labels" else super().step_entries(batch)
+        """Returns the labels that the gate of `trained_as` reads, of every frame."""
+        return super().step_entries({**batch, "avc_label": batch.get("frame_labels", batch["avc_label"])})
 
     def __call__(self, batch: Mapping[str, Array], train: bool = False) -> dict[str, Any]:
         """Predicts a map for each frame.
