@@ -120,6 +120,16 @@ class VideoDatasetBuilder(tfds.core.dataset_builder.FileReaderBuilder, skip_regi
             InputError: the source files are missing or contradict each other.
         """
 
+    def given(self, manual_dir: Path | None) -> Path:
+        """Returns the folder of the user's source files.
+
+        Raises:
+            InputError: it is not given.
+        """
+        if manual_dir is None:
+            raise InputError(f"{self.name} is built from your files: give the root of their tree as --manual_dir")
+        return manual_dir
+
     def check(self, manual_dir: str | Path, num_workers: int = 1, thorough: bool = False) -> Report:
         """Checks the user's source files before a build; changes nothing. A build begins with the same check.
 

@@ -23,7 +23,6 @@ import tensorflow_datasets as tfds
 from absl import logging
 
 from avsd_jax.data import schema
-from avsd_jax.errors import InputError
 from avsd_jax.sources import build_options, check, fold_lists, label_files, layouts
 from avsd_jax.sources.base import Source, with_labels
 from avsd_jax.sources.build_options import BuildOptions
@@ -92,8 +91,7 @@ class EyeTrackingBuilder(VideoDatasetBuilder, skip_registration=True):
 
     def contents(self, manual_dir: Path | None) -> Contents:
         """Returns the listed videos; the layout is detected automatically."""
-        if manual_dir is None:
-            raise InputError(f"{self.name} is built from your files: give the root of their tree as --manual_dir")
+        manual_dir = self.given(manual_dir)
         options = self.builder_config.options
         layout, source = layouts.find(manual_dir, self.name, options)
         there = source.videos()

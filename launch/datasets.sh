@@ -10,6 +10,7 @@ set -euo pipefail
 . "$(dirname "$0")/common.sh"
 [ "${1:-}" != --dry-run ] || { dry_run=true; shift; }
 [ $# -eq 3 ] || usage
+bucket=${3#gs://}
 read -ra names <<<"${DATASETS:-avad coutrot1 coutrot2 diem etmd summe}"
 
 # built NAME FROM TO: one build with its log.
@@ -46,14 +47,14 @@ case $1 in
   push)
     for name in "${names[@]}"; do
       run tar -C "$2" -cf "$2/$name.tar" "$name"
-      run gcloud storage cp "$2/$name.tar" "gs://$3/datasets/$name.tar"
+      run gcloud storage cp "$2/$name.tar" "gs://$bucket/datasets/$name.tar"
       run rm "$2/$name.tar"
     done
     ;;
   fetch)
     run mkdir -p "$2"
     for name in "${names[@]}"; do
-      run gcloud storage cp "gs://$3/datasets/$name.tar" "$2/$name.tar"
+      run gcloud storage cp "gs://$bucket/datasets/$name.tar" "$2/$name.tar"
       run tar -C "$2" -xf "$2/$name.tar"
       run rm "$2/$name.tar"
     done

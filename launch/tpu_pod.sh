@@ -60,6 +60,7 @@ case $action in
     ;;
   sync)
     require BUCKET
+    BUCKET=${BUCKET#gs://}
     archive=${TMPDIR:-/tmp}/avsd_jax_$TPU.tar.gz
     run git archive --format=tar.gz "--output=$archive" HEAD
     run gcloud compute tpus tpu-vm scp "$archive" "$TPU:avsd_jax.tar.gz" "${where[@]}" --worker=all

@@ -99,9 +99,7 @@ class Model(BiStream):
         if self.activation not in ACTIVATIONS:
             raise InputError(f"unknown activation {self.activation!r}: choose one of {', '.join(ACTIVATIONS)}")
         dave_parts.check_frames(self.clip_size, "a clip")
-        options = {name: getattr(self, name) for name in ("depths", "width", "lowering", "axis_name", "norm_momentum")}
-        options |= {"shortcut": self.shortcut, "detach_shortcut": self.detach_shortcut}
-        self.video_branch, self.audio_branch = dave_parts.trunk(**options), dave_parts.trunk(**options)
+        self.video_branch, self.audio_branch = dave_parts.trunk(self), dave_parts.trunk(self)
         # Both streams are fusions, of the same weights.
         self.join = self.make_fusion()
         self.upscale1 = Upscale(scaled(512, self.width), self.lowering)

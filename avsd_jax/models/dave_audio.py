@@ -39,8 +39,7 @@ class Model(Network):
 
     def setup(self) -> None:
         """Shares the model's scope, so that the variables have no name prefix."""
-        options = {name: getattr(self, name) for name in ("depths", "width", "lowering", "axis_name", "norm_momentum")}
-        self.trunk = dave_parts.trunk(**options, shortcut=self.shortcut, detach_shortcut=self.detach_shortcut)
+        self.trunk = dave_parts.trunk(self)
         nn.share_scope(self, self.trunk)
         if self.num_tags:
             self.tag_head = nn.Dense(self.num_tags)

@@ -182,7 +182,7 @@ class Conv3D(nn.Module):
         shift: Float[Array, " o"] | None = None,
     ) -> Float[Array, "b t2 h2 w2 o"]:
         """Returns conv(x) * scale + shift; the scale is applied as `avsd_jax.nn.conv2d.Conv2D` does."""
-        kernel = self.param("kernel", self.kernel_init, (*self.kernel_size, x.shape[-1], self.features))
+        kernel = self.learned_kernel(x.shape[-1])
         on_cpu = jax.default_backend() == "cpu"
         if scale is not None and not on_cpu:
             kernel = kernel * scale
@@ -192,3 +192,7 @@ class Conv3D(nn.Module):
         if self.use_bias:
             y = y + self.param("bias", nn.initializers.zeros, (self.features,)).astype(x.dtype)
         return y if shift is None else y + shift.astype(x.dtype)
+
+    def learned_kernel(self, channels: int) -> Float[Array, "t h w i o"]:
+        """Returns the kernel for inputs of so many channels; within `__call__` alone."""
+        return self.param("kernel", self.kernel_init, (*self.kernel_size, channels, self.features))

@@ -2,11 +2,10 @@
 
 import dataclasses
 
-import jax
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from avsd_jax.nn.norm import BatchNorm, Vector, conv_norm
+from avsd_jax.nn.norm import BatchNorm, Vector
 
 _EPSILON = 1e-5
 
@@ -59,8 +58,3 @@ class DomainNorm(nn.Module):
     @property
     def _current(self) -> BatchNorm:
         return getattr(self, f"bn_{self.norms.domain}")
-
-
-def conv_norm_relu6(conv: nn.Module, norm: nn.Module, x: jax.Array, train: bool) -> Float[Array, "n h w c"]:
-    """Returns ReLU6(norm(conv(x))); see `avsd_jax.nn.norm.conv_norm`."""
-    return nn.relu6(conv_norm(conv, norm, x, train))

@@ -9,8 +9,8 @@ from jaxtyping import Array, Float
 
 from avsd_jax.nn.conv2d import Conv2D
 from avsd_jax.nn.depthwise import DepthwiseConv2D
-from avsd_jax.nn.domain_norm import Norms, conv_norm_relu6
-from avsd_jax.nn.norm import conv_norm
+from avsd_jax.nn.domain_norm import Norms
+from avsd_jax.nn.norm import conv_norm, conv_norm_relu6
 from avsd_jax.nn.width import scaled
 
 INIT = nn.initializers.variance_scaling(2.0, "fan_out", "normal")

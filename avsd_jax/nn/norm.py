@@ -146,3 +146,8 @@ def conv_norm(conv: nn.Module, norm: nn.Module, x: jax.Array, train: bool) -> Fl
 def conv_norm_relu(conv: nn.Module, norm: BatchNorm, x: jax.Array, train: bool) -> Float[Array, "b *space c"]:
     """Returns ReLU(BatchNorm(conv(x))); see `conv_norm`."""
     return nn.relu(conv_norm(conv, norm, x, train))
+
+
+def conv_norm_relu6(conv: nn.Module, norm: nn.Module, x: jax.Array, train: bool) -> Float[Array, "b *space c"]:
+    """Returns ReLU6(BatchNorm(conv(x))); see `conv_norm`."""
+    return nn.relu6(conv_norm(conv, norm, x, train))

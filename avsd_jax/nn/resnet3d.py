@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
-from avsd_jax.nn.conv3d import Conv3D, Lowering, conv3d
+from avsd_jax.nn.conv3d import Conv3D, Lowering
 from avsd_jax.nn.norm import BatchNorm, conv_norm_relu
 from avsd_jax.nn.pool import max_pool
 from avsd_jax.nn.resnet import BasicBlock, Bottleneck
@@ -30,21 +30,10 @@ class Stem(Conv3D):
 
     channels = 3
 
-    @nn.compact
-    def __call__(
-        self,
-        x: Float[Array, "b t h w i"],
-        scale: Float[Array, " o"] | None = None,
-        shift: Float[Array, " o"] | None = None,
-    ) -> Float[Array, "b t2 h2 w2 o"]:
-        """Returns conv(x) * scale + shift, as `Conv3D` does."""
-        kernel = self.param("kernel", self.kernel_init, (*self.kernel_size, self.channels, self.features))
-        if x.shape[-1] == 1:
-            kernel = jnp.sum(kernel, axis=3, keepdims=True)
-        if scale is not None:
-            kernel = kernel * scale
-        y = conv3d(x, kernel.astype(x.dtype), self.strides, self.padding, self.lowering)
-        return y if shift is None else y + shift.astype(x.dtype)
+    def learned_kernel(self, channels: int) -> Float[Array, "t h w i o"]:
+        """Returns the kernel for inputs of one channel or of three."""
+        kernel = super().learned_kernel(self.channels)
+        return jnp.sum(kernel, axis=3, keepdims=True) if channels == 1 else kernel
 
 
 class ResNet3D(nn.Module):

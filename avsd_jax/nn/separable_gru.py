@@ -9,8 +9,9 @@ from jaxtyping import Array, Float
 
 from avsd_jax.nn.conv2d import Conv2D
 from avsd_jax.nn.depthwise import DepthwiseConv2D
-from avsd_jax.nn.domain_norm import Norms, conv_norm_relu6
+from avsd_jax.nn.domain_norm import Norms
 from avsd_jax.nn.mobilenet_v2 import INIT
+from avsd_jax.nn.norm import conv_norm_relu6
 
 # Reset, update and candidate: their suffixes in the names of convolutions, norms and factors.
 _GATES = (("_r", "r", "r"), ("_z", "z", "z"), ("", "out", "h"))

@@ -215,6 +215,8 @@ def inspect(folder: Path, video: str, listed: Listed | None) -> Inspection:
         plane = (truth.maps.height, truth.maps.width)
         dropped = int((truth.tracks.rows[:, 0] < n).sum()) - len(truth.tracks.within(plane, n))
         empty = truth.tracks.unseen(n)
+        if plane != (info.height, info.width):
+            findings.notes.append(f"maps of {plane[1]}x{plane[0]}, unlike the video: points count as pixels of maps")
     return Inspection(
         num_frames=0 if findings.problems else n,
         counts={kind: count for kind, count in counts.items() if count is not None and kind != "frames stated"},

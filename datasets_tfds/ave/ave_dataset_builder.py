@@ -3,15 +3,13 @@
 import dataclasses
 import functools
 import re
-from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
-from absl import logging
 
 from avsd_jax.errors import InputError
-from avsd_jax.sources import ave, check
-from datasets_tfds.base import Contents, VideoDatasetBuilder
+from avsd_jax.sources import ave
+from datasets_tfds.listed import ListedVideosBuilder
 
 _SIZE = re.compile(r"size-([1-9]\d{0,3})x([1-9]\d{0,3})")
 _OWN_SIZE = "size-own"
@@ -24,7 +22,7 @@ class AveConfig(tfds.core.BuilderConfig):
     size: tuple[int, int] | None
 
 
-class Builder(VideoDatasetBuilder):
+class Builder(ListedVideosBuilder):
     """AVE: ten-second videos, each with an audio-visual event of one of 28 categories.
 
     The category is the tag of a video. The dataset has no eye-tracking data, so a model is trained on tags, or on maps
@@ -35,6 +33,9 @@ class Builder(VideoDatasetBuilder):
     in that layout. Splits: `train`, `val`, `test` as in the lists, and `all`.
     """
 
+    SOURCE = ave
+    LAYOUT = ave.FOLDER
+    WATCHED = False
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}
     BUILDER_CONFIGS = [
@@ -68,47 +69,6 @@ class Builder(VideoDatasetBuilder):
     @property
     def settings(self) -> dict[str, Any]:
         return {"size": self.builder_config.size}
-
-    def contents(self, manual_dir: Path | None) -> Contents:
-        if manual_dir is None:
-            raise InputError(f"{self.name} is built from your files: give the root of their tree as --manual_dir")
-        folder = ave.find(manual_dir)
-        lists = ave.read_lists(folder)
-        for sentence in lists.oddities:
-            logging.warning("%s: %s", self.name, sentence)
-        unlisted = sorted(set(ave.existing_videos(folder)) - set(lists.videos))
-        if unlisted:
-            logging.warning("%s: in no list, and skipped: %s", self.name, ", ".join(unlisted))
-        size = self.builder_config.size
-        return Contents(
-            {video: functools.partial(ave.read, folder, lists.videos[video], size) for video in lists.splits["all"]},
-            lists.splits,
-            notes={"layout": ave.FOLDER, "oddities": lists.oddities},
-        )
-
-    def check(self, manual_dir: str | Path, num_workers: int = 1, thorough: bool = False) -> check.Report:
-        folder = ave.find(manual_dir)
-        listed, splits, oddities, problems, there = {}, {}, (), [], ()
-        try:
-            there = ave.existing_videos(folder)
-            lists = ave.read_lists(folder)
-            listed, splits, oddities = lists.videos, lists.splits, lists.oddities
-        except InputError as error:
-            problems.append(str(error))
-        looks = {
-            video: functools.partial(ave.examine, folder, video, listed.get(video), thorough)
-            for video in sorted({*listed, *there})
-        }
-        return check.Report(
-            dataset=self.name,
-            layout=ave.FOLDER,
-            listed=dict.fromkeys(listed),
-            videos=check.look_at(looks, num_workers),
-            splits=splits,
-            problems=tuple(problems),
-            notes=oddities,
-            watched=False,
-        )
 
 
 @functools.cache

@@ -3,15 +3,13 @@
 import dataclasses
 import functools
 import re
-from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
-from absl import logging
 
 from avsd_jax.errors import InputError
-from avsd_jax.sources import avimos, check
-from datasets_tfds.base import Contents, VideoDatasetBuilder
+from avsd_jax.sources import avimos
+from datasets_tfds.listed import ListedVideosBuilder
 
 _SHORT = re.compile(r"short-([1-9]\d{1,3})")
 
@@ -23,7 +21,7 @@ class AvimosConfig(tfds.core.BuilderConfig):
     short_side: int | None
 
 
-class Builder(VideoDatasetBuilder):
+class Builder(ListedVideosBuilder):
     """AViMoS (1,500 videos of AIM 2024), or its successor of NTIRE 2026 (2,000 videos), in the same form.
 
     Full HD videos of 18 seconds on average, watched with sound by more than 70 people each, who moved the mouse to what
@@ -35,6 +33,8 @@ class Builder(VideoDatasetBuilder):
     `all`.
     """
 
+    SOURCE = avimos
+    LAYOUT = avimos.SPLITS
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}
     BUILDER_CONFIGS = [
@@ -75,49 +75,6 @@ class Builder(VideoDatasetBuilder):
     @property
     def settings(self) -> dict[str, Any]:
         return {"short_side": self.builder_config.short_side}
-
-    def contents(self, manual_dir: Path | None) -> Contents:
-        if manual_dir is None:
-            raise InputError(f"{self.name} is built from your files: give the root of their tree as --manual_dir")
-        folder = avimos.find(manual_dir)
-        lists = avimos.read_lists(folder)
-        for sentence in lists.oddities:
-            logging.warning("%s: %s", self.name, sentence)
-        unlisted = sorted(set(avimos.existing_videos(folder)) - set(lists.videos))
-        if unlisted:
-            logging.warning("%s: in no list, and skipped: %s", self.name, ", ".join(unlisted))
-        short = self.builder_config.short_side
-        return Contents(
-            {
-                video: functools.partial(avimos.read, folder, lists.videos[video], short)
-                for video in lists.splits["all"]
-            },
-            lists.splits,
-            notes={"layout": avimos.SPLITS, "oddities": lists.oddities},
-        )
-
-    def check(self, manual_dir: str | Path, num_workers: int = 1, thorough: bool = False) -> check.Report:
-        folder = avimos.find(manual_dir)
-        listed, splits, oddities, problems, there = {}, {}, (), [], ()
-        try:
-            there = avimos.existing_videos(folder)
-            lists = avimos.read_lists(folder)
-            listed, splits, oddities = lists.videos, lists.splits, lists.oddities
-        except InputError as error:
-            problems.append(str(error))
-        looks = {
-            video: functools.partial(avimos.examine, folder, video, listed.get(video), thorough)
-            for video in sorted({*listed, *there})
-        }
-        return check.Report(
-            dataset=self.name,
-            layout=avimos.SPLITS,
-            listed=dict.fromkeys(listed),
-            videos=check.look_at(looks, num_workers),
-            splits=splits,
-            problems=tuple(problems),
-            notes=oddities,
-        )
 
 
 @functools.cache

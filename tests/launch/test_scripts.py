@@ -135,8 +135,8 @@ def test_datasets_reach_the_hosts_with_their_shared_files(tools: pathlib.Path) -
         (tools / f"data/{name}").mkdir(parents=True)
         (tools / f"data/{name}/train_1").write_text(name)
         (tools / f"data/{name}/train_2").hardlink_to(tools / f"data/{name}/train_1")
-    for action, folder in (("push", "data"), ("fetch", "other")):
-        command = ["launch/datasets.sh", action, folder, "my-bucket"]
+    for action, folder, bucket in (("push", "data", "gs://my-bucket"), ("fetch", "other", "my-bucket")):
+        command = ["launch/datasets.sh", action, folder, bucket]
         done = run(tools, command, DATASETS="avad diem", SHIM_BUCKET=str(tools / "bucket"))
         assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in (tools / "bucket/my-bucket/datasets").iterdir()) == ["avad.tar", "diem.tar"]

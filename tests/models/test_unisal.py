@@ -19,7 +19,8 @@ from avsd_jax.nn.phase_smoothing import RepeatedSmoothing
 from avsd_jax.torch_import import to_variables
 
 TINY = {"clip_size": 4, "width": 0.02, "domains": ("DHF1K", "SALICON")}
-CASES = (("dyn_DHF1K", 0), ("dyn_DHF1K", 1), ("dyn_UCFSports_target", 1), ("static_SALICON", 0))
+CASES = [("dyn_DHF1K", 0), ("dyn_DHF1K", 1), ("dyn_UCFSports_target", 1), ("static_SALICON", 0)]
+CASES += [pytest.param("dyn_Hollywood", 0, marks=pytest.mark.slow)]  # one more program
 
 
 @functools.cache

@@ -26,20 +26,20 @@ VIDEOS = {"walk": "Train", "talk": "Train", "sing": "Test", "dive": "Test"}
 POINTS = [[[y, 3], [y, 3], [y + 1, 127]] for y in range(FRAMES)]
 
 
-def codes(frame: int) -> np.ndarray:
+def codes(frame: int, size: tuple[int, int] = SIZE) -> np.ndarray:
     """Luma of 10 bits, 64 (black) to 940 (white), neighbouring pixels a level of 10 bits apart."""
-    return (64 + (np.arange(SIZE[0] * SIZE[1]) + 37 * frame) % 877).reshape(SIZE).astype(np.uint16)
+    return (64 + (np.arange(size[0] * size[1]) + 37 * frame) % 877).reshape(size).astype(np.uint16)
 
 
-def write_maps(path: pathlib.Path, count: int = FRAMES) -> None:
+def write_maps(path: pathlib.Path, count: int = FRAMES, size: tuple[int, int] = SIZE) -> None:
     """A grey video of 10 bits per level, without loss."""
-    height, width = SIZE
+    height, width = size
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=Fraction(FPS), options={"qp": "0", "preset": "ultrafast"})
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p10le"
         for number in range(count):
             frame = av.VideoFrame(width, height, "yuv420p10le")
-            for plane, values in zip(frame.planes, (codes(number), 512, 512), strict=True):
+            for plane, values in zip(frame.planes, (codes(number, size), 512, 512), strict=True):
                 lines = np.zeros((plane.height, plane.line_size // 2), np.uint16)
                 lines[:, : plane.width] = values
                 plane.update(lines.tobytes())
@@ -252,6 +252,20 @@ def test_videos_that_lack_a_file_are_left_out_on_request(
     assert build(folder, tmp_path / "data", "--skip_missing") == 0
     assert "skipped talk: " in capsys.readouterr().out
     assert [video.id for video in open_store(NAME, "train", tmp_path / "data").videos] == ["walk"]
+
+
+def test_maps_of_another_size_are_noted_and_have_the_points(download: pathlib.Path, tmp_path: pathlib.Path):
+    folder = copy_of(download, tmp_path / "manual")
+    (folder / "SaliencyTrain/Train/talk.mp4").unlink()
+    write_maps(folder / "SaliencyTrain/Train/talk.mp4", size=(48, 128))
+    (folder / POINTS_OF_TALK).unlink()  # hard links would change as well
+    write_points(folder / POINTS_OF_TALK, [[[47, 127], [48, 0]]] * FRAMES)
+    listed = avimos.read_lists(folder).videos["talk"]
+    video = avimos.read(folder, listed)
+    assert (video.height, video.map_height, len(video.fixations)) == (96, 48, FRAMES)
+    found = avimos.inspect(folder, "talk", listed)
+    assert (found.dropped_points, found.problems) == (FRAMES, ())
+    assert "maps of 128x48, unlike the video: points count as pixels of maps" in found.notes
 
 
 def test_points_are_read_as_they_are_listed(tmp_path: pathlib.Path):

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float32, Num
 
 from avsd_jax.data.preprocessing import vinet
+from avsd_jax.data.preprocessing._audio import at_the_start
 
 SECONDS = 2.0
 SAMPLE_RATE = 16_000
@@ -48,6 +49,4 @@ class Preprocessing(vinet.Preprocessing):
             length: samples of the buffer.
             reverse: flip the whole buffer.
         """
-        out = np.zeros(length, np.float32)
-        out[: len(excerpt)] = excerpt[:length]
-        return out[::-1] if reverse else out
+        return at_the_start(excerpt, length, reverse)

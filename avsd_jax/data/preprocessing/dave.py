@@ -12,6 +12,7 @@ from jaxtyping import Float, Float32, Num, UInt8
 from PIL import Image
 
 from avsd_jax.data.preprocessing import vinet
+from avsd_jax.data.preprocessing._audio import at_the_start
 from avsd_jax.data.preprocessing._pillow import resize
 from avsd_jax.errors import InputError
 from avsd_jax.nn import vggish
@@ -87,9 +88,7 @@ class Preprocessing(vinet.Preprocessing):
         self, excerpt: Num[np.ndarray, " s"], length: int, reverse: bool = False
     ) -> Float32[np.ndarray, " length"]:
         """Puts a piece at the start of `length` zeros. Arguments as in ViNet's."""
-        out = np.zeros(length, np.float32)
-        out[: len(excerpt)] = excerpt[:length]
-        return out[::-1] if reverse else out
+        return at_the_start(excerpt, length, reverse)
 
     def smooth(self, prediction: Float[np.ndarray, "h w"], size: tuple[int, int]) -> Float[np.ndarray, "height width"]:
         """Converts a map to 8 bits as officially, min-max normalised and truncated, and resizes it (Lanczos).

@@ -11,6 +11,7 @@ from jaxtyping import Float32, Num
 from PIL import Image
 
 from avsd_jax.data.preprocessing import vinet
+from avsd_jax.data.preprocessing._audio import at_the_start, centred
 
 _SECONDS = 0.5
 
@@ -44,9 +45,7 @@ class Preprocessing(vinet.Preprocessing):
 
         It may begin before or end after the waveform, where there is silence.
         """
-        length = round(_SECONDS * sample_rate)
-        start = round((first + last) / 2 / fps * sample_rate) - length // 2
-        return start, start + length
+        return centred(first, last, fps, sample_rate, _SECONDS)
 
     def window_audio(
         self, excerpt: Num[np.ndarray, " s"], length: int, reverse: bool = False
@@ -58,6 +57,4 @@ class Preprocessing(vinet.Preprocessing):
             length: samples of the buffer.
             reverse: flip the whole buffer.
         """
-        out = np.zeros(length, np.float32)
-        out[: len(excerpt)] = excerpt[:length]
-        return out[::-1] if reverse else out
+        return at_the_start(excerpt, length, reverse)

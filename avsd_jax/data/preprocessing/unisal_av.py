@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float32, Num
 
 from avsd_jax.data.preprocessing import unisal
+from avsd_jax.data.preprocessing._audio import at_the_start, centred
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,16 +36,11 @@ class Preprocessing(unisal.Preprocessing):
         self, first: int, last: int, num_frames: int, fps: float, sample_rate: int, num_samples: int
     ) -> tuple[int, int]:
         """Returns the samples `(start, stop)`, stop exclusive, centred on frames `first` to `last`."""
-        length = round(self.audio_seconds * sample_rate)
-        start = round((first + last) / 2 / fps * sample_rate) - length // 2
-        return start, start + length
+        return centred(first, last, fps, sample_rate, self.audio_seconds)
 
     def window_audio(
         self, excerpt: Num[np.ndarray, " s"], length: int, reverse: bool = False
     ) -> Float32[np.ndarray, " length"]:
         """Puts the audio at the start of `length` zeros; a longer one is truncated. Arguments as in STANet's."""
-        out = np.zeros(length, np.float32)
-        out[: len(excerpt)] = excerpt[:length]
-        if self.fade:
-            out *= np.hanning(length).astype(np.float32)
-        return out[::-1] if reverse else out
+        fade = np.hanning(length).astype(np.float32) if self.fade else 1
+        return at_the_start(excerpt, length, reverse) * fade

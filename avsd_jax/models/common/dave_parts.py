@@ -15,6 +15,7 @@ from avsd_jax.nn.vggish import patches
 
 # The trunk divides time by this, and one step has to be left.
 MAX_FRAMES = 16
+_OPTIONS = ("width", "lowering", "axis_name", "norm_momentum", "shortcut", "detach_shortcut")
 # Heights and widths of which the trunk leaves two.
 _PATCH_SIDES = range(33, 65)
 
@@ -25,15 +26,18 @@ def kernels(key: jax.Array, shape: Sequence[int], dtype: Any = jnp.float32) -> j
     return jax.random.normal(key, shape, dtype) * (2 / (time * height * features)) ** 0.5
 
 
-def trunk(depths: Sequence[int] = DEPTHS_18, **options: Any) -> ResNet3D:
-    """Builds a 3-D ResNet-18; the options are those of `avsd_jax.nn.resnet3d.ResNet3D`.
+def trunk(model: nn.Module) -> ResNet3D:
+    """Builds a 3-D ResNet-18 by those options of a model that have the names of `avsd_jax.nn.resnet3d.ResNet3D`'s.
 
     Raises:
         InputError: it does not have four stages.
     """
-    if len(depths) != len(DEPTHS_18):
-        raise InputError(f"depths has {len(depths)} stages: give four, as time is halved before the first and in three")
-    return ResNet3D(depths=tuple(depths), basic=True, kernel_init=kernels, **options)
+    options = {name: getattr(model, name) for name in _OPTIONS}
+    if len(model.depths) != len(DEPTHS_18):
+        raise InputError(
+            f"depths has {len(model.depths)} stages: give four, as time is halved before the first and in three"
+        )
+    return ResNet3D(depths=tuple(model.depths), basic=True, kernel_init=kernels, **options)
 
 
 def patches_of(batch: Mapping[str, Array], clip_size: int) -> Float[Array, "b t f m c"]:
@@ -52,6 +56,8 @@ def patches_of(batch: Mapping[str, Array], clip_size: int) -> Float[Array, "b t 
         clip = given[..., None] if given.ndim == 4 else given
     else:
         audio = read(batch, "audio")
+        if audio.ndim not in (2, 3):
+            raise InputError(f"audio has shape {audio.shape}: give [b s], or [b t s] of each frame")
         each = audio.ndim == 3
         cut = patches(audio.reshape(-1, audio.shape[-1]), 1 if each else clip_size)
         clip = cut.reshape(audio.shape[0], -1, *cut.shape[2:], 1).astype(audio.dtype)

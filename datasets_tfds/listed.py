@@ -1,0 +1,89 @@
+"""The base of builders of published datasets that come as video files and lists of their names."""
+
+import functools
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+from absl import logging
+
+from avsd_jax.data import schema
+from avsd_jax.errors import InputError
+from avsd_jax.sources import check
+from avsd_jax.sources.base import Inspection
+from datasets_tfds.base import Contents, VideoDatasetBuilder
+
+
+class Reader(Protocol):
+    """The reader of a dataset's files, a module of `avsd_jax.sources`.
+
+    Its lists have `splits` (names by split, `all` among them), `videos` (an entry by name) and `oddities` (sentences).
+    """
+
+    def find(self, manual_dir: str | Path) -> Path:
+        """Returns the folder of the dataset below the user's."""
+
+    def read_lists(self, folder: Path) -> object:
+        """Returns the lists."""
+
+    def existing_videos(self, folder: Path) -> tuple[str, ...]:
+        """Returns the names of the existing videos."""
+
+    def read(self, folder: Path, listed: object, **settings: object) -> schema.SourceVideo:
+        """Reads a video, of its entry in the lists; the settings are the builder's."""
+
+    def examine(self, folder: Path, video: str, listed: object, thorough: bool = False) -> Inspection:
+        """Finds what would stop a build of a video, and further notes."""
+
+
+class ListedVideosBuilder(VideoDatasetBuilder, skip_registration=True):
+    """Base of these builders; a subclass also defines these attributes, and `settings`.
+
+    Attributes:
+        SOURCE: the reader of the files.
+        LAYOUT: what their layout is called, a file or folder that it has.
+        WATCHED: whether the dataset has density maps.
+    """
+
+    SOURCE: ClassVar[Reader]
+    LAYOUT: ClassVar[str]
+    WATCHED: ClassVar[bool] = True
+
+    def contents(self, manual_dir: Path | None) -> Contents:
+        """Returns the listed videos."""
+        folder = self.SOURCE.find(self.given(manual_dir))
+        lists = self.SOURCE.read_lists(folder)
+        for sentence in lists.oddities:
+            logging.warning("%s: %s", self.name, sentence)
+        unlisted = sorted(set(self.SOURCE.existing_videos(folder)) - set(lists.videos))
+        if unlisted:
+            logging.warning("%s: in no list, and skipped: %s", self.name, ", ".join(unlisted))
+        read = functools.partial(self.SOURCE.read, folder, **self.settings)
+        return Contents(
+            {video: functools.partial(read, lists.videos[video]) for video in lists.splits["all"]},
+            lists.splits,
+            notes={"layout": self.LAYOUT, "oddities": lists.oddities},
+        )
+
+    def check(self, manual_dir: str | Path, num_workers: int = 1, thorough: bool = False) -> check.Report:
+        folder = self.SOURCE.find(manual_dir)
+        listed, splits, oddities, problems, there = {}, {}, (), [], ()
+        try:
+            there = self.SOURCE.existing_videos(folder)
+            lists = self.SOURCE.read_lists(folder)
+            listed, splits, oddities = lists.videos, lists.splits, lists.oddities
+        except InputError as error:
+            problems.append(str(error))
+        looks = {
+            video: functools.partial(self.SOURCE.examine, folder, video, listed.get(video), thorough)
+            for video in sorted({*listed, *there})
+        }
+        return check.Report(
+            dataset=self.name,
+            layout=self.LAYOUT,
+            listed=dict.fromkeys(listed),
+            videos=check.look_at(looks, num_workers),
+            splits=splits,
+            problems=tuple(problems),
+            notes=oddities,
+            watched=self.WATCHED,
+        )
