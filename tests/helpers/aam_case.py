@@ -174,6 +174,9 @@ def _entry(key: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
         return np.repeat(np.float32([1, 0, 1]), shape[0] // 3)
     if role in ("running_var", "gamma") or (role == "weight" and len(shape) == 1):
         return rng.uniform(0.5, 1.5, shape).astype(np.float32)
+    if role in ("visual_alpha", "textual_alpha"):
+        # Far from the origin the angles of cones are differences of large numbers.
+        return (0.3 * rng.standard_normal(shape) - 1.5).astype(np.float32)
     spread = 3.0 if role == "curv" else 0.3
     if role in ("weight", "in_proj_weight"):
         spread = np.sqrt((1.0 if "backbone" in key else 2.0) / np.prod(shape[1:]))
