@@ -76,7 +76,7 @@ class PicturePredictor:
         self._variables = jax.device_put(loaded.variables)
         self._forward = make_forward(still)
 
-    def predict(self, image: np.ndarray) -> Float32[np.ndarray, "_ _"]:
+    def predict(self, image: Any) -> Float32[np.ndarray, "_ _"]:
         """Returns the map [h, w] in [0, 1] of a picture, at the model's size; `spec.preprocessing.smooth` enlarges it.
 
         Args:
