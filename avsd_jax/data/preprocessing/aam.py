@@ -42,11 +42,5 @@ class Preprocessing(vinet.Preprocessing):
     def window_audio(
         self, excerpt: Num[np.ndarray, " s"], length: int, reverse: bool = False
     ) -> Float32[np.ndarray, " length"]:
-        """Puts the audio at the start of `length` zeros; a longer one is truncated.
-
-        Args:
-            excerpt: samples in [-1, 1].
-            length: samples of the buffer.
-            reverse: flip the whole buffer.
-        """
+        """Puts the audio at the start of `length` zeros; a longer one is truncated. Arguments as in STANet's."""
         return at_the_start(excerpt, length, reverse)
