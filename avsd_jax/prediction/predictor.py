@@ -371,11 +371,11 @@ class Predictor:
         return count
 
     def _header(self, info: VideoInfo, how: Settings) -> dict[str, Any]:
+        origin = imported_from(self.config)
         header = {
             "video": info.path.name,
             "checkpoint": None if self._checkpoint is None else str(self._checkpoint),
             "model": self.config.model_name,
-            "imported_from": imported_from(self.config),
             "gate": self.traits.gate,
             "precision": self.config.precision,
             "clip_size": self.spec.clip_size,
@@ -387,4 +387,5 @@ class Predictor:
             "mode": how.mode,
             "stride": how.stride,
         }
+        header |= {} if origin is None else {"imported_from": origin}
         return header | ({} if self._grid_gate is None else {"every": how.every}) | how.decision.record

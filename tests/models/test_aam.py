@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from config_files import CONFIGS, load
 from flax import traverse_util
+from ml_collections import ConfigDict
 from one_vector import OneVector
 from weight_files import safetensors
 
@@ -77,7 +78,8 @@ def test_two_steps_follow_the_gradients_of_the_transcription(recorded):
     config = load(CONFIGS / "aam.py").get_config("paper").unlock()
     config.model.update(case.TINY_OPTIONS | {"lora_dropout": 0.0, "rope_rescale": 1.0})
     config.model.fusion_options = {"hidden": 16, "dropout": 0.0}
-    config.update(optimizer="sgd", optimizer_options={}, rates=(), schedule="constant", learning_rate=1.0)
+    config.update(optimizer="sgd", rates=(), schedule="constant", learning_rate=1.0)
+    config.optimizer_options = ConfigDict()  # `update` would keep what is there
     config.frame_size = (case.SIDE, case.SIDE)
     parts = Components.from_config(config)
     variables = imported()
@@ -97,7 +99,7 @@ def test_two_steps_follow_the_gradients_of_the_transcription(recorded):
         if path[-1] == "kernel":
             found = jnp.moveaxis(found, (-1, -2), (1, 0) if "up_conv" in path else (0, 1))
             found = jnp.flip(found, (2, 3)) if "up_conv" in path else found
-        most = 0.1 * np.abs(expected).max() + 3e-7  # what float32 leaves of differences of large numbers
+        most = 2e-3 * np.abs(expected).max() + 3e-7  # what float32 leaves of differences of large numbers
         np.testing.assert_allclose(found, expected, rtol=0, atol=most, err_msg=key)
     rates = models.create("aam").defaults["rates"]
     for path, gradient in gradients.items():

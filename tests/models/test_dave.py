@@ -68,7 +68,7 @@ def test_a_training_step_equals_the_official_one_with_detached_shortcuts_and_wit
     def step(params, passed, batch, target):
         # One program for both: this share of the gradient passes what the network detaches.
         detach = lambda x: (1 - passed) * jax.lax.stop_gradient(x) + passed * x  # noqa: E731
-        monkeypatch.setattr(resnet, "lax", SimpleNamespace(stop_gradient=detach))
+        monkeypatch.setattr(resnet, "lax", SimpleNamespace(**{**vars(resnet.lax), "stop_gradient": detach}))
         out, updates = model.apply({**drawn, "params": params}, batch, True, mutable=["batch_stats"])
         return kl(out["saliency"], target).mean(), (out["logits"], updates["batch_stats"])
 
