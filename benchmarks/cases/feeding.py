@@ -20,7 +20,7 @@ QUICK = False
 _PACKAGES = ("grain", "cv2", "ml_collections", "tensorflow_datasets")
 _VIDEOS, _FRAMES, _SIZE = 4, 48, (360, 640)
 _CACHE_BYTES = 4 << 20
-_ROUNDS = 3  # of a minute each on two cores
+_ROUNDS = 3  # of 40 s each on two cores
 
 
 def rows(setting: Setting) -> Iterator[Row]:
@@ -33,7 +33,7 @@ def rows(setting: Setting) -> Iterator[Row]:
     if missing:
         yield Row(group, "clips as they are decoded", not_run=f"needs {', '.join(missing)}")
         return
-    epochs = setting.pick(300, 100) if on_gpu else 3
+    epochs = setting.pick(300, 100) if on_gpu else 2
     loop = _Loop(clips, frames, "bfloat16" if on_gpu else "float32", setting.seed)
     steps = epochs * _VIDEOS // clips
     runs = {
