@@ -1,16 +1,16 @@
 """Videos, per frame, all in.
 
-A file of 640x360 is decoded, resized, predicted, and written as an overlay video and one PNG map per frame, as
-`python -m avsd_jax.predict` does, in the middle of a long video, where every clip is the one before moved on by a
-frame. "exact" computes what neighbouring clips share once, "each clip alone" does not, "fast" is `--mode=fast`. Clips
-of STAViS share no more than what its stem makes of each frame, since attention differs from clip to clip: 13.4 of 19.5
-GFLOP stay. The peer calls the network in PyTorch with each clip, as the official scripts do, and writes the maps alone. The error of
-"fast" is that of its maps, half of which are interpolated, against those of "exact": with random weights, on a video
-of moving noise. Weights that were trained, and other videos, have another one. On a CPU under Linux, ours has the huge
-pages that the command asks for; PyTorch asks for none, and has a row of its own with them. A virtual machine may give
-free pages of that size back to its host while others take their turns, and get them back slowly: without turns, ViNet's
-"exact" took 475 ms a frame without huge pages and 488 with them, STAViS's 109 and 84, before its convolutions were
-improved.
+A file of 640x360 is decoded, resized, predicted, and written as an overlay video and one PNG map per frame, as `python
+-m avsd_jax.predict` does, in the middle of a long video, where every clip is the one before moved on by a frame.
+"exact" computes what neighbouring clips share once, "each clip alone" does not, "fast" is `--mode=fast`. Clips of
+STAViS share no more than what its stem makes of each frame, since attention differs from clip to clip: 13.4 of 19.5
+GFLOP stay. The peer calls the network in PyTorch with each clip, as the official scripts do, and writes the maps alone.
+The error of "fast" is that of its maps, half of which are interpolated, against those of "exact": with random weights,
+on a video of moving noise. Weights that were trained, and other videos, have another one. On a CPU under Linux, ours
+has the huge pages that the command asks for; PyTorch asks for none, and has a row of its own with them. A virtual
+machine may give free pages of that size back to its host while others take their turns, and get them back slowly:
+without turns, ViNet's "exact" took 475 ms a frame without huge pages and 488 with them, STAViS's 109 and 84, before its
+convolutions were improved.
 """
 
 import collections
