@@ -164,10 +164,12 @@ class Model(FramewiseBiStream):
         if self.audio_scale not in SCALES:
             raise InputError(f"unknown audio_scale {self.audio_scale!r} of aam: choose one of {', '.join(SCALES)}")
         audio = read(batch, "audio")
-        clips = audio.shape[0]
-        frames = v.shape[0] // clips
-        if audio.ndim != 3 or audio.shape[1] != frames:
-            raise InputError(f"audio has shape {audio.shape} for {frames} frames: give [B, {frames}, S]")
+        clips, frames = read(batch, "video").shape[:2]
+        if audio.ndim != 3 or audio.shape[:2] != (clips, frames):
+            given = "x".join(map(str, audio.shape))
+            raise InputError(
+                f"audio of shape {given} for {clips} clips of {frames} frames: give it [{clips}, {frames}, S]"
+            )
         spectrograms = log_power(SCALES[self.audio_scale] * audio.astype(jnp.float32))
         spectrograms = spectrograms.reshape(clips * frames, *spectrograms.shape[2:]).astype(v.dtype)
         heard = lax.stop_gradient(Wav2CLIP(self.audio_width, name="audionet")(spectrograms))

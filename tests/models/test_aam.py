@@ -109,6 +109,12 @@ def test_two_steps_follow_the_gradients_of_the_transcription(recorded):
     assert all(jax.tree.leaves(metrics["finite"])), metrics
 
 
+@pytest.mark.parametrize("shape", [(3, 1, 3000), (1, 9000)])
+def test_audio_is_of_every_frame_of_every_clip(shape):
+    with pytest.raises(InputError, match=r"give it \[1, 3, S\]"):
+        jax.eval_shape(tiny().apply, imported(), batch() | {"audio": jnp.zeros(shape)})
+
+
 def test_sound_is_heard_as_by_wav2clip_and_almost_lost_at_the_official_scale(recorded):
     variables = {name: imported()[name]["audionet"] for name in ("params", "batch_stats")}
     waveforms = batch()["audio"].reshape(case.FRAMES, -1)
