@@ -1,6 +1,8 @@
 """The options of XLA's compiler for the programs of networks."""
 
 import functools
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 
@@ -18,8 +20,13 @@ def compiler_options() -> dict[str, str]:
 @functools.cache
 def _cpu_options() -> dict[str, str]:
     options = {"xla_cpu_experimental_ynn_fusion_type": ""}
+    return options if are_known(options) else {}
+
+
+def are_known(options: Mapping[str, Any]) -> bool:
+    """Returns whether this version of XLA has all of these options; it compiles a program to find out."""
     try:
-        jax.jit(lambda: 0, compiler_options=options)()
+        jax.jit(lambda: 0, compiler_options=dict(options))()
     except jax.errors.JaxRuntimeError:
-        return {}
-    return options
+        return False
+    return True

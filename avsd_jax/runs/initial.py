@@ -12,6 +12,7 @@ from flax import traverse_util
 from ml_collections import ConfigDict
 
 from avsd_jax.batch import zeros
+from avsd_jax.common.compiler import are_known
 from avsd_jax.errors import InputError
 from avsd_jax.runs.checkpoint import load_for_inference
 from avsd_jax.runs.components import Inference
@@ -55,13 +56,8 @@ def _draw(model: nn.Module) -> Callable[[Mapping[str, jax.Array], Mapping[str, A
 @functools.cache
 def _compiler_options() -> dict[str, Any]:
     """Returns `_FASTER_COMPILE`, or `_FAST_COMPILE` where XLA has not all of its options."""
-    if jax.default_backend() != "cpu":
-        return _FAST_COMPILE
-    try:
-        jax.jit(lambda: 0, compiler_options=_FASTER_COMPILE)()
-    except jax.errors.JaxRuntimeError:
-        return _FAST_COMPILE
-    return _FASTER_COMPILE
+    on_cpu = jax.default_backend() == "cpu"
+    return _FASTER_COMPILE if on_cpu and are_known(_FASTER_COMPILE) else _FAST_COMPILE
 
 
 def starting_folders(config: ConfigDict) -> dict[str, str]:

@@ -26,7 +26,7 @@ from avsd_jax.data import schema
 from avsd_jax.data.preprocessing.vinet import Preprocessing
 from avsd_jax.errors import InputError
 from avsd_jax.media import reading
-from avsd_jax.sources import audio_files, plausible, video_damage, video_files
+from avsd_jax.sources import audio_files, video_damage, video_files
 from avsd_jax.sources.base import Findings, Inspection, MissingFile, agreed_length, read_through, shortest
 
 # In the order of STANet's official loaders.
@@ -278,9 +278,7 @@ def _probe(folder: Path, video: str, where: str) -> reading.VideoInfo:
     fix = "or leave its video out with --skip_missing"
     if not path.is_file():
         raise MissingFile(f"{path} is missing ({where}): put it there, {fix}")
-    info = reading.probe(path)
-    video_files.check_whole(path)
-    plausible.checked_size((info.height, info.width), path)
+    info = video_files.probed(path)
     if info.audio is None:
         raise MissingFile(f"{path} has no audio track ({where}): put one with audio there, {fix}")
     return info

@@ -31,7 +31,7 @@ from avsd_jax.common import safe_paths
 from avsd_jax.data import schema
 from avsd_jax.errors import InputError
 from avsd_jax.media import reading
-from avsd_jax.sources import audio_files, plausible, video_damage, video_files
+from avsd_jax.sources import audio_files, video_damage, video_files
 from avsd_jax.sources.base import Findings, Inspection, MissingFile, agreed_length, read_through, shortest
 from avsd_jax.sources.gaze import mouse_tracks
 
@@ -276,20 +276,13 @@ def _file(folder: Path, archive: str, part: str, *names: str) -> Path:
 
 
 def _probe(folder: Path, listed: Listed) -> reading.VideoInfo:
-    return _probed(_file(folder, "Videos", listed.part, listed.video + _SUFFIX))
-
-
-def _probed(path: Path) -> reading.VideoInfo:
-    info = reading.probe(path)
-    video_files.check_whole(path)
-    plausible.checked_size((info.height, info.width), path)
-    return info
+    return video_files.probed(_file(folder, "Videos", listed.part, listed.video + _SUFFIX))
 
 
 def _probe_truth(folder: Path, listed: Listed) -> _Truth:
     maps = _file(folder, f"Saliency{listed.part}", listed.part, listed.video + _SUFFIX)
     points = _file(folder, f"Fixations{listed.part}", listed.part, listed.video, "fixations.json")
-    return _Truth(_probed(maps), mouse_tracks.read(points))
+    return _Truth(video_files.probed(maps), mouse_tracks.read(points))
 
 
 def _sound(info: reading.VideoInfo, num_frames: int) -> tuple[Int16[np.ndarray, " s"], int]:

@@ -6,6 +6,7 @@ import av
 
 from avsd_jax.errors import InputError
 from avsd_jax.media import reading
+from avsd_jax.sources import plausible
 
 _FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide")  # old MOV files have no ftyp
 
@@ -30,6 +31,18 @@ def count_packets(path: Path) -> reading.FrameCount:
             pass
         # More packets than frames are fields of frames, and nothing is missing.
         return reading.FrameCount(stream.frames or None, min(count, stream.frames or count))
+
+
+def probed(path: Path) -> reading.VideoInfo:
+    """Returns what a video file says of itself, which is checked: that it is whole, and of a size that can be true.
+
+    Raises:
+        InputError: the file is missing, damaged or shorter than it says, has no video, or one of an implausible size.
+    """
+    info = reading.probe(path)
+    check_whole(path)
+    plausible.checked_size((info.height, info.width), path)
+    return info
 
 
 def check_whole(path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from config_files import CONFIGS, load
 from flax import traverse_util
 from ml_collections import ConfigDict
-from one_vector import OneVector
+from one_vector import one_vector_step
 from weight_files import safetensors
 
 from avsd_jax import models
@@ -27,8 +27,6 @@ from avsd_jax.torch_import import options, to_variables
 from avsd_jax.torch_weights.conversion import convert
 from avsd_jax.torch_weights.layouts import checkpoint_key, find
 from avsd_jax.training.hyperparameters import hyperparameters_by_step
-from avsd_jax.training.state import create_state
-from avsd_jax.training.step import make_train_step
 
 WEIGHTS = ("aam", "aam_distance", "aam_entailment")
 
@@ -83,9 +81,8 @@ def test_two_steps_follow_the_gradients_of_the_transcription(recorded):
     config.frame_size = (case.SIDE, case.SIDE)
     parts = Components.from_config(config)
     variables = imported()
-    before, unravel = jax.flatten_util.ravel_pytree(variables["params"])
-    state = create_state(variables | {"params": before}, parts.optimizer, keep_ema=False)
-    step = drawn.step_jit(make_train_step(OneVector(parts.model, unravel), parts.optimizer, parts.terms))
+    state, step, unravel = one_vector_step(parts, variables)
+    before = state.params
     given, numbers = batch() | {"density": case.inputs()["density"]}, hyperparameters_by_step(config, parts)
     state, metrics = step(state, given, numbers(0))
     for name in WEIGHTS:

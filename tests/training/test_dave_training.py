@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from config_files import CONFIGS, load
 from media_files import regular, write_video
-from one_vector import OneVector
+from one_vector import one_vector_step
 from videos import memory_store, source_video
 
 from avsd_jax.batch import zeros
@@ -20,8 +20,6 @@ from avsd_jax.runs.checkpoint import save_variables
 from avsd_jax.runs.components import Components, Inference
 from avsd_jax.training import score
 from avsd_jax.training.hyperparameters import hyperparameters_by_step
-from avsd_jax.training.state import create_state
-from avsd_jax.training.step import make_train_step
 
 
 def tiny():
@@ -40,9 +38,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store = memory_store([source_video(num_frames=20, size=(40, 60), sample_rate=16000)])
     batches = train_batches(store, parts.spec, batch_size=2, seed=0, num_threads=0)
     variables = drawn.variables(drawn.shapes(parts.model, zeros(parts.spec)))
-    vector, unravel = jax.flatten_util.ravel_pytree(variables["params"])
-    state = create_state(variables | {"params": vector}, parts.optimizer, keep_ema=False)
-    step = drawn.step_jit(make_train_step(OneVector(parts.model, unravel), parts.optimizer, parts.terms))
+    state, step, unravel = one_vector_step(parts, variables)
     numbers = hyperparameters_by_step(config, parts)
     for number in range(2):
         batch = parts.step_inputs(next(batches)) | {"avc_label": np.array([1, 0], np.int32)}

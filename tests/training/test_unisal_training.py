@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from config_files import CONFIGS, load
 from flax import linen as nn
-from one_vector import OneVector
+from one_vector import one_vector_step
 from videos import memory_store, source_video
 
 from avsd_jax import losses
@@ -18,8 +18,6 @@ from avsd_jax.models import unisal, unisal_av
 from avsd_jax.runs.components import Components
 from avsd_jax.runs.optimizer import make_schedule
 from avsd_jax.training.hyperparameters import hyperparameters_by_step
-from avsd_jax.training.state import create_state
-from avsd_jax.training.step import make_train_step
 
 VARIANTS = ("frozen", "paper")
 
@@ -48,9 +46,7 @@ def test_two_steps_with_sound(monkeypatch):
     videos = memory_store([source_video(size=(60, 80))])
     batches = train_batches(videos, parts.spec, batch_size=2, seed=0, num_threads=0)
     before = drawn.variables(drawn.shapes(parts.model, zeros(parts.spec)))
-    vector, unravel = jax.flatten_util.ravel_pytree(before["params"])
-    state = create_state(before | {"params": vector}, parts.optimizer, keep_ema=False)
-    step = drawn.step_jit(make_train_step(OneVector(parts.model, unravel), parts.optimizer, parts.terms))
+    state, step, unravel = one_vector_step(parts, before)
     numbers = hyperparameters_by_step(config, parts)
     for number in range(2):
         batch = parts.step_inputs(next(batches))

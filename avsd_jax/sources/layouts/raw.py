@@ -20,7 +20,6 @@ from avsd_jax.sources import (
     image_files,
     image_headers,
     label_files,
-    plausible,
     raw_trees,
     video_damage,
     video_files,
@@ -143,13 +142,11 @@ class Reader(Source):
         if path.is_dir():
             files = image_files.numbered(path, "img")
             return _Images(path, image_headers.size(files[0]), _FRAMES_FPS, {"frames": len(files)})
-        info = reading.probe(path)
-        video_files.check_whole(path)
-        size = plausible.checked_size((info.height, info.width), path)
+        info = video_files.probed(path)
         # A truncated file has fewer packets than it states frames.
         stated, there = reading.count_frames(path) if exact else video_files.count_packets(path)
         counts = {"frames": there} if stated == there else {"frames stated": stated, "frames": there}
-        return _Images(path, size, info.fps, counts)
+        return _Images(path, (info.height, info.width), info.fps, counts)
 
     def _gaze(self, video: str, images: _Images) -> points.Gaze:
         longest = max(filter(None, images.counts.values())) + label_files.TOLERANCE
