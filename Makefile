@@ -26,7 +26,7 @@ lint: .venv/installed
 	$(RUN) -m ruff format --check .
 
 .venv/installed: pyproject.toml uv.lock | $(UV)
-	$(UV) sync --frozen --quiet --python $(PYTHON)
+	$(UV) sync --frozen --quiet --extra all --python $(PYTHON)
 	touch $@
 
 .uv/bin/uv:
