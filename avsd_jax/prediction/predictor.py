@@ -248,7 +248,7 @@ class Predictor:
         stride: int | None = None,
         every: float | None = None,
         decision: Decision | None = None,
-        progress: bool = True,
+        progress: bool | Callable[[int, int | None], object] = True,
     ) -> Result:
         """Predicts a video and writes overlay, maps and timeline; `avsd_jax.predict` describes them.
 
@@ -263,7 +263,7 @@ class Predictor:
             every: seconds between two scores of the gate's classifier, 0 for one per frame; by default as the run's
                 record says (`avc_every`).
             decision: from these scores to an open or closed gate; by default open above one half.
-            progress: show a progress bar on stderr.
+            progress: show a progress bar on stderr, or call this with the frames that are done and their number.
 
         Raises:
             InputError: the video cannot be read, `out` cannot be written to or holds the prediction of another video,
@@ -343,14 +343,14 @@ class Predictor:
         folder: Path,
         maps: str,
         how: Settings,
-        progress: bool,
+        progress: bool | Callable[[int, int | None], object],
     ) -> int:
         """Writes all files into `folder`; returns the number of frames."""
         header = self._header(info, how)
         label = functools.partial(self.traits.label, info)
         with (
             ResultFiles(folder, info, maps, self.spec.preprocessing, header, label) as files,
-            tqdm(total=info.num_frames, unit="frame", disable=not progress, dynamic_ncols=True) as bar,
+            tqdm(total=info.num_frames, unit="frame", disable=progress is not True, dynamic_ncols=True) as bar,
         ):
             bar.set_description("compiling the model")
             count = 0
@@ -360,6 +360,8 @@ class Predictor:
                     bar.reset()
                 count += 1
                 bar.update()
+                if callable(progress):
+                    progress(count, info.num_frames)
             bar.total = count
             bar.refresh()
             if count < self.spec.clip_size:

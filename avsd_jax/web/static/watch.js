@@ -1,0 +1,3 @@
+import { chooser } from "/static/common.js";
+
+chooser(document.getElementById("chooser"), { page: "/watch" });
