@@ -1,4 +1,4 @@
-"""One annotator's labels of one video, kept in a journal: edits come in order, each once, on the state they were made on.
+"""One annotator's labels of one video, kept in a journal: each edit once, in order, on the state it was made on.
 
 The first line of the journal names video, annotator and number of frames; each further line is an edit:
 
@@ -43,7 +43,9 @@ def checked_annotator(name: str) -> str:
         InputError: it cannot.
     """
     if not _ANNOTATOR.fullmatch(name):
-        raise InputError(f"{name!r:.80} is no annotator's name: give up to 40 letters, digits, spaces, '-', '_' and '.'")
+        raise InputError(
+            f"{name!r:.80} is no annotator's name: give up to 40 letters, digits, spaces, '-', '_' and '.'"
+        )
     return name
 
 
@@ -128,8 +130,8 @@ class Annotation:
             self._track, self._seen = _replayed(path, entries)
             if len(self._track.labels) != num_frames:
                 raise InputError(
-                    f"{path} labels {len(self._track.labels)} frames of a video that has {num_frames} now: it is another "
-                    "video; rename it, or move the labels away"
+                    f"{path} labels {len(self._track.labels)} frames of a video that has {num_frames} now: it is "
+                    "another video; rename it, or move the labels away"
                 )
         except BaseException:
             self._journal.close()

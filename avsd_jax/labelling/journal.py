@@ -78,7 +78,9 @@ class Journal:
             InputError: the file cannot be written.
             StorageError: the disk is full or read-only.
         """
-        lines = b"".join(json.dumps(entry, separators=(",", ":"), allow_nan=False).encode() + b"\n" for entry in entries)
+        lines = b"".join(
+            json.dumps(entry, separators=(",", ":"), allow_nan=False).encode() + b"\n" for entry in entries
+        )
         try:
             written = 0
             while written < len(lines):

@@ -52,7 +52,9 @@ def text(labels: Int8[np.ndarray, " n"], name: str) -> str:
     """
     if not (labels != UNLABELLED).any():
         raise InputError(f"{name} would hold no label: label at least one frame as consistent or inconsistent")
-    rows = (f"{frame}," if label == UNLABELLED else f"{frame},{label}" for frame, label in enumerate(labels.tolist(), 1))
+    rows = (
+        f"{frame}," if label == UNLABELLED else f"{frame},{label}" for frame, label in enumerate(labels.tolist(), 1)
+    )
     return "\n".join([HEADER, *rows, ""])
 
 
