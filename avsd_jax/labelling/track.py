@@ -87,8 +87,11 @@ class Track:
         other.labels, other._done, other._undone = self.labels.copy(), self._done.copy(), self._undone.copy()
         return other
 
-    def set(self, runs: Sequence[Run]) -> None:
+    def set(self, runs: object) -> None:
         """Sets ranges, as one edit; what was undone is forgotten.
+
+        Args:
+            runs: a list of `[start, stop, label]`.
 
         Raises:
             InputError: see `checked_runs`.

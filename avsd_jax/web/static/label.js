@@ -9,10 +9,12 @@ import { agreementTables, download } from "/static/label_results.js";
 
 const $ = (id) => document.getElementById(id);
 const NAME = "avsd-annotator";
+const AGREEMENT_MS = 2000;
 const id = new URLSearchParams(location.search).get("video");
 const messages = $("messages");
 let video, track, sync, strip, player;
 let selection = null; // [first frame, frame after the last one] or null
+let idle; // timer of the agreement, which follows the labels when nobody edits
 let anchor = null; // where a selection by keys began
 
 if (id) open().catch((error) => say(messages, error.message));
@@ -113,6 +115,8 @@ async function begin(annotator) {
     onstate: (words, unsent) => {
       $("saved").textContent = unsent ? `${words}: kept in this browser until the server answers` : words;
       $("saved").classList.toggle("unsent", unsent);
+      clearTimeout(idle);
+      if (words === "All saved") idle = setTimeout(agreement, AGREEMENT_MS);
     },
     onlabels: drawn,
     onerror: (words) => say(messages, words),
