@@ -9,7 +9,7 @@ const EARLY = 0.002; // seconds by which times of the browser and of the record 
 export class Player {
   // times: of the frames, or [] if unknown. onframe(frame, time): called when another frame is shown.
   constructor({ times, fps, onframe }) {
-    Object.assign(this, { times, fps, onframe, frame: -1, maps: null, table: null, drawn: -1 });
+    Object.assign(this, { times, fps, onframe, frame: -1, target: null, maps: null, table: null, drawn: -1 });
     this.video = $("picture");
     this.canvas = $("overlay");
     this.controls();
@@ -47,7 +47,7 @@ export class Player {
 
   // Returns the number of the frame that is shown at a time.
   frameAt(time) {
-    if (!this.times.length) return Math.round(time * this.fps);
+    if (!this.times.length) return Math.floor((time + EARLY) * this.fps);
     let [low, high] = [0, this.times.length - 1];
     while (low < high) {
       const middle = (low + high + 1) >> 1;
@@ -59,19 +59,21 @@ export class Player {
 
   // Shows a frame: in the middle of the time that it is shown for, which no rounding moves to another one.
   goto(frame) {
-    if (!this.times.length) return this.seek(frame / this.fps);
+    if (!this.times.length) return this.seek((frame + 0.25) / this.fps);
     const last = this.times.length - 1;
-    const number = Math.min(last, Math.max(0, frame));
+    const number = (this.target = Math.min(last, Math.max(0, frame)));
     const until = number < last ? this.times[number + 1] : this.times[number] + 1 / this.fps;
     this.seek((this.times[number] + Math.min(until, this.times[number] + 0.02)) / 2);
   }
 
+  // Steps on from the frame that is shown, or that is on its way.
   step(frames) {
     this.video.pause();
-    this.goto(this.frame + frames);
+    this.goto((this.video.seeking && this.target !== null ? this.target : this.frame) + frames);
   }
 
   seek(time) {
+    if (!this.times.length) this.target = this.frameAt(time);
     this.video.currentTime = Math.min(Math.max(0, time), this.duration);
   }
 
