@@ -1,7 +1,7 @@
 """Serves a page in the browser on which videos are watched with their prediction, and labelled.
 
     python -m avsd_jax.web [--folder=VIDEOS] [--checkpoint=DIR ...] [--ground_truth=FOLDER] [--out=runs/web]
-                           [--port=8765] [--host=127.0.0.1] [--token] [--max_upload=4096]
+                           [--port=8765] [--host=127.0.0.1] [--token] [--max_upload=4000]
 
 It prints the address to open. Only this machine can connect; with --host=ADDRESS others can, if they know the token,
 which is part of the address that is printed. Uploads, results and labels are in the folder --out, and are there again
@@ -50,7 +50,7 @@ def _parser() -> cli.Parser:
         help="ask browsers for a token, by default a random one; always so if --host is not this machine alone",
     )
     parser.add_argument(
-        "--max_upload", type=cli.positive, default=4096, metavar="MB", help="size of the largest upload (4096)"
+        "--max_upload", type=cli.positive, default=4000, metavar="MB", help="size of the largest upload (4000)"
     )
     return parser
 
@@ -71,7 +71,7 @@ def _serve(args: argparse.Namespace) -> None:
         folder=args.folder,
         checkpoints=tuple(args.checkpoint),
         ground_truth=args.ground_truth,
-        max_upload=args.max_upload << 20,
+        max_upload=args.max_upload * 1_000_000,
         token=_token(args.token, local),
         local=local,
     )

@@ -148,11 +148,12 @@ class Jobs:
                 job.state, job.phase, job.began = RUNNING, "starting", time.monotonic()
                 process = self._started()
             self._follow(job, process)
-        _end(self._process)
+        _remove(self._process)
 
     def _started(self) -> subprocess.Popen[str]:
         """Returns the worker process, which is started unless it runs."""
         if self._process is None or self._process.poll() is not None:
+            _remove(self._process)
             self._process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.PIPE,
@@ -177,10 +178,7 @@ class Jobs:
                         return
         except (OSError, ValueError) as error:  # it ended, or wrote something else
             logging.warning("the worker process of the page: %s", error)
-        _end(process)
-        for pipe in (process.stdin, process.stdout):
-            with contextlib.suppress(OSError):
-                pipe.close()
+        _remove(process)
         with self._changed:
             if not job.ended:
                 job.state, job.error = FAILED, "the process that worked on it ended: see the terminal, or try again"
@@ -202,3 +200,11 @@ def _end(process: subprocess.Popen[str] | None) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def _remove(process: subprocess.Popen[str] | None) -> None:
+    """Ends a process and closes its pipes; called by the thread that reads them."""
+    _end(process)
+    for pipe in () if process is None else (process.stdin, process.stdout):
+        with contextlib.suppress(OSError):
+            pipe.close()

@@ -16,7 +16,7 @@ _PIXELS = ("yuv420p", "yuvj420p")
 _VIDEO = {MP4: ("h264", "av1", "vp9"), WEBM: ("vp8", "vp9", "av1")}
 _AUDIO = {MP4: ("aac", "mp3", "opus", "flac"), WEBM: ("opus", "vorbis")}
 # The first frame's time from which on a player would show other frames than those of the prediction.
-_LATEST_START = 0.0005
+_LATEST_START = 0.005
 
 
 class Playable(NamedTuple):

@@ -8,7 +8,6 @@ from avsd_jax.errors import InputError
 
 DEFAULT_PORT = 8765
 DEFAULT_OUT = Path("runs/web")
-GIB = 1 << 30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Settings:
     folder: Path | None = None
     checkpoints: tuple[str, ...] = ()
     ground_truth: Path | None = None
-    max_upload: int = 4 * GIB
+    max_upload: int = 4_000_000_000
     token: str | None = None
     local: bool = True
 

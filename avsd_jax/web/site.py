@@ -69,7 +69,13 @@ async def json_of(request: Request) -> dict[str, Any]:
 
 def shown(video: Video) -> dict[str, Any]:
     """Returns what a page shows of a video without reading it."""
-    return {"id": video.id, "name": printable(video.name), "uploaded": video.uploaded, "size": video.size}
+    return {
+        "id": video.id,
+        "name": printable(video.name),
+        "uploaded": video.uploaded,
+        "size": video.size,
+        "stamp": video.stamp,
+    }
 
 
 def file(path: Any, media_type: str, name: str | None = None) -> FileResponse:

@@ -149,7 +149,7 @@ class VideoLibrary:
     def _check_size(self, name: str, size: int) -> None:
         if size > self.max_upload:
             raise TooLarge(
-                f"{printable(name)} is larger than {self.max_upload / (1 << 20):g} MB: put it into the folder of "
+                f"{printable(name)} is larger than {self.max_upload / 1e6:g} MB: put it into the folder of "
                 "videos, or start the server with a larger --max_upload"
             )
 

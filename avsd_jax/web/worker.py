@@ -15,11 +15,12 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping
+from types import FrameType
 from typing import Any, TextIO
 
 from avsd_jax.common.programs import keep_programs
 from avsd_jax.errors import InputError, StorageError, storage_error
-from avsd_jax.web import copying, predicting, proposing
+from avsd_jax.web import copying, predicting, proposing, scoring
 from avsd_jax.web.reports import Report
 
 # Each is called with a `Report` and the arguments of its task, and returns what JSON can hold.
@@ -27,12 +28,13 @@ TASKS: dict[str, Callable[..., Mapping[str, Any]]] = {
     "predict": predicting.run,
     "copy": copying.run,
     "propose": proposing.run,
+    "score": scoring.run,
 }
 
 
 def main() -> None:
     """Works until the parent is gone."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTERM, _leave)
     # Whatever libraries print goes to stderr.
     events = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
@@ -43,10 +45,16 @@ def main() -> None:
         _do(json.loads(tasks.get()), events)
 
 
+def _leave(signum: int, frame: FrameType | None) -> None:
+    """Ends like an exception, so that what is written half is removed on the way; once."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(128 + signum)
+
+
 def _read(tasks: "queue.SimpleQueue[str]") -> None:
     for line in sys.stdin:
         tasks.put(line)
-    os.kill(os.getpid(), signal.SIGTERM)  # what is written half is removed on the way
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _do(task: dict[str, Any], events: TextIO) -> None:
