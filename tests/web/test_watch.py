@@ -80,11 +80,11 @@ def test_from_upload_to_overlay(video: pathlib.Path, predicted: pathlib.Path, tm
             return int(number)
 
         def at(number: int) -> None:
+            words = f"{rows[number]['avc_probability']:.2f}, audio {'used' if rows[number]['gate'] else 'ignored'}"
+            waited(lambda: f"frame {number} / {FRAMES - 1}" in shown.text_content("#time"))
             waited(lambda: shown.get_attribute("#overlay", "data-frame") == str(number))
             assert frame() == number
-            words = f"{rows[number]['avc_probability']:.2f}, audio {'used' if rows[number]['gate'] else 'ignored'}"
             assert shown.text_content("#probability") == words
-            assert f"frame {number} / {FRAMES - 1}" in shown.text_content("#time")
 
         plain = shown.evaluate("document.getElementById('overlay').toDataURL()")
         shown.fill("#opacity", "0")  # the map is seen, and without it the frame

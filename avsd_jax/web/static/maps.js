@@ -5,7 +5,7 @@ const KEPT = 240; // maps that are kept
 const AT_ONCE = 4; // requests
 
 export class Maps {
-  // address(frame): of a map. onload(frame): called when one has come.
+  // address(frame): of a map. onload(): called when one has come.
   constructor(address, count, onload) {
     this.address = address;
     this.count = count;
@@ -14,7 +14,6 @@ export class Maps {
     this.coming = new Set();
     this.canvas = document.createElement("canvas");
     this.reader = this.canvas.getContext("2d", { willReadFrequently: true });
-    this.painted = document.createElement("canvas");
     this.at = 0;
   }
 
@@ -45,7 +44,7 @@ export class Maps {
       this.keep(frame, image);
       image.close();
       this.coming.delete(frame);
-      this.onload(frame);
+      this.onload();
       this.fetchAhead();
     } catch {
       setTimeout(() => this.coming.delete(frame), 2000); // then it is tried again
@@ -77,13 +76,12 @@ export function palette(colours, opacity) {
   return table;
 }
 
-// Draws a frame, desaturated by half, under a map.
-export function draw(canvas, video, map, table) {
-  const [width, height] = [video.videoWidth, video.videoHeight];
+// Draws a picture of a frame, desaturated by half, under a map.
+export function draw(canvas, picture, [width, height], map, table) {
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
   const context = canvas.getContext("2d", { alpha: false });
   context.filter = "saturate(50%)";
-  context.drawImage(video, 0, 0, width, height);
+  context.drawImage(picture, 0, 0, width, height);
   context.filter = "none";
   const painted = (draw.painted ??= document.createElement("canvas"));
   if (painted.width !== map.width || painted.height !== map.height) {

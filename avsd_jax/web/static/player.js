@@ -9,7 +9,7 @@ const EARLY = 0.002; // seconds by which times of the browser and of the record 
 export class Player {
   // times: of the frames, or [] if unknown. onframe(frame, time): called when another frame is shown.
   constructor({ times, fps, onframe }) {
-    Object.assign(this, { times, fps, onframe, frame: -1, target: null, maps: null, table: null, drawn: -1 });
+    Object.assign(this, { times, fps, onframe, frame: -1, maps: null, table: null, drawn: -1 });
     this.video = $("picture");
     this.canvas = $("overlay");
     this.controls();
@@ -31,7 +31,7 @@ export class Player {
 
   // Shows maps beside the video: address(frame) is that of a map.
   overlay(address) {
-    this.maps = new Maps(address, this.times.length, (frame) => frame === this.frame && this.redraw());
+    this.maps = new Maps(address, this.times.length, () => this.drawn !== this.frame && this.redraw());
     this.redraw();
   }
 
@@ -61,7 +61,7 @@ export class Player {
   goto(frame) {
     if (!this.times.length) return this.seek((frame + 0.25) / this.fps);
     const last = this.times.length - 1;
-    const number = (this.target = Math.min(last, Math.max(0, frame)));
+    const number = Math.min(last, Math.max(0, frame));
     const until = number < last ? this.times[number + 1] : this.times[number] + 1 / this.fps;
     this.seek((this.times[number] + Math.min(until, this.times[number] + 0.02)) / 2);
   }
@@ -69,11 +69,10 @@ export class Player {
   // Steps on from the frame that is shown, or that is on its way.
   step(frames) {
     this.video.pause();
-    this.goto((this.video.seeking && this.target !== null ? this.target : this.frame) + frames);
+    this.goto(this.frameAt(this.video.currentTime) + frames);
   }
 
   seek(time) {
-    if (!this.times.length) this.target = this.frameAt(time);
     this.video.currentTime = Math.min(Math.max(0, time), this.duration);
   }
 
@@ -113,12 +112,23 @@ export class Player {
 
   // Draws the frame under its map. A map that has not come yet leaves the picture before: never a frame with another's.
   redraw() {
-    if (!this.maps || !this.table || this.frame < 0 || this.video.readyState < 2) return;
-    const map = this.maps.get(this.frame);
-    if (!map || this.drawn === this.frame) return;
-    draw(this.canvas, this.video, map, this.table);
-    this.drawn = this.frame;
-    this.canvas.dataset.frame = this.frame;
+    if (!this.maps || !this.table || this.frame < 0 || this.closed) return;
+    if (this.video.readyState < 2) {
+      // Just after a jump the frame cannot be read yet.
+      cancelAnimationFrame(this.later);
+      this.later = requestAnimationFrame(() => this.redraw());
+      return;
+    }
+    // The picture that is read may be one later than the one that was reported: it says which it is.
+    const picture = window.VideoFrame ? new VideoFrame(this.video) : this.video;
+    const frame = picture === this.video ? this.frame : this.frameAt(picture.timestamp / 1e6);
+    const map = this.maps.get(frame);
+    if (map && this.drawn !== frame) {
+      draw(this.canvas, picture, [this.video.videoWidth, this.video.videoHeight], map, this.table);
+      this.drawn = frame;
+      this.canvas.dataset.frame = frame;
+    }
+    picture.close?.();
   }
 
   controls() {
