@@ -27,7 +27,7 @@ def variables(model: Any, *inputs: Any, method: str | None = None) -> dict[str, 
 
 @functools.lru_cache(
     maxsize=16
-)  # a file is looked at twice, first to find the network in it; a large one takes seconds
+)  # of a file the network is found first, and then read: that takes seconds
 def _traced(model: Any, method: str | None, tree: Any, leaves: tuple[jax.ShapeDtypeStruct, ...]) -> dict[str, Any]:
     init = functools.partial(model.init, method=method)
     return jax.eval_shape(init, jax.random.key(0), *jax.tree.unflatten(tree, leaves))
