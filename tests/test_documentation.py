@@ -89,8 +89,9 @@ def _help(module: str, *parts: str) -> str:
     """The help of a command; of a benchmark or a launcher, which are scripts, their text."""
     if not module.startswith("avsd_jax."):
         return Path(importlib.util.find_spec(module).origin).read_text()
+    package = importlib.util.find_spec(module).submodule_search_locations
     with contextlib.redirect_stdout(io.StringIO()) as out, pytest.raises(SystemExit):
-        importlib.import_module(module).main([*parts, "--help"])
+        importlib.import_module(f"{module}.__main__" if package else module).main([*parts, "--help"])
     return out.getvalue()
 
 
@@ -118,7 +119,7 @@ def test_the_options_of_commands_exist(page: Path) -> None:
     lines = [(block.name, line) for block in doc_blocks.blocks(page) for line in block.lines]
     lines += [(page.name, line) for line in re.findall(r"`(python -m [^`]*)`", doc_blocks.without_blocks(page))]
     for where, line in lines:
-        for match in COMMAND.finditer(line.replace("\n", " ")):
+        for match in COMMAND.finditer(line.replace("\n", " ").replace("avsd_jax.NAME", "")):
             try:
                 words = doc_blocks.arguments(match[2].replace("...", ""))
             except ValueError:  # a quotation around it

@@ -28,10 +28,10 @@ def build(folder: Path) -> Path:
     videos = [generate_video(Builder.BUILDER_CONFIGS[1].generator, "docs", index) for index in range(3)]
     for name, video in zip(("INPUT", "VIDEOS/garden", "VIDEOS/street"), videos, strict=True):
         _write_video(folder / f"{name}.mp4", video)
-    cv2.imwrite(str(folder / "PICTURE.jpg"), videos[0].frames[0, ..., ::-1])
+    cv2.imwrite(str(folder / "PICTURE.jpg"), videos[0].frames[0][..., ::-1])
     (folder / "FOLDER").mkdir()
     for number, video in enumerate(videos):
-        cv2.imwrite(str(folder / f"FOLDER/picture{number}.jpg"), video.frames[9, ..., ::-1])
+        cv2.imwrite(str(folder / f"FOLDER/picture{number}.jpg"), video.frames[9][..., ::-1])
     _write_own(folder, videos)
     if datasets.main(["build", f"--dataset={TINY}", f"--data_dir={folder / 'data'}", "--workers=1"]):
         raise RuntimeError("the tiny dataset could not be built")
@@ -93,7 +93,7 @@ def _write_maps(folder: Path) -> None:
             (folder / model / video.id).mkdir(parents=True)
             for frame in range(video.num_frames):
                 level = cv2.GaussianBlur(store.density(number, frame).astype(np.float32), (0, 0), sigma)
-                cv2.imwrite(str(folder / model / video.id / f"{frame:06d}.png"), np.rint(level / level.max() * 255))
+                cv2.imwrite(str(folder / model / video.id / f"{frame:06d}.png"), np.rint(level / level.max() * 255).astype(np.uint8))
 
 
 def _write_trees(folder: Path) -> None:

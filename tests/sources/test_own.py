@@ -45,7 +45,7 @@ def run(command: str, manual_dir: pathlib.Path, data_dir: pathlib.Path, *options
 def test_a_folder_becomes_a_dataset(folder: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture):
     assert run("check", folder, tmp_path, "--thorough") == 0
     out = capsys.readouterr().out
-    assert "own/short-48: layout videos/ and fixations/; 3 videos, of which 3 are listed and 3 complete" in out
+    assert "own: layout videos/ and fixations/; 3 videos, of which 3 are listed and 3 complete" in out
     assert "  labels: 1 videos, 10 frames" in out
     assert "note: without test.txt, the test videos are street" in out
     assert run("build", folder, tmp_path) == 0
