@@ -27,6 +27,7 @@ OUTSIDE = {"launch/README.md": "clusters.md", "CONTRIBUTING.md": "contributing.m
 NOTEBOOK, PAGE = "first_steps.ipynb", "first_steps.md"
 _LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s#]+)(#[^)\s]*)?\)")
 _FENCE = re.compile(r"(^```.*?^```)", re.M | re.S)
+_INDENTED = re.compile(r"(?:^    .*\n|^\n(?=    ))+", re.M)
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -68,11 +69,14 @@ def _run(path: Path) -> tuple[str, dict[str, bytes]]:
             client = nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": folder}})
             client.execute(env=os.environ | {"PATH": paths, "PYTHONPATH": str(ROOT)})
     markdown, resources = nbconvert.MarkdownExporter().from_notebook_node(notebook)
-    # Printed text is indented there: as a fence it has no colours and no button to copy it.
-    markdown = re.sub(
-        r"(?m)(?:^    .*\n|^\n(?=    ))+", lambda m: f"```text\n{textwrap.dedent(m[0]).strip()}\n```\n", markdown
-    )
-    return markdown, resources["outputs"]
+    # Printed text is indented there; as a fence it looks like the code above it.
+    parts = _FENCE.split(markdown)
+    parts[::2] = [_INDENTED.sub(_fenced, text) for text in parts[::2]]
+    return "".join(parts), resources["outputs"]
+
+
+def _fenced(match: re.Match[str]) -> str:
+    return f"```text\n{textwrap.dedent(match[0]).strip()}\n```\n"
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:

@@ -6,6 +6,7 @@ by `world.py`. Two pages are run at a time. What a session (`console`) shows is 
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -62,7 +63,9 @@ def _run(block: Block, folder: Path, exports: str) -> str:
         return ""
     if block.language == PYTHON:
         return _called([sys.executable, "-c", block.code], folder)[1]
-    lines = [f"{line} {block.extra}" if block.extra and _COMMAND.match(line) else line for line in _uncommented(block)]
+    small = [f"{name}={value}" for name, value in world.SMALL.items()]
+    extra = shlex.join(part for word in block.extra.split() for part in (small if word == "SMALL" else [word]))
+    lines = [f"{line} {extra}" if _COMMAND.match(line) else line for line in _uncommented(block)]
     return _called(["bash", "-euo", "pipefail", "-c", "\n".join([exports, *lines])], folder)[1]
 
 

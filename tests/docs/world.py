@@ -93,7 +93,10 @@ def _write_maps(folder: Path) -> None:
             (folder / model / video.id).mkdir(parents=True)
             for frame in range(video.num_frames):
                 level = cv2.GaussianBlur(store.density(number, frame).astype(np.float32), (0, 0), sigma)
-                cv2.imwrite(str(folder / model / video.id / f"{frame:06d}.png"), np.rint(level / level.max() * 255).astype(np.uint8))
+                cv2.imwrite(
+                    str(folder / model / video.id / f"{frame:06d}.png"),
+                    np.rint(level / level.max() * 255).astype(np.uint8),
+                )
 
 
 def _write_trees(folder: Path) -> None:

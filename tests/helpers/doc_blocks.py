@@ -4,7 +4,7 @@ A block is run by `tests/docs/run_blocks.py`, in order, in a folder of its page'
 (`INPUT.mp4`, `runs/tiny`, ...). A comment in front of it, which no reader sees, says otherwise:
 
     <!-- not run: REASON -->        it is only checked here: its commands and their options exist
-    <!-- run with: --OPTION=X -->   each command of the block gets these options, too, to be small enough
+    <!-- run with: --OPTION=X -->   each command of the block gets these options, too; SMALL: those of `world.py`
     <!-- file: FOLDER, NAME -->     it is the content of that file, which the next blocks use
 """
 
