@@ -76,7 +76,8 @@ def _run(path: Path) -> tuple[str, dict[str, bytes]]:
 
 
 def _fenced(match: re.Match[str]) -> str:
-    return f"```text\n{textwrap.dedent(match[0]).strip()}\n```\n"
+    text = textwrap.dedent(match[0]).strip()
+    return f"```text\n{text}\n```\n" if text else "\n"
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:

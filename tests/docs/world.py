@@ -8,12 +8,18 @@ from pathlib import Path
 
 import av
 import cv2
+import jax
 import numpy as np
 import stavis_files
+import tiny_run
+from ml_collections import ConfigDict
 
 from avsd_jax import datasets
+from avsd_jax.common.parallel import make_mesh
 from avsd_jax.data import dataset_names
 from avsd_jax.data.catalog import open_store
+from avsd_jax.training import loop
+from configs import avc
 from datasets_tfds.sounding_shapes.generator import generate_video
 from datasets_tfds.sounding_shapes.sounding_shapes_dataset_builder import Builder
 
@@ -110,18 +116,16 @@ def _write_trees(folder: Path) -> None:
 
 
 def _train(folder: Path) -> None:
-    """A run of two steps by a small UNISAL with sound that a classifier gates, `runs/tiny`."""
-    options = {
-        "--config": "configs/unisal_av.py:star",
-        "--config.dataset": TINY,
-        "--config.data_dir": folder / "data",
-        "--config.train_split": "train",
-        "--config.test_split": "test",
-        "--mode": "train",
-        **SMALL,
-    }
-    command = [sys.executable, "-m", "avsd_jax.main", *(f"{name}={value}" for name, value in options.items())]
-    subprocess.run([*command, f"--workdir={folder / 'runs/tiny'}"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    """Runs of two steps: `runs/tiny`, the tests' smallest gated network, and `runs/classifier`, a classifier alone."""
+    for path in (Path(__file__).parents[1] / "helpers/extra_models").glob("*.py"):
+        shutil.copy2(path, folder / "avsd_jax/models" / path.name)
+    tiny_run.add_extra_models()
+    options = {"model_name": "tiny_gated", "model": ConfigDict({"clip_size": 8, "gate": "classifier"}), "tags": ()}
+    config = tiny_run.tiny_config(folder / "data", total_steps=2, batch_size=2, **options)
+    loop.train(config, folder / "runs/tiny", mesh=make_mesh(jax.devices()[:1]))
+    config = avc.get_config("l3net_demo").unlock()
+    config.update(dataset=TINY, data_dir=str(folder / "data"), total_steps=2, batch_size=2, warmup_steps=0)
+    loop.train(config.lock(), folder / "runs/classifier", mesh=make_mesh(jax.devices()[:1]))
 
 
 SMALL = {
@@ -130,10 +134,7 @@ SMALL = {
     "--config.frame_size": "(32,64)",
     "--config.model.clip_size": 2,
     "--config.model.width": 0.25,
-    "--config.model.classifier": "l3net",
-    "--config.model.classifier_options.width": 0.125,
     "--config.eval_stride": 40,
     "--config.audit": False,
-    "--config.tensorboard": False,
 }
-"""Options that make a training of `configs/unisal_av.py` take seconds."""
+"""Options that make a training by `configs/own.py` take a minute, all of it compilation."""
