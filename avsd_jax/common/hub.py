@@ -113,7 +113,7 @@ def pinned(place: str | Path) -> str:
         InputError: as `folder`.
     """
     if not is_address(place):
-        return str(place)
+        return str(Path(place))
     address = Address.of(place)
     return str(address.at(_commit_of(_download(address), address)))
 
@@ -174,9 +174,7 @@ def _known(address: Address) -> tuple[str, set[str]] | None:
     library = _library()
     try:
         with _explained(address):
-            info = library.HfApi().model_info(
-                address.repo, revision=address.revision or None, timeout=_MOST_SECONDS
-            )
+            info = library.HfApi().model_info(address.repo, revision=address.revision or None, timeout=_MOST_SECONDS)
     except _UnreachableError as error:
         place = cached(address)
         if place is None:
@@ -199,9 +197,7 @@ def _offline(address: Address) -> Path:
 def _fetch(address: Address, name: str) -> Path:
     try:
         with _explained(address):
-            return Path(
-                _library().hf_hub_download(address.repo, address.path(name), revision=address.revision or None)
-            )
+            return Path(_library().hf_hub_download(address.repo, address.path(name), revision=address.revision or None))
     except _UnreachableError as error:
         raise InputError(str(error)) from error
 
@@ -348,7 +344,9 @@ def _explained(address: Address) -> Iterator[None]:
             f"{address} is not in the cache, and HF_HUB_OFFLINE is set: unset it, or download the model first"
         ) from error
     except errors.LocalEntryNotFoundError as error:
-        raise _UnreachableError(f"{address} is not whole in the cache, and {server} gives no more: try again") from error
+        raise _UnreachableError(
+            f"{address} is not whole in the cache, and {server} gives no more: try again"
+        ) from error
     except errors.EntryNotFoundError as error:
         raise InputError(f"{address}: a file of it is gone ({_first_line(error)}): check the address") from error
     except errors.HfHubHTTPError as error:

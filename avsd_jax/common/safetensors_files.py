@@ -61,9 +61,7 @@ def read(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
         types = {key: part.get_dtype() for key, part in described.items()}
     except SafetensorError as error:
         reason = str(error).removeprefix("Error while deserializing header: ")
-        raise InputError(
-            f"{path} is a damaged or incomplete safetensors file ({reason}): download it again"
-        ) from error
+        raise InputError(f"{path} is a damaged or incomplete safetensors file ({reason}): download it again") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error}): give another file") from error
     for key, name in types.items():

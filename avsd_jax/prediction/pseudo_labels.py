@@ -116,7 +116,11 @@ def write(
                 raise InputError(f"{', '.join(loaded)} predict different frames of {video.id}: give them one sampler")
             target_maps.write_map(out, video.id, frames[0], _mean(maps))
             count += 1
-    facts = {"models": [source if hub.is_address(source) else Path(source).name for source in loaded], "stride": stride, "maps": count}
+    facts = {
+        "models": [source if hub.is_address(source) else Path(source).name for source in loaded],
+        "stride": stride,
+        "maps": count,
+    }
     target_maps.write_record(out, dataset, split, facts)
     return count
 

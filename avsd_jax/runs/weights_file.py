@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import json
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def read(folder: Path, config: ConfigDict) -> tuple[dict[str, Any], int]:
     step = metadata.get("step", "0")
     if not step.isdecimal():
         raise InputError(f"{path} has the step {step!r} in its metadata, which is no number: download it again")
-    return _nested({key: array for key, array in _fitted(path, arrays, config).items()}), int(step)
+    return _nested(_fitted(path, arrays, config)), int(step)
 
 
 def _opened(folder: Path) -> tuple[Path, dict[str, Any], dict[str, str]]:
@@ -193,21 +194,21 @@ def kept(config: ConfigDict, variables: Tree, source: str | Path) -> Kept:
         raise InputError(f"{source} lacks {some(missing, 3, ', ')} of {config.model_name}: train or convert it again")
     for key, value in chosen.items():
         if value.shape != known[key].shape:
-            raise InputError(f"{source}: {key} is {list(value.shape)}, not {list(known[key].shape)}: restore config.json")
+            raise InputError(
+                f"{source}: {key} is {list(value.shape)}, not {list(known[key].shape)}: restore config.json"
+            )
         if jax.numpy.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all():
             raise InputError(f"{source}: {key} holds values that are not finite: train it again")
     return Kept(chosen, tuple(sorted(set(given) - set(chosen))))
 
 
-def write(
-    folder: Path, arrays: Mapping[str, np.ndarray], step: int, version: str, max_bytes: int = MAX_BYTES
-) -> list[str]:
+def write(folder: Path, arrays: Mapping[str, np.ndarray], step: int, max_bytes: int = MAX_BYTES) -> list[str]:
     """Writes arrays into a folder, in several files if one would be larger than `max_bytes`; returns their names.
 
     Raises:
         OSError: a file cannot be written.
     """
-    metadata = {"format": "flax", "avsd_jax": version, "step": str(step)}
+    metadata = {"format": "flax", "avsd_jax": version("avsd-jax"), "step": str(step)}
     shards = _shards(arrays, max_bytes)
     if len(shards) == 1:
         safetensors_files.write(folder / WEIGHTS, arrays, metadata)
