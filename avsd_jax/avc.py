@@ -4,9 +4,10 @@
                            [--threshold=0.5 | --hysteresis=LOW,HIGH]
 
 The checkpoint is the folder of a classifier converted by `python -m avsd_jax.convert`, of a training run of the model
-`avc`, or of a run that a classifier gates; or `hf://owner/name[@revision]` (docs/sharing.md). Without one, a classifier that has no weights is taken: it asks whether any
-region of the picture changes along with the audio. It scores one frame every `--every` seconds, from the frames and
-the audio around it, and the score holds until the next one. The output folder gets
+`avc`, or of a run that a classifier gates; or `hf://owner/name[@revision]` (docs/sharing.md). Without one, a classifier
+that has no weights is taken: it asks whether any region of the picture changes along with the audio. It scores one
+frame every `--every` seconds, from the frames and the audio around it, and the score holds until the next one. The
+output folder gets
 
     consistency.csv    per frame: number from 1, time in seconds, probability of consistency, label 1 or 0
     consistency.json   the scores alone, with settings and notes on the input

@@ -4,10 +4,10 @@
                                  [--out=DIR]
 
 `DIR` is a converted or shared classifier, a run of the model `avc`, or a run that a classifier gates, or the address of
-one on a hub (docs/sharing.md). One number, the
-temperature by which the classifier's logits are divided, is fitted to the labels of consistency of validation videos,
-and written to `DIR/calibration.json`; with --out a copy of the model gets it, as a model of a hub needs. From then on the probabilities of `avc` and `predict` and the calibration error
-of scores use it; no decision at 0.5 changes, and no map.
+one on a hub (docs/sharing.md). One number, the temperature by which the classifier's logits are divided, is fitted to
+the labels of consistency of validation videos, and written to `DIR/calibration.json`; with --out a copy of the model
+gets it, as a model of a hub needs. From then on the probabilities of `avc` and `predict` and the calibration error of
+scores use it; no decision at 0.5 changes, and no map.
 
 The videos are those that `--config.calibration_share` held out of the training split, or those of `--split`. Videos of
 the run's test split are refused. A model that was converted, not trained, is calibrated on its training split by

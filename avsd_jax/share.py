@@ -6,8 +6,8 @@
 
 DIR is the folder of a training run, of one of its rows, or of a converted model; `DIR/best` is the best step of a run
 that was scored during training. What is shared is what `predict --checkpoint=DIR` uses: the newest step, or that of
---step, with the average of the parameters if one was kept, without the state of the optimiser. FOLDER, or the repository
-of the hub in one commit, gets
+--step, with the average of the parameters if one was kept, without the state of the optimiser. FOLDER, or the
+repository of the hub in one commit, gets
 
     model.safetensors    the weights
     config.json          the configuration, without folders of this machine

@@ -1,9 +1,9 @@
 """Models on the Hugging Face hub, or any server of its protocol: addresses, download, upload.
 
 An address is `hf://owner/name[/folder][@revision]`: a repository, a folder in it, and a branch, tag or commit (by
-default the branch `main`). What is downloaded is kept in the library's own cache (`HF_HOME`, `HF_HUB_CACHE`), from where
-it is read without a network if the address names a commit, or if `HF_HUB_OFFLINE` is set. `HF_ENDPOINT` names another
-server, and tokens are looked for where the library does (`HF_TOKEN`, `hf auth login`).
+default the branch `main`). What is downloaded is kept in the library's own cache (`HF_HOME`, `HF_HUB_CACHE`), from
+where it is read without a network if the address names a commit, or if `HF_HUB_OFFLINE` is set. `HF_ENDPOINT` names
+another server, and tokens are looked for where the library does (`HF_TOKEN`, `hf auth login`).
 
 Only the files that `FILES` describes are asked for, and nothing in them is executed.
 """
@@ -133,7 +133,10 @@ def cached(place: str | Path) -> Path | None:
     Raises:
         InputError: the address is spelled wrong.
     """
-    address = Address.of(place)
+    return _cached(Address.of(place))
+
+
+def _cached(address: Address) -> Path | None:
     found = _library().try_to_load_from_cache(address.repo, address.path(CONFIG), revision=address.revision or None)
     return Path(found).parent if isinstance(found, str) else None
 
@@ -146,7 +149,7 @@ def _commit_of(place: Path, address: Address) -> str:
 
 def _download(address: Address) -> Path:
     if address.is_commit:
-        place = cached(address)
+        place = _cached(address)
         if place is not None and _is_complete(place):
             return place
     known = _known(address)
@@ -176,7 +179,7 @@ def _known(address: Address) -> tuple[str, set[str]] | None:
         with _explained(address):
             info = library.HfApi().model_info(address.repo, revision=address.revision or None, timeout=_MOST_SECONDS)
     except _UnreachableError as error:
-        place = cached(address)
+        place = _cached(address)
         if place is None:
             raise InputError(str(error)) from error
         if not library.constants.HF_HUB_OFFLINE:
@@ -188,7 +191,7 @@ def _known(address: Address) -> tuple[str, set[str]] | None:
 
 
 def _offline(address: Address) -> Path:
-    place = cached(address)
+    place = _cached(address)
     if place is None or not (place / CONFIG).is_file():
         raise InputError(f"{address} is not in the cache: download it once with a network")
     return place
@@ -233,8 +236,8 @@ def _without_safetensors(address: Address, names: set[str]) -> str:
     found = min(name for name in names if _is_foreign(name))
     if found.endswith(_PICKLES):
         return (
-            f"{address} has no {WEIGHTS}, only {found}: a pickle can run code when it is opened, and none is loaded from "
-            "a hub; ask its owner for safetensors, or download the file, if you trust it, and run python -m "
+            f"{address} has no {WEIGHTS}, only {found}: a pickle can run code when it is opened, and none is loaded "
+            "from a hub; ask its owner for safetensors, or download the file, if you trust it, and run python -m "
             "avsd_jax.convert"
         )
     return f"{address} has no {WEIGHTS}, only {found}: ask its owner to run python -m avsd_jax.share"
@@ -276,7 +279,8 @@ def upload(files: Mapping[str, Path], address: Address, message: str, private: b
             api = library.HfApi()
             api.create_repo(address.repo, private=private or None, exist_ok=True)
             begin = address.path("")
-            there = [name for name in api.list_repo_files(address.repo) if name.startswith(begin)]
+            siblings = api.model_info(address.repo, timeout=_MOST_SECONDS).siblings or ()
+            there = [sibling.rfilename for sibling in siblings if sibling.rfilename.startswith(begin)]
             stale = [name for name in there if _is_ours(name.removeprefix(begin)) and name[len(begin) :] not in files]
             steps = [library.CommitOperationAdd(address.path(name), path) for name, path in files.items()]
             steps += [library.CommitOperationDelete(name) for name in stale]
@@ -356,13 +360,21 @@ def _explained(address: Address) -> Iterator[None]:
         if status is not None and status < 500:
             raise InputError(f"{server} refuses {address} ({_first_line(error)}): correct it") from error
         raise _UnreachableError(f"{server} gives no answer for {address} ({_first_line(error)}): try later") from error
-    except (transport, OSError) as error:
+    except (transport, OSError, RuntimeError) as error:  # RuntimeError: of an upload
         storage = storage_error(error)
         if storage is not None:
             raise storage from error
         raise _UnreachableError(
-            f"{address} cannot be had from {server} ({_first_line(error)}), and is not in the cache: check the network"
+            f"{address}: {server} cannot be reached ({_cause(error)}): check the network; only what is in the cache "
+            "needs none"
         ) from error
+
+
+def _cause(error: BaseException) -> str:
+    """Returns what led to an error, in one line."""
+    while isinstance(error, RuntimeError) and error.__cause__ is not None:
+        error = error.__cause__
+    return _first_line(error)
 
 
 def _first_line(error: BaseException) -> str:

@@ -56,7 +56,8 @@ class ConsistencyScorer:
 
     Args:
         checkpoint: folder of a converted or shared classifier, of a run of model `avc`, or of a run gated by a
-            classifier, or the address of one on a hub; by default the classifier without weights, `avsd_jax.models.classifiers.correlation`.
+            classifier, or the address of one on a hub; by default the classifier without weights,
+            `avsd_jax.models.classifiers.correlation`.
         batch_size: clips per batch.
         precision: of float32 products on a GPU or TPU, see `avsd_jax.models.common.network`; by default the run's.
 

@@ -71,7 +71,8 @@ def write(
     No eye-tracking data is read. Values are those of the models, 8 bits, not stretched.
 
     Args:
-        checkpoints: folders of runs or of converted or shared models, or addresses on a hub; the maps of several are averaged.
+        checkpoints: folders of runs or of converted or shared models, or addresses on a hub; the maps of several are
+            averaged.
         out: folder to write to; the maps of an interrupted command in it are made again.
         models: names of models without weights, whose maps are averaged with these.
         dataset, split, data_dir: the videos; by default those of the first one's configuration.

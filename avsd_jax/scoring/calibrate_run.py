@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from avsd_jax.common import hub, staging
 from avsd_jax.data import dataset_names
-from avsd_jax.data.catalog import open_store
+from avsd_jax.data.catalog import DEFAULT_DATA_DIR, open_store
 from avsd_jax.data.consistency_grid import EVERY, scored_frame
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
@@ -62,8 +62,8 @@ def calibrate_run(
         `every`, and the expected calibration error on these frames, `ece_before` and `ece_after`.
 
     Raises:
-        InputError: the run has no classifier, or is on a hub and there is no `out`, held out no videos and none are given, they belong to the test split of
-            the run, none of their frames has a label, or the data is not built.
+        InputError: the run has no classifier, or is on a hub and there is no `out`; it held out no videos and none are
+            given, they belong to the test split of the run, none of their frames has a label, or the data is not built.
         StorageError: the disk is full or read-only.
     """
     if out is not None:
@@ -104,8 +104,11 @@ def calibrate_run(
 
 def _open(folder: str, config: ConfigDict, step: int, given: Videos) -> tuple[VideoStore, str, str]:
     """Opens the videos to calibrate on; also returns their dataset and split, in words."""
-    dataset, split = given.dataset or config.dataset, given.split or config.train_split
-    config.data_dir = given.data_dir or config.data_dir
+    own = {name: config.get(name, "") for name in ("dataset", "train_split", "test_split", "data_dir")}
+    dataset, split = given.dataset or own["dataset"], given.split or own["train_split"]
+    if not dataset or not split:
+        raise InputError(f"{folder} names no videos that it was trained on: give --dataset=NAME and --split=NAME")
+    config.update(own | {"data_dir": given.data_dir or own["data_dir"] or DEFAULT_DATA_DIR})
     if given.dataset or given.split or step == 0:
         store = open_store(dataset, split, config.data_dir)
         if step > 0 and split == config.train_split and _shared(dataset, config.dataset):
@@ -129,7 +132,7 @@ def _shared(one: str, other: str) -> list[str]:
 
 def _refuse_test_videos(store: VideoStore, dataset: str, split: str, config: ConfigDict) -> None:
     """Raises InputError if a video belongs to the split that the run is scored on."""
-    shared = _shared(dataset, config.dataset)
+    shared = _shared(dataset, config.dataset) if config.dataset else []
     if not shared:
         return
     fix = "give --split=NAME of videos that it is not scored on"

@@ -149,8 +149,8 @@ def _data(record: Record) -> str:
         f"- Trained on the split `{config.train_split}`, test split `{config.test_split}`.",
         "- Targets: "
         + ("maps predicted by other models (weak supervision)." if record.weak else "the datasets' eye-tracking data."),
-        f"- Clips: {model_from_config(config).clip_size} frames of {config.frame_size[0]}x{config.frame_size[1]} pixels, "
-        f"frame step {config.frame_step}, sampler `{config.sampler}`, preprocessing `{config.preprocessing}`.",
+        f"- Clips: {model_from_config(config).clip_size} frames of {config.frame_size[0]}x{config.frame_size[1]} "
+        f"pixels, frame step {config.frame_step}, sampler `{config.sampler}`, preprocessing `{config.preprocessing}`.",
     ]
     if config.calibration_share:
         lines.append(f"- Held out of training for calibration: {percent(config.calibration_share)} of the videos.")
@@ -181,8 +181,8 @@ def _scores(record: Record) -> str:
         means = table({arrow(m): [number(scores.means[m])] for m in METRICS if m in scores.means})
         return (
             f"## Scores\n\nOf this step during training, which was chosen by {config.best_metric}: the mean over "
-            f"{config.evaluate_videos} videos of `{config.test_split}`, every {config.evaluate_stride}th frame. Intervals: "
-            f"{_NOT_RECORDED}.\n\n{means}"
+            f"{config.evaluate_videos} videos of `{config.test_split}`, one frame in {config.evaluate_stride}. "
+            f"Intervals: {_NOT_RECORDED}.\n\n{means}"
         )
     text = [f"## Scores\n\n{_protocol(record, found)}\n", _score_table(found)]
     for name, own in found.get("datasets", {}).items():
@@ -204,7 +204,7 @@ def _protocol(record: Record, found: Mapping[str, Any]) -> str:
     blur = f", blurred with sigma {protocol['smooth_sigma']:g} px" if protocol["smooth_sigma"] else ""
     text = (
         f"{counts['frames']['all']} frames of {counts['videos']['all']} videos of `{record.config.test_split}` "
-        f"({record.config.dataset}), every {record.config.eval_stride}th frame or all if that is 1. Protocol "
+        f"({record.config.dataset}), one frame in {record.config.eval_stride}. Protocol "
         f"`{protocol['name']}`: {protocol['resize']}{blur}; s-AUC: {protocol['s_auc']}; mean {protocol['average']}."
     )
     if not interval:
@@ -232,9 +232,9 @@ def _calibration(record: Record) -> str:
     where = ", ".join(str(found[key]) for key in ("dataset", "split") if found.get(key)) or _NOT_RECORDED
     errors = [number(found.get(f"ece_{when}")) for when in ("before", "after")]
     return (
-        f"## Calibration\n\nThe classifier's logits are divided by the temperature {found['temperature']:.4g}, fitted on "
-        f"{found.get('frames', _NOT_RECORDED)} frames ({where}); expected calibration error there {errors[0]} before, "
-        f"{errors[1]} after. `calibration.json` holds it, and `avc` and `predict` use it.\n"
+        f"## Calibration\n\nThe classifier's logits are divided by the temperature {found['temperature']:.4g}, fitted "
+        f"on {found.get('frames', _NOT_RECORDED)} frames ({where}); expected calibration error there {errors[0]} "
+        f"before, {errors[1]} after. `calibration.json` holds it, and `avc` and `predict` use it.\n"
     )
 
 
@@ -246,7 +246,7 @@ def _origin(record: Record, licence: str) -> str:
     lines = [f"- Licence of these weights: {f'`{licence}`' if licence else 'not stated'}."]
     if record.imported:
         lines.append(
-            f"- The weights began with the published file `{record.imported}`, whose owner's licence applies to them, too."
+            f"- The weights began with the published file `{record.imported}`, whose owner's licence applies, too."
         )
     if shown:
         lines.append(f"- Started from {shown}.")

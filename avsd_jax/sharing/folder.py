@@ -2,7 +2,6 @@
 
 import contextlib
 import filecmp
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
@@ -14,7 +13,7 @@ from absl import logging
 from avsd_jax import models
 from avsd_jax.common import atomic_files, atomic_folders, hub, staging
 from avsd_jax.common.wording import some
-from avsd_jax.errors import InputError
+from avsd_jax.errors import InputError, storage_error
 from avsd_jax.runs import temperature, weights_file
 from avsd_jax.runs.checkpoint import write_config
 from avsd_jax.sharing.card import card
@@ -95,24 +94,23 @@ def write(
     if strange or not (out / hub.CONFIG).is_file():
         found = some(strange, 3, ", ") or "no config.json"
         raise InputError(f"{out} holds no shared model ({found}): give a new folder")
-    with _beside(out) as folder:
-        fill(folder, record, text, arrays, max_bytes)
-        if _same(folder, out):
-            return False
-        if not overwrite:
-            raise InputError(f"{out} holds another shared model: give a new folder, or --overwrite")
-        atomic_folders.exchange(folder, out, folder.with_name(f"{folder.name}-old"))
+    try:
+        with tempfile.TemporaryDirectory(
+            prefix=f".{out.name}-", suffix=".partial", dir=out.absolute().parent
+        ) as beside:
+            folder = Path(beside) / "new"
+            folder.mkdir()
+            fill(folder, record, text, arrays, max_bytes)
+            if _same(folder, out):
+                return False
+            if not overwrite:
+                raise InputError(f"{out} holds another shared model: give a new folder, or --overwrite")
+            atomic_folders.exchange(folder, out.absolute(), Path(beside) / "old")
+    except OSError as error:
+        raise storage_error(error, out) or InputError(
+            f"{out} cannot be written ({error.strerror or error}): give another folder"
+        ) from error
     return True
-
-
-@contextlib.contextmanager
-def _beside(out: Path) -> Iterator[Path]:
-    """Yields a new folder beside another one, and removes it."""
-    staging.remove_leftovers(out)
-    with staging.new_folder(out.with_name(f".{out.name}-new")) as partial:
-        yield partial
-        partial.mkdir(exist_ok=True)
-    shutil.rmtree(out.with_name(f".{out.name}-new"), ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -2,8 +2,8 @@
 
 from ml_collections import ConfigDict
 
-# (model or classifier, variant) -> parity error: the largest difference from the output of the official code on the same
-# random weights, relative to the largest value of that output, at the published size.
+# (model or classifier, variant) -> parity error: the largest difference from the output of the official code on the
+# same random weights, relative to the largest value of that output, at the published size.
 ERRORS: dict[tuple[str, str], str] = {
     ("vinet", ""): "2.1e-06",
     ("avinet", "bilinear"): "3.2e-06",
@@ -32,17 +32,16 @@ ERRORS: dict[tuple[str, str], str] = {
     ("dave", ""): "2.5e-06",
 }
 
-# The option that distinguishes the variants of a model.
+# The published fusion of a model that has another option, and the option that distinguishes the variants of a model.
+_FUSIONS = {"stavis": "localisation", "stanet": "published", "dave": "concat"}
 _OPTIONS = {"avinet": "fusion", "vggsound": "pool", "stanet": "release"}
 
 
 def error(config: ConfigDict) -> str | None:
     """Returns the parity error of the network that a configuration names; None if there is none on record."""
     name, options = config.model_name, config.get("model", {})
+    if options.get("fusion", _FUSIONS.get(name)) != _FUSIONS.get(name) and name in _FUSIONS:
+        return None
     if name == "avc":
         name = options.get("classifier", "")
-    elif name == "stavis" and options.get("fusion", "localisation") != "localisation":
-        return None
-    elif name == "stanet" and options.get("fusion", "published") != "published":
-        return None
     return ERRORS.get((name, str(options.get(_OPTIONS[name], "")) if name in _OPTIONS else ""))
