@@ -59,7 +59,7 @@ def _parser() -> cli.Parser:
     parser.add_argument("--overwrite", action="store_true", help="with --out: replace another shared model")
     parser.add_argument("--private", action="store_true", help="with --to: a new repository is private")
     parser.add_argument("--message", metavar="TEXT", help="with --to: of the commit")
-    parser.add_argument("--licence", type=_licence, default="", metavar="ID", help="such as mit (default: not stated)")
+    parser.add_argument("--licence", type=_licence, metavar="ID", help="such as mit (default: not stated)")
     parser.add_argument("--step", type=cli.at_least(0), help="of the saved steps (default: the newest)")
     parser.add_argument("--max_shard_size", type=_size, default="5GB", help="of a file of weights (default: 5GB)")
     parser.add_argument("--dry_run", action="store_true", help="write nothing; print the model card")
@@ -78,7 +78,7 @@ def _command_line(args: argparse.Namespace) -> None:
     with logs.shown(args.verbose):
         record = Record.of(args.run, args.step)
         arrays = folder.weights_of(record)
-        text = folder.card_of(record, arrays, str(address) if address else "FOLDER", args.licence)
+        text = folder.card_of(record, arrays, str(address) if address else "FOLDER", args.licence or "")
         size = sum(array.nbytes for array in arrays.values()) / 1e6
         if args.dry_run:
             print(f"{text}\nstep {record.step}, {size:.1f} MB of weights: nothing is written (--dry_run)")

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import drawn
+import hub_server
 import jax
 import ml_dtypes
 import numpy as np
@@ -21,8 +22,10 @@ from avsd_jax.prediction.consistency import ConsistencyScorer
 from avsd_jax.runs import weights_file
 from avsd_jax.runs.checkpoint import load_for_inference, load_newest, save_variables, write_config
 from avsd_jax.runs.components import Components, Inference
-from avsd_jax.runs.initial import initial_variables
-from avsd_jax.runs.run_folder import check_can_continue
+from avsd_jax.runs.initial import initial_variables, starting_folders
+from avsd_jax.runs.origin import imported_from
+from avsd_jax.runs.revisions import with_commits
+from avsd_jax.runs.run_folder import check_can_continue, check_same_run
 
 L3NET = {"classifier": "l3net", "classifier_options": {"width": 0.0625, "frame_size": 32, "sample_rate": 8000}}
 
@@ -170,3 +173,38 @@ def test_a_calibration_is_written_beside_a_copy(shared: Path, tiny_data_dir: Pat
     assert found == np.float32(json.loads((copy / "calibration.json").read_text())["temperature"])
     assert calibrate.main(["--checkpoint=hf://me/model", *options]) == 2
     assert "is on a hub: give --out=DIR" in capsys.readouterr().err
+
+
+def test_a_run_keeps_the_commit_that_it_began_with(
+    shared: Path, variables: dict, tiny_data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    config = tiny_config(tiny_data_dir, model_name="tiny_streams", model=ConfigDict(gated()["model"]))
+    config = config.copy_and_resolve_references().unlock()
+    config.update(frame_size=(16, 24), init="hf://me/model", init_parts=ConfigDict({"classifier": "hf://me/model@v1"}))
+    config.rows = ("one", "two")
+    workdir = tmp_path / "work"
+    with hub_server.served(monkeypatch, tmp_path / "cache") as server:
+        write_config(shared, gated() | {"source": "AViNet.pt"})
+        first = server.add_folder("me/model", shared)
+        server.repos["me/model"].branches["v1"] = first
+        assert with_commits(config, workdir, look_up=False).revisions == ()
+        begun = with_commits(config, workdir)
+        assert begun.revisions == (("hf://me/model", first), ("hf://me/model@v1", first))
+        write_config(workdir / "one", begun)
+        # The branches move on: what resumes, and its later rows, start from the same weights.
+        weights_file.write(shared, {k: 2 * v for k, v in weights_file.flattened(variables).items()}, 8)
+        second = server.add_folder("me/model", shared)
+        server.repos["me/model"].branches["v1"] = second
+        server.asked.clear()
+        resumed = with_commits(config, workdir)
+        assert resumed.revisions == begun.revisions
+        assert starting_folders(resumed)[""] == f"hf://me/model@{first}"
+        started = initial_variables(resumed, Components.from_config(resumed))
+        jax.tree.map(np.testing.assert_array_equal, started, variables)
+        check_same_run(resumed, workdir / "one")
+        assert imported_from(resumed) == "AViNet.pt"
+        assert not server.asked
+        assert with_commits(config, tmp_path / "another").revisions[0] == ("hf://me/model", second)
+        config.init = "hf://me/nothing"
+        with pytest.raises(InputError, match="^init: http.* has no model me/nothing"):
+            with_commits(config, workdir)
