@@ -6,9 +6,9 @@
     python -m avsd_jax.predict PICTURE.jpg|FOLDER --out=DIR [--checkpoint=DIR | --model=gbvs] [--maps=png|npz|none]
                                [--precision=default|high|highest]
 
-The checkpoint is the folder of a training run or of a model converted by `python -m avsd_jax.convert`. Without one, a
-model that has no weights predicts: `gbvs_av`, of pictures `gbvs`, or another one by --model. The output folder gets of
-a video
+The checkpoint is the folder of a training run, of a model converted by `python -m avsd_jax.convert` or of a shared one,
+or its address on a hub, `hf://owner/name[/folder][@revision]` (docs/sharing.md). Without one, a model that has no
+weights predicts: `gbvs_av`, of pictures `gbvs`, or another one by --model. The output folder gets of a video
 
     INPUT_overlay.mp4      the frames under their maps, the gate in a corner, with the input's audio
     maps/000000.png ...    --maps=png: a map per frame, of the frame's size, 8 bits, each min-max normalised
@@ -74,7 +74,9 @@ def _parser() -> cli.Parser:
     parser = cli.Parser("python -m avsd_jax.predict", __doc__)
     parser.add_argument("input", metavar="INPUT", help="a video file, a picture, or a folder of pictures")
     model = parser.add_mutually_exclusive_group()
-    model.add_argument("--checkpoint", metavar="DIR", help="a training run or a converted model")
+    model.add_argument(
+        "--checkpoint", metavar="DIR", help="a training run, a converted or shared model, or hf://owner/name[@revision]"
+    )
     model.add_argument(
         "--model",
         metavar="NAME",

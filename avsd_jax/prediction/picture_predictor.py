@@ -56,7 +56,8 @@ class PicturePredictor:
         spec: the pictures that it reads, as clips of one frame.
 
     Args:
-        checkpoint: folder of a training run or of a converted model; by default a model without weights is taken.
+        checkpoint: folder of a training run or of a converted or shared model, or `hf://owner/name[@revision]`; by
+            default a model without weights is taken.
         model: the model without weights that is taken if no checkpoint is given, a module of `avsd_jax/models`.
         precision: of float32 products on a GPU or TPU, see `avsd_jax.models.common.network`; by default the run's.
 
@@ -68,7 +69,7 @@ class PicturePredictor:
     def __init__(self, checkpoint: str | Path | None = None, model: str = DEFAULT_MODEL, precision: str | None = None):
         loaded = Loaded.of(checkpoint, model, precision=precision)
         self.config, self.spec = loaded.config, loaded.parts.spec
-        self._source, self._checkpoint = loaded.source, None if checkpoint is None else Path(checkpoint)
+        self._source, self._checkpoint = loaded.source, loaded.checkpoint
         still = loaded.parts.model.still()
         if still is None:
             raise InputError(f"{_why_not(loaded)}: give another model, or make a video of the pictures")
@@ -187,7 +188,7 @@ class PicturePredictor:
     def _header(self, found: picture_files.Found, maps: str) -> dict[str, Any]:
         return {
             "source": found.name,
-            "checkpoint": None if self._checkpoint is None else str(self._checkpoint),
+            "checkpoint": self._checkpoint,
             "model": self.config.model_name,
             "precision": self.config.precision,
             "maps": maps,

@@ -67,7 +67,8 @@ class Predictor:
         traits: what decides about its options.
 
     Args:
-        checkpoint: folder of a training run or of a converted model; by default a model without weights is taken.
+        checkpoint: folder of a training run or of a converted or shared model, or `hf://owner/name[@revision]`; by
+            default a model without weights is taken.
         batch_size: clips per batch; a model that maps every frame of a clip gets one clip at a time.
         model: the model without weights that is taken if no checkpoint is given, a module of `avsd_jax/models`.
         precision: of float32 products on a GPU or TPU, see `avsd_jax.models.common.network`; by default the run's.
@@ -93,7 +94,7 @@ class Predictor:
                 f"frame_step={frame_step}: {loaded.source} maps no sequences of frames: leave its frames as they are"
             )
         self.config, variables = loaded.config, loaded.variables
-        self._checkpoint = None if checkpoint is None else Path(checkpoint)
+        self._checkpoint = loaded.checkpoint
         self._source = loaded.source
         self._batch_size = batch_size
         self.spec, model = loaded.parts.spec, loaded.parts.model
@@ -374,7 +375,7 @@ class Predictor:
         origin = imported_from(self.config)
         header = {
             "video": info.path.name,
-            "checkpoint": None if self._checkpoint is None else str(self._checkpoint),
+            "checkpoint": self._checkpoint,
             "model": self.config.model_name,
             "gate": self.traits.gate,
             "precision": self.config.precision,
