@@ -132,7 +132,7 @@ def _parser() -> cli.Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line; returns the exit status."""
-    return cli.run(lambda: _predict_command_line(_parser().parse_args(argv)))
+    return cli.run(lambda: _predict_command_line(_parser().parse_intermixed_args(argv)))
 
 
 @cli.sigterm_exits()

@@ -5,6 +5,7 @@ that all of them share with this process. A process computes one element at a ti
 it is asked for.
 """
 
+import contextlib
 import functools
 import json
 import logging
@@ -12,7 +13,7 @@ import pickle
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,9 @@ from avsd_jax.common.atomic_files import make_folder, write_json
 from avsd_jax.errors import InputError, StorageError
 
 _RESULT, _BAD_INPUT, _STORAGE = "result", "bad input", "storage"
+
+# Of Beam's flags, the one that decides what its workers log.
+_LEVEL = "--default_sdk_harness_log_level"
 
 _made: dict[bytes, Callable[[Any], Any]] = {}
 _one_at_a_time = threading.Lock()
@@ -46,11 +50,23 @@ def pipeline_options(flags: Sequence[str] | None) -> Any:
     """
     if flags is None:
         return None
+    with _silenced():
+        try:
+            from apache_beam.options.pipeline_options import PipelineOptions
+        except ImportError as error:
+            raise InputError('Beam is not installed: run `pip install "avsd-jax[beam]"`') from error
+        return PipelineOptions(list(flags))
+
+
+@contextlib.contextmanager
+def _silenced() -> Iterator[None]:
+    """Keeps Beam's chatter of levels below ERROR from the screen: what failed, the caller tells."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
-        from apache_beam.options.pipeline_options import PipelineOptions
-    except ImportError as error:
-        raise InputError('Beam is not installed: run `pip install "avsd-jax[beam]"`') from error
-    return PipelineOptions(list(flags))
+        yield
+    finally:
+        logging.disable(before)
 
 
 def run(make: Callable[[], Callable[[Any], Any]], items: Sequence[Any], flags: Sequence[str], folder: Path) -> list:
@@ -66,10 +82,13 @@ def run(make: Callable[[], Callable[[Any], Any]], items: Sequence[Any], flags: S
         InputError: Beam is not installed, or the function raised it; of several the first one in order.
         StorageError: the function raised it.
     """
+    if not any(flag.startswith(_LEVEL) for flag in flags):
+        flags = [*flags, f"{_LEVEL}=ERROR"]
     options = pipeline_options(flags)
     if not items:
         return []
-    import apache_beam
+    with _silenced():
+        import apache_beam
 
     make_folder(folder)
     place = Path(tempfile.mkdtemp(prefix=".beam-", dir=folder)).absolute()
@@ -79,7 +98,7 @@ def run(make: Callable[[], Callable[[Any], Any]], items: Sequence[Any], flags: S
         call = functools.partial(_call, pickle.dumps(make), str(place))
         elements = [(number, pickle.dumps(item)) for number, item in enumerate(items)]
         try:
-            with apache_beam.Pipeline(options=options) as pipeline:
+            with _silenced(), apache_beam.Pipeline(options=options) as pipeline:
                 # Otherwise a runner may give all elements to one worker.
                 spread = pipeline | apache_beam.Create(elements) | apache_beam.Reshuffle()
                 _ = spread | "call" >> apache_beam.Map(call)

@@ -91,7 +91,8 @@ def collect(given: Sequence[str], out: Path) -> Inputs:
     notes: list[str] = []
     for path, below in _named(given):
         if not os.path.isdir(path):
-            found.setdefault(os.path.abspath(path), _Found(path, below, False))
+            known = found.get(os.path.abspath(path), _Found(path, below, False))
+            found[os.path.abspath(path)] = known._replace(searched=False)
             continue
         if os.path.realpath(path) == os.path.realpath(out):
             raise InputError(f"--out={out} is a folder of inputs: give another one, which may lie within it")

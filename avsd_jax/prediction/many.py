@@ -215,7 +215,9 @@ def _predictable(files: Sequence[Input], models: Models) -> tuple[tuple[Input, .
         except InputError as error:
             if len(stills) == len(files) or not all(file.searched for file in stills):
                 raise
-            return tuple(file for file in files if not file.still), [f"{len(stills)} pictures are left out: {error}"]
+            return tuple(file for file in files if not file.still), [
+                f"pictures are left out ({len(stills)} of {len(files)} files): {error}"
+            ]
     return tuple(files), []
 
 
@@ -321,6 +323,8 @@ def _on_beam(files: Sequence[Input], options: Options, out: Path, flags: Sequenc
     for file, result in zip(files, beam.run(work, absolute, flags, out), strict=True):
         if isinstance(result, beam.Lost):
             result = _row(file, FAILED) | {"error": f"{file.path}: {result.why}"}
+        if result["status"] == FAILED:  # workers have logs of their own
+            logging.warning("%s", result["error"])
         yield result | {"input": str(file.path)}
 
 
