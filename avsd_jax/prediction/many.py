@@ -189,7 +189,7 @@ def _check_out(out: Path) -> None:
     """Raises InputError if an output folder has files of something else."""
     for record in _RECORDS:
         if os.path.exists(out / record):
-            raise InputError(f"{out} holds the prediction of one input: give another --out, or a folder within it")
+            raise InputError(f"{out / record} is of one prediction: give another --out, or a folder within that one")
     if os.path.exists(out / SUMMARY):
         try:
             ours = "frames_per_second" in json.loads((out / SUMMARY).read_text())

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import math
+import numbers
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -89,7 +90,7 @@ class Predictor:
         precision: str | None = None,
         frame_step: int | None = None,
     ):
-        if frame_step is not None and (not isinstance(frame_step, int) or frame_step < 1):
+        if frame_step is not None and not isinstance(frame_step, numbers.Integral):
             raise InputError(f"frame_step={frame_step}: give a whole number from 1 on")
         loaded = Loaded.of(checkpoint, model, precision=precision, frame_step=frame_step)
         if frame_step is not None and not loaded.parts.spec.num_maps:

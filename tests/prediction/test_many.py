@@ -176,7 +176,7 @@ def test_a_bad_command_line_stops_before_anything(mixed: Path, tmp_path: Path, c
         ([mixed, "--model=bright", "--threshold=0.4"], "has no gate by a trained classifier"),
         ([one, mixed / "still.png"], "gbvs_av maps no single picture"),
         ([mixed, "--maps=stavis", mixed / "still.png"], "unknown kind of maps 'stavis' of pictures"),
-        ([mixed, f"--out={foreign}"], "pictures.json"),
+        ([mixed, f"--out={foreign}"], "pictures.json is of one prediction: give another --out"),
         ([mixed / "still.png", f"--out={foreign}"], "pictures.json is not of a prediction"),
         ([one, "--beam_pipeline_options=runner=DirectRunner"], "--beam_pipeline_options is of many inputs"),
     ):
