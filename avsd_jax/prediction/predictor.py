@@ -88,7 +88,7 @@ class Predictor:
         batch_size: int = 4,
         model: str = DEFAULT_MODEL,
         precision: str | None = None,
-        frame_step: int | None = None,
+        frame_step: int | float | None = None,
     ):
         if frame_step is not None and not isinstance(frame_step, numbers.Integral):
             raise InputError(f"frame_step={frame_step}: give a whole number from 1 on")
