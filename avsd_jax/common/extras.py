@@ -1,4 +1,4 @@
-"""Modules that only an extra of the package installs: imported where they are used, and named where they are missing."""
+"""Modules that an extra of the package installs: imported where they are used, and named where they are missing."""
 
 import importlib
 from types import ModuleType
