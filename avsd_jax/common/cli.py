@@ -29,7 +29,7 @@ def sigterm_exits() -> Iterator[None]:
 
 
 def call_commands(prefix: str) -> None:
-    """Sets what stands before the names of commands in the `--help` of this process, instead of `python -m avsd_jax.`."""
+    """Sets what stands before the names of commands in `--help`, instead of `python -m avsd_jax.`."""
     global _called
     _called = prefix
 

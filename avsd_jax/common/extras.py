@@ -2,7 +2,6 @@
 
 import importlib
 import importlib.util
-import sys
 from types import ModuleType
 
 from avsd_jax.errors import InputError
@@ -36,22 +35,6 @@ def check(extra: str) -> None:
     for module in MODULES[extra]:
         if importlib.util.find_spec(module) is None:
             raise _missing(module, extra)
-
-
-def demand(extra: str) -> None:
-    """Checks like `check`, before a command's own imports: a process that runs it ends with one line and status 2.
-
-    Raises:
-        InputError: one is not installed, and the command's module is only imported.
-    """
-    try:
-        check(extra)
-    except InputError as error:
-        # The module that Python was asked to run; `avsd_jax.common.cli` is not at work yet.
-        if not getattr(getattr(sys.modules["__main__"], "__spec__", None), "name", "").startswith("avsd_jax."):
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 def _missing(module: str, extra: str) -> InputError:
