@@ -84,7 +84,8 @@ def completed(script: Path, *words: str) -> list[str]:
     given = " ".join(f"'{word}'" for word in split)
     lines = [f"source {script}", f"COMP_WORDS=({given})", f"COMP_CWORD={len(split) - 1}", "_avsd"]
     lines += ["printf '%s\\n' \"${COMPREPLY[@]}\""]
-    done = subprocess.run(["bash", "-c", "\n".join(lines)], capture_output=True, text=True, check=True, cwd=ROOT / "docs")
+    command = ["bash", "-c", "\n".join(lines)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT / "docs")
     assert done.stderr == ""
     return sorted(done.stdout.split())
 
