@@ -9,6 +9,7 @@ from pathlib import Path
 
 import media_files
 import pytest
+import yaml
 
 from avsd_jax import __main__ as program
 from avsd_jax import completion
@@ -181,7 +182,17 @@ def test_a_command_of_an_extra_ends_with_one_line(tmp_path):
         assert (done.returncode, done.stderr) == (2, 'error: clu is not installed: pip install "avsd-jax[train]"\n')
 
 
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
 def test_the_extra_has_the_modules_that_are_looked_for():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    listed = {re.split(r"[\[>]", line)[0].replace("-", "_") for line in project["optional-dependencies"]["train"]}
+    listed = {re.split(r"[\[>]", line)[0].replace("-", "_") for line in PROJECT["optional-dependencies"]["train"]}
     assert listed - {"librosa"} == set(extras.MODULES["train"])
+
+
+def test_citation_and_changelog_are_of_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert (citation["version"], citation["license"]) == (PROJECT["version"], PROJECT["license"])
+    headings = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert headings[0] in ("Unreleased", PROJECT["version"])
+    assert PROJECT["version"] in headings
