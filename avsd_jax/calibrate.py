@@ -15,6 +15,7 @@ default. Training further makes the number invalid: calibrate again. See docs/pr
 """
 
 import avsd_jax.common.interrupt  # isort: skip
+import avsd_jax.common.needs_train  # noqa: F401  # isort: skip
 
 import argparse
 import sys

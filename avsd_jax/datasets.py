@@ -6,6 +6,8 @@ selects it. TFDS's own command `tfds build` builds the same files but needs Tens
 needs neither.
 """
 
+import avsd_jax.common.needs_train  # noqa: F401  # isort: skip
+
 import argparse
 import os
 import sys

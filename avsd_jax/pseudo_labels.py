@@ -7,6 +7,8 @@ Maps of several models are averaged. `python -m avsd_jax.main ... --config.targe
 the density maps; frames without a map have no target. No eye-tracking data is read. See docs/weak_supervision.md.
 """
 
+import avsd_jax.common.needs_train  # noqa: F401  # isort: skip
+
 import argparse
 import sys
 from collections.abc import Sequence
