@@ -11,7 +11,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 # From the ground up. Rooms that stand together, as the commands do, do not import each other either.
 COMMANDS = (
     *("audio_saliency", "avc", "avc_labels", "calibrate", "datasets", "evaluate", "compare", "convert", "predict"),
-    *("completion", "main", "pseudo_labels", "scam", "share"),
+    *("completion", "main", "pseudo_labels", "scam", "share", "web"),
 )
 ROOMS = (
     *(

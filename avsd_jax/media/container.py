@@ -28,8 +28,12 @@ class AudioInfo:
     channels: int
 
 
-def open_media(path: str | Path) -> av.container.InputContainer:
+def open_media(path: str | Path, formats: str | None = None) -> av.container.InputContainer:
     """Opens a media file.
+
+    Args:
+        path: the file.
+        formats: FFmpeg's names of the formats that it may have, separated by commas; by default any.
 
     Raises:
         InputError: there is no such file, or FFmpeg cannot read it.
@@ -40,7 +44,8 @@ def open_media(path: str | Path) -> av.container.InputContainer:
     try:
         os.stat(path)
         # "file:" keeps a colon in a name from being read as a protocol.
-        container = av.open(f"file:{path}", **_LENIENT)
+        options = {} if formats is None else {"format_whitelist": formats}
+        container = av.open(f"file:{path}", options=options, **_LENIENT)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist: give the path of a video file") from error
     except (av.error.FFmpegError, OSError) as error:

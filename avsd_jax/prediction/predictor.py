@@ -260,7 +260,7 @@ class Predictor:
         decision: Decision | None = None,
         frames: str | slice | None = None,
         overlay: bool = True,
-        progress: bool = True,
+        progress: bool | Callable[[int, int | None], object] = True,
         surveyed: Survey | None = None,
     ) -> Result:
         """Predicts a video and writes overlay, maps and timeline; `avsd_jax.predict` describes them.
@@ -278,7 +278,7 @@ class Predictor:
             decision: from these scores to an open or closed gate; by default open above one half.
             frames: those to predict, a slice or its text `start:end:step`; their maps are those of the whole video.
             overlay: whether to write the video under its maps.
-            progress: show a progress bar on stderr.
+            progress: show a progress bar on stderr, or call this with the frames that are done and their number.
             surveyed: the result of `avsd_jax.media.survey.survey`, if the caller has it.
 
         Raises:
@@ -388,13 +388,15 @@ class Predictor:
         predicted: Iterator[tuple[Frame, Prediction]],
         written: ResultFiles,
         how: Settings,
-        progress: bool,
+        progress: bool | Callable[[int, int | None], object],
     ) -> int:
         """Writes all files; returns the number of predicted frames."""
         with (
             written as files,
             # Below another bar it goes when it is full.
-            tqdm(total=info.num_frames, unit="frame", disable=not progress, dynamic_ncols=True, leave=None) as bar,
+            tqdm(
+                total=info.num_frames, unit="frame", disable=progress is not True, dynamic_ncols=True, leave=None
+            ) as bar,
         ):
             bar.set_description("compiling the model")
             count = 0
@@ -404,6 +406,8 @@ class Predictor:
                     bar.reset()
                 count += 1
                 bar.update()
+                if callable(progress):
+                    progress(count, info.num_frames)
             bar.total = count
             bar.refresh()
             if clips.num_frames is not None:  # it was read to its end
