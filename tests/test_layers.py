@@ -29,7 +29,17 @@ ROOMS = (
         "data",
         "sources",
     ),
-    *("datasets_tfds", "config", "runs", "torch_weights", "scoring", "evaluation", "training", "prediction"),
+    *(
+        "datasets_tfds",
+        "labelling",
+        "config",
+        "runs",
+        "torch_weights",
+        "scoring",
+        "evaluation",
+        "training",
+        "prediction",
+    ),
     *("experiment", "sharing", "torch_import", COMMANDS, "__main__", "benchmarks", "configs"),
 )
 LEVELS = {room: level for level, rooms in enumerate(ROOMS) for room in ((rooms,) if isinstance(rooms, str) else rooms)}

@@ -158,6 +158,7 @@ class FrameReader:
     A damaged packet only loses its own frames.
 
     Attributes:
+        stream: the stream.
         clock: the corrections of the file's time stamps so far.
         damaged: number of packets so far that could not be decoded.
 
@@ -170,18 +171,18 @@ class FrameReader:
         streams = {each.index: each for each in (_best_video(container), audio_stream(container), stream) if each}
         self.clock = Clock(container, list(streams.values()))
         self.damaged = 0
-        self._stream = stream
+        self.stream = stream
         self._decode = _decoder(container, stream).decode
 
     def packets(self) -> Iterator[av.Packet]:
         """Yields the stream's packets, instead of the frames in them."""
-        return (packet for packet in self.clock.packets() if packet.stream_index == self._stream.index)
+        return (packet for packet in self.clock.packets() if packet.stream_index == self.stream.index)
 
     def __iter__(self) -> Iterator[av.frame.Frame]:
         for packet in self.packets():
             yield from self._frames(packet)
         last = av.Packet()
-        last.stream, last.time_base = self._stream, self._stream.time_base
+        last.stream, last.time_base = self.stream, self.stream.time_base
         yield from self._frames(last)
 
     def _frames(self, packet: av.Packet) -> list[av.frame.Frame]:

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -104,7 +104,7 @@ class ConsistencyScorer:
         *,
         every: float = EVERY,
         decision: Decision | None = None,
-        progress: bool = True,
+        progress: bool | Callable[[int, int | None], object] = True,
     ) -> ConsistencyResult:
         """Scores a video and writes table, record and plot; `avsd_jax.avc` describes them.
 
@@ -115,7 +115,7 @@ class ConsistencyScorer:
             out: folder to write to; created if missing.
             every: seconds between two scores.
             decision: from scores to labels; by default consistent above one half.
-            progress: show a progress bar on stderr.
+            progress: show a progress bar on stderr, or call this with the frames that are done and their number.
 
         Raises:
             InputError: the video cannot be read, `out` cannot be written to or holds another video's result, or
@@ -141,10 +141,12 @@ class ConsistencyScorer:
             else:
                 scored = held(self.scores(clips, decision), times)
             files = _Files(staging.folder, self._header(info, every, decision))
-            with contextlib.closing(files), _bar(info, progress) as bar:
+            with contextlib.closing(files), _bar(info, progress is True) as bar:
                 for index, time, score in scored:
                     files.write(index, time, score)
                     bar.update()
+                    if callable(progress):
+                        progress(files.count, info.num_frames)
                 bar.total = files.count
                 bar.refresh()
                 clips.note_skipped(files.count)

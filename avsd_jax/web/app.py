@@ -12,8 +12,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from avsd_jax.errors import InputError, StorageError
-from avsd_jax.web import playable, video_routes, watch_routes
+from avsd_jax.web import label_routes, playable, video_routes, watch_routes
 from avsd_jax.web.jobs import Jobs
+from avsd_jax.web.labels import Labels
 from avsd_jax.web.results import Results
 from avsd_jax.web.security import Guard
 from avsd_jax.web.settings import Settings
@@ -23,7 +24,7 @@ from avsd_jax.web.video_library import VideoLibrary
 _STATIC = Path(__file__).parent / "static"
 _TYPES = {".css": "text/css", ".html": "text/html", ".js": "text/javascript", ".svg": "image/svg+xml"}
 # Pages by their addresses.
-_PAGES = {"/": "home.html", "/watch": "watch.html"}
+_PAGES = {"/": "home.html", "/watch": "watch.html", "/label": "label.html"}
 
 
 def create_app(settings: Settings, jobs: Jobs | None = None) -> Starlette:
@@ -47,9 +48,10 @@ def create_app(settings: Settings, jobs: Jobs | None = None) -> Starlette:
             yield
         finally:
             site.jobs.close()
+            app.state.labels.close()
 
     app = Starlette(
-        routes=[*_pages(), *video_routes.routes, *watch_routes.routes],
+        routes=[*_pages(), *video_routes.routes, *watch_routes.routes, *label_routes.routes],
         middleware=[Middleware(Guard, token=settings.token, local=settings.local)],
         exception_handlers={
             error: video_routes.said for error in (HTTPException, InputError, StorageError, OverflowError)
@@ -57,6 +59,7 @@ def create_app(settings: Settings, jobs: Jobs | None = None) -> Starlette:
         lifespan=lifespan,
     )
     app.state.site = site
+    app.state.labels = Labels(settings.out)
     return app
 
 

@@ -20,13 +20,14 @@ from typing import Any, TextIO
 
 from avsd_jax.common.programs import keep_programs
 from avsd_jax.errors import InputError, StorageError, storage_error
-from avsd_jax.web import copying, predicting, scoring
+from avsd_jax.web import copying, predicting, proposing, scoring
 from avsd_jax.web.reports import Report
 
 # Each is called with a `Report` and the arguments of its task, and returns what JSON can hold.
 TASKS: dict[str, Callable[..., Mapping[str, Any]]] = {
     "predict": predicting.run,
     "copy": copying.run,
+    "propose": proposing.run,
     "score": scoring.run,
 }
 
