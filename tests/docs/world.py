@@ -35,6 +35,7 @@ def build(folder: Path) -> Path:
     for name, video in zip(("INPUT", "VIDEOS/garden", "VIDEOS/street"), videos, strict=True):
         _write_video(folder / f"{name}.mp4", video)
     cv2.imwrite(str(folder / "PICTURE.jpg"), videos[0].frames[0][..., ::-1])
+    (folder / "LIST.txt").write_text("VIDEOS/garden.mp4\n")
     (folder / "FOLDER").mkdir()
     for number, video in enumerate(videos):
         cv2.imwrite(str(folder / f"FOLDER/picture{number}.jpg"), video.frames[9][..., ::-1])
