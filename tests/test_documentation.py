@@ -64,7 +64,7 @@ def test_paths_in_the_text_exist(folder: str) -> None:
 # Blocks of code: `make docs` runs them
 # ---------------------------------------------------------------------------------------------------------------------
 
-COMMAND = re.compile(r"(?:^|[ =\"`])python -m ((?:avsd_jax|benchmarks|launch)[\w.]*)((?: [^`\n]*)?)", re.M)
+COMMAND = re.compile(r"(?:^|[ =\"`])(?:python -m |(avsd) )((?:[a-z]\w*\.)*[a-z]\w*)((?: [^`\n]*)?)", re.M)
 SHOWN_COMMAND = re.compile(r"^ *(?:\S*python -m|\$ |pip install|make |avsd )", re.M)
 
 
@@ -117,11 +117,16 @@ def _check(module: str, words: list[str], where: str) -> None:
 def test_the_options_of_commands_exist(page: Path) -> None:
     """Of the commands in blocks, and of those within the text."""
     lines = [(block.name, line) for block in doc_blocks.blocks(page) for line in block.lines]
-    lines += [(page.name, line) for line in re.findall(r"`(python -m [^`]*)`", doc_blocks.without_blocks(page))]
+    lines += [
+        (page.name, line) for line in re.findall(r"`((?:python -m|avsd) [^`]*)`", doc_blocks.without_blocks(page))
+    ]
     for where, line in lines:
-        for match in COMMAND.finditer(line.replace("\n", " ").replace("avsd_jax.NAME", "")):
+        for program, name, rest in COMMAND.findall(line.replace("\n", " ").replace("avsd_jax.NAME", "")):
+            module = f"avsd_jax.{name}" if program else name
+            if not module.startswith(("avsd_jax.", "benchmarks.", "launch.")):
+                continue
             try:
-                words = doc_blocks.arguments(match[2].replace("...", ""))
+                words = doc_blocks.arguments(rest.replace("...", ""))
             except ValueError:  # a quotation around it
-                words = match[2].split()
-            _check(match[1], words, where)
+                words = rest.split()
+            _check(module, words, where)
