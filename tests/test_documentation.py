@@ -116,10 +116,9 @@ def _check(module: str, words: list[str], where: str) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_options_of_commands_exist(page: Path) -> None:
     """Of the commands in blocks, and of those within the text."""
+    text = re.findall(r"`((?:python -m|avsd) [^`]*)`", doc_blocks.without_blocks(page))
     lines = [(block.name, line) for block in doc_blocks.blocks(page) for line in block.lines]
-    lines += [
-        (page.name, line) for line in re.findall(r"`((?:python -m|avsd) [^`]*)`", doc_blocks.without_blocks(page))
-    ]
+    lines += [(page.name, line) for line in text]
     for where, line in lines:
         for program, name, rest in COMMAND.findall(line.replace("\n", " ").replace("avsd_jax.NAME", "")):
             module = f"avsd_jax.{name}" if program else name
