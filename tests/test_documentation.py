@@ -5,6 +5,7 @@ import contextlib
 import functools
 import importlib
 import io
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -82,6 +83,11 @@ def test_a_block_is_run_or_says_why_not(page: Path) -> None:
             ast.parse(block.code)
         elif block.language == doc_blocks.SHELL:
             subprocess.run(["bash", "-n", "-c", block.code], check=True)
+
+
+def test_the_notebook_is_stored_without_outputs() -> None:
+    cells = json.loads((ROOT / "docs/first_steps.ipynb").read_text())["cells"]
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
 
 
 @functools.cache
