@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from avsd_jax.common import hub
+from avsd_jax.common.wording import some
 from avsd_jax.config.base import completed
 from avsd_jax.data import dataset_names
 from avsd_jax.metrics import METRICS
 from avsd_jax.runs.components import model_from_config
+from avsd_jax.runs.weights_file import Kept
 from avsd_jax.scoring.groups import GROUPS
 from avsd_jax.scoring.markdown import GROUP_TITLES, arrow, bracketed, number, percent, table
 from avsd_jax.sharing import parity
@@ -20,12 +20,12 @@ _NOT_RECORDED = "not recorded"
 _INSTALL = 'pip install "avsd-jax[hub]"'
 
 
-def card(record: Record, arrays: Mapping[str, np.ndarray], address: str, licence: str, version: str) -> str:
+def card(record: Record, kept: Kept, address: str, licence: str, version: str) -> str:
     """Returns the README.md of a shared model.
 
     Args:
         record: of the model.
-        arrays: its weights by name.
+        kept: its weights.
         address: where it can be had: on a hub, or "FOLDER".
         licence: identifier of its licence; "" if it is not stated.
         version: of this library.
@@ -33,7 +33,7 @@ def card(record: Record, arrays: Mapping[str, np.ndarray], address: str, licence
     parts = [
         front_matter(_fields(record, licence)),
         f"# {_title(record)}\n",
-        _summary(record, arrays, version),
+        _summary(record, kept, version),
         _use(record, address),
         _data(record),
         _training(record),
@@ -99,8 +99,8 @@ def _datasets(record: Record) -> list[str]:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _summary(record: Record, arrays: Mapping[str, np.ndarray], version: str) -> str:
-    count = sum(array.size for key, array in arrays.items() if key.startswith("params/"))
+def _summary(record: Record, kept: Kept, version: str) -> str:
+    count = sum(array.size for key, array in kept.arrays.items() if key.startswith("params/"))
     kind = "A classifier of audio-visual consistency" if _is_classifier(record) else "A model of visual attention"
     made = (
         f"step {record.step} of a training run" if record.step else "converted or computed, not trained by this library"
@@ -116,7 +116,10 @@ def _summary(record: Record, arrays: Mapping[str, np.ndarray], version: str) -> 
         "": ["architecture", "weights", "parameters", "written by", "parity of the architecture"],
         "value": [f"`{record.config.model_name}`", made, f"{count:,}", f"avsd_jax {version}", parity_text],
     }
-    return f"{kind} in JAX, by avsd_jax.\n\n{table(rows)}"
+    lacking = ""
+    if kept.missing:
+        lacking = f"\nTo start other runs from: it lacks {some(kept.missing, 5, ', ')} of its model.\n"
+    return f"{kind} in JAX, by avsd_jax.\n\n{table(rows)}{lacking}"
 
 
 def _use(record: Record, address: str) -> str:
