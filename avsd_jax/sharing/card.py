@@ -17,6 +17,7 @@ from avsd_jax.sharing.front_matter import front_matter
 from avsd_jax.sharing.record import Record
 
 _NOT_RECORDED = "not recorded"
+_WHEN = ("before", "after")
 _INSTALL = 'pip install "avsd-jax[hub]"'
 
 
@@ -46,8 +47,6 @@ def card(record: Record, kept: Kept, address: str, licence: str, version: str) -
 
 def _fields(record: Record, licence: str) -> dict[str, Any]:
     fields: dict[str, Any] = {"library_name": "avsd-jax"} | ({"license": licence} if licence else {})
-    if not _is_classifier(record):
-        fields["pipeline_tag"] = "video-classification" if not _maps(record) else "image-segmentation"
     fields["tags"] = ["saliency", "eye-tracking", "audio-visual", "jax", "flax", record.config.model_name]
     names = _datasets(record)
     if record.step and names:
@@ -233,11 +232,11 @@ def _calibration(record: Record) -> str:
     if found is None:
         return ""
     where = ", ".join(str(found[key]) for key in ("dataset", "split") if found.get(key)) or _NOT_RECORDED
-    errors = [number(found.get(f"ece_{when}")) for when in ("before", "after")]
+    errors = [number(found.get(f"ece_{when}")) if f"ece_{when}" in found else _NOT_RECORDED for when in _WHEN]
     return (
         f"## Calibration\n\nThe classifier's logits are divided by the temperature {found['temperature']:.4g}, fitted "
-        f"on {found.get('frames', _NOT_RECORDED)} frames ({where}); expected calibration error there {errors[0]} "
-        f"before, {errors[1]} after. `calibration.json` holds it, and `avc` and `predict` use it.\n"
+        f"on {found.get('frames', _NOT_RECORDED)} frames ({where}); expected calibration error there "
+        f"{errors[0]} before, {errors[1]} after. `calibration.json` holds it, and `avc` and `predict` use it.\n"
     )
 
 
@@ -253,6 +252,10 @@ def _origin(record: Record, licence: str) -> str:
         )
     if shown:
         lines.append(f"- Started from {shown}.")
-    if not record.imported and not shown:
-        lines.append(f"- Weights that the run began with: {_NOT_RECORDED}; without any they are drawn from its seed.")
+    elif record.begun:
+        lines.append("- Started from other runs of its owner.")
+    elif record.step:
+        lines.append(f"- The weights that it began with were drawn from the seed {config.seed}.")
+    elif not record.imported:
+        lines.append(f"- Where the weights come from: {_NOT_RECORDED}.")
     return "## Origin and licence\n\n" + "\n".join(lines) + "\n"
