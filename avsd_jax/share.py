@@ -23,12 +23,11 @@ See docs/sharing.md.
 import argparse
 import re
 import sys
-from collections.abc import Mapping, Sequence
-
-import numpy as np
+from collections.abc import Sequence
 
 from avsd_jax.common import cli, hub, logs
 from avsd_jax.errors import InputError
+from avsd_jax.runs.weights_file import Kept
 from avsd_jax.sharing import folder
 from avsd_jax.sharing.record import Record
 
@@ -77,19 +76,17 @@ def _command_line(args: argparse.Namespace) -> None:
     address = _target(args)
     with logs.shown(args.verbose):
         record = Record.of(args.run, args.step)
-        arrays = folder.weights_of(record)
-        text = folder.card_of(record, arrays, str(address) if address else "FOLDER", args.licence or "")
-        size = sum(array.nbytes for array in arrays.values()) / 1e6
+        kept = folder.weights_of(record)
+        text = folder.card_of(record, kept, str(address) if address else "FOLDER", args.licence or "")
+        size = sum(array.nbytes for array in kept.arrays.values()) / 1e6
         if args.dry_run:
             print(f"{text}\nstep {record.step}, {size:.1f} MB of weights: nothing is written (--dry_run)")
         elif address is None:
-            written = folder.write(args.out, record, text, arrays, args.max_shard_size, args.overwrite)
+            written = folder.write(args.out, record, text, kept, args.max_shard_size, args.overwrite)
             state = "wrote" if written else "unchanged:"
             print(f"{state} {args.out}: step {record.step}, {size:.1f} MB of weights")
         else:
-            print(
-                f"shared step {record.step}, {size:.1f} MB of weights: {_upload(args, address, record, text, arrays)}"
-            )
+            print(f"shared step {record.step}, {size:.1f} MB of weights: {_upload(args, address, record, text, kept)}")
 
 
 def _target(args: argparse.Namespace) -> hub.Address | None:
@@ -109,11 +106,9 @@ def _target(args: argparse.Namespace) -> hub.Address | None:
     return address
 
 
-def _upload(
-    args: argparse.Namespace, address: hub.Address, record: Record, text: str, arrays: Mapping[str, np.ndarray]
-) -> str:
+def _upload(args: argparse.Namespace, address: hub.Address, record: Record, text: str, kept: Kept) -> str:
     with folder.temporary() as made:
-        folder.fill(made, record, text, arrays, args.max_shard_size)
+        folder.fill(made, record, text, kept, args.max_shard_size)
         files = {path.name: path for path in sorted(made.iterdir())}
         message = args.message or f"Share {record.config.model_name}, step {record.step}, by avsd_jax"
         return hub.upload(files, address, message, args.private)

@@ -57,7 +57,8 @@ def read(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
     """
     try:
         file = safe_open(path, framework="numpy")
-        described = {key: file.get_slice(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
+        names = getattr(file, "offset_keys", file.keys)()  # in the order of the file, where the library is new enough
+        described = {key: file.get_slice(key) for key in names}
         types = {key: part.get_dtype() for key, part in described.items()}
     except SafetensorError as error:
         reason = str(error).removeprefix("Error while deserializing header: ")

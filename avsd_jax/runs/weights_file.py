@@ -1,7 +1,8 @@
 """The weights of a shared model: `model.safetensors` beside its `config.json`, and no `checkpoints/`.
 
 An array is named by its collection and its path in it: "params/decoder/conv/kernel". The metadata has the step of the
-run (`step`, 0 if there is none) and the version of this library. Large weights may be in several files, whose index,
+run (`step`, 0 if there is none), the version of this library, and `partial` if the model is to start others and lacks
+some of its arrays, as a published encoder without a head does. Large weights may be in several files, whose index,
 `model.safetensors.index.json`, says which array is in which file (`weight_map`).
 """
 
@@ -53,14 +54,14 @@ def read(folder: Path, config: ConfigDict) -> tuple[dict[str, Any], int]:
         The variables, and their step. Floating-point arrays have the types of the model's, whatever they are stored in.
 
     Raises:
-        InputError: a file is missing, damaged or incomplete; an array of the model is missing, there is one that it
-            does not have, or one has another shape or is not finite.
+        InputError: a file is missing, damaged or incomplete; an array of the model is missing and the file is not
+            `partial`, there is one that it does not have, or one has another shape or is not finite.
     """
     path, arrays, metadata = _opened(folder)
     step = metadata.get("step", "0")
     if not step.isdecimal():
         raise InputError(f"{path} has the step {step!r} in its metadata, which is no number: download it again")
-    return _nested(_fitted(path, arrays, config)), int(step)
+    return _nested(_fitted(path, arrays, config, "partial" in metadata)), int(step)
 
 
 def _opened(folder: Path) -> tuple[Path, dict[str, Any], dict[str, str]]:
@@ -86,11 +87,11 @@ def _opened(folder: Path) -> tuple[Path, dict[str, Any], dict[str, str]]:
     return path, {key: read_in[name][0][key] for key, name in places.items()}, metadata
 
 
-def _fitted(path: Path, arrays: Mapping[str, Any], config: ConfigDict) -> dict[str, np.ndarray]:
+def _fitted(path: Path, arrays: Mapping[str, Any], config: ConfigDict, partial: bool) -> dict[str, np.ndarray]:
     """Returns the values of arrays that are those of a model."""
     needed, known = shapes(config)
     missing = sorted(set(needed) - set(arrays))
-    if missing:
+    if missing and not partial:
         raise InputError(
             f"{path} lacks {some(missing, 3, ', ')} of {config.model_name} as config.json has it: download it again"
         )
@@ -164,14 +165,16 @@ def flattened(variables: Tree) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Kept:
-    """The arrays of a model that are written: all that it needs.
+    """The arrays of a model that are written: all that it needs, as far as it has them.
 
     Attributes:
         arrays: by name.
+        missing: names of those that it needs and lacks, as a published encoder without a head does.
         left_out: names of those that are not written, because the model does not have them as it is configured.
     """
 
     arrays: dict[str, np.ndarray]
+    missing: tuple[str, ...]
     left_out: tuple[str, ...]
 
 
@@ -184,14 +187,14 @@ def kept(config: ConfigDict, variables: Tree, source: str | Path) -> Kept:
         source: of them, for messages.
 
     Raises:
-        InputError: one is missing, has another shape, or is not finite.
+        InputError: there is none, or one has another shape or is not finite.
     """
     needed, known = shapes(config)
     given = {key: np.asarray(value) for key, value in flattened(variables).items()}
     chosen = {key: value for key, value in given.items() if key in known}
     missing = sorted(set(needed) - set(chosen))
-    if missing:
-        raise InputError(f"{source} lacks {some(missing, 3, ', ')} of {config.model_name}: train or convert it again")
+    if needed and not chosen:
+        raise InputError(f"{source} has no weights of {config.model_name}: train or convert it again")
     for key, value in chosen.items():
         if value.shape != known[key].shape:
             raise InputError(
@@ -199,16 +202,18 @@ def kept(config: ConfigDict, variables: Tree, source: str | Path) -> Kept:
             )
         if jax.numpy.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all():
             raise InputError(f"{source}: {key} holds values that are not finite: train it again")
-    return Kept(chosen, tuple(sorted(set(given) - set(chosen))))
+    return Kept(chosen, tuple(missing), tuple(sorted(set(given) - set(chosen))))
 
 
-def write(folder: Path, arrays: Mapping[str, np.ndarray], step: int, max_bytes: int = MAX_BYTES) -> list[str]:
+def write(folder: Path, kept: Kept, step: int, max_bytes: int = MAX_BYTES) -> list[str]:
     """Writes arrays into a folder, in several files if one would be larger than `max_bytes`; returns their names.
 
     Raises:
         OSError: a file cannot be written.
     """
+    arrays = kept.arrays
     metadata = {"format": "flax", "avsd_jax": version("avsd-jax"), "step": str(step)}
+    metadata |= {"partial": "true"} if kept.missing else {}
     shards = _shards(arrays, max_bytes)
     if len(shards) == 1:
         safetensors_files.write(folder / WEIGHTS, arrays, metadata)

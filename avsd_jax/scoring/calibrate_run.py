@@ -96,8 +96,7 @@ def calibrate_run(
         return record
     with staging.new_folder(out) as copied:
         write_config(copied, own)
-        kept = weights_file.kept(own, variables, place)
-        weights_file.write(copied, kept.arrays, step)
+        weights_file.write(copied, weights_file.kept(own, variables, place), step)
         temperature.write(copied, record)
     return record
 

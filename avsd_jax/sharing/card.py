@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from avsd_jax.common import hub
+from avsd_jax.common.wording import some
 from avsd_jax.config.base import completed
 from avsd_jax.data import dataset_names
 from avsd_jax.metrics import METRICS
 from avsd_jax.runs.components import model_from_config
+from avsd_jax.runs.weights_file import Kept
 from avsd_jax.scoring.groups import GROUPS
 from avsd_jax.scoring.markdown import GROUP_TITLES, arrow, bracketed, number, percent, table
 from avsd_jax.sharing import parity
@@ -17,15 +17,16 @@ from avsd_jax.sharing.front_matter import front_matter
 from avsd_jax.sharing.record import Record
 
 _NOT_RECORDED = "not recorded"
+_WHEN = ("before", "after")
 _INSTALL = 'pip install "avsd-jax[hub]"'
 
 
-def card(record: Record, arrays: Mapping[str, np.ndarray], address: str, licence: str, version: str) -> str:
+def card(record: Record, kept: Kept, address: str, licence: str, version: str) -> str:
     """Returns the README.md of a shared model.
 
     Args:
         record: of the model.
-        arrays: its weights by name.
+        kept: its weights.
         address: where it can be had: on a hub, or "FOLDER".
         licence: identifier of its licence; "" if it is not stated.
         version: of this library.
@@ -33,7 +34,7 @@ def card(record: Record, arrays: Mapping[str, np.ndarray], address: str, licence
     parts = [
         front_matter(_fields(record, licence)),
         f"# {_title(record)}\n",
-        _summary(record, arrays, version),
+        _summary(record, kept, version),
         _use(record, address),
         _data(record),
         _training(record),
@@ -46,8 +47,6 @@ def card(record: Record, arrays: Mapping[str, np.ndarray], address: str, licence
 
 def _fields(record: Record, licence: str) -> dict[str, Any]:
     fields: dict[str, Any] = {"library_name": "avsd-jax"} | ({"license": licence} if licence else {})
-    if not _is_classifier(record):
-        fields["pipeline_tag"] = "video-classification" if not _maps(record) else "image-segmentation"
     fields["tags"] = ["saliency", "eye-tracking", "audio-visual", "jax", "flax", record.config.model_name]
     names = _datasets(record)
     if record.step and names:
@@ -99,8 +98,8 @@ def _datasets(record: Record) -> list[str]:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _summary(record: Record, arrays: Mapping[str, np.ndarray], version: str) -> str:
-    count = sum(array.size for key, array in arrays.items() if key.startswith("params/"))
+def _summary(record: Record, kept: Kept, version: str) -> str:
+    count = sum(array.size for key, array in kept.arrays.items() if key.startswith("params/"))
     kind = "A classifier of audio-visual consistency" if _is_classifier(record) else "A model of visual attention"
     made = (
         f"step {record.step} of a training run" if record.step else "converted or computed, not trained by this library"
@@ -116,7 +115,10 @@ def _summary(record: Record, arrays: Mapping[str, np.ndarray], version: str) -> 
         "": ["architecture", "weights", "parameters", "written by", "parity of the architecture"],
         "value": [f"`{record.config.model_name}`", made, f"{count:,}", f"avsd_jax {version}", parity_text],
     }
-    return f"{kind} in JAX, by avsd_jax.\n\n{table(rows)}"
+    lacking = ""
+    if kept.missing:
+        lacking = f"\nTo start other runs from: it lacks {some(kept.missing, 5, ', ')} of its model.\n"
+    return f"{kind} in JAX, by avsd_jax.\n\n{table(rows)}{lacking}"
 
 
 def _use(record: Record, address: str) -> str:
@@ -230,11 +232,11 @@ def _calibration(record: Record) -> str:
     if found is None:
         return ""
     where = ", ".join(str(found[key]) for key in ("dataset", "split") if found.get(key)) or _NOT_RECORDED
-    errors = [number(found.get(f"ece_{when}")) for when in ("before", "after")]
+    errors = [number(found.get(f"ece_{when}")) if f"ece_{when}" in found else _NOT_RECORDED for when in _WHEN]
     return (
         f"## Calibration\n\nThe classifier's logits are divided by the temperature {found['temperature']:.4g}, fitted "
-        f"on {found.get('frames', _NOT_RECORDED)} frames ({where}); expected calibration error there {errors[0]} "
-        f"before, {errors[1]} after. `calibration.json` holds it, and `avc` and `predict` use it.\n"
+        f"on {found.get('frames', _NOT_RECORDED)} frames ({where}); expected calibration error there "
+        f"{errors[0]} before, {errors[1]} after. `calibration.json` holds it, and `avc` and `predict` use it.\n"
     )
 
 
@@ -250,6 +252,10 @@ def _origin(record: Record, licence: str) -> str:
         )
     if shown:
         lines.append(f"- Started from {shown}.")
-    if not record.imported and not shown:
-        lines.append(f"- Weights that the run began with: {_NOT_RECORDED}; without any they are drawn from its seed.")
+    elif record.begun:
+        lines.append("- Started from other runs of its owner.")
+    elif record.step:
+        lines.append(f"- The weights that it began with were drawn from the seed {config.seed}.")
+    elif not record.imported:
+        lines.append(f"- Where the weights come from: {_NOT_RECORDED}.")
     return "## Origin and licence\n\n" + "\n".join(lines) + "\n"

@@ -3,11 +3,10 @@
 import contextlib
 import filecmp
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 from absl import logging
 
 from avsd_jax import models
@@ -22,14 +21,14 @@ from avsd_jax.sharing.record import Record
 CARD = "README.md"
 
 
-def weights_of(record: Record) -> dict[str, np.ndarray]:
+def weights_of(record: Record) -> weights_file.Kept:
     """Returns the arrays of a model that are shared; none of a model without weights.
 
     Raises:
         InputError: they are not those of the model, or not finite.
     """
     if not models.is_learned(record.config.model_name):
-        return {}
+        return weights_file.Kept({}, (), ())
     kept = weights_file.kept(record.config, record.variables, record.source)
     if kept.left_out:
         logging.warning(
@@ -38,15 +37,15 @@ def weights_of(record: Record) -> dict[str, np.ndarray]:
             len(kept.left_out),
             some(kept.left_out, 3, ", "),
         )
-    return kept.arrays
+    return kept
 
 
-def card_of(record: Record, arrays: Mapping[str, np.ndarray], address: str, licence: str) -> str:
+def card_of(record: Record, kept: weights_file.Kept, address: str, licence: str) -> str:
     """Returns the model card; see `avsd_jax.sharing.card.card`."""
-    return card(record, arrays, address, licence, version("avsd-jax"))
+    return card(record, kept, address, licence, version("avsd-jax"))
 
 
-def fill(folder: Path, record: Record, text: str, arrays: Mapping[str, np.ndarray], max_bytes: int) -> None:
+def fill(folder: Path, record: Record, text: str, kept: weights_file.Kept, max_bytes: int) -> None:
     """Writes the files of a shared model into an empty folder; equal models give equal bytes.
 
     Raises:
@@ -55,8 +54,8 @@ def fill(folder: Path, record: Record, text: str, arrays: Mapping[str, np.ndarra
     write_config(folder, record.config)
     if record.calibration is not None:
         temperature.write(folder, record.calibration)
-    if arrays:
-        weights_file.write(folder, arrays, record.step, max_bytes)
+    if kept.arrays:
+        weights_file.write(folder, kept, record.step, max_bytes)
     atomic_files.write_text(folder / CARD, text)
 
 
@@ -64,7 +63,7 @@ def write(
     out: str | Path,
     record: Record,
     text: str,
-    arrays: Mapping[str, np.ndarray],
+    kept: weights_file.Kept,
     max_bytes: int,
     overwrite: bool = False,
 ) -> bool:
@@ -74,7 +73,7 @@ def write(
         out: folder; one that holds the same files is left as it is.
         record: of the model.
         text: its card.
-        arrays: its weights by name.
+        kept: its weights.
         max_bytes: of one file of weights.
         overwrite: replace another shared model in `out`.
 
@@ -88,7 +87,7 @@ def write(
     out = Path(out)
     if not out.is_dir() or out.is_symlink() or not any(out.iterdir()):
         with staging.new_folder(out) as folder:
-            fill(folder, record, text, arrays, max_bytes)
+            fill(folder, record, text, kept, max_bytes)
         return True
     strange = sorted(path.name for path in out.iterdir() if not _is_ours(path))
     if strange or not (out / hub.CONFIG).is_file():
@@ -100,7 +99,7 @@ def write(
         ) as beside:
             folder = Path(beside) / "new"
             folder.mkdir()
-            fill(folder, record, text, arrays, max_bytes)
+            fill(folder, record, text, kept, max_bytes)
             if _same(folder, out):
                 return False
             if not overwrite:

@@ -48,6 +48,7 @@ class Record:
         variables: without a temperature.
         step: of the run; 0 of a converted model.
         weak: whether it was trained on maps instead of eye-tracking data.
+        begun: whether it started from other runs, which may be folders that are not named.
         imported: name of the published file that its weights began with; None: of none, or not recorded.
         scores: None if there are none of this step.
         no_scores: why not, as a clause.
@@ -59,6 +60,7 @@ class Record:
     variables: Mapping[str, Any]
     step: int
     weak: bool
+    begun: bool
     imported: str | None
     scores: Scores | None
     no_scores: str
@@ -89,6 +91,7 @@ class Record:
             variables=variables,
             step=step,
             weak=bool(config.get("target_maps")),
+            begun=any([config.get("init"), *config.get("init_parts", {}).values()]),
             imported=cleaned.get("source"),
             scores=scores,
             no_scores=no_scores,

@@ -15,7 +15,7 @@ from media_files import regular, write_video
 from ml_collections import ConfigDict
 from tiny_run import add_extra_models, tiny_config
 
-from avsd_jax import Predictor, load_model, main, predict, share
+from avsd_jax import Predictor, main, predict, share
 from avsd_jax.errors import InputError
 from avsd_jax.runs import temperature
 from avsd_jax.runs.checkpoint import load_for_inference, read_config, save_variables
@@ -153,7 +153,7 @@ def test_the_card_says_what_the_record_says(run: Path, tmp_path: Path, capsys):
         "2 steps of 8 clips, seed 0, average of the parameters with decay 0.5",
         "Licence of these weights: `mit`",
         "not measured for this architecture",
-        "Weights that the run began with: not recorded",
+        "The weights that it began with were drawn from the seed 0.",
     ):
         assert words in card, words
     # Of the best step there are only the scores that chose it, of an earlier one none, and no licence is invented.
@@ -184,6 +184,7 @@ def test_a_gated_model_keeps_its_classifier_temperature_and_origin(tmp_path: Pat
     card = (out / "README.md").read_text()
     assert "the temperature 2.5, fitted on 9 frames (diem, held)" in card
     assert "began with the published file `AViNet.pt`" in card
+    assert "Started from other runs of its owner." in card
     assert "Training data: not recorded" in card
     assert read_config(out).source == "AViNet.pt"
     assert Predictor(out)._header is not None
@@ -243,4 +244,3 @@ def test_parity_errors_are_those_of_the_documentation():
     assert parity.error(config) == "3.8e-06"
     assert parity.error(ConfigDict({"model_name": "avc", "model": {"classifier": "avid"}})) == "1.3e-06"
     assert parity.error(ConfigDict({"model_name": "stavis", "model": {"fusion": "concat"}})) is None
-    assert load_model is not None

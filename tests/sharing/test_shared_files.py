@@ -42,6 +42,10 @@ def weights() -> dict:
     return jax.tree.map(np.asarray, drawn.variables(drawn.shapes(parts.model, zeros(parts.spec))))
 
 
+def kept_of(variables: dict) -> weights_file.Kept:
+    return weights_file.kept(completed(ConfigDict(gated())), variables, "here")
+
+
 @pytest.fixture(scope="module")
 def variables() -> dict:
     return weights()
@@ -52,7 +56,7 @@ def shared(tmp_path: Path, variables: dict) -> Path:
     folder = tmp_path / "shared"
     folder.mkdir()
     write_config(folder, gated())
-    weights_file.write(folder, weights_file.flattened(variables), 7)
+    weights_file.write(folder, kept_of(variables), 7)
     return folder
 
 
@@ -65,7 +69,7 @@ def test_a_shared_model_is_the_model_of_the_run(tmp_path: Path, variables: dict,
     assert ConsistencyScorer(shared)._classifier.model == ConsistencyScorer(tmp_path / "run")._classifier.model
     before = (shared / "model.safetensors").read_bytes()
     assert b'{"__metadata__":{"avsd_jax":"' in before[:200]
-    weights_file.write(shared, weights_file.flattened(variables), 7)
+    weights_file.write(shared, kept_of(variables), 7)
     assert (shared / "model.safetensors").read_bytes() == before
 
 
@@ -82,7 +86,7 @@ def test_weights_of_other_precisions_are_those_of_the_model(shared: Path, variab
 
 def test_weights_in_several_files(shared: Path, variables: dict):
     (shared / "model.safetensors").unlink()
-    names = weights_file.write(shared, weights_file.flattened(variables), 7, max_bytes=20_000)
+    names = weights_file.write(shared, kept_of(variables), 7, max_bytes=20_000)
     assert len(names) > 2
     _, found, step = load_newest(shared)
     assert step == 7
@@ -140,6 +144,17 @@ def test_other_weights_are_named(shared: Path, change: str, message: str):
         load_for_inference(shared)
 
 
+def test_an_encoder_without_its_head_starts_others(shared: Path, variables: dict):
+    params = {name: part for name, part in variables["params"].items() if name != "draw"}
+    kept = kept_of({**variables, "params": params, "left": {"x": np.ones(1)}})
+    assert kept.missing == ("params/draw/bias", "params/draw/kernel")
+    assert kept.left_out == ("left/x",)
+    weights_file.write(shared, kept, 0)
+    assert load_for_inference(shared)[1]["params"].keys() == params.keys()
+    with pytest.raises(InputError, match="here has no weights of tiny_streams"):
+        kept_of({"params": {}})
+
+
 def test_damaged_weights_and_records_are_named(shared: Path):
     path = shared / "model.safetensors"
     whole = path.read_bytes()
@@ -192,7 +207,7 @@ def test_a_run_keeps_the_commit_that_it_began_with(
         assert begun.revisions == (("hf://me/model", first), ("hf://me/model@v1", first))
         write_config(workdir / "one", begun)
         # The branches move on: what resumes, and its later rows, start from the same weights.
-        weights_file.write(shared, {k: 2 * v for k, v in weights_file.flattened(variables).items()}, 8)
+        weights_file.write(shared, kept_of(jax.tree.map(lambda x: 2 * x, variables)), 8)
         second = server.add_folder("me/model", shared)
         server.repos["me/model"].branches["v1"] = second
         server.asked.clear()
