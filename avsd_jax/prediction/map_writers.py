@@ -324,7 +324,7 @@ class StavisMaps(NoMaps):
         Image.fromarray(levels).save(self._folder / f"pred_sal_{index + 1:06d}.jpg", quality=75)
 
 
-class VideoMaps(NoMaps):
+class VideoOfMaps(NoMaps):
     """A grey video of the maps as `PngMaps` has them, frame by frame at the times of the source, without loss."""
 
     in_order = True
@@ -345,4 +345,4 @@ class VideoMaps(NoMaps):
         self._video.close()
 
 
-MAP_WRITERS = {"png": PngMaps, "npz": NpzMaps, "stavis": StavisMaps, "mp4": VideoMaps, "none": NoMaps}
+MAP_WRITERS = {"png": PngMaps, "npz": NpzMaps, "stavis": StavisMaps, "mp4": VideoOfMaps, "none": NoMaps}

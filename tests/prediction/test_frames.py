@@ -69,11 +69,11 @@ def test_what_chooses_nothing_is_refused(text: str, capsys: pytest.CaptureFixtur
     [("5:9", 1), ("30:34", 1), ("3::7", 1), ("-4:", 1), ("4:20:6", 3), ("5:20:6", 3), ("35:", 3), ("39:90", 2)],
 )
 def test_maps_of_chosen_frames_are_those_of_all(
-    gated: Predictor, video: Path, tmp_path: Path, frames: str, stride: int
+    gated: Predictor, video: Path, wholes: dict[int, Path], tmp_path: Path, frames: str, stride: int
 ):
     """With its classifier's grid, whose hysteresis goes back to the first frame."""
-    whole = whole_of(gated, video, tmp_path, stride)
-    result = gated.run(video, tmp_path / "part", maps="npz", frames=frames, stride=stride, progress=False)
+    whole, how = wholes[stride], {"maps": "npz", "overlay": False, "progress": False}
+    result = gated.run(video, tmp_path / "part", frames=frames, stride=stride, **how)
     found, rows = maps_of(tmp_path / "part"), rows_of(tmp_path / "part")
     wanted = list(range(40))[slice(*(int(p) if p else None for p in frames.split(":")))]
     assert list(found) == [row["frame"] for row in rows] == wanted
@@ -83,14 +83,18 @@ def test_maps_of_chosen_frames_are_those_of_all(
         assert row == rows_of(whole)[frame]
 
 
-def whole_of(predictor: Predictor, video: Path, folder: Path, stride: int = 1) -> Path:
-    predictor.run(video, folder / "whole", maps="npz", stride=stride, progress=False)
-    return folder / "whole"
-
-
 @pytest.fixture(scope="module")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_video(tmp_path_factory.mktemp("video") / "video.mp4", regular(40, 25), size=(48, 80))
+
+
+@pytest.fixture(scope="module")
+def wholes(gated: Predictor, video: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+    """Predictions of all frames by their stride."""
+    folder = tmp_path_factory.mktemp("whole")
+    for stride in (1, 2, 3):
+        gated.run(video, folder / str(stride), maps="npz", stride=stride, overlay=False, progress=False)
+    return {stride: folder / str(stride) for stride in (1, 2, 3)}
 
 
 def test_the_overlay_of_chosen_frames_is_an_excerpt(gated: Predictor, video: Path, tmp_path: Path):
