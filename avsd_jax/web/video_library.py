@@ -7,6 +7,7 @@ sends is looked up, not opened. Before a file is shown or predicted, FFmpeg must
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import os
 import secrets
 import shutil
@@ -33,8 +34,8 @@ SUFFIXES = frozenset(
 # Formats that hold a video. Others are pictures, and playlists, whose files or addresses FFmpeg would read.
 _FORMATS = "mov,matroska,avi,mpeg,mpegts,mpegvideo,asf,flv,ogg,mxf,gif,dv,ivf"
 _UPLOADS, _STAGED = "uploads", ".upload-"
-# Videos that a folder may have; the rest of a larger one is not listed.
-_MOST = 5000
+# Videos that are listed of a folder.
+MOST = 5000
 _CHUNK = 1 << 20
 
 
@@ -82,6 +83,7 @@ class VideoLibrary:
         self._uploads = out.resolve() / _UPLOADS
         self.max_upload = max_upload
         self._infos: dict[tuple[str, str], VideoInfo | InputError] = {}
+        self._paths: dict[str, Path] = {}
         self._lock = threading.Lock()
         for left in self._uploads.glob(f"{_STAGED}*"):  # of a server that was killed
             shutil.rmtree(left, ignore_errors=True)
@@ -92,7 +94,13 @@ class VideoLibrary:
 
     def get(self, video_id: str) -> Video | None:
         """Returns the video of an id; None if there is none (any more)."""
-        return next((video for video in self.videos() if video.id == video_id), None)
+        if video_id.startswith("u-"):
+            return self._upload(video_id.removeprefix("u-"))
+        path = self._paths.get(video_id)
+        if path is None:  # another page may have seen it first
+            self.videos()
+            path = self._paths.get(video_id)
+        return None if path is None else self._of_folder(path)
 
     def info(self, video: Video) -> VideoInfo:
         """Returns what `avsd_jax.media.reading.probe` says of a video; each state of a file is read once.
@@ -174,30 +182,37 @@ class VideoLibrary:
         return next(video for video in self._uploaded() if video.path.parent == folder)
 
     def _uploaded(self) -> list[Video]:
-        found = []
-        for folder in self._uploads.iterdir() if self._uploads.is_dir() else ():
-            if not folder.name.startswith("."):
-                found += [_video(f"u-{folder.name}", path.name, path, True) for path in sorted(folder.iterdir())[:1]]
-        return sorted((video for video in found if video is not None), key=lambda video: video.name)
+        names = os.listdir(self._uploads) if self._uploads.is_dir() else ()
+        found = [video for name in names if (video := self._upload(name)) is not None]
+        return sorted(found, key=lambda video: video.name)
+
+    def _upload(self, name: str) -> Video | None:
+        folder = self._uploads / name
+        if not name.isalnum() or not folder.is_dir():
+            return None
+        return next((_video(f"u-{name}", path.name, path, True) for path in sorted(folder.iterdir())), None)
 
     def _in_folder(self) -> list[Video]:
-        found: list[Video] = []
-        for parent, folders, files in os.walk(self._folder) if self._folder is not None else ():
+        found = [] if self._folder is None else list(itertools.islice(self._walk(), MOST))
+        self._paths = {video.id: video.path for video in found}
+        return found
+
+    def _walk(self) -> Iterator[Video]:
+        for parent, folders, files in os.walk(self._folder):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for file in sorted(files):
-                path = Path(parent, file)
-                if path.suffix.lower() not in SUFFIXES or file.startswith(".") or not is_text(str(path)):
-                    continue
-                # Not what a link may lead to elsewhere, nor our own files.
-                real = path.resolve()
-                if not real.is_relative_to(self._folder) or real.is_relative_to(self._uploads.parent):
-                    continue
-                name = path.relative_to(self._folder).as_posix()
-                video = _video(f"f-{hashlib.sha256(name.encode()).hexdigest()[:16]}", name, path, False)
-                found += [] if video is None else [video]
-                if len(found) == _MOST:
-                    return found
-        return found
+                if Path(file).suffix.lower() in SUFFIXES and file[0] != "." and is_text(f"{parent}/{file}"):
+                    video = self._of_folder(Path(parent, file))
+                    if video is not None:
+                        yield video
+
+    def _of_folder(self, path: Path) -> Video | None:
+        """Returns a video of the folder; None for what a link leads to elsewhere, and for our own files."""
+        real = path.resolve()
+        if not real.is_relative_to(self._folder) or real.is_relative_to(self._uploads.parent):
+            return None
+        name = path.relative_to(self._folder).as_posix()
+        return _video(f"f-{hashlib.sha256(name.encode()).hexdigest()[:16]}", name, path, False)
 
 
 def _video(video_id: str, name: str, path: Path, uploaded: bool) -> Video | None:

@@ -13,7 +13,7 @@ from avsd_jax.errors import InputError
 from avsd_jax.web.jobs import Job
 from avsd_jax.web.playable import Playable, playable
 from avsd_jax.web.site import file, shown, site_of, video_of
-from avsd_jax.web.video_library import TooLarge, Video
+from avsd_jax.web.video_library import MOST, TooLarge, Video
 
 
 def videos(request: Request) -> Response:
@@ -24,6 +24,7 @@ def videos(request: Request) -> Response:
         {
             "videos": [shown(video) for video in site.library.videos()],
             "folder": None if folder is None else str(folder),
+            "most": MOST,
             "max_upload": site.settings.max_upload,
         }
     )

@@ -134,6 +134,7 @@ export function chooser(container, { page, badge = () => null, chosen } = {}) {
   let videos = [];
   let folder = null;
   let limit = Infinity;
+  let most = Infinity;
 
   function draw() {
     const wanted = filter.value.trim().toLowerCase();
@@ -155,7 +156,8 @@ export function chooser(container, { page, badge = () => null, chosen } = {}) {
     );
     list.hidden = !shown.length;
     heading.hidden = !videos.length;
-    say(container, !videos.length && folder ? `There are no videos in ${folder}.` : "", true);
+    const none = !videos.length && folder ? `There are no videos in ${folder}.` : "";
+    say(container, videos.length >= most ? `Only the first ${most} videos of ${folder} are listed.` : none, true);
   }
 
   async function remove(video) {
@@ -170,7 +172,7 @@ export function chooser(container, { page, badge = () => null, chosen } = {}) {
 
   async function load() {
     const answer = await api("/api/videos");
-    ({ videos, folder, max_upload: limit } = answer);
+    ({ videos, folder, most, max_upload: limit } = answer);
     hint.textContent = `Up to ${bytes(limit)}. ${folder ? `Or choose one of ${folder} below.` : "It stays on the machine that runs the server."}`;
     draw();
     return answer;

@@ -60,25 +60,18 @@ let curves = [];
 async function watch(id) {
   $("viewer").hidden = false;
   try {
-    video = await playableVideo(id, progress);
-  } catch (error) {
-    if (error.status !== 404 || !asked.get("result")) {
-      complain(error);
-      $("form").hidden = true;
-      return;
-    }
-  } finally {
-    progress(null);
-  }
-  if (video) {
+    video = await api(`/api/videos/${id}`);
     title(video.name);
     const rate = `${Number(video.fps.toFixed(2))} frames per second`;
-    $("about").textContent = [`${video.width}×${video.height}`, rate, clock(video.duration ?? NaN, 1), video.audio ? null : "no audio"]
-      .filter(Boolean)
-      .join(" · ");
+    const length = clock(video.duration ?? NaN, 1);
+    $("about").textContent = [`${video.width}×${video.height}`, rate, length, video.audio ? null : "no audio"].filter(Boolean).join(" · ");
     await models();
-  } else {
+    if (!video.media) video = await playableVideo(id, progress);
+  } catch (error) {
     $("form").hidden = true;
+    if (error.status !== 404 || !asked.get("result")) return complain(error);
+  } finally {
+    progress(null);
   }
   await showResults(asked.get("result"));
   if (!video) return;
@@ -137,7 +130,8 @@ function progress(job) {
   if (done && total) Object.assign($("bar"), { max: total, value: Math.min(done, total) });
   else $("bar").removeAttribute("value");
   const left = done > 20 && total > done ? `, about ${clock(((total - done) * (job.seconds ?? 0)) / done)} left` : "";
-  $("phase").textContent = done ? `${done} of ${total ?? "?"} frames${left}` : job.phase;
+  const what = job.kind === "copy" ? "Making a copy that browsers play, once: " : "";
+  $("phase").textContent = what + (done ? `${done} of ${total ?? "?"} frames${left}` : job.phase);
 }
 
 // Shows the results to choose from, and one of them: by default the latest, or the video alone if there is none.
