@@ -37,7 +37,7 @@ def majority(tracks: Sequence[Int8[np.ndarray, " n"]]) -> Int8[np.ndarray, " n"]
 def table(labels: Int8[np.ndarray, " n"]) -> str:
     """Returns labels as the text of a label file (`avsd_jax.sources.label_files`).
 
-    Frames that are unsure have no label there: nothing is learned from them, and nothing scored.
+    Frames that are unsure have no label there: they neither train nor score a classifier.
 
     Args:
         labels: per frame -1, 0, 1 or 2.

@@ -29,9 +29,9 @@ def client(settings: Settings, jobs: Jobs | None = None, **given: Any) -> Iterat
 
 
 @contextlib.contextmanager
-def running(settings: Settings, jobs: Jobs | None = None) -> Iterator[str]:
-    """A server on a free port; gives its address, without a slash at the end."""
-    with listening("127.0.0.1", 0) as opened:
+def running(settings: Settings, jobs: Jobs | None = None, port: int = 0) -> Iterator[str]:
+    """A server, on a free port by default; gives its address, without a slash at the end."""
+    with listening("127.0.0.1", port) as opened:
         config = uvicorn.Config(
             create_app(settings, jobs), log_level="warning", access_log=False, timeout_graceful_shutdown=1
         )
