@@ -110,6 +110,9 @@ def _write_trees(folder: Path) -> None:
     """The owners' files of the six datasets in STAViS's layout, `FILES`, and AVC labels for one of them, `LABELS`."""
     for dataset in dataset_names.SETS:
         stavis_files.write_set(folder / "FILES", dataset)
+    for name, label in (("ANN", 3), ("BOB", 4)):
+        rows = [f"{frame},{int(frame % 7 < label)}" for frame in range(1, 41)]
+        (folder / f"{name}.csv").write_text("\n".join(["frame,label", *rows, ""]))
     (folder / "LABELS").mkdir()
     for video in stavis_files.VIDEOS["avad"]:
         labels = [frame % 4 // 2 for frame in range(stavis_files.FRAMES)]
