@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "launch/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+_TOP = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "launch/README.md")
+PAGES = [*(ROOT / name for name in _TOP), *sorted((ROOT / "docs").glob("*.md"))]
 SHELL, PYTHON, SESSION = "sh", "python", "console"
 LANGUAGES = {SHELL, PYTHON, SESSION}
 # Of fences that show anything else.
