@@ -29,6 +29,7 @@ from avsd_jax.errors import InputError, storage_error
 from avsd_jax.models import is_learned
 from avsd_jax.runs import temperature, weights_file
 from avsd_jax.runs.components import model_from_config
+from avsd_jax.runs.places import without_folders
 
 Tree = Mapping[str, Any]
 
@@ -53,7 +54,7 @@ def read_config(directory: str | Path) -> ConfigDict:
     """Reads the record that `write_config` wrote; fields that records of earlier versions lack get their defaults.
 
     Args:
-        directory: a folder, or the address of a model on a hub.
+        directory: a folder, or the address of a model on a hub, whose folders of another machine are left out.
 
     Raises:
         InputError: the folder is missing or is not a run, or its record is damaged.
@@ -68,7 +69,7 @@ def read_config(directory: str | Path) -> ConfigDict:
         record = ConfigDict(json.loads(path.read_text()))
     except (ValueError, AttributeError, RecursionError, TypeError) as error:  # not JSON, or not a JSON object
         raise InputError(f"{path} is damaged ({error}): restore it or train again") from error
-    return completed(record)
+    return completed(without_folders(record) if hub.is_address(directory) else record)
 
 
 def saved_steps(directory: str | Path) -> list[int]:
@@ -361,8 +362,8 @@ def load_model(directory: str | Path) -> tuple[nn.Module, dict[str, Any]]:
 
 def load_newest(directory: str | Path) -> tuple[ConfigDict, dict[str, Any], int]:
     """Returns what `load_for_inference` does, without a temperature, and the step; raises as it does."""
-    folder = hub.folder(directory)
-    config = read_config(folder)
+    directory = hub.pinned(directory)
+    folder, config = hub.folder(directory), read_config(directory)
     if "model_name" in config and not is_learned(config.model_name):
         return config, dict(NO_VARIABLES), 0
     if weights_file.is_in(folder) and not (folder / STEPS_FOLDER).is_dir():
