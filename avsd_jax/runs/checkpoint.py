@@ -5,13 +5,9 @@ A step holds the item `variables` (`params` and `batch_stats`, all that inferenc
 its folder, so a run killed at any moment leaves only complete steps.
 """
 
-import contextlib
 import json
-import logging as std_logging
 import shutil
-import sys
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +26,7 @@ from avsd_jax.models import is_learned
 from avsd_jax.runs import temperature, weights_file
 from avsd_jax.runs.components import model_from_config
 from avsd_jax.runs.places import without_folders
+from avsd_jax.runs.save_failures import told_once
 
 Tree = Mapping[str, Any]
 
@@ -131,7 +128,7 @@ class Checkpointer:
         if step in self._manager.all_steps():
             return
         try:
-            with _failure_told_once():
+            with told_once():
                 args = ocp.args.Composite(**_items(state))
                 # A step that is kept for its scores may precede an existing one.
                 saved = self._manager.save(step, args=args, metrics=scores, force=scores is not None)
@@ -244,37 +241,6 @@ class Checkpointer:
         """Waits for saves and releases the folder."""
         self.wait()
         self._manager.close()
-
-
-def _awaited(record: std_logging.LogRecord) -> bool:
-    return "exception was never retrieved" not in record.getMessage()
-
-
-@contextlib.contextmanager
-def _failure_told_once() -> Iterator[None]:
-    """Suppresses the messages of orbax's threads about a failed save, which is raised anyway."""
-
-    def told_by_others(record: std_logging.LogRecord) -> bool:
-        return record.levelno < std_logging.ERROR or "orbax" not in record.pathname
-
-    def unraisable(failure: Any) -> None:
-        # From tensorstore's writes that end after the first one failed.
-        if str(failure.exc_value) != "Event loop is closed":
-            before(failure)
-
-    logger, before = logging.get_absl_logger(), sys.unraisablehook
-    logger.addFilter(told_by_others)
-    sys.unraisablehook = unraisable
-    try:
-        yield
-    except Exception:
-        # Unawaited tasks report it when they are garbage-collected, possibly at interpreter exit.
-        std_logging.getLogger("asyncio").addFilter(_awaited)
-        warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
-        raise
-    finally:
-        logger.removeFilter(told_by_others)
-        sys.unraisablehook = before
 
 
 def _difference(wanted: Tree, found: Tree) -> str:
