@@ -60,8 +60,10 @@ def _parser() -> cli.Parser:
     parser.add_argument("--message", metavar="TEXT", help="with --to: of the commit")
     parser.add_argument("--licence", type=_licence, metavar="ID", help="such as mit (default: not stated)")
     parser.add_argument("--step", type=cli.at_least(0), help="of the saved steps (default: the newest)")
-    parser.add_argument("--max_shard_size", type=_size, default="5GB", help="of a file of weights (default: 5GB)")
-    parser.add_argument("--dry_run", action="store_true", help="write nothing; print the model card")
+    parser.add_argument(
+        "--max_shard_size", "--max-shard-size", type=_size, default="5GB", help="of a file of weights (default: 5GB)"
+    )
+    parser.add_argument("--dry_run", "--dry-run", action="store_true", help="write nothing; print the model card")
     parser.add_argument("--verbose", action="store_true", help="also print the logs of libraries")
     return parser
 

@@ -5,13 +5,9 @@ A step holds the item `variables` (`params` and `batch_stats`, all that inferenc
 its folder, so a run killed at any moment leaves only complete steps.
 """
 
-import contextlib
 import json
-import logging as std_logging
 import shutil
-import sys
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +25,8 @@ from avsd_jax.errors import InputError, storage_error
 from avsd_jax.models import is_learned
 from avsd_jax.runs import temperature, weights_file
 from avsd_jax.runs.components import model_from_config
+from avsd_jax.runs.places import without_folders
+from avsd_jax.runs.save_failures import told_once
 
 Tree = Mapping[str, Any]
 
@@ -53,7 +51,7 @@ def read_config(directory: str | Path) -> ConfigDict:
     """Reads the record that `write_config` wrote; fields that records of earlier versions lack get their defaults.
 
     Args:
-        directory: a folder, or the address of a model on a hub.
+        directory: a folder, or the address of a model on a hub, whose folders of another machine are left out.
 
     Raises:
         InputError: the folder is missing or is not a run, or its record is damaged.
@@ -68,7 +66,7 @@ def read_config(directory: str | Path) -> ConfigDict:
         record = ConfigDict(json.loads(path.read_text()))
     except (ValueError, AttributeError, RecursionError, TypeError) as error:  # not JSON, or not a JSON object
         raise InputError(f"{path} is damaged ({error}): restore it or train again") from error
-    return completed(record)
+    return completed(without_folders(record) if hub.is_address(directory) else record)
 
 
 def saved_steps(directory: str | Path) -> list[int]:
@@ -130,7 +128,7 @@ class Checkpointer:
         if step in self._manager.all_steps():
             return
         try:
-            with _failure_told_once():
+            with told_once():
                 args = ocp.args.Composite(**_items(state))
                 # A step that is kept for its scores may precede an existing one.
                 saved = self._manager.save(step, args=args, metrics=scores, force=scores is not None)
@@ -245,37 +243,6 @@ class Checkpointer:
         self._manager.close()
 
 
-def _awaited(record: std_logging.LogRecord) -> bool:
-    return "exception was never retrieved" not in record.getMessage()
-
-
-@contextlib.contextmanager
-def _failure_told_once() -> Iterator[None]:
-    """Suppresses the messages of orbax's threads about a failed save, which is raised anyway."""
-
-    def told_by_others(record: std_logging.LogRecord) -> bool:
-        return record.levelno < std_logging.ERROR or "orbax" not in record.pathname
-
-    def unraisable(failure: Any) -> None:
-        # From tensorstore's writes that end after the first one failed.
-        if str(failure.exc_value) != "Event loop is closed":
-            before(failure)
-
-    logger, before = logging.get_absl_logger(), sys.unraisablehook
-    logger.addFilter(told_by_others)
-    sys.unraisablehook = unraisable
-    try:
-        yield
-    except Exception:
-        # Unawaited tasks report it when they are garbage-collected, possibly at interpreter exit.
-        std_logging.getLogger("asyncio").addFilter(_awaited)
-        warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
-        raise
-    finally:
-        logger.removeFilter(told_by_others)
-        sys.unraisablehook = before
-
-
 def _difference(wanted: Tree, found: Tree) -> str:
     """Returns where the shapes or dtypes of two trees of one structure differ, as "name is A there and B here"."""
     pairs = zip(jax.tree.leaves_with_path(wanted), jax.tree.leaves(found), strict=True)
@@ -361,8 +328,8 @@ def load_model(directory: str | Path) -> tuple[nn.Module, dict[str, Any]]:
 
 def load_newest(directory: str | Path) -> tuple[ConfigDict, dict[str, Any], int]:
     """Returns what `load_for_inference` does, without a temperature, and the step; raises as it does."""
-    folder = hub.folder(directory)
-    config = read_config(folder)
+    directory = hub.pinned(directory)
+    folder, config = hub.folder(directory), read_config(directory)
     if "model_name" in config and not is_learned(config.model_name):
         return config, dict(NO_VARIABLES), 0
     if weights_file.is_in(folder) and not (folder / STEPS_FOLDER).is_dir():

@@ -104,6 +104,7 @@ def _summary(record: Record, kept: Kept, version: str) -> str:
     made = (
         f"step {record.step} of a training run" if record.step else "converted or computed, not trained by this library"
     )
+    made = made if kept.arrays else "none: the model is computed"
     error = parity.error(record.config)
     parity_text = (
         f"{error}: largest difference from the output of the official code on the same random weights at the published "

@@ -10,12 +10,12 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from avsd_jax.common import hub
-from avsd_jax.common.programs import AUTO
 from avsd_jax.config.fields import FIELDS
 from avsd_jax.errors import InputError
 from avsd_jax.runs import temperature
 from avsd_jax.runs.checkpoint import STEPS_FOLDER, load_newest, load_step, saved_steps
 from avsd_jax.runs.origin import imported_from
+from avsd_jax.runs.places import without_folders
 
 REPORT = "report.json"
 # Fields of a record beside those of a configuration that are shared.
@@ -105,27 +105,17 @@ def without_places(config: ConfigDict) -> ConfigDict:
     Raises:
         InputError: another field has a path.
     """
-    result = ConfigDict({k: config[k] for k in config if k in FIELDS or k in _OTHERS}).copy_and_resolve_references()
+    result = without_folders(ConfigDict({k: config[k] for k in config if k in FIELDS or k in _OTHERS}))
     with result.unlocked(), result.ignore_type():
-        changed = {"data_dir": "data", "target_maps": "", "compilation_cache": AUTO, "rows": (), "row_changes": {}}
-        changed["init"] = _public(result.get("init", ""))
-        parts = {part: _public(place) for part, place in result.get("init_parts", {}).items()}
-        changed["init_parts"] = {part: place for part, place in parts.items() if place}
-        places = {changed["init"], *changed["init_parts"].values()}
-        changed["revisions"] = tuple(pair for pair in result.get("revisions", ()) if pair[0] in places)
-        for field, value in changed.items():
+        for field, value in {"rows": (), "row_changes": ConfigDict()}.items():
             if field in result:
-                result[field] = ConfigDict(value) if isinstance(value, dict) else value
+                result[field] = value
         if result.get("source"):
             result.source = Path(result.source).name
     for field, text in _texts(json.loads(result.to_json()), ""):
         if _PATH.match(text):
             raise InputError(f"{field}={text!r} of the record is a path, which would be shared: correct config.json")
     return result
-
-
-def _public(place: str) -> str:
-    return place if hub.is_address(place) else ""
 
 
 def _texts(value: Any, name: str) -> Iterator[tuple[str, str]]:

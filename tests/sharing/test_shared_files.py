@@ -20,7 +20,7 @@ from avsd_jax.config.base import completed
 from avsd_jax.errors import InputError
 from avsd_jax.prediction.consistency import ConsistencyScorer
 from avsd_jax.runs import weights_file
-from avsd_jax.runs.checkpoint import load_for_inference, load_newest, save_variables, write_config
+from avsd_jax.runs.checkpoint import load_for_inference, load_newest, read_config, save_variables, write_config
 from avsd_jax.runs.components import Components, Inference
 from avsd_jax.runs.initial import initial_variables, starting_folders
 from avsd_jax.runs.origin import imported_from
@@ -153,6 +153,18 @@ def test_an_encoder_without_its_head_starts_others(shared: Path, variables: dict
     assert load_for_inference(shared)[1]["params"].keys() == params.keys()
     with pytest.raises(InputError, match="here has no weights of tiny_streams"):
         kept_of({"params": {}})
+
+
+def test_folders_of_a_strangers_machine_are_not_looked_at(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    record = gated() | {"init": "hf://me/model", "init_parts": {"classifier": str(shared)}, "data_dir": "/data"}
+    write_config(shared, record)
+    with hub_server.served(monkeypatch, tmp_path / "cache") as server:
+        server.add_folder("me/model", shared)
+        config = read_config("hf://me/model")
+    assert (config.init, dict(config.init_parts), config.data_dir) == ("hf://me/model", {}, "data")
+    assert read_config(shared).data_dir == "/data"
 
 
 def test_damaged_weights_and_records_are_named(shared: Path):
