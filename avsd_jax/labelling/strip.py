@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import scipy.fft
-import scipy.signal
 from jaxtyping import Float32, UInt8
 
 from avsd_jax.media.audio import stream_audio
@@ -141,5 +140,5 @@ def _mel(hertz: float) -> float:
 
 
 # Scaled so that a sine of full amplitude has power 1/4 in its bin.
-_HANN = (lambda window: (window / window.sum()).astype(np.float32))(scipy.signal.get_window("hann", _WINDOW))
+_HANN = (np.hanning(_WINDOW + 1)[:-1] / np.hanning(_WINDOW + 1)[:-1].sum()).astype(np.float32)
 _EDGES = _band_edges()

@@ -216,7 +216,7 @@ def classifiers(request: Request) -> Response:
     given = [(f"checkpoint {number + 1}: {each}", each) for number, each in enumerate(_checkpoints(request)[1:])]
     said = [
         {"id": number, "name": name, "done": (_proposal_folder(request, video, checkpoint) / RECORD).exists()}
-        for number, (name, checkpoint) in enumerate([("correlation of sound and motion (no weights)", None), *given])
+        for number, (name, checkpoint) in enumerate([("sound and motion (no weights)", None), *given])
     ]
     return JSONResponse({"classifiers": said})
 

@@ -225,14 +225,13 @@ def test_labels_by_keys_survive_server_browser_and_other_tabs(
 ) -> None:
     out = tmp_path / "out"
     command = [sys.executable, "-m", "avsd_jax.web", f"--folder={videos}", f"--out={out}", "--port=0"]
-    first = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    url = first.stdout.readline().strip().rstrip("/")
-    port = int(url.rpartition(":")[2])
-    with browser() as opened:
+    with started(command) as (first, url), browser() as opened:
+        port = int(url.rpartition(":")[2])
         context = opened.new_context()
         page = context.new_page()
         page.goto(f"{url}/label")
         page.click("text=numbers.mp4")
+        page.wait_for_url("**/label?video=*")
         address = page.url
         page.close()
         tab = Tab(context, address)
@@ -246,7 +245,6 @@ def test_labels_by_keys_survive_server_browser_and_other_tabs(
         tab.counted("33 frames are consistent, 24 inconsistent, 3 unsure")
         first.send_signal(signal.SIGKILL)
         first.wait()
-        first.stdout.close()
         tab.press("n", "Shift+ArrowRight", "x")  # frames 4 and 5, while there is no server
         tab.saved("1 edit not saved yet: kept in this browser")
         with running(Settings(out=out, folder=videos), worker(), port):
@@ -303,6 +301,16 @@ def test_labels_by_keys_survive_server_browser_and_other_tabs(
     np.testing.assert_array_equal(label_files.read(tmp_path / "root/av_gt_label/AVAD/V1_Speech1.csv"), wanted)
     assert avc_labels.main(["summary", f"--manual_dir={tmp_path / 'root'}"]) == 0
     assert capsys.readouterr().out.splitlines()[1].split()[:5] == ["avad", "1", "60", "55.0%", "3"]
+
+
+@contextlib.contextmanager
+def started(command: list[str]) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server in a process of its own, and its address."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process, process.stdout.readline().strip().rstrip("/")
+        finally:
+            process.kill()
 
 
 def _crash(opened: Any) -> None:

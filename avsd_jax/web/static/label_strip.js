@@ -245,7 +245,7 @@ export class Strip {
     }, this.tile ? 80 : 0);
   }
 
-  drawRuns(pen, colour, runs, top, height) {
+  drawRuns(pen, colour, runs, top, height, named = true) {
     pen.textBaseline = "middle";
     pen.textAlign = "left";
     pen.font = "12px system-ui, sans-serif";
@@ -256,7 +256,7 @@ export class Strip {
       pen.fillRect(left, top, Math.max(0.75, right - left), height);
       if (label === UNSURE) hatch(pen, left, right, top, height);
       const word = { [CONSISTENT]: "consistent", [INCONSISTENT]: "inconsistent", [UNSURE]: "unsure" }[label];
-      if (word && right - left > 84) {
+      if (named && word && right - left > 84) {
         pen.fillStyle = colour("--panel");
         pen.fillText(word, Math.max(left, 0) + 8, top + height / 2);
       }
@@ -267,7 +267,7 @@ export class Strip {
 
   drawProposal(pen, colour, top) {
     pen.globalAlpha = 0.5;
-    this.drawRuns(pen, colour, this.proposal.runs, top, PROPOSED);
+    this.drawRuns(pen, colour, this.proposal.runs, top, PROPOSED, false);
     pen.globalAlpha = 1;
     pen.strokeStyle = colour("--ink");
     pen.lineWidth = 1.2;
