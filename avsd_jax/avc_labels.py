@@ -2,17 +2,23 @@
 
   python -m avsd_jax.avc_labels convert --dataset=diem --manual_dir=ROOT --source=FOLDER --kind=segments
   python -m avsd_jax.avc_labels summary --manual_dir=ROOT
+  python -m avsd_jax.avc_labels agreement A.csv B.csv
 
 `convert` reads one file per video, named after it, and writes `ROOT/av_gt_label/<SET>/<video>.csv`. The kinds are those
 of `avsd_jax.sources.label_formats`: lines, frames, array, seconds, segments, and consistency, the table that
 `python -m avsd_jax.avc` writes, also in its own folder, if that is named after the video. Numbers of frames and rates
 come from the fold lists in ROOT, or from a file `--clock` with the header `video,frames,fps`.
+
+`agreement` compares the label files of one video by two annotators or more, pair by pair: Cohen's kappa by frame, and
+by segment of `--segment` frames, whose label is that of most of its frames. Frames without a label of both are left
+out, and counted. Journals of the Label page (`.jsonl`) are read, too: they tell unsure from unlabelled.
 """
 
 import argparse
 import csv
 import difflib
 import io
+import itertools
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +31,8 @@ from jaxtyping import Int8
 from avsd_jax.common import cli, logs, safe_paths
 from avsd_jax.data import dataset_names
 from avsd_jax.errors import InputError
+from avsd_jax.labelling import agreement, exporting
+from avsd_jax.labelling.track import runs_of
 from avsd_jax.sources import fold_lists, label_files, label_formats
 from avsd_jax.sources.fold_lists import ListedVideo
 
@@ -56,7 +64,7 @@ class Summary:
         videos: number of videos with a readable file.
         frames: labelled frames.
         consistent: frames labelled 1.
-        runs: lengths in frames of all runs of equal labels, video after video.
+        runs: lengths in frames of all runs of equal labels, video after video; frames without a label end one.
         seconds: duration of the labelled frames; NaN if a rate is unknown.
         problems: one sentence per malformed file, and about listed videos without labels.
     """
@@ -70,7 +78,7 @@ class Summary:
 
     @property
     def transitions(self) -> int:
-        """Returns the number of label changes within videos."""
+        """Returns the number of label changes within videos, those across frames without a label included."""
         return len(self.runs) - self.videos
 
 
@@ -262,11 +270,11 @@ def summarize(manual_dir: str | Path, dataset: str) -> Summary:
         except InputError as error:
             problems.append(str(error))
             continue
-        edges = np.flatnonzero(np.diff(labels)) + 1
-        runs.extend(np.diff([0, *edges, len(labels)]).tolist())
+        labelled = [run.stop - run.start for run in runs_of(labels) if run.label != label_files.UNLABELLED]
+        runs.extend(labelled)
         videos += 1
-        consistent += int(np.count_nonzero(labels))
-        seconds += len(labels) / listed[video].fps if video in listed else math.nan
+        consistent += int(np.count_nonzero(labels == 1))
+        seconds += sum(labelled) / listed[video].fps if video in listed else math.nan
     missing = sorted(set(listed) - set(files))
     if missing:
         problems.append(f"{dataset}: {len(missing)} listed videos have no labels: {', '.join(missing)}")
@@ -305,6 +313,55 @@ def _row(name: str, summary: Summary) -> tuple[str, ...]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# agreement
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def agreement_lines(paths: Sequence[str], segment: int) -> list[str]:
+    """Returns the agreement of each pair of files, as lines to be printed.
+
+    Args:
+        paths: label files or journals of one video.
+        segment: frames per segment.
+
+    Raises:
+        InputError: fewer than two files, one that cannot be read, or files of different lengths.
+    """
+    if len(paths) < 2:
+        raise InputError("agreement is between annotators: give two files or more, of one video")
+    labels = {path: exporting.read(path) for path in paths}
+    lines = []
+    for first, second in itertools.combinations(paths, 2):
+        if len(labels[first]) != len(labels[second]):
+            raise InputError(
+                f"{first} labels {len(labels[first])} frames and {second} {len(labels[second])}: give labels of one "
+                "video"
+            )
+        found = agreement.compare(labels[first], labels[second], np.arange(len(labels[first])) // segment)
+        lines += [f"{first} and {second}: {len(labels[first])} frames", *_lines_of(found, segment)]
+    return lines
+
+
+def _lines_of(found: agreement.Comparison, segment: int) -> list[str]:
+    rows = [("frames", found.frames), (f"segments of {segment}", found.segments)]
+    if found.frames_unsure is not None:
+        rows.append(("frames, unsure a label", found.frames_unsure))
+        rows.append((f"segments of {segment}, unsure a label", found.segments_unsure))
+    lines = [f"  {name:<32} {_in_words(each)}" for name, each in rows]
+    for what, counts in (("unsure", found.unsure), ("without a label", found.unlabelled)):
+        if any(counts):
+            lines.append(f"  {what}: {counts[0]} frames of the first, {counts[1]} of the second")
+    return lines
+
+
+def _in_words(found: agreement.Agreement) -> str:
+    if found.observed is None:
+        return f"0 compared: {found.undefined}"
+    kappa = f"undefined: {found.undefined}" if found.kappa is None else f"{found.kappa:.3f}"
+    return f"{found.units} compared, {found.observed:.1%} the same, kappa {kappa}"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # Command line
 # ---------------------------------------------------------------------------------------------------------------------
 
@@ -337,6 +394,11 @@ def _summary_command_line(args: argparse.Namespace) -> int:
     return 1 if total.problems else 0
 
 
+def _agreement_command_line(args: argparse.Namespace) -> int:
+    print("\n".join(agreement_lines(args.files, args.segment)))
+    return 0
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line; returns the exit status: 0, 1 if a summary found problems, 2 on bad input."""
     parser = cli.Parser("python -m avsd_jax.avc_labels", __doc__)
@@ -355,6 +417,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     summing.add_argument("--dataset", help="only this dataset")
     summing.set_defaults(run=_summary_command_line)
+    comparing = commands.add_parser("agreement", help="Cohen's kappa of annotators of one video")
+    comparing.add_argument("files", nargs="+", metavar="FILE", help="label files of one video, one per annotator")
+    comparing.add_argument(
+        "--segment", type=cli.positive, default=25, help="frames per segment, about a second (default: 25)"
+    )
+    comparing.set_defaults(run=_agreement_command_line)
     for command in (converting, summing):
         command.add_argument("--manual_dir", required=True, help="root of the data's tree")
     return cli.run(lambda: _run_command_line(parser.parse_args(argv)))

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 # The commands that import this module.
-_COMMANDS = ("avsd_jax.main", "avsd_jax.scam.__main__", "avsd_jax.predict", "benchmarks.run")
+_COMMANDS = ("avsd_jax.main", "avsd_jax.scam.__main__", "avsd_jax.predict", "avsd_jax.web.worker", "benchmarks.run")
 _VARIABLE, _TUNABLE = "GLIBC_TUNABLES", "glibc.malloc.hugetlb"
 _SETTING = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 

@@ -28,8 +28,12 @@ class AudioInfo:
     channels: int
 
 
-def open_media(path: str | Path) -> av.container.InputContainer:
+def open_media(path: str | Path, formats: str | None = None) -> av.container.InputContainer:
     """Opens a media file.
+
+    Args:
+        path: the file.
+        formats: FFmpeg's names of the formats that it may have, separated by commas; by default any.
 
     Raises:
         InputError: there is no such file, or FFmpeg cannot read it.
@@ -40,7 +44,8 @@ def open_media(path: str | Path) -> av.container.InputContainer:
     try:
         os.stat(path)
         # "file:" keeps a colon in a name from being read as a protocol.
-        container = av.open(f"file:{path}", **_LENIENT)
+        options = {} if formats is None else {"format_whitelist": formats}
+        container = av.open(f"file:{path}", options=options, **_LENIENT)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist: give the path of a video file") from error
     except (av.error.FFmpegError, OSError) as error:
@@ -153,6 +158,7 @@ class FrameReader:
     A damaged packet only loses its own frames.
 
     Attributes:
+        stream: the stream.
         clock: the corrections of the file's time stamps so far.
         damaged: number of packets so far that could not be decoded.
 
@@ -165,18 +171,18 @@ class FrameReader:
         streams = {each.index: each for each in (_best_video(container), audio_stream(container), stream) if each}
         self.clock = Clock(container, list(streams.values()))
         self.damaged = 0
-        self._stream = stream
+        self.stream = stream
         self._decode = _decoder(container, stream).decode
 
     def packets(self) -> Iterator[av.Packet]:
         """Yields the stream's packets, instead of the frames in them."""
-        return (packet for packet in self.clock.packets() if packet.stream_index == self._stream.index)
+        return (packet for packet in self.clock.packets() if packet.stream_index == self.stream.index)
 
     def __iter__(self) -> Iterator[av.frame.Frame]:
         for packet in self.packets():
             yield from self._frames(packet)
         last = av.Packet()
-        last.stream, last.time_base = self._stream, self._stream.time_base
+        last.stream, last.time_base = self.stream, self.stream.time_base
         yield from self._frames(last)
 
     def _frames(self, packet: av.Packet) -> list[av.frame.Frame]:

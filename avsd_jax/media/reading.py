@@ -19,7 +19,7 @@ from jaxtyping import Float64, UInt16
 from avsd_jax.media.audio import AudioWindow, no_frame, read_audio, stream_audio
 from avsd_jax.media.clock import Clock
 from avsd_jax.media.container import AudioInfo, FrameReader, audio_info, audio_stream, open_media, video_stream
-from avsd_jax.media.orientation import Orientation, orientation
+from avsd_jax.media.orientation import orientation
 
 __all__ = [
     "Frame",
@@ -36,6 +36,7 @@ __all__ = [
     "read_levels",
     "stream_audio",
     "audio_info",
+    "bits_per_level",
     "audio_stream",
 ]
 
@@ -202,9 +203,20 @@ def read_frames(path: str | Path) -> Iterator[Frame]:
         size = None
         for index, (time, frame) in enumerate(_timed(container, path)):
             turned = orientation(frame)
-            size = size or _displayed(frame, turned)
+            size = size or displayed_size(frame)
             width, height = reversed(size) if turned.transpose else size
             yield Frame(index, time, turned.apply(frame.to_ndarray(format="rgb24", width=width, height=height)))
+
+
+def bits_per_level(path: str | Path) -> int:
+    """Returns the bits of each component of a video's pixels.
+
+    Raises:
+        InputError: the file is missing or damaged, or has no video stream.
+    """
+    with open_media(path) as container:
+        components = video_stream(container, path).codec_context.format.components
+        return max(component.bits for component in components)
 
 
 def read_levels(path: str | Path) -> Iterator[UInt16[np.ndarray, "height width"]]:
@@ -220,7 +232,7 @@ def read_levels(path: str | Path) -> Iterator[UInt16[np.ndarray, "height width"]
         size = None
         for _, frame in _timed(container, path):
             turned = orientation(frame)
-            size = size or _displayed(frame, turned)
+            size = size or displayed_size(frame)
             width, height = reversed(size) if turned.transpose else size
             yield turned.apply(frame.to_ndarray(format="gray16le", width=width, height=height))
 
@@ -236,11 +248,18 @@ def frame_times(path: str | Path) -> Float64[np.ndarray, " n"]:
 
 
 def _timed(container: av.container.InputContainer, path: str | Path) -> Iterator[tuple[float, av.VideoFrame]]:
-    """Yields decoded frames with their times, which increase strictly from 0."""
-    stream = video_stream(container, path)
-    step = 1 / min(max(_stated_fps(stream) or _NOMINAL_FPS, 1), _MAX_FPS)
+    return timed_frames(FrameReader(container, video_stream(container, path)), path)
+
+
+def timed_frames(reader: FrameReader, path: str | Path) -> Iterator[tuple[float, av.VideoFrame]]:
+    """Yields the decoded frames of a reader with their times, which increase strictly from 0.
+
+    Raises:
+        InputError: there is no frame; the message names `path`.
+    """
+    step = 1 / min(max(_stated_fps(reader.stream) or _NOMINAL_FPS, 1), _MAX_FPS)
     start, previous = 0.0, None
-    for frame in FrameReader(container, stream):
+    for frame in reader:
         if previous is None:
             start = frame.time or 0.0
         # Old containers omit some times, and damaged ones may reverse them.
@@ -257,6 +276,6 @@ def _timed(container: av.container.InputContainer, path: str | Path) -> Iterator
         raise no_frame(path)
 
 
-def _displayed(frame: av.VideoFrame, turned: Orientation) -> tuple[int, int]:
+def displayed_size(frame: av.VideoFrame) -> tuple[int, int]:
     """Returns the width and height of a frame as it is displayed."""
-    return (frame.height, frame.width) if turned.transpose else (frame.width, frame.height)
+    return (frame.height, frame.width) if orientation(frame).transpose else (frame.width, frame.height)

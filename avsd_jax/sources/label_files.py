@@ -1,7 +1,8 @@
 """Audio-visual consistency labels on disk: `av_gt_label/<SET>/<video>.csv`.
 
 UTF-8, a header `frame,label`, then one row per frame: frames counted from 1 without gaps, the label 1 (the audio
-comes from what viewers look at) or 0. Labels in other formats are converted by `python -m avsd_jax.avc_labels
+comes from what viewers look at) or 0; nothing after the comma where a frame has no label, as where the people who
+labelled it were unsure. Labels in other formats are converted by `python -m avsd_jax.avc_labels
 convert`. The folder of a dataset may have STAViS's name (`Coutrot_db1`) instead of the survey's (`Coutrot1`).
 """
 
@@ -18,6 +19,7 @@ from avsd_jax.errors import InputError
 FOLDER = "av_gt_label"
 HEADER = "frame,label"
 UNLABELLED = -1
+_LABELS = {"": UNLABELLED, "0": 0, "1": 1}
 # Lists and files of the datasets differ by this many frames.
 TOLERANCE = 2
 CONVERT = "python -m avsd_jax.avc_labels convert"
@@ -35,12 +37,29 @@ def write(path: Path, labels: Int8[np.ndarray, " n"]) -> None:
     """
     if not len(labels) or not np.isin(labels, (0, 1)).all():
         raise InputError(f"{path} would hold {np.unique(labels).tolist()}: labels are 0 or 1, one for every frame")
-    rows = (f"{frame},{label}" for frame, label in enumerate(labels.tolist(), 1))
-    atomic_files.write_text(path, "\n".join([HEADER, *rows, ""]))
+    atomic_files.write_text(path, text(labels, str(path)))
+
+
+def text(labels: Int8[np.ndarray, " n"], name: str) -> str:
+    """Returns the text of a label file.
+
+    Args:
+        labels: per frame 0, 1 or -1, no label.
+        name: of the file, for the message.
+
+    Raises:
+        InputError: no frame has a label.
+    """
+    if not (labels != UNLABELLED).any():
+        raise InputError(f"{name} would hold no label: label at least one frame as consistent or inconsistent")
+    rows = (
+        f"{frame}," if label == UNLABELLED else f"{frame},{label}" for frame, label in enumerate(labels.tolist(), 1)
+    )
+    return "\n".join([HEADER, *rows, ""])
 
 
 def read(path: Path) -> Int8[np.ndarray, " n"]:
-    """Reads a label file; per frame 0 or 1.
+    """Reads a label file; per frame 0 or 1, or -1 where it has no label.
 
     Raises:
         InputError: it cannot be read or is not as documented; the message names the line.
@@ -52,9 +71,15 @@ def read(path: Path) -> Int8[np.ndarray, " n"]:
         raise InputError(f"{path} has no labels: one row per frame follows the header")
     labels = np.empty(len(lines), np.int8)
     for frame, line in enumerate(lines, 1):
-        if line not in (f"{frame},0", f"{frame},1"):
-            raise InputError(f"{path}, line {frame + 1}: {line!r} is not `{frame},0` or `{frame},1`: fix the line")
-        labels[frame - 1] = line[-1] == "1"
+        number, comma, label = line.partition(",")
+        if number != str(frame) or not comma or label not in _LABELS:
+            raise InputError(
+                f"{path}, line {frame + 1}: {line!r} is not `{frame},0` or `{frame},1`, or `{frame},` without a label: "
+                "fix the line"
+            )
+        labels[frame - 1] = _LABELS[label]
+    if not (labels != UNLABELLED).any():
+        raise InputError(f"{path} has no labels: label at least one frame")
     return labels
 
 

@@ -1,0 +1,75 @@
+"""What the Label page needs of a video before it is shown: its frames' times and places, and the strip of its audio."""
+
+import shutil
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from avsd_jax.common import atomic_files
+from avsd_jax.errors import InputError, storage_error
+from avsd_jax.labelling import strip
+from avsd_jax.media.exact_frames import FrameIndex, index_frames
+from avsd_jax.media.reading import VideoInfo
+
+_INDEX = "frames.npz"
+_STAGED = ".preparing-"
+
+
+class Prepared(NamedTuple):
+    """A prepared video: its folder, frames, and whether there is a strip of its audio."""
+
+    folder: Path
+    index: FrameIndex
+    audio: bool
+
+
+def load(folder: Path) -> Prepared | None:
+    """Loads what `prepare` made; None if it is not there, or not readable."""
+    try:
+        with np.load(folder / _INDEX, allow_pickle=False) as found:
+            index = FrameIndex(found["times"], found["stamps"], found["keys"], bool(found["exact"]))
+            return Prepared(folder, index, bool(found["audio"]))
+    except (OSError, ValueError, KeyError, EOFError):
+        return None
+
+
+def prepare(folder: Path, info: VideoInfo, progress: Callable[[int, bool], None]) -> Prepared:
+    """Decodes a video once and writes the result; the folder has its name when all of it is there.
+
+    Args:
+        folder: to write; what it held is replaced.
+        info: what `probe` says of the video.
+        progress: is called with the number of frames so far, then with that of columns of audio, and whether it is the
+            latter; an exception that it raises ends the work, of which nothing is left.
+
+    Raises:
+        InputError: the video cannot be read.
+        StorageError: the disk is full or read-only.
+    """
+    atomic_files.make_folder(folder.parent)
+    staged = folder.parent / f"{_STAGED}{uuid.uuid4().hex}"
+    try:
+        staged.mkdir()
+        index = index_frames(info.path, lambda done: progress(done, False))
+        if info.audio is not None:
+            strip.write(staged, info.path, info.start, lambda done: progress(done, True))
+        named = {**index._asdict(), "audio": info.audio is not None}
+        np.savez(staged / _INDEX, **named)
+        shutil.rmtree(folder, ignore_errors=True)
+        staged.rename(folder)
+    except OSError as error:
+        raise storage_error(error, folder) or InputError(
+            f"{folder} cannot be written ({error.strerror}): give another folder"
+        ) from error
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+    return Prepared(folder, index, info.audio is not None)
+
+
+def remove_unfinished(parent: Path) -> None:
+    """Removes what a killed program left of preparations below a folder."""
+    for left in parent.glob(f"{_STAGED}*"):
+        shutil.rmtree(left, ignore_errors=True)

@@ -1,0 +1,169 @@
+"""What the server holds for the page Label: prepared videos, and the annotations that are being edited."""
+
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from jaxtyping import Int8
+
+from avsd_jax.errors import InputError, StorageError
+from avsd_jax.labelling import annotation, preparation
+from avsd_jax.labelling.annotation import Annotation
+from avsd_jax.labelling.preparation import Prepared
+from avsd_jax.media.exact_frames import ExactFrames
+from avsd_jax.media.reading import VideoInfo
+from avsd_jax.web.video_library import Video
+
+_LABELS, _PREPARED, PROPOSALS = "labels", "prepared", "proposals"
+# Videos whose decoders are open, and journals.
+_MOST_VIDEOS, _MOST_JOURNALS = 4, 64
+
+_T = TypeVar("_T")
+
+
+class _Closed(Exception):
+    """The server ends."""
+
+
+class _Preparation:
+    """A video that is being prepared, and how far that is."""
+
+    def __init__(self) -> None:
+        self.done, self.phase, self.error = 0, "reading the frames", ""
+
+
+class Labels:
+    """The labels in `out/labels/<video>/<annotator>.jsonl`, and the prepared videos in `out/prepared`.
+
+    Args:
+        out: the server's own folder.
+    """
+
+    def __init__(self, out: Path):
+        self._folder = out.resolve() / _LABELS
+        self._prepared_folder = out.resolve() / _PREPARED
+        self._guard = threading.Lock()
+        # One file is read at a time: several would take each other's memory and time.
+        self._turn = threading.Lock()
+        self._closed = False
+        self._preparations: dict[str, _Preparation] = {}
+        self._prepared: OrderedDict[str, tuple[Prepared, ExactFrames]] = OrderedDict()
+        self._annotations: OrderedDict[Path, Annotation] = OrderedDict()
+        preparation.remove_unfinished(self._prepared_folder)
+
+    # -- videos -------------------------------------------------------------------------------------------------------
+
+    def status(self, video: Video, info: VideoInfo) -> dict[str, Any]:
+        """Returns whether a video is prepared, as plain values; begins with it if it is not.
+
+        Raises:
+            InputError: it cannot be prepared.
+        """
+        if self.prepared(video) is not None:
+            return {"state": "ready"}
+        with self._guard:
+            running = self._preparations.get(_key(video))
+            if running is not None and running.error:
+                del self._preparations[_key(video)]  # the next time is another try
+                raise InputError(running.error)
+            if running is None:
+                running = self._preparations[_key(video)] = _Preparation()
+                threading.Thread(target=self._prepare, args=(video, info, running), daemon=True).start()
+            total = info.num_frames if running.phase == "reading the frames" else None
+            return {"state": "preparing", "phase": running.phase, "done": running.done, "total": total}
+
+    def _prepare(self, video: Video, info: VideoInfo, running: _Preparation) -> None:
+        def progress(done: int, audio: bool) -> None:
+            if self._closed:
+                raise _Closed
+            running.done, running.phase = done, "reading the audio" if audio else "reading the frames"
+
+        try:
+            with self._turn:
+                preparation.prepare(self._prepared_folder / _key(video), info, progress)
+            with self._guard:
+                del self._preparations[_key(video)]
+        except _Closed:
+            pass
+        except (InputError, StorageError) as error:
+            running.error = str(error).replace(str(video.path), video.name)
+        except Exception as error:
+            running.error = f"{video.name} cannot be prepared ({type(error).__name__}): the terminal shows the error"
+            raise
+
+    def prepared(self, video: Video) -> tuple[Prepared, ExactFrames] | None:
+        """Returns a prepared video and its frames by number; None if it is not prepared."""
+        with self._guard:
+            key = _key(video)
+            if key not in self._prepared:
+                found = preparation.load(self._prepared_folder / key)
+                if found is None:
+                    return None
+                self._prepared[key] = found, ExactFrames(video.path, found.index)
+                while len(self._prepared) > _MOST_VIDEOS:
+                    self._prepared.popitem(last=False)[1][1].close()
+            self._prepared.move_to_end(key)
+            return self._prepared[key]
+
+    # -- labels -------------------------------------------------------------------------------------------------------
+
+    def folder(self, video: Video) -> Path:
+        """Returns the folder of a video's labels, which need not exist."""
+        return self._folder / video.id
+
+    def annotators(self, video: Video) -> list[str]:
+        """Returns who has labelled a video."""
+        return list(annotation.journals(self.folder(video)))
+
+    def with_annotation(
+        self, video: Video, annotator: str, num_frames: int, use: Callable[[Annotation], _T], *, create: bool = True
+    ) -> _T | None:
+        """Returns what a function returns for an annotator's labels; None if there are none and `create` is not set.
+
+        Raises:
+            InputError: the name is none, or the journal is damaged or of another video.
+            StorageError: the disk is full or read-only.
+        """
+        with self._guard:
+            path = annotation.journal_of(self.folder(video), annotator)
+            if path not in self._annotations:
+                if not create and not path.exists():
+                    return None
+                self._annotations[path] = Annotation(path, video.name, annotator, num_frames)
+                while len(self._annotations) > _MOST_JOURNALS:
+                    self._annotations.popitem(last=False)[1].close()
+            self._annotations.move_to_end(path)
+            # Within the guard: the journal must not be closed for another one meanwhile.
+            return use(self._annotations[path])
+
+    def labels(self, video: Video, num_frames: int) -> dict[str, Int8[np.ndarray, " n"]]:
+        """Returns the labels of all annotators of a video who have labelled a frame; per frame -1, 0, 1 or 2.
+
+        Raises:
+            InputError: a journal is damaged or of another video.
+        """
+        found = {
+            name: self.with_annotation(video, name, num_frames, lambda opened: opened.labels)
+            for name in self.annotators(video)
+        }
+        return {name: labels for name, labels in found.items() if (labels >= 0).any()}
+
+    def close(self) -> None:
+        """Closes all files."""
+        self._closed = True
+        with self._guard:
+            for opened in self._annotations.values():
+                opened.close()
+            self._annotations.clear()
+            for _, frames in self._prepared.values():
+                frames.close()
+            self._prepared.clear()
+
+
+def _key(video: Video) -> str:
+    """Returns the name of a video in its present state."""
+    return hashlib.sha256(f"{video.id} {video.stamp}".encode()).hexdigest()[:16]
