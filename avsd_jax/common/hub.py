@@ -177,6 +177,8 @@ def _known(address: Address) -> tuple[str, set[str]] | None:
     library = _library()
     try:
         with _explained(address):
+            if library.constants.HF_HUB_OFFLINE:
+                raise library.errors.OfflineModeIsEnabled
             info = library.HfApi().model_info(address.repo, revision=address.revision or None, timeout=_MOST_SECONDS)
     except _UnreachableError as error:
         place = _cached(address)

@@ -57,8 +57,7 @@ def read(path: Path) -> tuple[dict[str, Stored], dict[str, str]]:
     """
     try:
         file = safe_open(path, framework="numpy")
-        names = getattr(file, "offset_keys", file.keys)()  # in the order of the file, where the library is new enough
-        described = {key: file.get_slice(key) for key in names}
+        described = {key: file.get_slice(key) for key in sorted(file.keys())}
         types = {key: part.get_dtype() for key, part in described.items()}
     except SafetensorError as error:
         reason = str(error).removeprefix("Error while deserializing header: ")

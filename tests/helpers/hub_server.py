@@ -64,7 +64,7 @@ class Hub:
 @contextlib.contextmanager
 def served(patch: pytest.MonkeyPatch, cache: Path, token: str | None = None) -> Iterator[Hub]:
     """Serves an empty hub to huggingface_hub, with an empty cache."""
-    from huggingface_hub import constants
+    from huggingface_hub import constants, file_download
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.hub = Hub(f"http://127.0.0.1:{server.server_port}")
@@ -72,7 +72,8 @@ def served(patch: pytest.MonkeyPatch, cache: Path, token: str | None = None) -> 
     thread.start()
     patch.setattr(constants, "ENDPOINT", server.hub.address)
     template = server.hub.address + "/{repo_id}/resolve/{revision}/{filename}"
-    patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    for module in (constants, file_download):  # of the oldest version that is supported, too
+        patch.setattr(module, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
     patch.setattr(constants, "HF_HUB_CACHE", str(cache))
     patch.setattr(constants, "HF_HUB_OFFLINE", False)
     patch.setattr(constants, "HF_HUB_DISABLE_XET", True)
