@@ -25,9 +25,7 @@ def variables(model: Any, *inputs: Any, method: str | None = None) -> dict[str, 
     return jax.tree.map(lambda shape: shape, _traced(model, method, tree, tuple(leaves)))
 
 
-@functools.lru_cache(
-    maxsize=16
-)  # of a file the network is found first, and then read: that takes seconds
+@functools.lru_cache(maxsize=16)  # of a file the network is found first, and then read: that takes seconds
 def _traced(model: Any, method: str | None, tree: Any, leaves: tuple[jax.ShapeDtypeStruct, ...]) -> dict[str, Any]:
     init = functools.partial(model.init, method=method)
     return jax.eval_shape(init, jax.random.key(0), *jax.tree.unflatten(tree, leaves))
