@@ -13,7 +13,7 @@ export UV_PYTHON_DOWNLOADS = never
 UV := $(or $(shell command -v uv),.uv/bin/uv)
 RUN = .venv/bin/python
 
-.PHONY: demo test lint
+.PHONY: demo test lint docs
 
 demo: .venv/installed
 	$(RUN) -m avsd_jax.main --config=configs/avinet.py:demo --workdir=$(WORKDIR) $(ARGS)
@@ -24,6 +24,16 @@ test: .venv/installed
 lint: .venv/installed
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+
+# The site, build/site/index.html, with the notebook run; and every block of code of the pages.
+docs: .venv/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet
+	$(RUN) tests/docs/check_site.py build/site
+	PYTHONPATH=.:tests/helpers $(RUN) tests/docs/run_blocks.py $(PAGES)
+
+.venv/installed-docs: .venv/installed
+	$(UV) sync --frozen --quiet --extra all --extra docs --python $(PYTHON)
+	touch $@
 
 .venv/installed: pyproject.toml uv.lock | $(UV)
 	$(UV) sync --frozen --quiet --extra all --python $(PYTHON)

@@ -15,7 +15,7 @@ from typing import Any
 _HOMES = {
     "Predictor": ("avsd_jax.prediction.predictor", "Predictor"),
     "PicturePredictor": ("avsd_jax.prediction.picture_predictor", "PicturePredictor"),
-    "load_model": ("avsd_jax.runs.components", "load_model"),
+    "load_model": ("avsd_jax.runs.checkpoint", "load_model"),
     "score_maps": ("avsd_jax.evaluation.evaluation", "evaluate"),
     "metrics": ("avsd_jax.metrics", None),
 }

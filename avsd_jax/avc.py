@@ -4,9 +4,10 @@
                            [--threshold=0.5 | --hysteresis=LOW,HIGH]
 
 The checkpoint is the folder of a classifier converted by `python -m avsd_jax.convert`, of a training run of the model
-`avc`, or of a run that a classifier gates. Without one, a classifier that has no weights is taken: it asks whether any
-region of the picture changes along with the audio. It scores one frame every `--every` seconds, from the frames and
-the audio around it, and the score holds until the next one. The output folder gets
+`avc`, or of a run that a classifier gates; or `hf://owner/name[@revision]` (docs/sharing.md). Without one, a classifier
+that has no weights is taken: it asks whether any region of the picture changes along with the audio. It scores one
+frame every `--every` seconds, from the frames and the audio around it, and the score holds until the next one. The
+output folder gets
 
     consistency.csv    per frame: number from 1, time in seconds, probability of consistency, label 1 or 0
     consistency.json   the scores alone, with settings and notes on the input
@@ -41,7 +42,9 @@ def _parser() -> cli.Parser:
     parser = cli.Parser("python -m avsd_jax.avc", __doc__)
     parser.add_argument("video", metavar="INPUT.mp4", help="the video file")
     parser.add_argument(
-        "--checkpoint", metavar="DIR", help="a classifier, or a run gated by one (default: one without weights)"
+        "--checkpoint",
+        metavar="DIR",
+        help="a classifier, or a run gated by one, or hf://owner/name (default: one without weights)",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write to; created if missing")
     parser.add_argument(

@@ -6,6 +6,8 @@ selects it. TFDS's own command `tfds build` builds the same files but needs Tens
 needs neither.
 """
 
+import avsd_jax.common.needs_train  # noqa: F401  # isort: skip
+
 import argparse
 import os
 import sys
@@ -13,7 +15,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from avsd_jax.common import cli, logs
+from avsd_jax.common import beam, cli, logs
 from avsd_jax.common.cli import BAD_INPUT
 from avsd_jax.data import dataset_names
 from avsd_jax.data.catalog import (
@@ -58,9 +60,7 @@ def _left_out(builder: VideoDatasetBuilder) -> dict[str, str]:
 
 def _build_command_line(args: argparse.Namespace) -> int:
     options = {name: getattr(args, name) for name in ("manual_dir", "skip_missing", "overwrite")}
-    beam_options = args.beam_pipeline_options
-    if beam_options is not None:
-        options["beam_options"] = [f"--{option}" for option in beam_options.split(",") if option]
+    options["beam_options"] = beam.flags(args.beam_pipeline_options)
     wanted = dataset_names.members(args.dataset)
     reports = _checked_before(wanted, args)
     for name in wanted:

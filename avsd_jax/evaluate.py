@@ -26,7 +26,7 @@ from urllib.parse import quote
 
 import jax
 
-from avsd_jax.common import cli, logs
+from avsd_jax.common import beam, cli, logs
 from avsd_jax.common.programs import keep_programs
 from avsd_jax.data import catalog, dataset_names
 from avsd_jax.errors import InputError
@@ -77,6 +77,9 @@ def _parser() -> cli.Parser:
     parser.add_argument("--pool", choices=protocols.POOLS, help="negatives of the s-AUC (default: the protocol's)")
     parser.add_argument("--out", help="folder to write to (default: beside the predictions, named after them)")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)")
+    parser.add_argument(
+        "--beam_pipeline_options", help="flags for Apache Beam, which scores the videos instead: runner=...,..."
+    )
     parser.add_argument("--precision", default="float64", choices=PRECISIONS, help="of the computation")
     parser.add_argument("--first_frame", type=int, choices=(0, 1), help="number of the first frame (default: inferred)")
     parser.add_argument(
@@ -141,6 +144,7 @@ def _evaluate_command_line(args: argparse.Namespace) -> None:
         "undefined": args.undefined,
         "with_bounds": args.bounds,
         "pages": args.pages,
+        "beam_options": beam.flags(args.beam_pipeline_options),
     }
     if args.dataset is not None and len(dataset_names.members(args.dataset)) > 1:
         _evaluate_several(args, predictions, choices)

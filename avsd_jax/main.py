@@ -7,6 +7,7 @@ python -m avsd_jax.main --check [--distributed=...]
 """
 
 import avsd_jax.common.huge_pages  # noqa: F401  # isort: skip
+import avsd_jax.common.needs_train  # noqa: F401  # isort: skip
 
 import argparse
 import sys

@@ -7,6 +7,8 @@ Maps of several models are averaged. `python -m avsd_jax.main ... --config.targe
 the density maps; frames without a map have no target. No eye-tracking data is read. See docs/weak_supervision.md.
 """
 
+import avsd_jax.common.needs_train  # noqa: F401  # isort: skip
+
 import argparse
 import sys
 from collections.abc import Sequence
@@ -19,7 +21,12 @@ from avsd_jax.prediction import pseudo_labels
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line; returns the exit status."""
     parser = cli.Parser("python -m avsd_jax.pseudo_labels", __doc__)
-    parser.add_argument("--checkpoint", default="", metavar="RUN[,RUN...]", help="trained or converted models")
+    parser.add_argument(
+        "--checkpoint",
+        default="",
+        metavar="RUN[,RUN...]",
+        help="trained, converted or shared models, or hf:// addresses",
+    )
     parser.add_argument("--model", default="", metavar="NAME[,NAME...]", help="models without weights, such as gbvs")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="folder to write to; created if missing")
     parser.add_argument("--dataset", help="NAME or NAME/CONFIG (default: the first model's)")

@@ -1,9 +1,12 @@
 """The base of builders of published datasets that come as video files and lists of their names."""
 
+import dataclasses
 import functools
+import re
 from pathlib import Path
 from typing import ClassVar, Protocol
 
+import tensorflow_datasets as tfds
 from absl import logging
 
 from avsd_jax.data import schema
@@ -11,6 +14,29 @@ from avsd_jax.errors import InputError
 from avsd_jax.sources import check
 from avsd_jax.sources.base import Inspection
 from datasets_tfds.base import Contents, VideoDatasetBuilder
+
+_SHORT = re.compile(r"short-([1-9]\d{1,3})")
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class ShortSideConfig(tfds.core.BuilderConfig):
+    """Pixels of the shorter side of the stored frames; None for the videos' own size."""
+
+    short_side: int | None
+
+
+@functools.cache
+def short_side_config(dataset: str, name: str) -> ShortSideConfig:
+    """Returns the config `short-PIXELS` of a dataset.
+
+    Raises:
+        InputError: the name is another.
+    """
+    match = _SHORT.fullmatch(name)
+    if match is None:
+        raise InputError(f"{dataset} has no config {name!r}: write short-PIXELS, as in short-360, or default")
+    description = f"frames with a shorter side of {match[1]} pixels"
+    return ShortSideConfig(name=name, description=description, short_side=int(match[1]))
 
 
 class Reader(Protocol):

@@ -37,7 +37,7 @@ case $action in
   setup)
     [ $# -eq 1 ] || usage "setup needs the name of a bucket"
     run python3 -m pip install --quiet --user uv
-    run python3 -m uv sync --quiet --frozen --no-dev --extra tpu
+    run python3 -m uv sync --quiet --frozen --no-dev --extra train --extra tpu
     run mkdir -p bucket
     mountpoint -q bucket || run gcsfuse --implicit-dirs "$1" bucket
     ;;

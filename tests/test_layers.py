@@ -11,7 +11,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 # From the ground up. Rooms that stand together, as the commands do, do not import each other either.
 COMMANDS = (
     *("audio_saliency", "avc", "avc_labels", "calibrate", "datasets", "evaluate", "compare", "convert", "predict"),
-    *("main", "pseudo_labels", "scam", "web"),
+    *("completion", "main", "pseudo_labels", "scam", "share", "web"),
 )
 ROOMS = (
     *(
@@ -40,7 +40,7 @@ ROOMS = (
         "training",
         "prediction",
     ),
-    *("experiment", "torch_import", COMMANDS, "benchmarks", "configs"),
+    *("experiment", "sharing", "torch_import", COMMANDS, "__main__", "benchmarks", "configs"),
 )
 LEVELS = {room: level for level, rooms in enumerate(ROOMS) for room in ((rooms,) if isinstance(rooms, str) else rooms)}
 

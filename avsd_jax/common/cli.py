@@ -4,14 +4,18 @@ import argparse
 import contextlib
 import math
 import os
+import re
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from typing import NoReturn
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NoReturn
 
 from avsd_jax.errors import InputError, storage_error
 
 BAD_INPUT, FAILED = 2, 1
+_BY_MODULE = "python -m avsd_jax."
+# The same commands as the process was started: "avsd " before their names, if by the program `avsd`.
+_called = _BY_MODULE
 
 
 @contextlib.contextmanager
@@ -22,6 +26,52 @@ def sigterm_exits() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def call_commands(prefix: str) -> None:
+    """Sets what stands before the names of commands in `--help`, instead of `python -m avsd_jax.`."""
+    global _called
+    _called = prefix
+
+
+def _renamed(text: str | None) -> str | None:
+    """Returns a text of `--help` with the commands as they were called; lines that continue one stay under it."""
+    if text is None or _called == _BY_MODULE:
+        return text
+    lines, shift = [], 0
+    for line in text.split("\n"):
+        if _BY_MODULE in line:
+            shift = len(_BY_MODULE) - len(_called)
+        elif not re.match(f" {{{len(_BY_MODULE)},}}", line):
+            shift = 0
+        else:
+            line = line[max(shift, 0) :]
+        lines.append(line.replace(_BY_MODULE, _called))
+    return "\n".join(lines)
+
+
+class _Asked(BaseException):  # no command handles it
+    """Carries the parser of a command that is asked for it."""
+
+
+_asking = False
+
+
+def parser_of(main: Callable[[Sequence[str]], int]) -> "Parser":
+    """Returns the parser of a command, which does nothing else.
+
+    Args:
+        main: the command's `main`, which parses with a `Parser`.
+    """
+    global _asking
+    _asking = True
+    try:
+        main([])
+    except _Asked as asked:
+        return asked.args[0]
+    finally:
+        _asking = False
+    raise TypeError(f"{main.__module__}.main parses no command line")
 
 
 class Parser(argparse.ArgumentParser):
@@ -36,7 +86,14 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, prog: str, description: str | None = None, epilog: str | None = None, **options: object):
         options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
-        super().__init__(prog, description=description, epilog=epilog, allow_abbrev=False, **options)
+        texts = {"description": _renamed(description), "epilog": _renamed(epilog)}
+        super().__init__(_renamed(prog), allow_abbrev=False, **texts, **options)
+
+    def parse_known_args(self, *args: Any, **options: Any) -> tuple[argparse.Namespace, list[str]]:
+        """Parses as argparse does."""
+        if _asking:
+            raise _Asked(self)
+        return super().parse_known_args(*args, **options)
 
     def error(self, message: str) -> NoReturn:
         """Raises InputError: an option is unknown, missing or has a wrong value."""

@@ -1,9 +1,13 @@
-"""Modules that only an extra of the package installs: imported where they are used, and named where they are missing."""
+"""Modules that an extra of the package installs: imported where they are used, and named where they are missing."""
 
 import importlib
+import importlib.util
 from types import ModuleType
 
 from avsd_jax.errors import InputError
+
+# Modules that commands as a whole need, by the extra that brings them.
+MODULES = {"train": ("array_record", "clu", "grain", "importlib_resources", "tensorboardX", "tensorflow_datasets")}
 
 
 def need(module: str, extra: str) -> ModuleType:
@@ -19,4 +23,19 @@ def need(module: str, extra: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise InputError(f'{error.name or module} is not installed: pip install "avsd-jax[{extra}]"') from error
+        raise _missing(error.name or module, extra) from error
+
+
+def check(extra: str) -> None:
+    """Checks that the modules of an extra are installed, and imports none of them.
+
+    Raises:
+        InputError: one is not installed.
+    """
+    for module in MODULES[extra]:
+        if importlib.util.find_spec(module) is None:
+            raise _missing(module, extra)
+
+
+def _missing(module: str, extra: str) -> InputError:
+    return InputError(f'{module} is not installed: pip install "avsd-jax[{extra}]"')

@@ -56,8 +56,9 @@ def defaults() -> ConfigDict:
     # Model section.
     config.model_name = ""  # module of avsd_jax/models
     config.model = ConfigDict()  # its options
-    config.init = ""  # folder of a run to start from; a visual-only one initialises the visual stream
+    config.init = ""  # folder or hf:// address of a run to start from; a visual-only one initialises the visual stream
     config.init_parts = ConfigDict()  # folders of runs that start single submodules, {"audionet": FOLDER}; "" for none
+    config.revisions = ()  # (address, commit) of each hf:// address in init and init_parts; the run sets it
 
     # Data section. "six" stands for the eye-tracking datasets, trained on together and scored one by one.
     config.dataset = "six"  # modules of datasets_tfds, joined by commas

@@ -34,6 +34,15 @@ _RATE = Kind(
 )
 
 
+_REVISION = Kind(
+    lambda entry: (
+        None
+        if isinstance(entry, list | tuple) and len(entry) == 2 and not any(TEXT.complaint(part) for part in entry)
+        else "is no pair"
+    )
+)
+
+
 def _range_complaint(value: object) -> str | None:
     pair = isinstance(value, list | tuple) and len(value) == 2 and not any(whole(1).complaint(x) for x in value)
     if value in ((), []) or (pair and value[0] <= value[1]):
@@ -48,6 +57,7 @@ FIELDS: dict[str, Kind] = {
     "model": MAPPING,
     "init": TEXT,
     "init_parts": mapping_of(TEXT, "folders"),
+    "revisions": listed(_REVISION, "list of pairs (hf:// address, commit): leave it to the run"),
     "dataset": NAME,
     "data_dir": NAME,
     "build_data": FLAG,

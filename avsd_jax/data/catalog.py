@@ -6,15 +6,18 @@ import pkgutil
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import tensorflow_datasets as tfds
 from etils import epath
 from google.protobuf.json_format import ParseError
-from tensorflow_datasets.core import DatasetBuilder
 
+from avsd_jax.common import extras
 from avsd_jax.data import dataset_names, schema
 from avsd_jax.data.store import CACHE_BYTES, VideoStore
 from avsd_jax.errors import InputError
+
+if TYPE_CHECKING:
+    import tensorflow_datasets
 
 DEFAULT_DATA_DIR = "data"
 # A builder is a plug-in, looked up by its name: the rooms below the builders open what these have built.
@@ -28,7 +31,7 @@ def names() -> list[str]:
     )
 
 
-def load_builder(name: str, data_dir: str | Path) -> DatasetBuilder:
+def load_builder(name: str, data_dir: str | Path) -> "tensorflow_datasets.core.DatasetBuilder":
     """Loads the builder of a dataset, built or not.
 
     Args:
@@ -51,9 +54,10 @@ def load_builder(name: str, data_dir: str | Path) -> DatasetBuilder:
         raise InputError(f"a description in {folder} is damaged ({error}): remove it and build again") from error
 
 
-def _builder_class(dataset: str) -> type[DatasetBuilder]:
+def _builder_class(dataset: str) -> type["tensorflow_datasets.core.DatasetBuilder"]:
     if dataset not in names():
         raise InputError(f"unknown dataset {dataset!r}: choose one of {', '.join(names())}")
+    extras.check("train")
     return importlib.import_module(f"{_PACKAGE}.{dataset}.{dataset}_dataset_builder").Builder
 
 
@@ -62,7 +66,7 @@ def is_of_files(dataset: str) -> bool:
     return bool(_builder_class(dataset).MANUAL_DOWNLOAD_INSTRUCTIONS)
 
 
-def open_builder(name: str, data_dir: str | Path) -> DatasetBuilder:
+def open_builder(name: str, data_dir: str | Path) -> "tensorflow_datasets.core.DatasetBuilder":
     """Loads the builder of a dataset that is built in `data_dir`.
 
     Raises:
@@ -79,7 +83,7 @@ def open_builder(name: str, data_dir: str | Path) -> DatasetBuilder:
     return builder
 
 
-def open_builders(wanted: Sequence[str], data_dir: str | Path) -> dict[str, DatasetBuilder]:
+def open_builders(wanted: Sequence[str], data_dir: str | Path) -> dict[str, "tensorflow_datasets.core.DatasetBuilder"]:
     """Loads the builders of datasets that are built in `data_dir`, by name.
 
     Raises:
@@ -106,12 +110,12 @@ def not_built(names: Sequence[str], data_dir: str | Path) -> InputError:
     return InputError(f"{subject} not built in {str(data_dir)!r}: {_how_to_build(','.join(names), data_dir)}")
 
 
-def is_prepared(builder: DatasetBuilder) -> bool:
+def is_prepared(builder: "tensorflow_datasets.core.DatasetBuilder") -> bool:
     """Returns whether a dataset exists, intact or damaged."""
     return (builder.data_path / "dataset_info.json").exists()
 
 
-def problem_of(builder: DatasetBuilder) -> str | None:
+def problem_of(builder: "tensorflow_datasets.core.DatasetBuilder") -> str | None:
     """Returns the problem of a built dataset, as the end of a sentence; None if there is none."""
     info = builder.info
     missing = [path for split in info.splits.values() for path in split.filepaths if not epath.Path(path).exists()]
@@ -174,7 +178,7 @@ def open_store(
             raise InputError(f"dataset {name!r} has no split {split!r}: choose one of {', '.join(sorted(splits))}")
         videos = [schema.VideoIndex.from_json(entry) for entry in splits[split]]
         # As an instruction, because TFDS interprets the string "all" as the sum of all splits.
-        source = builder.as_data_source(split=tfds.core.ReadInstruction(split))
+        source = builder.as_data_source(split=extras.need("tensorflow_datasets", "train").core.ReadInstruction(split))
         chunk_frames = builder.info.metadata["chunk_frames"]
         stores.append(VideoStore(f"{name} {split}", source, videos, chunk_frames, cache_bytes))
     if len(stores) == 1:

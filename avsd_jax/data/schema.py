@@ -11,14 +11,17 @@ the dataset's metadata: opening a dataset reads no record.
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-import tensorflow_datasets as tfds
 from jaxtyping import Float32, Int8, Int16, UInt8, UInt16
 
+from avsd_jax.common.extras import need
 from avsd_jax.errors import InputError
+
+if TYPE_CHECKING:
+    import tensorflow_datasets
 
 CHUNK_FRAMES = 32
 JPEG_QUALITY = 92
@@ -132,9 +135,13 @@ class Chunk:
         return images + self.fixations.nbytes + self.audio.nbytes
 
 
-def features() -> tfds.features.FeaturesDict:
-    """Returns the TFDS features of a record, which are written and read without TensorFlow."""
-    feature = tfds.features
+def features() -> "tensorflow_datasets.features.FeaturesDict":
+    """Returns the TFDS features of a record, which are written and read without TensorFlow.
+
+    Raises:
+        InputError: the extra `train` is not installed.
+    """
+    feature = need("tensorflow_datasets", "train").features
     image = feature.Tensor(shape=(), dtype=np.object_)
     return feature.FeaturesDict(
         {

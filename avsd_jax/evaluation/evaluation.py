@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from avsd_jax.common import beam
 from avsd_jax.common.atomic_files import make_folder
 from avsd_jax.data import catalog
 from avsd_jax.errors import InputError
@@ -54,6 +55,7 @@ def evaluate(
     undefined: str | None = None,
     with_bounds: bool = False,
     pages: bool = False,
+    beam_options: Sequence[str] | None = None,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Scores folders of predictions and writes the result.
@@ -79,6 +81,7 @@ def evaluate(
         pool: negatives of the s-AUC instead of the protocol's, see `Protocol.pool`.
         with_bounds: score chance, the centre and one human on the same frames.
         pages: also write a page per video, see `video_pages`.
+        beam_options: flags of Apache Beam, which then scores the videos instead of `workers`, see docs/many_videos.md.
         progress: show a bar on stderr.
 
     Returns:
@@ -109,6 +112,7 @@ def evaluate(
         other_forms=other_forms,
         with_bounds=with_bounds,
         pages=pages,
+        beam_options=beam_options,
     )
     names = [source.split for source in given]
     earlier_scores.check_same(Path(out), given[0].dataset, names, predictions, settings.protocol.name, ground_truth)
@@ -123,7 +127,7 @@ class Settings:
 
     Attributes:
         protocol: with its metrics, pool and rule for frames without a score.
-        workers, precision, with_bounds, pages: as for `evaluate`.
+        workers, precision, with_bounds, pages, beam_options: as for `evaluate`.
         reading: options of `prediction_folders.find`.
     """
 
@@ -133,6 +137,7 @@ class Settings:
     reading: Mapping[str, Any]
     with_bounds: bool
     pages: bool
+    beam_options: Sequence[str] | None = None
 
     @classmethod
     def of(
@@ -149,6 +154,7 @@ class Settings:
         other_forms: bool = False,
         with_bounds: bool = False,
         pages: bool = False,
+        beam_options: Sequence[str] | None = None,
     ) -> "Settings":
         """Builds settings of the arguments of `evaluate`.
 
@@ -165,7 +171,8 @@ class Settings:
         if workers < 1:
             raise InputError(f"workers={workers}: give 1 or more")
         reading = {"first_frame": first_frame, "colour_maps": colour_maps, "other_forms": other_forms}
-        return cls(protocol, workers, precision, reading, with_bounds, pages)
+        beam.pipeline_options(beam_options)  # fails here if there is no Beam
+        return cls(protocol, workers, precision, reading, with_bounds, pages, beam_options)
 
 
 def score(
@@ -188,7 +195,7 @@ def score(
     stamp = digest([source, files])
     jobs = {(part.name, video): job for part in parts for video, job in _jobs(part, stamp, settings, out)}
     make_folder(out)  # fails here, before the scoring
-    done = scoring_jobs.run(list(jobs.values()), settings.workers, progress)
+    done = scoring_jobs.run(list(jobs.values()), settings.workers, progress, settings.beam_options)
     results = {key: done[job.target] for key, job in jobs.items()}
     several = len(parts) > 1
     seen = {f"{split}/{video}" if several else video: result for (split, video), result in results.items()}

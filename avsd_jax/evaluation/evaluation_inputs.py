@@ -1,7 +1,8 @@
 """Inputs of an evaluation: the videos with their ground truth, and the predictions found for them."""
 
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,11 @@ class Source:
     data_dir: str
     folder: str | None = None
     first_frame: int | None = None
+
+    def anywhere(self) -> "Source":
+        """Returns the same with absolute paths."""
+        folder = None if self.folder is None else os.path.abspath(self.folder)
+        return replace(self, data_dir=os.path.abspath(self.data_dir), folder=folder)
 
     def open(self) -> VideoStore:
         """Opens the videos.

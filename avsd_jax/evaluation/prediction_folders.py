@@ -62,6 +62,11 @@ class VideoMaps:
     expected: arrays.Expected = arrays.Expected()
     colour: str = colour.REFUSE
 
+    def anywhere(self) -> "VideoMaps":
+        """Returns the same with absolute paths."""
+        files = {frame: path.absolute() for frame, path in self.files.items()}
+        return dataclasses.replace(self, files=files, archives=tuple(path.absolute() for path in self.archives))
+
     def fingerprint(self) -> str:
         """Returns a digest of frames, names, sizes and times of the files, and of how they are read, which changes when
         a prediction or its interpretation does."""

@@ -5,13 +5,14 @@ protocol and the predictions. A command that was killed finds its finished video
 """
 
 import concurrent.futures
+import dataclasses
 import functools
 import hashlib
 import json
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +23,9 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from avsd_jax.common import code_digest
+from avsd_jax.common import beam, code_digest
 from avsd_jax.common.atomic_files import write_json
+from avsd_jax.common.logs import stage
 from avsd_jax.common.programs import keep_programs
 from avsd_jax.common.worker_processes import end_with_parent, one_thread_each
 from avsd_jax.errors import InputError
@@ -64,6 +66,12 @@ class Job:
     frames: int
     bounds: bool = False
 
+    def anywhere(self) -> "Job":
+        """Returns the job for a process that runs in another folder."""
+        return dataclasses.replace(
+            self, source=self.source.anywhere(), maps=self.maps.anywhere(), target=self.target.absolute()
+        )
+
 
 def digest(value: Any) -> str:
     """Returns the SHA-256 of plain values."""
@@ -76,13 +84,16 @@ def code() -> str:
     return code_digest.digest(*SCORING_MODULES)
 
 
-def run(jobs: Sequence[Job], workers: int, progress: bool) -> dict[Path, dict[str, Any]]:
+def run(
+    jobs: Sequence[Job], workers: int, progress: bool, beam_options: Sequence[str] | None = None
+) -> dict[Path, dict[str, Any]]:
     """Scores videos.
 
     Args:
         jobs: the videos.
         workers: number of processes; 1 works in this one.
         progress: show a bar on stderr.
+        beam_options: flags of Apache Beam, which then scores the videos instead of these processes.
 
     Returns:
         The results by their files; see `score_video`. Existing ones are not computed again.
@@ -99,7 +110,12 @@ def run(jobs: Sequence[Job], workers: int, progress: bool) -> dict[Path, dict[st
     with tqdm(total=total, unit="frame", disable=not progress, dynamic_ncols=True) as bar:
         bar.update(total - sum(job.frames for job in left))
         workers = min(workers, len(left))
-        finished = _in_processes(left, workers) if workers > 1 else ((job, score_video(job)) for job in left)
+        if beam_options is not None:
+            finished = _on_beam(left, beam_options)
+        elif workers > 1:
+            finished = _in_processes(left, workers)
+        else:
+            finished = ((job, score_video(job)) for job in left)
         for job, result in finished:
             done[job.target] = result
             bar.update(job.frames)
@@ -138,9 +154,31 @@ def _in_processes(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, dict
             pool.shutdown(cancel_futures=True)
 
 
+def _on_beam(jobs: Sequence[Job], flags: Sequence[str]) -> Iterator[tuple[Job, dict[str, Any]]]:
+    """Yields results when Beam has computed all of them; the workers write them to the files of the jobs."""
+    if not jobs:
+        return
+    stage(f"scoring {len(jobs)} videos on Apache Beam")
+    with one_thread_each():  # the processes of a DirectRunner inherit it
+        results = beam.run(_beam_work, [job.anywhere() for job in jobs], flags, jobs[0].target.parent)
+    for job, result in zip(jobs, results, strict=True):
+        if isinstance(result, beam.Lost):
+            raise InputError(f"{job.target.stem} was not scored, {result.why}: run the command again")
+        yield job, result
+
+
+def _beam_work() -> Callable[[Job], dict[str, Any]]:
+    _use_one_thread()
+    return score_video
+
+
 def _start_worker() -> None:
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent reports it, and ends its workers
+    _use_one_thread()
+
+
+def _use_one_thread() -> None:
     # A process per core, each with one thread; several processes cannot share an accelerator.
     os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_cpu_multi_thread_eigen=false"
     jax.config.update("jax_platforms", "cpu")

@@ -17,6 +17,7 @@ from avsd_jax.data import dataset_names
 from avsd_jax.errors import InputError
 from avsd_jax.experiment import report
 from avsd_jax.experiment.comparison import Row, assemble, check_machine, plan, variables_of, write_record
+from avsd_jax.runs.revisions import with_commits
 from avsd_jax.runs.run_folder import check_processes_agree, locked
 from avsd_jax.runs.stores import scoring_store
 from avsd_jax.sources.build import build
@@ -39,6 +40,7 @@ def run(config: ConfigDict, workdir: str | Path, mode: str = "train_and_eval") -
         all processes but the first.
     """
     workdir = Path(workdir)
+    config = with_commits(config, workdir, look_up=mode != "eval")
     check_processes_agree(config, workdir)
     if "scam" in config:
         raise InputError("this configuration makes maps to train on: run it with python -m avsd_jax.scam")

@@ -57,6 +57,11 @@ def check_rule(rule: str) -> str:
     )
 
 
+def is_grey(values: Num[np.ndarray, "h w 3"]) -> bool:
+    """Returns whether the three channels are equal, but for what a codec changes."""
+    return float((values.max(axis=-1) - values.min(axis=-1)).max()) <= _GREY_GAP * _full(values)
+
+
 def grey(values: Num[np.ndarray, "h w c"], rule: str, where: str, notes: Counter[str]) -> Num[np.ndarray, "h w"]:
     """Returns the one channel that a map of one to four channels holds.
 

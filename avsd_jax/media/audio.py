@@ -369,7 +369,12 @@ class AudioWindow:
 
     def forget(self, before: int) -> None:
         """Releases the samples before number `before`; those that nobody asked for pass without being collected."""
-        self.reach(before)
+        self._drop(before)
+        while self._stop < before and not self._ended:
+            self.reach(self._stop + 1)
+            self._drop(before)
+
+    def _drop(self, before: int) -> None:
         while self._pieces and self._pieces[0][0] + len(self._pieces[0][1]) <= before:
             position, samples = self._pieces.popleft()
             self._first = position + len(samples)

@@ -36,6 +36,7 @@ __all__ = [
     "read_levels",
     "stream_audio",
     "audio_info",
+    "bits_per_level",
     "audio_stream",
 ]
 
@@ -205,6 +206,17 @@ def read_frames(path: str | Path) -> Iterator[Frame]:
             size = size or displayed_size(frame)
             width, height = reversed(size) if turned.transpose else size
             yield Frame(index, time, turned.apply(frame.to_ndarray(format="rgb24", width=width, height=height)))
+
+
+def bits_per_level(path: str | Path) -> int:
+    """Returns the bits of each component of a video's pixels.
+
+    Raises:
+        InputError: the file is missing or damaged, or has no video stream.
+    """
+    with open_media(path) as container:
+        components = video_stream(container, path).codec_context.format.components
+        return max(component.bits for component in components)
 
 
 def read_levels(path: str | Path) -> Iterator[UInt16[np.ndarray, "height width"]]:

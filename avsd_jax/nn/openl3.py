@@ -11,6 +11,7 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float, Float32
 
+from avsd_jax.common.extras import need
 from avsd_jax.nn.norm import BatchNorm
 from avsd_jax.nn.pool import max_pool
 from avsd_jax.nn.spectrogram import stft
@@ -89,7 +90,10 @@ def spectrogram(waveform: Float[Array, "b s"], sample_rate: int, front_end: str)
 
 @functools.cache
 def _mel_filters(sample_rate: int, bands: int) -> Float32[np.ndarray, "m f"]:
-    """Returns the weights of the frequency bins in each mel band (Slaney's scale and norm)."""
-    import librosa.filters  # takes a second, and only these two front ends need it
+    """Returns the weights of the frequency bins in each mel band (Slaney's scale and norm).
 
-    return librosa.filters.mel(sr=sample_rate, n_fft=_MEL_WINDOW, n_mels=bands)
+    Raises:
+        InputError: librosa is not installed.
+    """
+    # Takes a second, and only these two front ends need it.
+    return need("librosa.filters", "train").mel(sr=sample_rate, n_fft=_MEL_WINDOW, n_mels=bands)

@@ -22,6 +22,7 @@ from avsd_jax.data.example import classifier_inputs, make_example
 from avsd_jax.data.preprocessing.vinet import Preprocessing
 from avsd_jax.data.window import Window
 from avsd_jax.media.reading import AudioWindow, Frame, VideoInfo, read_frames
+from avsd_jax.prediction.frame_choice import Chosen
 
 # The rate of the audio buffers (ViNet: a tenth of a second per frame) if the preprocessing sets none.
 _SAMPLE_RATE = 22_050
@@ -84,6 +85,8 @@ class ClipStream:
         frames: all frames of the file, if the caller looks at them too.
         advance: if given, clips are marked by their place in series of clips that are moved on by so many frames each.
         audio: opens the audio at a rate, if not that of the file.
+        first: the first frame that has the model's inputs.
+        stop: the frame that those end before; None: the end of the video.
     """
 
     def __init__(
@@ -96,11 +99,19 @@ class ClipStream:
         frames: Iterator[Frame] | None = None,
         advance: int | None = None,
         audio: Callable[[int], AudioWindow] | None = None,
+        first: int = 0,
+        stop: int | None = None,
     ):
         self._info = info
         self._spec = spec
-        self._mapped = stride
+        # The frames that have a map: clips begin with them, or with the sequences that they are in.
+        self._mapped = None if stride is None else Chosen(first, stop, stride)
         self._stride = spec.num_mapped or stride
+        self._origin = 0 if spec.num_maps else first
+        whole = spec.num_mapped or 1
+        self._end = None if stop is None else -(-stop // whole) * whole
+        # A state, and the grid of a classifier, begin with the video.
+        self._start = 0 if spec.carries or every is not None else first // whole * whole
         self._every = every
         self._cell: int | None = None
         # On a grid of its own, the classifier's inputs are made apart from the model's.
@@ -120,6 +131,7 @@ class ClipStream:
         self._avc_audio = self._open_audio(spec.avc.sample_rate) if spec.avc is not None else None
         self.notes: list[str] = []
         self._told_of_length = False
+        self._ended = False
 
     def _open_audio(self, rate: int) -> AudioWindow | None:
         return self._opens_audio(rate) if self._info.audio else None
@@ -128,6 +140,11 @@ class ClipStream:
     def in_series(self) -> bool:
         """Returns whether clips have places in series."""
         return self._advance is not None
+
+    @property
+    def num_frames(self) -> int | None:
+        """Returns the number of the file's frames; None if it was not read to its end."""
+        return self._decoded if self._ended else None
 
     def note(self, text: str) -> None:
         """Logs and records a note on the input, once."""
@@ -148,12 +165,12 @@ class ClipStream:
                 sound.close()
 
     def __iter__(self) -> Iterator[Clip]:
-        target, ended = 0, False
-        while True:
-            while not ended and self._needs_more(target):
+        target = self._start
+        while self._end is None or target < self._end:
+            while not self._ended and self._needs_more(target):
                 frame = next(self._source, None)
                 if frame is None:
-                    ended = True
+                    self._ended = True
                 elif frame.index < target - self._reach and not self._half:
                     self._frames.clear()
                     self._first = frame.index + 1
@@ -162,6 +179,8 @@ class ClipStream:
                     self._drop_frames(target)
             if target >= self._decoded:
                 return
+            if target == self._start > 0:
+                self._forget(target)
             predicted = self._is_first(target) and self._is_asked(target)
             inputs = self._inputs(target, predicted)
             if inputs:
@@ -174,11 +193,13 @@ class ClipStream:
         after = target + 1
         if self._every is not None or self._is_first(after):
             return after
-        return target + self._stride - target % self._stride
+        return target + self._stride - (target - self._origin) % self._stride
 
     def _is_first(self, target: int) -> bool:
         """Returns whether a clip of a model with a stride or of sequences begins with a frame."""
-        return bool(self._stride) and target % self._stride < self._spec.phases
+        if not self._stride or target < self._origin:
+            return False
+        return (target - self._origin) % self._stride < self._spec.phases
 
     def _is_asked(self, target: int) -> bool:
         """Returns whether a map is asked for of the clips of all phases, of which one may begin with this frame."""
@@ -186,12 +207,12 @@ class ClipStream:
         if not spec.num_maps or spec.carries:
             return True
         first = target - target % spec.num_mapped
-        return any(frame % mapped == 0 for frame in range(first, min(first + spec.num_mapped, self._decoded)))
+        return any(map(mapped.has, range(first, min(first + spec.num_mapped, self._decoded))))
 
     def _shown(self, target: int) -> tuple[int, ...]:
         """Returns the frames whose maps are asked for of the clip of a sequence that begins with frame `target`."""
         frames = range(target, min(target + self._spec.num_mapped, self._decoded), self._spec.frame_step)
-        return tuple(frame for frame in frames if frame % self._mapped == 0)
+        return tuple(filter(self._mapped.has, frames))
 
     def _needs_more(self, target: int) -> bool:
         """Returns whether the clip of frame `target` may contain frames that are not decoded yet."""

@@ -11,6 +11,7 @@ from typing import IO, Any, NamedTuple
 import jax
 from tqdm import tqdm
 
+from avsd_jax.common import hub
 from avsd_jax.config.fields import check_fields
 from avsd_jax.data.clip_spec import ClipSpec
 from avsd_jax.data.consistency_grid import EVERY
@@ -54,8 +55,9 @@ class ConsistencyScorer:
     """A classifier that is loaded once and run on any number of videos.
 
     Args:
-        checkpoint: folder of a converted classifier, of a run of model `avc`, or of a run gated by a classifier; by
-            default the classifier without weights, `avsd_jax.models.classifiers.correlation`.
+        checkpoint: folder of a converted or shared classifier, of a run of model `avc`, or of a run gated by a
+            classifier, or the address of one on a hub; by default the classifier without weights,
+            `avsd_jax.models.classifiers.correlation`.
         batch_size: clips per batch.
         precision: of float32 products on a GPU or TPU, see `avsd_jax.models.common.network`; by default the run's.
 
@@ -64,15 +66,16 @@ class ConsistencyScorer:
     """
 
     def __init__(self, checkpoint: str | Path | None = None, batch_size: int = 4, precision: str | None = None):
-        if checkpoint is None:
+        place = None if checkpoint is None else hub.pinned(checkpoint)
+        if place is None:
             found = Classifier.without_weights()
         else:
-            found = Classifier.from_run(checkpoint, *load_for_inference(checkpoint))
+            found = Classifier.from_run(place, *load_for_inference(place))
         if precision is not None:
             check_fields({"precision": precision}, ("precision",))
             found = dataclasses.replace(found, model=found.model.clone(precision=precision))
         self._classifier = found
-        self._checkpoint = None if checkpoint is None else str(checkpoint)
+        self._checkpoint = place
         self._batch_size = batch_size
         self._variables = jax.device_put(self._classifier.variables)
         self._forward = make_forward(self._classifier.model, maps=False)

@@ -1,6 +1,5 @@
 """A prediction for every frame of a video, paired with the frame itself, which is decoded once."""
 
-import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -9,6 +8,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from avsd_jax.media.reading import Frame
+from avsd_jax.prediction.frame_choice import ALL, Chosen
 
 
 class Prediction(NamedTuple):
@@ -36,10 +36,12 @@ class PassedFrames:
 
     Args:
         frames: of the video, in order.
+        chosen: those that are written.
     """
 
-    def __init__(self, frames: Iterable[Frame]):
+    def __init__(self, frames: Iterable[Frame], chosen: Chosen = ALL):
         self._frames = iter(frames)
+        self._chosen = chosen
         self._waiting: deque[Frame] = deque()
 
     def __iter__(self) -> Iterator[Frame]:
@@ -47,15 +49,16 @@ class PassedFrames:
 
     def __next__(self) -> Frame:
         frame = next(self._frames)
-        self._waiting.append(frame)
+        if self._chosen.has(frame.index):
+            self._waiting.append(frame)
         return frame
 
     def paired(self, predictions: Iterable[Prediction]) -> Iterator[tuple[Frame, Prediction]]:
-        """Yields every frame with its prediction, and forgets it.
+        """Yields every chosen frame with its prediction, and forgets it.
 
         Args:
-            predictions: of all frames in order, each made after its frame was read here; those after the last frame are
-                ignored.
+            predictions: of all of these in order, each made after its frame was read here; those after the last frame
+                are ignored.
         """
         for prediction in predictions:
             if not self._waiting:
@@ -63,8 +66,8 @@ class PassedFrames:
             yield self._waiting.popleft(), prediction
 
 
-def at_every_frame(predictions: Iterable[Prediction], stride: int) -> Iterator[Prediction]:
-    """Yields a prediction for every frame from one for every `stride`-th, endlessly.
+def at_every_frame(predictions: Iterable[Prediction], stride: int, chosen: Chosen = ALL) -> Iterator[Prediction]:
+    """Yields a prediction for every chosen frame from those that `chosen.predicted(stride)` names, endlessly.
 
     Maps are interpolated linearly; probability and gate are those of the earlier prediction. The last prediction is
     repeated.
@@ -72,14 +75,15 @@ def at_every_frame(predictions: Iterable[Prediction], stride: int) -> Iterator[P
     current = None
     for following in predictions:
         if current is not None:
-            for index in range(current.index + 1, following.index):
+            for index in chosen.between(current.index + 1, following.index):
                 share = (index - current.index) / stride
                 saliency = np.float32(1 - share) * current.saliency + np.float32(share) * following.saliency
                 yield _held(current, index, saliency)
-        yield following
+        if chosen.has(following.index):
+            yield following
         current = following
     if current is not None:
-        yield from (_held(current, index, current.saliency) for index in itertools.count(current.index + 1))
+        yield from (_held(current, index, current.saliency) for index in chosen.between(current.index + 1))
 
 
 def _held(prediction: Prediction, index: int, saliency: Float32[np.ndarray, "h w"]) -> Prediction:

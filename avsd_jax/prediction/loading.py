@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from avsd_jax import models
+from avsd_jax.common import hub
 from avsd_jax.common.by_name import available
 from avsd_jax.config.base import base
 from avsd_jax.errors import InputError
@@ -18,13 +19,15 @@ class Loaded(NamedTuple):
     """A model with what it is made from.
 
     Attributes:
-        source: its folder or name, for messages.
+        source: its folder, its address on a hub with the commit, or its name; for messages.
+        checkpoint: the same for records; None for a model without weights, taken by its name.
         config: of the run or the model.
         variables: in host memory.
         parts: the network and its clips.
     """
 
     source: str
+    checkpoint: str | None
     config: ConfigDict
     variables: Any
     parts: Inference
@@ -34,7 +37,8 @@ class Loaded(NamedTuple):
         """Loads a model that predicts maps.
 
         Args:
-            checkpoint: folder of a training run or of a converted model; None: there is none.
+            checkpoint: folder of a training run or of a converted or shared model, or the address of one on a hub;
+                None: there is none.
             model: the model without weights that is taken if no checkpoint is given.
             changes: fields of its configuration that are set anew; None leaves one as it is.
 
@@ -42,8 +46,9 @@ class Loaded(NamedTuple):
             InputError: the folder holds no model, or a classifier alone; the model has weights, or there is none of
                 that name; or it cannot have one of the changes.
         """
-        config, variables = without_weights(model) if checkpoint is None else load_for_inference(checkpoint)
-        source = f"model {model}" if checkpoint is None else str(checkpoint)
+        place = None if checkpoint is None else hub.pinned(checkpoint)
+        config, variables = without_weights(model) if place is None else load_for_inference(place)
+        source = place or f"model {model}"
         config.update({name: value for name, value in changes.items() if value is not None})
         parts = Inference.from_config(config)
         if isinstance(parts.model, avc.Model):
@@ -51,7 +56,7 @@ class Loaded(NamedTuple):
                 f"{source} is a classifier of consistency, which predicts no map: run it by python -m avsd_jax.avc, or "
                 "give a model that it gates"
             )
-        return cls(source, config, variables, parts)
+        return cls(source, place, config, variables, parts)
 
 
 def without_weights(name: str) -> tuple[ConfigDict, dict[str, Any]]:

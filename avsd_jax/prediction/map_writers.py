@@ -18,13 +18,17 @@ from PIL import Image
 
 from avsd_jax.common import file_locks
 from avsd_jax.errors import InputError, storage_error
+from avsd_jax.media.reading import VideoInfo
+from avsd_jax.media.writing import GreyVideoWriter
 
 VIDEO_RECORD, PICTURES_RECORD = "timeline.json", "pictures.json"
 FRAMES_PER_FILE = 100
 
 _PREFIX = ".predict-"
 # The maps that this program writes: those of an earlier prediction are recognised by their names.
-_MAP_NAME = re.compile(r"\d{6,}\.(png|npz)|pred_sal_\d{6,}\.jpg")
+_MAP_NAME = re.compile(r"\d{6,}\.(png|npz)|pred_sal_\d{6,}\.jpg|saliency\.mp4")
+# In the output folder while files are moved there: it stays where the process is killed meanwhile.
+_UNFINISHED = ".predict-unfinished"
 
 
 def overlay_name(folder: Path, stem: str) -> str:
@@ -83,6 +87,18 @@ def _earlier_maps(out: Path) -> Iterator[Path]:
     """Yields the map files in an output folder."""
     maps = out / "maps"
     return (p for p in (maps.iterdir() if os.path.isdir(maps) else ()) if _MAP_NAME.fullmatch(p.name) and p.is_file())
+
+
+def earlier_files(out: Path, stem: str) -> Iterator[Path]:
+    """Yields the maps in an output folder and the overlay of its video, whose file has that stem."""
+    yield from _earlier_maps(out)
+    if (overlaid := out / overlay_name(out, stem)).is_file():
+        yield overlaid
+
+
+def is_whole(out: Path) -> bool:
+    """Returns whether no process was killed while it moved results into an output folder."""
+    return not os.path.exists(out / _UNFINISHED)
 
 
 class Staging:
@@ -150,6 +166,7 @@ class Staging:
             if target.is_dir() or target.parent.is_file():
                 taken = target if target.is_dir() else target.parent
                 raise InputError(f"{taken} is in the way of the results: remove it or give another --out")
+        (self._out / _UNFINISHED).touch()
         for source, target in zip(files, targets, strict=True):
             target.parent.mkdir(exist_ok=True)
             os.replace(source, target)
@@ -158,6 +175,7 @@ class Staging:
             stale.unlink()
             with contextlib.suppress(OSError):  # it holds more files
                 stale.parent.rmdir()
+        (self._out / _UNFINISHED).unlink(missing_ok=True)
         return tuple(sorted(targets))
 
     def _remove_made(self) -> None:
@@ -224,8 +242,8 @@ class NoMaps:
 
     in_order = False
 
-    def __init__(self, folder: Path):
-        del folder
+    def __init__(self, folder: Path, info: VideoInfo):
+        del folder, info
 
     def write(
         self, index: int, time: float, saliency: Float[np.ndarray, "h w"], grey: UInt8[np.ndarray, "H W"]
@@ -239,7 +257,8 @@ class NoMaps:
 class PngMaps(NoMaps):
     """A PNG per frame at the frame's size, min-max normalised to 8 bits."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, info: VideoInfo):
+        del info
         folder.mkdir()
         self._folder = folder
 
@@ -258,7 +277,8 @@ class NpzMaps(NoMaps):
 
     in_order = True
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, info: VideoInfo):
+        del info
         folder.mkdir()
         self._folder = folder
         self._rows: list[tuple[int, float, np.ndarray]] = []
@@ -289,7 +309,8 @@ class StavisMaps(NoMaps):
     script, this writes the first eight frames, too; the `stavis` protocol does not score them.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, info: VideoInfo):
+        del info
         folder.mkdir()
         self._folder = folder
 
@@ -303,4 +324,25 @@ class StavisMaps(NoMaps):
         Image.fromarray(levels).save(self._folder / f"pred_sal_{index + 1:06d}.jpg", quality=75)
 
 
-MAP_WRITERS = {"png": PngMaps, "npz": NpzMaps, "stavis": StavisMaps, "none": NoMaps}
+class VideoOfMaps(NoMaps):
+    """A grey video of the maps as `PngMaps` has them, to 2 levels, frame by frame at the times of the source."""
+
+    in_order = True
+
+    def __init__(self, folder: Path, info: VideoInfo):
+        folder.mkdir()
+        self._video = GreyVideoWriter(folder / "saliency.mp4", info)
+
+    def write(
+        self, index: int, time: float, saliency: Float[np.ndarray, "h w"], grey: UInt8[np.ndarray, "H W"]
+    ) -> None:
+        """Appends a frame."""
+        del index, saliency
+        self._video.write(grey, time)
+
+    def close(self) -> None:
+        """Completes the file."""
+        self._video.close()
+
+
+MAP_WRITERS = {"png": PngMaps, "npz": NpzMaps, "stavis": StavisMaps, "mp4": VideoOfMaps, "none": NoMaps}

@@ -47,9 +47,11 @@ def found(source: str | Path) -> Found | None:
     """Returns the pictures of a file or of a folder, not of those within it; None if the file is no still picture.
 
     Raises:
-        InputError: the folder has no picture.
+        InputError: the folder has no picture, or there is no file whose name is that of one.
     """
     source = Path(source)
+    if source.suffix.lower() in pictures.SUFFIXES and not os.path.exists(source):
+        raise InputError(f"{printable(source)} does not exist: give the path of a picture")
     # Unlike those of `Path`, these tell nothing of a path that cannot be asked.
     if not os.path.isdir(source):
         still = os.path.isfile(source) and pictures.is_picture(source) and not pictures.moves(source)
@@ -116,6 +118,18 @@ def _same(name: str) -> str:
     return composed(name).casefold()
 
 
+def check_options(maps: str, overlaid: bool) -> None:
+    """Checks how the results of pictures are written.
+
+    Raises:
+        InputError: the kind of maps is unknown or of videos, or nothing is asked for.
+    """
+    if maps not in MAPS:
+        raise InputError(f"unknown kind of maps {maps!r} of pictures: choose one of {', '.join(MAPS)}")
+    if maps == "none" and not overlaid:
+        raise InputError("neither maps nor overlays of pictures are asked for: ask for one of them")
+
+
 def check_folder(out: Path, source: str) -> None:
     """Checks that `out` holds no other prediction, because the maps of the two would be mixed up.
 
@@ -128,6 +142,10 @@ def check_folder(out: Path, source: str) -> None:
     """
     if holds(out, PICTURES_RECORD, source, "prediction", "source"):
         return
+    if os.path.exists(out / PICTURES_RECORD):
+        raise InputError(
+            f"{out / PICTURES_RECORD} is not of a prediction: give another --out, or move that file elsewhere"
+        )
     if os.path.exists(out / VIDEO_RECORD):
         raise InputError(f"{out} holds the prediction of a video: give another --out, or remove that folder")
     for name in _FOLDERS:
@@ -146,7 +164,14 @@ def earlier(out: Path) -> Iterator[Path]:
 
 
 def write(
-    folder: Path, name: str, picture: Picture, saliency: Float32[np.ndarray, "_ _"], maps: str, how: Preprocessing
+    folder: Path,
+    name: str,
+    picture: Picture,
+    saliency: Float32[np.ndarray, "_ _"],
+    maps: str,
+    how: Preprocessing,
+    *,
+    overlaid: bool = True,
 ) -> dict[str, Any]:
     """Writes the map and the overlay of a picture.
 
@@ -157,6 +182,7 @@ def write(
         saliency: the model's map.
         maps: one of `MAPS`.
         how: converts maps to images.
+        overlaid: whether to write the overlay.
 
     Returns:
         The fields of the record.
@@ -170,8 +196,9 @@ def write(
     elif maps == "npz":
         row["map"] = f"maps/{name}.npz"
         np.savez(folder / row["map"], saliency=how.frame_part(saliency, size))
-    row["overlay"] = f"overlays/{name}.jpg"
-    drawn = np.ascontiguousarray(overlay.heat(picture.image, grey)[..., ::-1])
-    quality = (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY)
-    (folder / row["overlay"]).write_bytes(cv2.imencode(".jpg", drawn, quality)[1].tobytes())
+    if overlaid:
+        row["overlay"] = f"overlays/{name}.jpg"
+        drawn = np.ascontiguousarray(overlay.heat(picture.image, grey)[..., ::-1])
+        quality = (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY)
+        (folder / row["overlay"]).write_bytes(cv2.imencode(".jpg", drawn, quality)[1].tobytes())
     return row | ({"notes": list(picture.notes)} if picture.notes else {})

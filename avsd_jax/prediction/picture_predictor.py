@@ -1,6 +1,7 @@
 """Prediction of still pictures, each by itself, by a model that is loaded once."""
 
 import contextlib
+import functools
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,7 +19,7 @@ from avsd_jax.common.by_name import name_of
 from avsd_jax.common.wording import printable
 from avsd_jax.errors import InputError
 from avsd_jax.media.pictures import Picture, read_picture
-from avsd_jax.prediction import picture_files
+from avsd_jax.prediction import picture_files, provenance
 from avsd_jax.prediction.given_frames import check_image
 from avsd_jax.prediction.loading import Loaded
 from avsd_jax.prediction.map_writers import PICTURES_RECORD, Staging
@@ -56,7 +57,8 @@ class PicturePredictor:
         spec: the pictures that it reads, as clips of one frame.
 
     Args:
-        checkpoint: folder of a training run or of a converted model; by default a model without weights is taken.
+        checkpoint: folder of a training run or of a converted or shared model, or `hf://owner/name[@revision]`; by
+            default a model without weights is taken.
         model: the model without weights that is taken if no checkpoint is given, a module of `avsd_jax/models`.
         precision: of float32 products on a GPU or TPU, see `avsd_jax.models.common.network`; by default the run's.
 
@@ -68,7 +70,7 @@ class PicturePredictor:
     def __init__(self, checkpoint: str | Path | None = None, model: str = DEFAULT_MODEL, precision: str | None = None):
         loaded = Loaded.of(checkpoint, model, precision=precision)
         self.config, self.spec = loaded.config, loaded.parts.spec
-        self._source, self._checkpoint = loaded.source, None if checkpoint is None else Path(checkpoint)
+        self._source, self._checkpoint = loaded.source, loaded.checkpoint
         still = loaded.parts.model.still()
         if still is None:
             raise InputError(f"{_why_not(loaded)}: give another model, or make a video of the pictures")
@@ -94,7 +96,15 @@ class PicturePredictor:
             raise InputError(f"{self._source} gives values that are not finite: train it again")
         return saliency
 
-    def run(self, source: str | Path, out: str | Path, *, maps: str = "png", progress: bool = True) -> PicturesResult:
+    def run(
+        self,
+        source: str | Path,
+        out: str | Path,
+        *,
+        maps: str = "png",
+        overlay: bool = True,
+        progress: bool = True,
+    ) -> PicturesResult:
         """Predicts a picture, or all of a folder, and writes maps, overlays and a record; see `avsd_jax.predict`.
 
         A picture of a folder that cannot be read is reported, and the others are predicted. On an error nothing is left
@@ -104,6 +114,7 @@ class PicturePredictor:
             source: a picture, or a folder of them; those of folders within it are left out.
             out: folder to write to; created if missing.
             maps: "png", "npz" or "none".
+            overlay: whether to write the pictures under their maps.
             progress: show a progress bar on stderr.
 
         Raises:
@@ -111,10 +122,7 @@ class PicturePredictor:
                 the kind of maps is unknown.
             StorageError: the disk is full or read-only.
         """
-        if maps not in picture_files.MAPS:
-            raise InputError(
-                f"unknown kind of maps {maps!r} of pictures: choose one of {', '.join(picture_files.MAPS)}"
-            )
+        picture_files.check_options(maps, overlay)
         found = picture_files.found(source)
         if found is None:
             raise InputError(f"{source} is no picture: give a picture or a folder of them")
@@ -122,27 +130,35 @@ class PicturePredictor:
         # Its record, which names them, is replaced before they are removed.
         earlier = tuple(picture_files.earlier(Path(out)))
         with Staging(Path(out), PICTURES_RECORD, lambda _: earlier) as staging:
-            failed, notes = self._write(found, staging.folder, maps, progress)
+            failed, notes = self._write(found, staging.folder, maps, overlay, progress)
             if len(failed) == len(found.paths):
                 more = f" (the first of {len(failed)} pictures, of which none can be read)"
                 raise InputError(next(iter(failed.values())) + more * (len(failed) > 1))
             files = staging.publish()
         return PicturesResult(files, len(found.paths) - len(failed), failed, notes)
 
+    def made_by(self, *, maps: str, overlay: bool) -> str:
+        """Returns a digest of the model and of the options that decide what is written of a picture."""
+        return provenance.digest(self._model_digest, maps, overlay)
+
+    @functools.cached_property
+    def _model_digest(self) -> str:
+        return provenance.of_model(self.config, self._variables)
+
     def _write(
-        self, found: picture_files.Found, folder: Path, maps: str, progress: bool
+        self, found: picture_files.Found, folder: Path, maps: str, overlay: bool, progress: bool
     ) -> tuple[dict[str, str], tuple[str, ...]]:
         """Writes all files into `folder`; returns why pictures failed, by their names, and notes."""
-        for name in ("overlays", *(["maps"] if maps != "none" else [])):
+        for name in [*(["overlays"] if overlay else []), *(["maps"] if maps != "none" else [])]:
             (folder / name).mkdir()
         names = dict(zip(found.paths, picture_files.output_names(folder, found.paths), strict=True))
         failed: dict[str, str] = {}
         changed: Counter[str] = Counter()
-        record = TimelineWriter(folder / PICTURES_RECORD, self._header(found, maps), rows="pictures")
+        record = TimelineWriter(folder / PICTURES_RECORD, self._header(found, maps, overlay), rows="pictures")
         with (
             contextlib.closing(record),
             threads(_DRAWING) as drawing,
-            tqdm(total=len(found.paths), unit="picture", disable=not progress, dynamic_ncols=True) as bar,
+            tqdm(total=len(found.paths), unit="picture", disable=not progress, dynamic_ncols=True, leave=None) as bar,
         ):
             pending: deque[tuple[Path, Future[dict[str, Any]]]] = deque()
 
@@ -160,7 +176,7 @@ class PicturePredictor:
                 bar.update()
 
             for path, reading in _read_ahead(found.paths):
-                pending.append((path, self._begun(reading, drawing, folder, names[path], maps)))
+                pending.append((path, self._begun(reading, drawing, folder, names[path], maps, overlay)))
                 while len(pending) > _DRAWING:
                     finish()
             while pending:
@@ -172,7 +188,7 @@ class PicturePredictor:
         return failed, notes
 
     def _begun(
-        self, reading: Future[Picture], drawing: ThreadPoolExecutor, folder: Path, name: str, maps: str
+        self, reading: Future[Picture], drawing: ThreadPoolExecutor, folder: Path, name: str, maps: str, overlay: bool
     ) -> Future[dict[str, Any]]:
         """Predicts a picture and begins to write its files; returns the fields of its record, or why there are none."""
         try:
@@ -182,15 +198,21 @@ class PicturePredictor:
             failed.set_exception(error)
             return failed
         saliency, how = self.predict(picture.image), self.spec.preprocessing
-        return drawing.submit(picture_files.write, folder, name, picture, saliency, maps, how)
+        return drawing.submit(picture_files.write, folder, name, picture, saliency, maps, how, overlaid=overlay)
 
-    def _header(self, found: picture_files.Found, maps: str) -> dict[str, Any]:
+    def _header(self, found: picture_files.Found, maps: str, overlay: bool) -> dict[str, Any]:
+        # Of a folder, whose pictures come and go, there is no digest.
+        alone = found.paths == (found.source,)
+        made = {"input": provenance.of_file(found.source)} if alone else {}
         return {
             "source": found.name,
-            "checkpoint": None if self._checkpoint is None else str(self._checkpoint),
+            "checkpoint": self._checkpoint,
             "model": self.config.model_name,
             "precision": self.config.precision,
             "maps": maps,
+            "overlay": overlay,
+            **made,
+            "made_by": self.made_by(maps=maps, overlay=overlay),
         }
 
 

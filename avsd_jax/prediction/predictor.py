@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import math
+import numbers
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,16 +17,18 @@ from tqdm import tqdm
 
 from avsd_jax.data.clip_spec import ClipSpec
 from avsd_jax.errors import InputError
-from avsd_jax.media.reading import AudioWindow, Frame, VideoInfo, read_frames
-from avsd_jax.media.survey import survey
+from avsd_jax.media.reading import AudioWindow, Frame, VideoInfo, count_frames, read_frames
+from avsd_jax.media.survey import Survey, survey
+from avsd_jax.prediction import provenance
 from avsd_jax.prediction.batches import check_finite, in_batches, in_order, probability_of
 from avsd_jax.prediction.clip_stream import Clip, ClipStream
 from avsd_jax.prediction.decision import Decision
 from avsd_jax.prediction.every_frame import PassedFrames, Prediction, at_every_frame
+from avsd_jax.prediction.frame_choice import ALL, Chosen, FrameChoice
 from avsd_jax.prediction.given_frames import GivenAudio, described
 from avsd_jax.prediction.grid_gate import PROBABILITY, Forward, GridGate
 from avsd_jax.prediction.loading import Loaded
-from avsd_jax.prediction.map_writers import MAP_WRITERS, Staging, check_folder
+from avsd_jax.prediction.map_writers import MAP_WRITERS, Staging, check_folder, earlier_files
 from avsd_jax.prediction.result_files import ResultFiles
 from avsd_jax.prediction.series import SeriesStreams, with_series
 from avsd_jax.prediction.traits import GATED, Settings, Traits
@@ -67,7 +70,8 @@ class Predictor:
         traits: what decides about its options.
 
     Args:
-        checkpoint: folder of a training run or of a converted model; by default a model without weights is taken.
+        checkpoint: folder of a training run or of a converted or shared model, or `hf://owner/name[@revision]`; by
+            default a model without weights is taken.
         batch_size: clips per batch; a model that maps every frame of a clip gets one clip at a time.
         model: the model without weights that is taken if no checkpoint is given, a module of `avsd_jax/models`.
         precision: of float32 products on a GPU or TPU, see `avsd_jax.models.common.network`; by default the run's.
@@ -85,15 +89,17 @@ class Predictor:
         batch_size: int = 4,
         model: str = DEFAULT_MODEL,
         precision: str | None = None,
-        frame_step: int | None = None,
+        frame_step: int | float | None = None,
     ):
+        if frame_step is not None and not isinstance(frame_step, numbers.Integral):
+            raise InputError(f"frame_step={frame_step}: give a whole number from 1 on")
         loaded = Loaded.of(checkpoint, model, precision=precision, frame_step=frame_step)
         if frame_step is not None and not loaded.parts.spec.num_maps:
             raise InputError(
                 f"frame_step={frame_step}: {loaded.source} maps no sequences of frames: leave its frames as they are"
             )
         self.config, variables = loaded.config, loaded.variables
-        self._checkpoint = None if checkpoint is None else Path(checkpoint)
+        self._checkpoint = loaded.checkpoint
         self._source = loaded.source
         self._batch_size = batch_size
         self.spec, model = loaded.parts.spec, loaded.parts.model
@@ -196,8 +202,9 @@ class Predictor:
         in_series: bool = True,
         live: bool = False,
         audio: Callable[[int], AudioWindow] | None = None,
+        chosen: Chosen = ALL,
     ) -> Iterator[tuple[ClipStream, Iterator[tuple[Frame, Prediction]]]]:
-        """Opens a video; gives its clips, and every frame with its prediction.
+        """Opens a video; gives its clips, and every chosen frame with its prediction.
 
         Args:
             info: the video.
@@ -206,26 +213,29 @@ class Predictor:
             in_series: whether what clips share is computed once, where that can be.
             live: whether each prediction is made at once, and none waits for a batch.
             audio: opens the audio at a rate, if not that of the file.
+            chosen: the frames whose predictions are asked for.
         """
         # One frame of each phase at a time: no more frames wait for their maps.
         alone = self._frame_by_frame is not None and (live or self.spec.phases > 1)
         network = self._frame_by_frame if alone else self._of(info)
         # Between two predictions lie `stride` frames, which wait: the longer, the fewer are predicted at once.
         batch_size = 1 if live else max(min(1, self._batch_size), self._batch_size // how.stride)
-        advance, apart = divmod(how.stride, self.spec.frame_step)
+        mapped = chosen.predicted(how.stride)
+        advance, apart = divmod(mapped.step, self.spec.frame_step)
         follows = in_series and not apart and advance < self.spec.clip_size and not self.spec.num_maps
         lent = network.streams.lent(advance, batch_size) if follows else contextlib.nullcontext()
-        passed = PassedFrames(frames)
+        passed = PassedFrames(frames, chosen)
         with lent as stream:
             steps = None if stream is None else advance
-            opened = self.clips(info, how.stride, how.every, alone=alone, frames=passed, advance=steps, audio=audio)
+            given = {"frames": passed, "advance": steps, "audio": audio, "first": mapped.start, "stop": mapped.stop}
+            opened = self.clips(info, mapped.step, how.every, alone=alone, **given)
             with contextlib.closing(opened) as clips:
                 forward = with_series(network.forward, stream, network.model)
                 # Few clips of a model that streams are computed alone. On a CPU a batch of them takes as long as one
                 # after the other, and the first map would wait for it.
                 few = 1 if stream is not None and jax.default_backend() == "cpu" else None
                 predicted = self._predicted(info, clips, forward, how.decision, batch_size, not live, few)
-                yield clips, passed.paired(at_every_frame(predicted, how.stride))
+                yield clips, passed.paired(at_every_frame(predicted, how.stride, chosen))
 
     def _unpack(self, indices: list[int], host: dict[str, np.ndarray]) -> Iterator[Prediction]:
         for row, index in enumerate(indices):
@@ -248,7 +258,10 @@ class Predictor:
         stride: int | None = None,
         every: float | None = None,
         decision: Decision | None = None,
+        frames: str | slice | None = None,
+        overlay: bool = True,
         progress: bool | Callable[[int, int | None], object] = True,
+        surveyed: Survey | None = None,
     ) -> Result:
         """Predicts a video and writes overlay, maps and timeline; `avsd_jax.predict` describes them.
 
@@ -257,33 +270,66 @@ class Predictor:
         Args:
             video: any file that FFmpeg reads, of any size, rate and length, with audio or without.
             out: folder to write to; created if missing.
-            maps: "png", "npz", "stavis" or "none".
+            maps: "png", "npz", "stavis", "mp4" or "none".
             mode: "exact", or "fast", an approximation; see docs/prediction.md.
             stride: distance between the predicted frames; by default 1, in mode "fast" `FAST_STRIDE`.
             every: seconds between two scores of the gate's classifier, 0 for one per frame; by default as the run's
                 record says (`avc_every`).
             decision: from these scores to an open or closed gate; by default open above one half.
+            frames: those to predict, a slice or its text `start:end:step`; their maps are those of the whole video.
+            overlay: whether to write the video under its maps.
             progress: show a progress bar on stderr, or call this with the frames that are done and their number.
+            surveyed: the result of `avsd_jax.media.survey.survey`, if the caller has it.
 
         Raises:
             InputError: the video cannot be read, `out` cannot be written to or holds the prediction of another video,
-                or an option is unknown.
+                or an option is unknown, or no frame is chosen.
             StorageError: the disk is full or read-only.
         """
         if maps not in MAP_WRITERS:
             raise InputError(f"unknown kind of maps {maps!r}: choose one of {', '.join(MAP_WRITERS)}")
+        choice = FrameChoice.of(frames)
         how = self.traits.settings(mode, stride, every, decision)
         check_folder(Path(out), Path(video).name)
-        info, remarks = survey(video)
+        info, remarks = survey(video) if surveyed is None else surveyed
+        chosen = _chosen(choice, info)
+        made = {
+            "input": provenance.of_file(info.path),
+            "made_by": self.made_by(maps=maps, how=how, frames=choice, overlay=overlay),
+        }
+        asked = {"maps": maps, "overlay": overlay} | ({} if choice is None else {"chosen": choice.text})
         with (
-            self.opened(info, read_frames(info.path), how) as (clips, predicted),
-            Staging(Path(out)) as staging,
+            self.opened(info, read_frames(info.path), how, chosen=chosen) as (clips, predicted),
+            Staging(Path(out), earlier=functools.partial(earlier_files, stem=info.path.stem)) as staging,
         ):
             for remark in (*remarks, *self.traits.remarks(info, how)):
                 clips.note(remark)
-            count = self._write(info, clips, predicted, staging.folder, maps, how, progress)
+            header = self._header(info, how) | asked | made
+            written = ResultFiles(
+                staging.folder,
+                info,
+                maps,
+                self.spec.preprocessing,
+                header,
+                functools.partial(self.traits.label, info),
+                overlay=overlay,
+                chosen=chosen,
+            )
+            count = self._write(info, clips, predicted, written, how, progress)
+            if not count:
+                length = count_frames(info.path).decoded
+                raise InputError(f"{video} has {length} frames: --frames={choice.text} chooses none of them")
             files = staging.publish()
         return Result(files, count, tuple(clips.notes))
+
+    def made_by(self, *, maps: str, how: Settings, frames: FrameChoice | None, overlay: bool) -> str:
+        """Returns a digest of the model and of the options that decide what is written of a video."""
+        options = [maps, how.mode, how.stride, how.every, how.decision.record, overlay]
+        return provenance.digest(self._model_digest, *options, None if frames is None else frames.text)
+
+    @functools.cached_property
+    def _model_digest(self) -> str:
+        return provenance.of_model(self.config, self._variables)
 
     def stream(
         self,
@@ -340,17 +386,17 @@ class Predictor:
         info: VideoInfo,
         clips: ClipStream,
         predicted: Iterator[tuple[Frame, Prediction]],
-        folder: Path,
-        maps: str,
+        written: ResultFiles,
         how: Settings,
         progress: bool | Callable[[int, int | None], object],
     ) -> int:
-        """Writes all files into `folder`; returns the number of frames."""
-        header = self._header(info, how)
-        label = functools.partial(self.traits.label, info)
+        """Writes all files; returns the number of predicted frames."""
         with (
-            ResultFiles(folder, info, maps, self.spec.preprocessing, header, label) as files,
-            tqdm(total=info.num_frames, unit="frame", disable=progress is not True, dynamic_ncols=True) as bar,
+            written as files,
+            # Below another bar it goes when it is full.
+            tqdm(
+                total=info.num_frames, unit="frame", disable=progress is not True, dynamic_ncols=True, leave=None
+            ) as bar,
         ):
             bar.set_description("compiling the model")
             count = 0
@@ -364,19 +410,23 @@ class Predictor:
                     progress(count, info.num_frames)
             bar.total = count
             bar.refresh()
-            if count < self.spec.clip_size:
-                repeated = "last" if self.spec.num_maps else "first"
-                clips.note(f"{count} frames are fewer than a clip of {self.spec.clip_size}: the {repeated} is repeated")
-            clips.note_skipped(count)
+            if clips.num_frames is not None:  # it was read to its end
+                self._note_length(clips, clips.num_frames)
             files.finish(clips.notes, count)
         files.plot(self.traits.caption(info, how.decision))
         return count
+
+    def _note_length(self, clips: ClipStream, count: int) -> None:
+        if count < self.spec.clip_size:
+            repeated = "last" if self.spec.num_maps else "first"
+            clips.note(f"{count} frames are fewer than a clip of {self.spec.clip_size}: the {repeated} is repeated")
+        clips.note_skipped(count)
 
     def _header(self, info: VideoInfo, how: Settings) -> dict[str, Any]:
         origin = imported_from(self.config)
         header = {
             "video": info.path.name,
-            "checkpoint": None if self._checkpoint is None else str(self._checkpoint),
+            "checkpoint": self._checkpoint,
             "model": self.config.model_name,
             "gate": self.traits.gate,
             "precision": self.config.precision,
@@ -391,3 +441,10 @@ class Predictor:
         }
         header |= {} if origin is None else {"imported_from": origin}
         return header | ({} if self._grid_gate is None else {"every": how.every}) | how.decision.record
+
+
+def _chosen(choice: FrameChoice | None, info: VideoInfo) -> Chosen:
+    """Returns the chosen frames of a video, whose frames are counted where its end is asked for."""
+    if choice is None:
+        return ALL
+    return choice.chosen(count_frames(info.path).decoded if choice.needs_length else None)

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from tqdm import tqdm
 
 from avsd_jax.batch import model_inputs
+from avsd_jax.common import hub
 from avsd_jax.common.atomic_files import make_folder
 from avsd_jax.data import catalog, pipeline, target_maps
 from avsd_jax.data.clip_spec import ClipSpec
@@ -70,7 +71,8 @@ def write(
     No eye-tracking data is read. Values are those of the models, 8 bits, not stretched.
 
     Args:
-        checkpoints: folders of runs or of converted models; the maps of several are averaged.
+        checkpoints: folders of runs or of converted or shared models, or addresses on a hub; the maps of several are
+            averaged.
         out: folder to write to; the maps of an interrupted command in it are made again.
         models: names of models without weights, whose maps are averaged with these.
         dataset, split, data_dir: the videos; by default those of the first one's configuration.
@@ -88,7 +90,8 @@ def write(
     out = Path(out)
     if (out / target_maps.RECORD).exists():
         raise InputError(f"{out} holds maps already: give a new folder, or remove that one")
-    loaded = {str(folder): load_for_inference(folder) for folder in checkpoints}
+    places = [hub.pinned(place) for place in checkpoints]
+    loaded = {place: load_for_inference(place) for place in places}
     loaded |= {name: without_weights(name) for name in models}
     if not loaded:
         raise InputError("no model is given whose maps become targets: give a folder or a name")
@@ -114,7 +117,11 @@ def write(
                 raise InputError(f"{', '.join(loaded)} predict different frames of {video.id}: give them one sampler")
             target_maps.write_map(out, video.id, frames[0], _mean(maps))
             count += 1
-    facts = {"models": [Path(source).name for source in loaded], "stride": stride, "maps": count}
+    facts = {
+        "models": [source if hub.is_address(source) else Path(source).name for source in loaded],
+        "stride": stride,
+        "maps": count,
+    }
     target_maps.write_record(out, dataset, split, facts)
     return count
 

@@ -4,6 +4,7 @@ Frames are drawn by a few threads, and written by one more, in order: OpenCV, FF
 """
 
 import contextlib
+import dataclasses
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +21,7 @@ from avsd_jax.media.reading import Frame, VideoInfo
 from avsd_jax.media.writing import VideoWriter
 from avsd_jax.prediction import timeline
 from avsd_jax.prediction.every_frame import Prediction
+from avsd_jax.prediction.frame_choice import ALL, Chosen
 from avsd_jax.prediction.map_writers import MAP_WRITERS, VIDEO_RECORD, overlay_name
 
 _DRAWING_THREADS = 2
@@ -40,7 +42,40 @@ class _Drawn(NamedTuple):
 
     saliency: Float32[np.ndarray, "h w"]
     grey: UInt8[np.ndarray, "H W"]
-    overlaid: UInt8[np.ndarray, "H W 3"]
+    overlaid: UInt8[np.ndarray, "H W 3"] | None
+
+
+class _Overlay:
+    """The video of the overlay, which begins with the first frame that is written, whatever its time.
+
+    Args:
+        path: the file to write.
+        info: the video.
+        to_the_end: whether its audio goes on after the last frame.
+    """
+
+    def __init__(self, path: Path, info: VideoInfo, *, to_the_end: bool):
+        self._path, self._info, self._to_the_end = path, info, to_the_end
+        self._origin = 0.0
+        self._stack = contextlib.ExitStack()
+        self._writer: VideoWriter | None = None
+
+    def __enter__(self) -> "_Overlay":
+        return self
+
+    def write(self, image: UInt8[np.ndarray, "h w 3"], time: float) -> None:
+        """Appends a frame, at its time in the video."""
+        if self._writer is None:
+            self._origin = time
+            source = dataclasses.replace(self._info, start=self._info.start + time)
+            writer = VideoWriter(
+                self._path, source, self._info.width, self._info.height, sound_to_the_end=self._to_the_end
+            )
+            self._writer = self._stack.enter_context(writer)
+        self._writer.write(image, time - self._origin)
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.__exit__(*error)
 
 
 class ResultFiles:
@@ -55,6 +90,8 @@ class ResultFiles:
         preprocessing: converts maps to images.
         header: the first fields of the record.
         label: labels a frame.
+        overlay: whether to write the overlay.
+        chosen: the frames that are written; the overlay and videos of maps begin with the first one.
     """
 
     def __init__(
@@ -65,18 +102,24 @@ class ResultFiles:
         preprocessing: Preprocessing,
         header: Mapping[str, Any],
         label: Callable[[Prediction], Label],
+        *,
+        overlay: bool = True,
+        chosen: Chosen = ALL,
     ):
         self._folder, self._info, self._label = folder, info, label
         self._preprocessing = preprocessing
-        self._maps = MAP_WRITERS[maps](folder / "maps")
+        info = dataclasses.replace(info, fps=info.fps / chosen.step)
+        self._maps = MAP_WRITERS[maps](folder / "maps", info)
         self._curve = timeline.Curve()
         self._last_time = 0.0
         with contextlib.ExitStack() as stack:
             self._record = stack.enter_context(
                 contextlib.closing(timeline.TimelineWriter(folder / VIDEO_RECORD, header))
             )
-            path = folder / overlay_name(folder, info.path.stem)
-            self._overlay = stack.enter_context(VideoWriter(path, info, info.width, info.height))
+            self._overlay = None
+            if overlay:
+                path = folder / overlay_name(folder, info.path.stem)
+                self._overlay = stack.enter_context(_Overlay(path, info, to_the_end=chosen.stop is None))
             # The threads end first: of an error's frames, those that no thread has begun are dropped.
             self._drawing = stack.enter_context(threads(_DRAWING_THREADS))
             self._writing = stack.enter_context(threads(1))
@@ -117,13 +160,17 @@ class ResultFiles:
         own = preprocessing.frame_part(prediction.saliency, size)
         if not self._maps.in_order:
             self._maps.write(frame.index, frame.time, own, grey)
-        return _Drawn(own, grey, overlay.gate_label(overlay.heat(frame.image, grey), *self._label(prediction)))
+        drawn = None
+        if self._overlay is not None:
+            drawn = overlay.gate_label(overlay.heat(frame.image, grey), *self._label(prediction))
+        return _Drawn(own, grey, drawn)
 
     def _append(self, frame: Frame, drawing: Future[_Drawn]) -> None:
         drawn = drawing.result()
         if self._maps.in_order:
             self._maps.write(frame.index, frame.time, drawn.saliency, drawn.grey)
-        self._overlay.write(drawn.overlaid, frame.time)
+        if self._overlay is not None:
+            self._overlay.write(drawn.overlaid, frame.time)
 
     def _recorded(self, frame: Frame, prediction: Prediction, written: Future[None]) -> Frame:
         """Returns a frame once it is written; raises what its threads raised."""

@@ -1,17 +1,13 @@
-"""Checkpoints on disk: one folder per run, `config.json` beside `checkpoints/<step>/`.
+"""Checkpoints on disk: one folder per run, `config.json` beside `checkpoints/<step>/`; reading of shared models.
 
 A step holds the item `variables` (`params` and `batch_stats`, all that inference needs), the item `training`
 (optimiser state) and, if an average of the parameters is kept, the item `ema`. Orbax commits a step by renaming
 its folder, so a run killed at any moment leaves only complete steps.
 """
 
-import contextlib
 import json
-import logging as std_logging
 import shutil
-import sys
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +15,18 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging
+from flax import linen as nn
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
-from avsd_jax.common import atomic_files, staging
+from avsd_jax.common import atomic_files, hub, staging
 from avsd_jax.config.base import completed
 from avsd_jax.errors import InputError, storage_error
 from avsd_jax.models import is_learned
-from avsd_jax.runs import temperature
+from avsd_jax.runs import temperature, weights_file
+from avsd_jax.runs.components import model_from_config
+from avsd_jax.runs.places import without_folders
+from avsd_jax.runs.save_failures import told_once
 
 Tree = Mapping[str, Any]
 
@@ -50,10 +50,13 @@ def write_config(directory: Path, config: ConfigDict | Mapping[str, Any]) -> Non
 def read_config(directory: str | Path) -> ConfigDict:
     """Reads the record that `write_config` wrote; fields that records of earlier versions lack get their defaults.
 
+    Args:
+        directory: a folder, or the address of a model on a hub, whose folders of another machine are left out.
+
     Raises:
         InputError: the folder is missing or is not a run, or its record is damaged.
     """
-    path = Path(directory) / CONFIG_FILE
+    path = hub.folder(directory) / CONFIG_FILE
     if not path.is_file():
         raise InputError(
             f"{directory} is not a trained model: it has no {CONFIG_FILE}; give the folder of a training run "
@@ -63,7 +66,7 @@ def read_config(directory: str | Path) -> ConfigDict:
         record = ConfigDict(json.loads(path.read_text()))
     except (ValueError, AttributeError, RecursionError, TypeError) as error:  # not JSON, or not a JSON object
         raise InputError(f"{path} is damaged ({error}): restore it or train again") from error
-    return completed(record)
+    return completed(without_folders(record) if hub.is_address(directory) else record)
 
 
 def saved_steps(directory: str | Path) -> list[int]:
@@ -125,7 +128,7 @@ class Checkpointer:
         if step in self._manager.all_steps():
             return
         try:
-            with _failure_told_once():
+            with told_once():
                 args = ocp.args.Composite(**_items(state))
                 # A step that is kept for its scores may precede an existing one.
                 saved = self._manager.save(step, args=args, metrics=scores, force=scores is not None)
@@ -240,37 +243,6 @@ class Checkpointer:
         self._manager.close()
 
 
-def _awaited(record: std_logging.LogRecord) -> bool:
-    return "exception was never retrieved" not in record.getMessage()
-
-
-@contextlib.contextmanager
-def _failure_told_once() -> Iterator[None]:
-    """Suppresses the messages of orbax's threads about a failed save, which is raised anyway."""
-
-    def told_by_others(record: std_logging.LogRecord) -> bool:
-        return record.levelno < std_logging.ERROR or "orbax" not in record.pathname
-
-    def unraisable(failure: Any) -> None:
-        # From tensorstore's writes that end after the first one failed.
-        if str(failure.exc_value) != "Event loop is closed":
-            before(failure)
-
-    logger, before = logging.get_absl_logger(), sys.unraisablehook
-    logger.addFilter(told_by_others)
-    sys.unraisablehook = unraisable
-    try:
-        yield
-    except Exception:
-        # Unawaited tasks report it when they are garbage-collected, possibly at interpreter exit.
-        std_logging.getLogger("asyncio").addFilter(_awaited)
-        warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
-        raise
-    finally:
-        logger.removeFilter(told_by_others)
-        sys.unraisablehook = before
-
-
 def _difference(wanted: Tree, found: Tree) -> str:
     """Returns where the shapes or dtypes of two trees of one structure differ, as "name is A there and B here"."""
     pairs = zip(jax.tree.leaves_with_path(wanted), jax.tree.leaves(found), strict=True)
@@ -317,7 +289,10 @@ def _read_item(manager: ocp.CheckpointManager, step: int, item: str) -> Tree:
 
 
 def load_for_inference(directory: str | Path) -> tuple[ConfigDict, dict[str, Any]]:
-    """Loads a trained or converted model, on any number of devices.
+    """Loads a trained, converted or shared model, on any number of devices.
+
+    Args:
+        directory: of the model, or its address on a hub, `hf://owner/name` (see `avsd_jax.common.hub`).
 
     Returns:
         `(config, variables)`: the run's record and `{"params": ..., "batch_stats": ...}` as NumPy arrays. If the
@@ -325,32 +300,79 @@ def load_for_inference(directory: str | Path) -> tuple[ConfigDict, dict[str, Any
         is in `calibration` (see `avsd_jax.runs.temperature`). A model without weights has empty variables.
 
     Raises:
-        InputError: the folder is not a run, or holds no readable step.
+        InputError: the folder is not a run, or holds no readable step, or weights of another model.
     """
+    directory = hub.pinned(directory)
     config, variables, step = load_newest(directory)
-    return config, temperature.joined(directory, step, variables)
+    return config, temperature.joined(hub.folder(directory), step, variables)
+
+
+def load_model(directory: str | Path) -> tuple[nn.Module, dict[str, Any]]:
+    """Loads a trained, converted or shared model: `model.apply(variables, batch, train=False)` predicts.
+
+    A program of your own takes `jax.jit(..., compiler_options=avsd_jax.common.compiler.compiler_options())` to be as
+    fast on a CPU as the commands are.
+
+    Args:
+        directory: as of `load_for_inference`.
+
+    Returns:
+        The network and its variables, `{"params": ..., "batch_stats": ...}`, as NumPy arrays.
+
+    Raises:
+        InputError: the folder holds no model.
+    """
+    config, variables = load_for_inference(directory)
+    return model_from_config(config), variables
 
 
 def load_newest(directory: str | Path) -> tuple[ConfigDict, dict[str, Any], int]:
     """Returns what `load_for_inference` does, without a temperature, and the step; raises as it does."""
-    config = read_config(directory)
+    directory = hub.pinned(directory)
+    folder, config = hub.folder(directory), read_config(directory)
     if "model_name" in config and not is_learned(config.model_name):
         return config, dict(NO_VARIABLES), 0
-    folder = Path(directory).absolute() / STEPS_FOLDER
-    if not folder.is_dir():
-        raise InputError(f"{directory} has no {STEPS_FOLDER}/: the training saved no step; train it first")
+    if weights_file.is_in(folder) and not (folder / STEPS_FOLDER).is_dir():
+        return config, *weights_file.read(folder, config)
+    if not (folder / STEPS_FOLDER).is_dir():
+        raise InputError(
+            f"{directory} has no {STEPS_FOLDER}/ and no {hub.WEIGHTS}: the training saved no step; train it first"
+        )
     failures = []
-    with ocp.CheckpointManager(folder, item_handlers=_handlers()) as manager:
-        for step in sorted(manager.all_steps(), reverse=True):
-            try:
-                variables = dict(_read_item(manager, step, "variables"))
-                if (folder / str(step) / "ema").is_dir():
-                    variables["params"] = _read_item(manager, step, "ema")["params"]
-                return config, variables, step
-            except Exception as error:  # orbax and tensorstore raise many types for a damaged step
-                failures.append(f"{step}: {_first_line(error)}")
-                logging.warning("checkpoint %s does not restore (%s): trying the one before", step, failures[-1])
-    raise InputError(f"no readable step in {folder} ({'; '.join(failures) or 'it is empty'}): train or convert again")
+    for step in reversed(saved_steps(folder)):
+        try:
+            return config, _read_step(folder, step), step
+        except Exception as error:  # orbax and tensorstore raise many types for a damaged step
+            failures.append(f"{step}: {_first_line(error)}")
+            logging.warning("checkpoint %s does not restore (%s): trying the one before", step, failures[-1])
+    reasons = "; ".join(failures) or "it is empty"
+    raise InputError(f"no readable step in {folder / STEPS_FOLDER} ({reasons}): train or convert again")
+
+
+def load_step(directory: str | Path, step: int) -> tuple[ConfigDict, dict[str, Any], int]:
+    """Returns what `load_newest` does, of one step.
+
+    Raises:
+        InputError: the folder is not a run, or holds no such step, or it cannot be read.
+    """
+    folder = hub.folder(directory)
+    steps = saved_steps(folder)
+    if step not in steps:
+        raise InputError(f"{directory} has no step {step}: choose among {', '.join(map(str, steps)) or 'none'}")
+    config = read_config(folder)
+    try:
+        return config, _read_step(folder, step), step
+    except Exception as error:  # orbax and tensorstore raise many types for a damaged step
+        raise InputError(f"step {step} of {directory} cannot be read ({_first_line(error)}): choose another") from error
+
+
+def _read_step(folder: Path, step: int) -> dict[str, Any]:
+    """Reads the variables of a step; with the average of its parameters, if it has one."""
+    with ocp.CheckpointManager(folder.absolute() / STEPS_FOLDER, item_handlers=_handlers()) as manager:
+        variables = dict(_read_item(manager, step, "variables"))
+        if (folder / STEPS_FOLDER / str(step) / "ema").is_dir():
+            variables["params"] = _read_item(manager, step, "ema")["params"]
+    return variables
 
 
 def _handlers() -> dict[str, ocp.CheckpointHandler]:

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -21,7 +20,6 @@ from avsd_jax.config.fields import check_fields
 from avsd_jax.data import preprocessing, samplers
 from avsd_jax.data.clip_spec import ClipSpec
 from avsd_jax.errors import InputError
-from avsd_jax.runs.checkpoint import load_for_inference
 from avsd_jax.runs.optimizer import make_optimizer, make_schedule
 
 _CLIP_FIELDS = ("frame_size", "frame_step", "sampler", "sampler_options", "preprocessing", "preprocessing_options")
@@ -214,22 +212,3 @@ def explained(model: nn.Module) -> Iterator[None]:
             f"the weights are not those of {name_of(model)} as it is configured ({why}): give them the configuration "
             "with which they were trained"
         ) from error
-
-
-def load_model(folder: str | Path) -> tuple[nn.Module, dict[str, Any]]:
-    """Loads a trained or converted model: `model.apply(variables, batch, train=False)` predicts.
-
-    A program of your own takes `jax.jit(..., compiler_options=avsd_jax.common.compiler.compiler_options())` to be as
-    fast on a CPU as the commands are.
-
-    Args:
-        folder: of a training run, or what `python -m avsd_jax.convert` wrote.
-
-    Returns:
-        The network and its variables, `{"params": ..., "batch_stats": ...}`, as NumPy arrays.
-
-    Raises:
-        InputError: the folder holds no model.
-    """
-    config, variables = load_for_inference(folder)
-    return model_from_config(config), variables

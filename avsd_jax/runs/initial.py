@@ -16,6 +16,7 @@ from avsd_jax.common.compiler import are_known
 from avsd_jax.errors import InputError
 from avsd_jax.runs.checkpoint import load_for_inference
 from avsd_jax.runs.components import Inference
+from avsd_jax.runs.revisions import at_recorded, given_folders
 
 # The program that initialises hundreds of parameters runs once: optimising it takes a hundred times its runtime.
 _FAST_COMPILE = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
@@ -61,8 +62,11 @@ def _compiler_options() -> dict[str, Any]:
 
 
 def starting_folders(config: ConfigDict) -> dict[str, str]:
-    """Returns the runs that the configured one starts from, by submodule; "" is the whole model."""
-    return {part: folder for part, folder in {"": config.init, **config.init_parts}.items() if folder}
+    """Returns the runs that the configured one starts from, by submodule; "" is the whole model.
+
+    An address on a hub has the commit that is recorded in `config.revisions`.
+    """
+    return {part: at_recorded(folder, config) for part, folder in given_folders(config).items()}
 
 
 def started_from(

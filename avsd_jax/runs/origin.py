@@ -2,8 +2,10 @@
 
 from ml_collections import ConfigDict
 
+from avsd_jax.common import hub
 from avsd_jax.errors import InputError
 from avsd_jax.runs.checkpoint import read_config
+from avsd_jax.runs.revisions import at_recorded
 
 # Runs that start from runs; more indicates a loop.
 _MOST = 20
@@ -23,8 +25,12 @@ def imported_from(config: ConfigDict) -> str | None:
             return config.source
         if not config.get("init"):
             return None
-        try:
-            config = read_config(config.init)
+        place = at_recorded(config.init, config)
+        try:  # of a hub only what is in the cache: nothing is downloaded for a name
+            place = hub.cached(place) if hub.is_address(place) else place
+            if place is None:
+                return None
+            config = read_config(place)
         except InputError:
             return None
         if config.get("model_name") != name:  # a part of it alone

@@ -21,7 +21,7 @@ from avsd_jax.common import atomic_files, file_locks
 from avsd_jax.config.base import completed, model_options
 from avsd_jax.config.fields import check_fields
 from avsd_jax.errors import InputError, storage_error
-from avsd_jax.runs import checkpoint
+from avsd_jax.runs import checkpoint, weights_file
 from avsd_jax.runs.optimizer import make_schedule
 
 LOCK_FILE = ".lock"
@@ -227,6 +227,8 @@ def check_can_continue(config: ConfigDict, workdir: Path) -> None:
     A folder without a saved step is not a run: its record is replaced. Logs a warning if a new number of steps changes
     the learning rates of the run.
     """
+    if weights_file.is_in(workdir):
+        raise InputError(f"{workdir} is a shared model: start from it by --config.init={workdir}, in another --workdir")
     steps = checkpoint.saved_steps(workdir)
     if not steps:
         return

@@ -4,6 +4,7 @@ python -m avsd_jax.scam --config=configs/scam.py[:variant] --workdir=DIR [--conf
 """
 
 import avsd_jax.common.huge_pages  # noqa: F401  # isort: skip
+import avsd_jax.common.needs_train  # noqa: F401  # isort: skip
 
 import argparse
 import sys

@@ -32,6 +32,7 @@ from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 from avsd_jax.experiment.comparison import Row, plan
 from avsd_jax.runs import checkpoint
+from avsd_jax.runs.revisions import with_commits
 from avsd_jax.scam import cam, fusion
 from avsd_jax.sources.build import build
 from avsd_jax.training import loop
@@ -68,6 +69,7 @@ def run(config: ConfigDict, workdir: str | Path) -> dict[str, Any]:
             or `workdir` holds another run.
     """
     workdir = Path(workdir)
+    config = with_commits(config, workdir)
     rows = {row.name: row for row in plan(config, workdir, "train")}
     for name in (*config.scam.coarse, *config.scam.fine):
         if name not in rows:

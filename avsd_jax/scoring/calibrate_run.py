@@ -9,13 +9,14 @@ import numpy as np
 from absl import logging
 from ml_collections import ConfigDict
 
+from avsd_jax.common import hub, staging
 from avsd_jax.data import dataset_names
-from avsd_jax.data.catalog import open_store
+from avsd_jax.data.catalog import DEFAULT_DATA_DIR, open_store
 from avsd_jax.data.consistency_grid import EVERY, scored_frame
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
-from avsd_jax.runs import temperature
-from avsd_jax.runs.checkpoint import load_newest
+from avsd_jax.runs import temperature, weights_file
+from avsd_jax.runs.checkpoint import load_newest, write_config
 from avsd_jax.runs.classifier import Classifier
 from avsd_jax.runs.stores import calibration_store
 from avsd_jax.scoring.calibration import calibrate, calibration_error, reliability
@@ -39,13 +40,20 @@ class Videos:
 
 
 def calibrate_run(
-    folder: str | Path, videos: Videos | None = None, *, every: float = EVERY, batch_size: int = 8
+    folder: str | Path,
+    videos: Videos | None = None,
+    *,
+    out: str | Path | None = None,
+    every: float = EVERY,
+    batch_size: int = 8,
 ) -> dict[str, Any]:
     """Finds the temperature of a run's classifier and writes it into its folder, as `calibration.json`.
 
     Args:
-        folder: of a converted classifier, of a run of model `avc`, or of a run gated by a classifier.
+        folder: of a converted or shared classifier, of a run of model `avc`, or of a run gated by a classifier; or the
+            address of one on a hub, which needs `out`.
         videos: to calibrate on.
+        out: new or empty folder that gets a copy of the model with its temperature; by default `folder` gets it.
         every: seconds between two scored frames.
         batch_size: clips per batch.
 
@@ -54,14 +62,20 @@ def calibrate_run(
         `every`, and the expected calibration error on these frames, `ece_before` and `ece_after`.
 
     Raises:
-        InputError: the run has no classifier, held out no videos and none are given, they belong to the test split of
-            the run, none of their frames has a label, or the data is not built.
+        InputError: the run has no classifier, or is on a hub and there is no `out`; it held out no videos and none are
+            given, they belong to the test split of the run, none of their frames has a label, or the data is not built.
         StorageError: the disk is full or read-only.
     """
-    config, variables, step = load_newest(folder)
-    classifier = Classifier.from_run(folder, config, variables)
+    if out is not None:
+        staging.check_target(out)
+    elif hub.is_address(folder):
+        raise InputError(f"{folder} is on a hub: give --out=DIR, which gets a copy of the model with its calibration")
+    place = hub.pinned(folder)
+    config, variables, step = load_newest(place)
+    classifier = Classifier.from_run(place, config, variables)
+    own = config.copy_and_resolve_references()
     with config.unlocked():
-        store, dataset, split = _open(Path(folder), config, step, videos or Videos())
+        store, dataset, split = _open(place, config, step, videos or Videos())
     labels = {
         (video, frame): int(store.avc_label(video)[frame])
         for video, index in enumerate(store.videos)
@@ -77,14 +91,23 @@ def calibrate_run(
     record = {"temperature": found, "step": step, "dataset": dataset, "split": split, "every": every}
     record |= {"videos": len({video for video, _ in labels}), "frames": len(labels)}
     record |= {"ece_before": before, "ece_after": after}
-    temperature.write(folder, record)
+    if out is None:
+        temperature.write(place, record)
+        return record
+    with staging.new_folder(out) as copied:
+        write_config(copied, own)
+        weights_file.write(copied, weights_file.kept(own, variables, place), step)
+        temperature.write(copied, record)
     return record
 
 
-def _open(folder: Path, config: ConfigDict, step: int, given: Videos) -> tuple[VideoStore, str, str]:
+def _open(folder: str, config: ConfigDict, step: int, given: Videos) -> tuple[VideoStore, str, str]:
     """Opens the videos to calibrate on; also returns their dataset and split, in words."""
-    dataset, split = given.dataset or config.dataset, given.split or config.train_split
-    config.data_dir = given.data_dir or config.data_dir
+    own = {name: config.get(name, "") for name in ("dataset", "train_split", "test_split", "data_dir")}
+    dataset, split = given.dataset or own["dataset"], given.split or own["train_split"]
+    if not dataset or not split:
+        raise InputError(f"{folder} names no videos that it was trained on: give --dataset=NAME and --split=NAME")
+    config.update(own | {"data_dir": given.data_dir or own["data_dir"] or DEFAULT_DATA_DIR})
     if given.dataset or given.split or step == 0:
         store = open_store(dataset, split, config.data_dir)
         if step > 0 and split == config.train_split and _shared(dataset, config.dataset):
@@ -108,7 +131,7 @@ def _shared(one: str, other: str) -> list[str]:
 
 def _refuse_test_videos(store: VideoStore, dataset: str, split: str, config: ConfigDict) -> None:
     """Raises InputError if a video belongs to the split that the run is scored on."""
-    shared = _shared(dataset, config.dataset)
+    shared = _shared(dataset, config.dataset) if config.dataset else []
     if not shared:
         return
     fix = "give --split=NAME of videos that it is not scored on"

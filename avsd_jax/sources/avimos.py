@@ -23,9 +23,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
-from jaxtyping import Int16, UInt8
+from jaxtyping import Int16
 
 from avsd_jax.common import safe_paths
 from avsd_jax.data import schema
@@ -34,6 +33,7 @@ from avsd_jax.media import reading
 from avsd_jax.sources import audio_files, video_damage, video_files
 from avsd_jax.sources.base import Findings, Inspection, MissingFile, agreed_length, read_through, shortest
 from avsd_jax.sources.gaze import mouse_tracks
+from avsd_jax.sources.short_side import reduced, resized
 
 SPLITS = "TrainTestSplit.json"
 REPOSITORIES = ("AudioVisualMouseSaliency", "VideoSaliencyChallenge")
@@ -163,7 +163,7 @@ def read(folder: Path, listed: Listed, short_side: int | None = None) -> schema.
         if file:
             video_damage.check_video(file.path)
     plane = (truth.maps.height, truth.maps.width) if truth else (info.height, info.width)
-    height, width = _reduced((info.height, info.width), short_side)
+    height, width = reduced((info.height, info.width), short_side)
     images = (frame.image for frame in reading.read_frames(info.path) if frame.index < n)
     return schema.SourceVideo(
         video_id=listed.video,
@@ -171,7 +171,7 @@ def read(folder: Path, listed: Listed, short_side: int | None = None) -> schema.
         num_frames=n,
         height=height,
         width=width,
-        frames=(schema.encode_jpeg(_resized(image, (height, width))) for image in images),
+        frames=(schema.encode_jpeg(resized(image, (height, width))) for image in images),
         density=truth and _maps(truth.maps.path, n),
         fixations=truth.tracks.within(plane, n) if truth else np.zeros((0, 4), np.float32),
         num_viewers=0,
@@ -296,13 +296,3 @@ def _maps(path: Path, num_frames: int) -> Iterator[bytes]:
     """Yields the density maps as PNG files of 16 bits, which hold all levels of the video."""
     for _, levels in zip(range(num_frames), reading.read_levels(path), strict=False):
         yield schema.encode_png(levels)
-
-
-def _reduced(size: tuple[int, int], short_side: int | None) -> tuple[int, int]:
-    """Returns (height, width) with that shorter side; never enlarged."""
-    scale = min(1.0, (short_side or min(size)) / min(size))
-    return round(size[0] * scale), round(size[1] * scale)
-
-
-def _resized(image: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "height width 3"]:
-    return image if image.shape[:2] == size else cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)

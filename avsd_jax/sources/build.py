@@ -6,12 +6,11 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import tensorflow_datasets as tfds
 from etils import epath
 
-from avsd_jax.common import atomic_files, atomic_folders, file_locks, logs, safe_paths
+from avsd_jax.common import atomic_files, atomic_folders, beam, file_locks, logs, safe_paths
 from avsd_jax.common.worker_processes import one_thread_each
 from avsd_jax.data.catalog import (
     is_prepared,
@@ -76,7 +75,7 @@ def build(
         tfds.disable_progress_bar()
         config = tfds.download.DownloadConfig()
         config.manual_dir = manual_dir and epath.Path(manual_dir).expanduser()
-        config.beam_options = _pipeline_options(beam_options)
+        config.beam_options = beam.pipeline_options(beam_options)
         logs.stage(f"building {name}")
         with _place(name, data_dir, target) as place:
             fresh = load_builder(name, place)
@@ -114,17 +113,6 @@ def check_folder_names(*folders: str | Path | None) -> None:
     for folder in folders:
         if folder is not None and not safe_paths.is_text(str(folder)):
             raise InputError(f"the folder {str(folder)!r} has a name that is not UTF-8: rename it")
-
-
-def _pipeline_options(flags: Sequence[str] | None) -> Any:
-    """Returns the options that TFDS passes to Beam; None without Beam."""
-    if flags is None:
-        return None
-    try:
-        from apache_beam.options.pipeline_options import PipelineOptions
-    except ImportError as error:
-        raise InputError('Beam is not installed: run `pip install "avsd-jax[beam]"`') from error
-    return PipelineOptions(list(flags))
 
 
 @contextlib.contextmanager

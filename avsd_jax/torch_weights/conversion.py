@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from avsd_jax.common import file_kinds, staging
+from avsd_jax.common import file_kinds, safetensors_files, staging
 from avsd_jax.common.by_name import available, load_module
 from avsd_jax.errors import InputError
 from avsd_jax.runs.checkpoint import save_variables
-from avsd_jax.torch_weights import caffe_files, keras_files, safetensors_files, tensorflow_files, torch_files
+from avsd_jax.torch_weights import caffe_files, keras_files, tensorflow_files, torch_files
 from avsd_jax.torch_weights.layouts import classifier_of, find
 from avsd_jax.torch_weights.prefixes import Part, entries, find_part
 from avsd_jax.torch_weights.variables import layers_of, options, part_options, part_variables
@@ -73,7 +73,7 @@ def read_content(path: str | Path) -> Any:
         if caffe_files.is_caffemodel(path):
             return caffe_files.read(path)
         if safetensors_files.is_safetensors(path):
-            return safetensors_files.read(path)
+            return safetensors_files.read(path)[0]
         layers = keras_files.read(path) if keras_files.is_hdf5(path) else None
         if layers is not None:
             return layers

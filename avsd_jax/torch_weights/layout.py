@@ -21,7 +21,14 @@ def zeros(*shape: int) -> jax.ShapeDtypeStruct:
 
 def variables(model: Any, *inputs: Any, method: str | None = None) -> dict[str, Any]:
     """Returns the shapes of the variables that a model, or one method of it, has."""
-    return jax.eval_shape(functools.partial(model.init, method=method), jax.random.key(0), *inputs)
+    leaves, tree = jax.tree.flatten(inputs)
+    return jax.tree.map(lambda shape: shape, _traced(model, method, tree, tuple(leaves)))
+
+
+@functools.lru_cache(maxsize=16)  # of a file the network is found first, and then read: that takes seconds
+def _traced(model: Any, method: str | None, tree: Any, leaves: tuple[jax.ShapeDtypeStruct, ...]) -> dict[str, Any]:
+    init = functools.partial(model.init, method=method)
+    return jax.eval_shape(init, jax.random.key(0), *jax.tree.unflatten(tree, leaves))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from avsd_jax.common import safetensors_files
 from avsd_jax.common.wording import some
 from avsd_jax.errors import InputError
 
@@ -108,8 +109,8 @@ def as_array(key: str, tensor: Any) -> np.ndarray:
     Raises:
         InputError: the tensor has no values, or is quantised.
     """
-    if isinstance(tensor, np.ndarray):
-        return tensor
+    if isinstance(tensor, np.ndarray | safetensors_files.Stored):
+        return np.asarray(tensor)
     if tensor.is_meta:
         raise InputError(f"{key!r} has a shape but no values (a meta tensor): save the model once it has its weights")
     if tensor.is_quantized:

@@ -1,24 +1,11 @@
 """TFDS builder of AViMoS and of the dataset of NTIRE 2026."""
 
-import dataclasses
-import functools
-import re
 from typing import Any
 
 import tensorflow_datasets as tfds
 
-from avsd_jax.errors import InputError
 from avsd_jax.sources import avimos
-from datasets_tfds.listed import ListedVideosBuilder
-
-_SHORT = re.compile(r"short-([1-9]\d{1,3})")
-
-
-@dataclasses.dataclass(eq=False, kw_only=True)
-class AvimosConfig(tfds.core.BuilderConfig):
-    """Pixels of the shorter side of the stored frames; None for the videos' own size."""
-
-    short_side: int | None
+from datasets_tfds.listed import ListedVideosBuilder, ShortSideConfig, short_side_config
 
 
 class Builder(ListedVideosBuilder):
@@ -38,7 +25,7 @@ class Builder(ListedVideosBuilder):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}
     BUILDER_CONFIGS = [
-        AvimosConfig(name="default", description="frames of the videos' own sizes, full HD", short_side=None)
+        ShortSideConfig(name="default", description="frames of the videos' own sizes, full HD", short_side=None)
     ]
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
         "Put TrainTestSplit.json and the unpacked archives Videos, SaliencyTrain, FixationsTrain, and if you have them "
@@ -70,18 +57,8 @@ class Builder(ListedVideosBuilder):
         Raises:
             InputError: the name is neither.
         """
-        return super().get_builder_config(name, version) or _config(name)
+        return super().get_builder_config(name, version) or short_side_config(cls.name, name)
 
     @property
     def settings(self) -> dict[str, Any]:
         return {"short_side": self.builder_config.short_side}
-
-
-@functools.cache
-def _config(name: str) -> AvimosConfig:
-    match = _SHORT.fullmatch(name)
-    if match is None:
-        raise InputError(f"avimos has no config {name!r}: write short-PIXELS, as in short-360, or default")
-    return AvimosConfig(
-        name=name, description=f"frames with a shorter side of {match[1]} pixels", short_side=int(match[1])
-    )

@@ -41,11 +41,12 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def started(folder: Path, *arguments: str, tunables: str | None = None, module: str = "-m") -> tuple[int, str]:
+def started(
+    folder: Path, *arguments: str, tunables: str | None = None, given: tuple[str, ...] = ("-m", "avsd_jax.main")
+) -> tuple[int, str]:
     """Runs the command; returns how often it was started, in one process, and the line that it printed."""
     environment = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
     environment |= {} if tunables is None else {"GLIBC_TUNABLES": tunables}
-    given = ["-m", "avsd_jax.main"] if module == "-m" else ["-c", "import avsd_jax.main"]
     process = subprocess.Popen(
         [sys.executable, "-X", "dev", *given, *arguments],
         cwd=folder,
@@ -83,4 +84,17 @@ def test_it_stays_where_the_user_or_the_system_has_decided(folder):
 
 
 def test_a_module_that_is_only_imported_stays(folder):
-    assert started(folder, module="-c")[0] == 1
+    assert started(folder, given=("-c", "import avsd_jax.main"))[0] == 1
+
+
+def test_the_program_starts_its_command_once_more(folder):
+    """By the script that pip makes of `avsd`, which is no module."""
+    package = Path(huge_pages.__file__).parents[1]
+    for name in ("__main__.py", "errors.py", "common/cli.py", "common/commands.py"):
+        (folder / "avsd_jax" / name).write_text((package / name).read_text())
+    with (folder / "avsd_jax" / "main.py").open("a") as command:
+        command.write('def main():\n    """Makes this file a command."""\n')
+    (folder / "avsd").write_text("import sys\nfrom avsd_jax.__main__ import main\nsys.exit(main())\n")
+    again = (2, "glibc.malloc.hugetlb=1 True ['a b', ''] input True")
+    assert started(folder, "main", "a b", "", given=("avsd",)) == again
+    assert started(folder, "main", "a b", "", given=("-m", "avsd_jax")) == again

@@ -22,8 +22,8 @@ from avsd_jax.errors import InputError
 from avsd_jax.experiment import checks
 from avsd_jax.experiment.comparison import derive
 from avsd_jax.predict import Predictor
-from avsd_jax.runs.checkpoint import save_variables
-from avsd_jax.runs.components import Inference, load_model
+from avsd_jax.runs.checkpoint import load_model, save_variables
+from avsd_jax.runs.components import Inference
 from avsd_jax.runs.run_folder import check_same_run
 
 ROOT = pathlib.Path(__file__).parents[2]

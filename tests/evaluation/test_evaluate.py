@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from avsd_jax.data.store import VideoStore
 from avsd_jax.data.target_maps import WithTargetMaps
 from avsd_jax.errors import InputError
 from avsd_jax.evaluation import score_files, scoring_jobs
+from avsd_jax.media.reading import VideoInfo
+from avsd_jax.media.writing import GreyVideoWriter
 from avsd_jax.metrics import METRICS
 from avsd_jax.scoring import protocols
 from avsd_jax.scoring.scorer import Scorer
@@ -466,6 +469,30 @@ def test_a_killed_run_continues(store: VideoStore, maps: Path, tiny_data_dir: Pa
         # The killed run's workers compute with one thread, whose sums round otherwise.
         assert continued["scores"][group] == pytest.approx(values, abs=1e-5)
     assert not list(out.rglob(".*"))
+
+
+def test_a_grey_video_of_maps_scores_as_images_and_beam_as_processes(
+    scored: tuple[Path, dict[str, Any]], store: VideoStore, tiny_data_dir: Path, tmp_path: Path
+) -> None:
+    """On Beam's own runner, in this process; tests/prediction has one of two processes."""
+    pytest.importorskip("apache_beam", reason="Beam is not installed")
+    for number, video in enumerate(store.videos):
+        folder = tmp_path / "videos" / video.id / "maps"
+        folder.mkdir(parents=True)
+        info = VideoInfo(folder, "", *SIZE[::-1], 25.0, None, None, Fraction(1), 0.0, None)
+        writer = GreyVideoWriter(folder / "saliency.mp4", info)
+        for frame in range(video.num_frames):
+            writer.write(levels(store, number, frame), frame / 25)
+        writer.close()
+    plain = run(tmp_path / "videos", tiny_data_dir, tmp_path / "plain", other_forms=True)
+    assert plain["predictions"][0]["layout"] == "video"
+    assert plain["scores"]["all"] == pytest.approx(scored[1]["scores"]["all"], abs=0.02)
+    record = run(tmp_path / "videos", tiny_data_dir, tmp_path / "scores", other_forms=True, beam_options=[])
+    assert numbers(record) == numbers(plain)
+    assert not list((tmp_path / "scores").rglob(".*"))
+    (tmp_path / "videos" / store.videos[0].id / "maps/saliency.mp4").write_bytes(b"damaged")
+    with pytest.raises(InputError, match="saliency.mp4 cannot be read as a video"):
+        run(tmp_path / "videos", tiny_data_dir, tmp_path / "scores", other_forms=True, beam_options=[])
 
 
 def test_a_page_for_one_of_the_six_sets_shows_table_iv(scored: tuple[Path, dict[str, Any]]) -> None:

@@ -8,6 +8,7 @@ import pytest
 from config_files import CONFIGS, load
 from ml_collections import ConfigDict
 
+from avsd_jax.common.by_name import load_module
 from avsd_jax.config.files import find_config
 from avsd_jax.errors import InputError
 from avsd_jax.experiment import comparison, dry_run
@@ -69,8 +70,12 @@ def test_a_model_is_built_and_predicts(name: str) -> None:
 def test_a_training_step_has_the_right_shapes(name: str) -> None:
     """One row of each kind: what another of the kind would add, its sizes and its optimiser, is traced above."""
     config = copy.deepcopy(ROWS[name]).unlock()
+    fields = load_module("avsd_jax.models", config.model_name, "model").Model.__dataclass_fields__
+    # Blocks of a stage are alike, as those of a transformer.
+    if "depths" in fields:
+        config.model.depths = (1,) * len(fields["depths"].default)
     if config.model_name == "aam":
-        config.model.depth = 4  # the blocks of a transformer are alike
+        config.model.depth = 4
     parts = Components.from_config(config)
     shapes = dry_run.trace(config, parts)
     before, after, metrics = shapes.before, shapes.after, shapes.metrics

@@ -3,6 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from PIL import Image
 from avsd_jax.errors import InputError
 from avsd_jax.evaluation import prediction_folders
 from avsd_jax.evaluation.map_checks import MapChecks, check_upright, remarks
-from avsd_jax.map_files import colour
+from avsd_jax.map_files import colour, videos
 from avsd_jax.map_files.images import read_image
 
 SIZE, FRAMES = (24, 36), 10
@@ -253,12 +254,29 @@ def write_video(path: Path, frames: np.ndarray, codec: str = "FFV1") -> None:
     writer.release()
 
 
+def write_deep(path: Path, frames: np.ndarray) -> None:
+    """A video of 10 bits in full range, without loss."""
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("ffv1", rate=25)
+        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:], "gray10le"
+        for values in frames:
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(values, format="gray10le")))
+        file.mux(stream.encode())
+
+
 def test_a_grey_video_is_read_frame_by_frame(tmp_path: Path) -> None:
     grey = np.repeat(MAPS[..., None], 3, axis=-1)
     write_video(tmp_path / "one.avi", grey)
     maps, notes = read_all(tmp_path, other_forms=True)
     np.testing.assert_array_equal([maps[k] for k in range(FRAMES)], MAPS)
     assert any("decoded from a video" in note for note in notes)
+    deep = np.random.default_rng(5).integers(0, 1024, MAPS.shape, np.uint16)
+    write_deep(tmp_path / "one.mkv", deep)
+    notes: Counter[str] = Counter()
+    for frame, values in videos.read_video(tmp_path / "one.mkv", len(deep), "refuse", notes):
+        assert values.dtype == np.uint16
+        np.testing.assert_allclose(values / 65535, deep[frame] / 1023, atol=2e-3 / 16)
+    (tmp_path / "one.mkv").unlink()
     write_video(tmp_path / "one.avi", grey[:-1])
     with pytest.raises(InputError, match=r"one.avi has 9 frames, and its video 10"):
         read_all(tmp_path, other_forms=True)

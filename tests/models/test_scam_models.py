@@ -2,6 +2,7 @@
 
 import golden
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from drawn import forward_jit, normal, shapes, variables
@@ -18,8 +19,8 @@ RELEASE = {"x1ss": "side_tag_logits", "x2ss": "tag_logits", "map1": "maps_before
 def _run(shared, name: str, case: str, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     checkpoint = golden.state_dict(shared, f"stanet/{case}")
     model = models.create(name, **options(name, checkpoint))
-    run = forward_jit(lambda variables, batch: model.apply(variables, batch))
-    return jax.device_get(run(to_variables(name, checkpoint), batch))
+    # Not compiled as a whole: the blocks of all these networks have few shapes, whose programs they share.
+    return jax.device_get(model.apply(to_variables(name, checkpoint), jax.tree.map(jnp.asarray, batch)))
 
 
 def _frames(shared, name: str, shape: tuple[int, ...]) -> np.ndarray:

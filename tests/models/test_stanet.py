@@ -19,13 +19,14 @@ from avsd_jax.torch_import import options, to_variables
 
 
 def _run(shared, case: str, batch: dict[str, np.ndarray], *choices: dict[str, object]):
-    """The recorded arrays, and ours with each of the choices, compiled as one: they share most of their work."""
+    """The recorded arrays, and ours with each of the choices."""
     recorded = golden.load(shared, f"stanet/{case}")
     checkpoint = golden.state_dict(shared, f"stanet/{_SPEC[case]}")
     found = options("stanet", {f"module.{key}": array for key, array in checkpoint.items()})
     built = [models.create("stanet", **found, **choice) for choice in choices]
-    run = forward_jit(lambda variables, batch: [model.apply(variables, batch) for model in built])
-    return recorded, *jax.device_get(run(to_variables("stanet", checkpoint), batch))
+    variables, batch = to_variables("stanet", checkpoint), jax.tree.map(jnp.asarray, batch)
+    # Not compiled as a whole: the blocks have few shapes, whose programs they share.
+    return recorded, *(jax.device_get(model.apply(variables, batch)) for model in built)
 
 
 _SPEC = {"stacvpr": "sta_cvpr", "sta2021": "sta_2021", "sta2022": "sta_2022"}

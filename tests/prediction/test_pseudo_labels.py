@@ -14,8 +14,8 @@ from avsd_jax.config.base import base
 from avsd_jax.data import catalog, pipeline, target_maps
 from avsd_jax.errors import InputError
 from avsd_jax.prediction import pseudo_labels as written
-from avsd_jax.runs.checkpoint import save_variables
-from avsd_jax.runs.components import Inference, load_model, make_forward
+from avsd_jax.runs.checkpoint import load_model, save_variables
+from avsd_jax.runs.components import Inference, make_forward
 from avsd_jax.training import loop
 
 

@@ -82,6 +82,13 @@ def test_a_file_gets_the_maps_of_the_stored_video(name: str, folders, video: Pat
     assert result.num_frames == len(written) == FRAMES
     part = predictor.spec.preprocessing.frame_part(maps[5], (48, 96))
     np.testing.assert_allclose(written[5], part, atol=1e-5)
+    for chosen, stride in (("5:11:3", 1), ("7:10", 1), ("9:11", 5)):
+        predictor.run(video, tmp_path / "part", maps="npz", frames=chosen, stride=stride, progress=False)
+        found = np.load(tmp_path / "part/maps" / f"{int(chosen[0]):06d}.npz")
+        assert found["frames"].tolist() == list(range(FRAMES))[slice(*map(int, chosen.split(":")))]
+        for number, saliency in zip(found["frames"], found["saliency"], strict=True):
+            whole = written[number] if stride > 1 else predictor.spec.preprocessing.frame_part(maps[number], (48, 96))
+            np.testing.assert_allclose(saliency, whole, atol=1e-5)
     assert json.loads((tmp_path / "out/timeline.json").read_text())["num_frames"] == FRAMES
 
 

@@ -64,7 +64,7 @@ def test_options_that_cannot_be_are_refused(option: str, message: str, tmp_path,
         (
             "nothing",
             "unknown dataset 'nothing': choose one of "
-            "avad, ave, avimos, coutrot1, coutrot2, diem, etmd, sounding_shapes, summe",
+            "avad, ave, avimos, coutrot1, coutrot2, diem, etmd, own, sounding_shapes, summe",
         ),
         (
             "sounding_shapes/huge",

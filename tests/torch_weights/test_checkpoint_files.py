@@ -38,21 +38,28 @@ def test_safetensors_become_the_same_model_in_every_precision(tmp_path, soundnet
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    "changes",
     [
-        ({"data_offsets": [4, 16]}, "does not fill its place"),
-        ({"shape": [4]}, "does not fill its place"),
-        ({"shape": [-3]}, "impossible shape"),
-        ({"shape": [1.0, 3]}, "impossible shape"),
-        ({"shape": [10**9, 10**9]}, "does not fill its place"),
-        ({"data_offsets": [12, 0]}, "impossible shape or place"),
-        ({"dtype": "F4"}, "has the type F4: save the weights in single precision"),
+        {"data_offsets": [4, 16]},
+        {"shape": [4]},
+        {"shape": [-3]},
+        {"shape": [1.0, 3]},
+        {"shape": [10**9, 10**9]},
+        {"data_offsets": [12, 0]},
+        {"dtype": "F5"},
     ],
 )
-def test_damaged_safetensors_are_named(tmp_path, changes, message):
+def test_damaged_safetensors_are_named(tmp_path, changes):
     path = tmp_path / "x.safetensors"
     path.write_bytes(safetensors({"a": np.ones(3, np.float32), "b": np.ones(2, np.float32)}, **changes))
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match="is a damaged .* safetensors file .*: download it again"):
+        conversion.read_state_dict(path)
+
+
+def test_safetensors_of_other_types_are_named(tmp_path):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(safetensors({"a": np.ones(3, np.float32)}, dtype="F8_E4M3", shape=[12]))
+    with pytest.raises(InputError, match="'a' has the type F8_E4M3: save the weights in single precision"):
         conversion.read_state_dict(path)
 
 
@@ -61,15 +68,12 @@ def test_cut_or_padded_safetensors_are_named(tmp_path):
     path = tmp_path / "x.safetensors"
     for size in (9, 40, len(whole) - 9, len(whole) - 1):
         path.write_bytes(whole[:size])
-        with pytest.raises(InputError, match="incomplete safetensors"):
+        with pytest.raises(InputError, match="incomplete safetensors file .*: download it again"):
             conversion.read_state_dict(path)
-    path.write_bytes(whole + b"\0")
-    with pytest.raises(InputError, match="1 bytes belong to no array"):
-        conversion.read_state_dict(path)
-    twice = whole.replace(b'"b"', b'"a"')
-    path.write_bytes(twice)
-    with pytest.raises(InputError, match="a name occurs twice"):
-        conversion.read_state_dict(path)
+    for damaged in (whole + b"\0", whole.replace(b'"b"', b'"a"')):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match="is a damaged"):
+            conversion.read_state_dict(path)
 
 
 def _zip(**members):

@@ -231,7 +231,7 @@ def test_copies_are_chosen_on_the_command_line_and_the_target_is_checked_first(t
     checkpoint.write_bytes(safetensors({key: np.asarray(array) for key, array in content.items()}))
     arguments = ["--model=soundnet8", f"--checkpoint={checkpoint}"]
     assert _run(*arguments, f"--out={tmp_path / 'out'}") == 2
-    assert "2 times, with different weights, under 'net', 'ema': choose with --weights=PATH" in capsys.readouterr().err
+    assert "2 times, with different weights, under 'ema', 'net': choose with --weights=PATH" in capsys.readouterr().err
     assert _run(*arguments, f"--out={tmp_path / 'out'}", "--weights=ema") == 0
     held = load_for_inference(tmp_path / "out")[1]["params"]["conv1"]["bias"]
     np.testing.assert_array_equal(held, other["conv1.bias"])

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from web_server import waited
 
-from avsd_jax.web.jobs import CANCELLED, DONE, FAILED, RUNNING, WAITING, Job, Jobs
+from avsd_jax.web.jobs import CANCELLED, DONE, FAILED, MOST_WAITING, RUNNING, WAITING, Job, Jobs
 
 WORKER = """
 import json, os, sys, time
@@ -72,6 +72,7 @@ def test_a_process_that_ends_fails_its_job_alone(jobs: Jobs, kind: str) -> None:
 
 def test_too_many_jobs_are_refused(jobs: Jobs, tmp_path: pathlib.Path) -> None:
     submit(jobs, "wait", "first")
+    for number in range(MOST_WAITING):
+        submit(jobs, "good", str(number))
     with pytest.raises(OverflowError, match="too many jobs wait"):
-        for number in range(200):
-            submit(jobs, "good", str(number))
+        submit(jobs, "good", "one more")
