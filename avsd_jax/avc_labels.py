@@ -1,13 +1,16 @@
-"""Converts labels of audio-visual consistency (AVC) to the format that datasets are built from, and summarises them.
+"""Converts, summarises and compares labels of audio-visual consistency (AVC).
 
   python -m avsd_jax.avc_labels convert --dataset=diem --manual_dir=ROOT --source=FOLDER --kind=segments
   python -m avsd_jax.avc_labels summary --manual_dir=ROOT
   python -m avsd_jax.avc_labels agreement A.csv B.csv
 
-`convert` reads one file per video, named after it, and writes `ROOT/av_gt_label/<SET>/<video>.csv`. The kinds are those
-of `avsd_jax.sources.label_formats`: lines, frames, array, seconds, segments, and consistency, the table that
-`python -m avsd_jax.avc` writes, also in its own folder, if that is named after the video. Numbers of frames and rates
-come from the fold lists in ROOT, or from a file `--clock` with the header `video,frames,fps`.
+`convert` reads one file per video, named after it, and writes `ROOT/av_gt_label/<SET>/<video>.csv`, which datasets are
+built from. The kinds are those of `avsd_jax.sources.label_formats`: lines, frames, array, seconds, segments, and
+consistency, the table that `python -m avsd_jax.avc` writes, also in its own folder, if that is named after the video.
+Numbers of frames and rates come from the fold lists in ROOT, or from a file `--clock` with the header
+`video,frames,fps`.
+
+`summary` counts these files; of a folder of the dataset `own`, or with --dataset=own, those in `ROOT/labels`.
 
 `agreement` compares the label files of one video by two annotators or more, pair by pair: Cohen's kappa by frame, and
 by segment of `--segment` frames, whose label is that of most of its frames. Frames without a label of both are left
@@ -33,9 +36,10 @@ from avsd_jax.data import dataset_names
 from avsd_jax.errors import InputError
 from avsd_jax.labelling import agreement, exporting
 from avsd_jax.labelling.track import runs_of
-from avsd_jax.sources import fold_lists, label_files, label_formats
+from avsd_jax.sources import fold_lists, label_files, label_formats, own
 from avsd_jax.sources.fold_lists import ListedVideo
 
+_OWN = "own"
 _CLOCK_COLUMNS = ["video", "frames", "fps"]
 
 
@@ -229,9 +233,9 @@ def _targets(
     )
     there = label_files.files(root, dataset)
     targets = {video: there.get(video) or safe_paths.below(folder, f"{video}.csv") for video in create}
-    own = {path.resolve() for path in targets.values()}
+    written = {path.resolve() for path in targets.values()}
     for path in sources.values():
-        if path.resolve() in own:
+        if path.resolve() in written:
             raise InputError(f"{path} would be replaced by its own conversion: move the source files elsewhere")
     return folder, targets
 
@@ -252,12 +256,19 @@ def _holds(path: Path, labels: Int8[np.ndarray, " n"]) -> bool:
 def summarize(manual_dir: str | Path, dataset: str) -> Summary:
     """Summarises a dataset's label files, checked against the fold lists if these exist.
 
+    Args:
+        manual_dir: root of the data's tree.
+        dataset: one of the six, or "own", whose labels lie in `labels/`.
+
     Raises:
         InputError: no such dataset, or the folders or lists are wrong. A malformed label file is a problem in the
             summary.
     """
-    files = label_files.files(manual_dir, dataset)
-    listed = _clocks(manual_dir, dataset, None) if files else {}
+    if dataset == _OWN:
+        files, listed = own.existing_labels(Path(manual_dir)), {}
+    else:
+        files = label_files.files(manual_dir, dataset)
+        listed = _clocks(manual_dir, dataset, None) if files else {}
     runs: list[int] = []
     problems = []
     videos = consistent = 0
@@ -376,13 +387,16 @@ def _convert_command_line(args: argparse.Namespace) -> int:
 
 
 def _summary_command_line(args: argparse.Namespace) -> int:
-    keys = [args.dataset] if args.dataset else list(dataset_names.SETS)
+    keys = [args.dataset] if args.dataset else [*dataset_names.SETS]
+    if not args.dataset and (Path(args.manual_dir) / own.VIDEOS).is_dir():  # else `labels` may be any folder
+        keys.append(_OWN)
     summaries = {key: summarize(args.manual_dir, key) for key in keys}
     rows = [_row(key, summary) for key, summary in summaries.items() if summary.videos]
     total = _together(list(summaries.values()))
     if not rows and not total.problems:
         raise InputError(
-            f"{args.manual_dir} has no labels in {label_files.FOLDER}/<SET>/: make them with {label_files.CONVERT}"
+            f"{args.manual_dir} has no labels in {label_files.FOLDER}/<SET>/, nor in {own.LABELS}/ with "
+            f"{own.VIDEOS}/: label on the page of python -m avsd_jax.web, or make them with {label_files.CONVERT}"
         )
     if len(rows) > 1:
         rows.append(_row("together", total))

@@ -80,7 +80,10 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, s
     Raises:
         OSError: it cannot be written.
     """
+    path.touch()
+    mode = path.stat().st_mode  # the user's; some versions of the library make files that nobody else can read
     save_file({key: np.asarray(array, order="C") for key, array in arrays.items()}, path, dict(metadata))
+    path.chmod(mode)
     _sort_metadata(path)
 
 

@@ -84,6 +84,12 @@ def within(num_samples: int, read: Reader) -> Reader:
     return read_within
 
 
+def conditions_for(store: VideoStore) -> tuple[str, ...]:
+    """Returns the conditions that exist for all videos of a split: without two that have audio, none is exchanged."""
+    exchanged = sum(video.audio_rms > 0 for video in store.videos) > 1
+    return tuple(condition for condition in AUDIO_CONDITIONS if exchanged or condition != "shuffled")
+
+
 def _other(store: VideoStore, video: int) -> Reader:
     """Returns the audio of another video at this video's rate, repeated endlessly; for samples from 0 on."""
     n = len(store.videos)

@@ -18,7 +18,7 @@ from avsd_jax.sharing.record import Record
 
 _NOT_RECORDED = "not recorded"
 _WHEN = ("before", "after")
-_INSTALL = 'pip install "avsd-jax[hub]"'
+_INSTALL = 'pip install ".[hub]"  # in the folder of a checkout of avsd_jax'
 
 
 def card(record: Record, kept: Kept, address: str, licence: str, version: str) -> str:

@@ -10,7 +10,7 @@ below `manual_dir`. Density maps are made of the fixations: a Gaussian at each, 
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +68,14 @@ def existing_videos(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(_files(folder)))
 
 
+def existing_labels(folder: Path) -> dict[str, Path]:
+    """Returns the label files by the names of their videos, sorted."""
+    names = safe_paths.file_names(safe_paths.below(folder, LABELS))
+    return {
+        name.removesuffix(".csv"): safe_paths.below(folder, LABELS, name) for name in names if name.endswith(".csv")
+    }
+
+
 def read_lists(folder: Path) -> Lists:
     """Divides the videos.
 
@@ -95,6 +103,7 @@ def read_lists(folder: Path) -> Lists:
     train = tuple(video for video in videos if video not in test)
     if not test or not train:
         raise InputError(f"{path} leaves no video for {'training' if test else 'the test'}: name some, not all")
+    oddities += tuple(_unused(folder, videos))
     return Lists({"train": train, "test": test, "all": videos}, dict(zip(videos, videos, strict=True)), oddities)
 
 
@@ -206,6 +215,19 @@ def _files(folder: Path) -> dict[str, Path]:
                 raise InputError(f"{found[path.stem]} and {path} have the same name: rename one, and its fixations")
             found[path.stem] = safe_paths.below(folder, VIDEOS, name)
     return found
+
+
+def _unused(folder: Path, videos: Collection[str]) -> Iterator[str]:
+    """Yields a sentence on each folder's files that belong to no video: a slip in a name would go unseen."""
+    names = safe_paths.file_names(folder / VIDEOS)
+    others = [name for name in names if Path(name).suffix.lower() not in SUFFIXES]
+    if others:
+        yield f"not used, as {VIDEOS} end in {', '.join(SUFFIXES)}: {', '.join(others)}"
+    for table in (FIXATIONS, LABELS):
+        names = safe_paths.file_names(folder / table)
+        stray = [name for name in names if name.removesuffix(".csv") not in videos or not name.endswith(".csv")]
+        if stray:
+            yield f"not used, as no video in {VIDEOS} has its name: {', '.join(f'{table}/{name}' for name in stray)}"
 
 
 def _probe(folder: Path, video: str) -> reading.VideoInfo:

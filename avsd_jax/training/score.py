@@ -13,7 +13,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from avsd_jax.batch import model_inputs
-from avsd_jax.data import dataset_names, pipeline
+from avsd_jax.data import audio, dataset_names, pipeline
 from avsd_jax.data.store import VideoStore
 from avsd_jax.evaluation import leaks
 from avsd_jax.runs.classifier import Classifier
@@ -86,8 +86,8 @@ def evaluate(config: ConfigDict, parts: Inference, variables: Mapping[str, Any])
         variables: `{"params": ..., "batch_stats": ...}` in host memory.
 
     Returns:
-        `{condition: record}` with the condition `real` and, if `config.audit`, `silent`, `shuffled` and `noise`; see
-        `avsd_jax.scoring.evaluator` for a record.
+        `{condition: record}` with the condition `real` and, if `config.audit`, `silent`, `shuffled` (where two videos
+        or more have audio) and `noise`; see `avsd_jax.scoring.evaluator` for a record.
 
     Raises:
         InputError: the data is not built, or has no eye-tracking data.
@@ -99,7 +99,9 @@ def evaluate(config: ConfigDict, parts: Inference, variables: Mapping[str, Any])
     scorer = _scorer(config, parts, store)
     predict = make_predict_fn(parts.model, variables)
     hears = parts.spec.audio or parts.spec.avc is not None
-    conditions = pipeline.AUDIO_CONDITIONS if config.audit and hears else ("real",)
+    conditions = audio.conditions_for(store) if config.audit and hears else ("real",)
+    if config.audit and hears and "shuffled" not in conditions:
+        logging.warning("%s has audio in fewer than two videos: models are not scored with exchanged audio", store.name)
     batches = functools.partial(_batches, config, parts, variables, store, config.eval_stride, None)
     return evaluator.audit(scorer, predict, batches, conditions)
 

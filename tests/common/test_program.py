@@ -25,6 +25,8 @@ def avsd(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["/usr/bin/avsd", *arguments])
+        # A command that other tests have imported is run as in a process of its own.
+        monkeypatch.delitem(sys.modules, f"avsd_jax.{(*arguments, None)[0]}", raising=False)
         try:
             status = program.main()
         except SystemExit as end:

@@ -233,6 +233,8 @@ def test_sound_is_only_shuffled_where_there_is_another():
     store = memory_store([source_video("a"), source_video("silent", num_samples=0)])
     with pytest.raises(InputError, match="no other video with audio for 'a'"):
         audio.reader(store, 0, "shuffled")
+    assert audio.conditions_for(store) == ("real", "silent", "noise")
+    assert audio.conditions_for(memory_store([source_video("a"), source_video("b")])) == audio.AUDIO_CONDITIONS
     with pytest.raises(InputError, match="unknown audio condition 'loud': choose one of real, silent"):
         audio.reader(store, 0, "loud")
 

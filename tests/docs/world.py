@@ -139,6 +139,5 @@ SMALL = {
     "--config.model.clip_size": 2,
     "--config.model.width": 0.25,
     "--config.eval_stride": 40,
-    "--config.audit": False,
 }
 """Options that make a training by `configs/own.py` take a minute, all of it compilation."""

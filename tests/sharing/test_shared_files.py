@@ -71,6 +71,7 @@ def test_a_shared_model_is_the_model_of_the_run(tmp_path: Path, variables: dict,
     assert b'{"__metadata__":{"avsd_jax":"' in before[:200]
     weights_file.write(shared, kept_of(variables), 7)
     assert (shared / "model.safetensors").read_bytes() == before
+    assert len({path.stat().st_mode for path in shared.iterdir()}) == 1, "whoever reads one file reads all"
 
 
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float64])

@@ -374,7 +374,7 @@ def test_summary_counts_shares_transitions_and_lengths(root, capsys: pytest.Capt
 
 def test_summary_joins_sets_and_lists_every_problem(tmp_path, root, capsys: pytest.CaptureFixture):
     assert avc_labels.main(["summary", f"--manual_dir={tmp_path}"]) == 2
-    assert "has no labels in av_gt_label/<SET>/: make them with python -m avsd_jax.avc" in capsys.readouterr().err
+    assert "or make them with python -m avsd_jax.avc_labels convert" in capsys.readouterr().err
     (tmp_path / "av_gt_label").mkdir()
     label_files.write(tmp_path / "av_gt_label/AVAD/V1_Speech1.csv", LABELS[:30])
     label_files.write(tmp_path / "av_gt_label/SumMe/Scuba.csv", LABELS)

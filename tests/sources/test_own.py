@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from media_files import read_stamp, regular, write_video
 
-from avsd_jax import datasets
+from avsd_jax import avc_labels, datasets
 from avsd_jax.data.catalog import open_store
-from avsd_jax.sources import label_files
+from avsd_jax.sources import label_files, own
 
 NAME = "own/short-48"
 FPS, FRAMES, SIZE = 5, 10, (96, 128)
@@ -48,6 +48,8 @@ def test_a_folder_becomes_a_dataset(folder: pathlib.Path, tmp_path: pathlib.Path
     assert "own: layout videos/ and fixations/; 3 videos, of which 3 are listed and 3 complete" in out
     assert "  labels: 1 videos, 10 frames" in out
     assert "note: without test.txt, the test videos are street" in out
+    assert avc_labels.main(["summary", f"--manual_dir={folder}"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[:5] == ["own", "1", "10", "50.0%", "9"]
     assert run("build", folder, tmp_path) == 0
     ids = {split: [v.id for v in open_store(NAME, split, tmp_path).videos] for split in ("train", "test", "all")}
     assert ids == {"train": ["garden", "kitchen"], "test": ["street"], "all": ["garden", "kitchen", "street"]}
@@ -63,6 +65,20 @@ def test_a_folder_becomes_a_dataset(folder: pathlib.Path, tmp_path: pathlib.Path
     assert np.abs(store.audio(0, 0, 200)).max() > 5000
     assert [read_stamp(frame) for frame in store.frames(0, [2, 9])] == [2, 9]
     assert open_store(NAME, "train", tmp_path).videos[1].num_samples == 0
+
+
+def test_files_that_belong_to_no_video_are_named(folder: pathlib.Path, tmp_path: pathlib.Path):
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    shutil.copy(tmp_path / "labels/street.csv", tmp_path / "labels/street (1).csv")
+    for name in ("videos/hall.wmv", "fixations/hall.csv", "fixations/notes.txt"):
+        (tmp_path / name).write_text("")
+    first, *tables = own.read_lists(tmp_path).oddities[1:]
+    assert first.startswith("not used, as videos end in .mp4,")
+    assert first.endswith(": hall.wmv")
+    assert [sentence.rpartition(": ")[2] for sentence in tables] == [
+        "fixations/hall.csv, fixations/notes.txt",
+        "labels/street (1).csv",
+    ]
 
 
 @pytest.mark.parametrize(
