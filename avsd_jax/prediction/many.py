@@ -29,14 +29,13 @@ from avsd_jax.media.survey import Survey, survey
 from avsd_jax.prediction import picture_files, picture_predictor, provenance
 from avsd_jax.prediction.decision import Decision
 from avsd_jax.prediction.frame_choice import FrameChoice
-from avsd_jax.prediction.inputs import Input, collect
+from avsd_jax.prediction.inputs import SUMMARY, Input, collect
 from avsd_jax.prediction.map_writers import PICTURES_RECORD, VIDEO_RECORD, check_folder, is_whole
 from avsd_jax.prediction.picture_predictor import PicturePredictor
 from avsd_jax.prediction.predictor import DEFAULT_MODEL, Predictor
 from avsd_jax.prediction.result_files import threads
 from avsd_jax.scoring import markdown
 
-SUMMARY = "summary.json"
 DONE, SKIPPED, FAILED = "done", "skipped", "failed"
 # Of each record: the field of its name, and that of its rows.
 _RECORDS = {VIDEO_RECORD: ("video", "frames"), PICTURES_RECORD: ("source", "pictures")}
@@ -186,7 +185,9 @@ def table(summary: dict[str, Any]) -> str:
 
 
 def _check_out(out: Path) -> None:
-    """Raises InputError if an output folder has files of something else."""
+    """Raises InputError if an output folder is none, or has files of something else."""
+    if os.path.exists(out) and not os.path.isdir(out):
+        raise InputError(f"{out} is a file: give a folder as --out")
     for record in _RECORDS:
         if os.path.exists(out / record):
             raise InputError(f"{out / record} is of one prediction: give another --out, or a folder within that one")

@@ -140,6 +140,14 @@ def test_inputs_are_named_once_each(mixed: Path, tmp_path: Path):
     assert [file.still for file in found.files] == [False] * 5 + [True]
     (one, two) = collect([str(mixed / "a.mp4"), str(other)], out).files
     assert (one.name, two.name) == ("a.mp4", "a.mp4-2")
+    # Names that are those of results, within a folder of results or beside it; case is no difference.
+    odd = {"a.mp4": "a", "a/Maps.mp4": "a/Maps.mp4", "a/timeline.png/x.mp4": "a/timeline.png-2/x"}
+    odd |= {"A/b.mp4": "A/b.mp4", "a/b.mp4": "a/b.mp4-2", "summary.json.mp4": "summary.json.mp4"}
+    for name in odd:
+        (tmp_path / "odd" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "odd" / name).touch()
+    found = collect([str(tmp_path / "odd")], out).files
+    assert {file.path.relative_to(tmp_path / "odd").as_posix(): file.name for file in found} == odd
     # Results in a folder of inputs are none.
     (mixed / "results/x").mkdir(parents=True)
     try:
