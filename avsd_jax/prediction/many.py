@@ -20,7 +20,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from avsd_jax.common import beam
+from avsd_jax.common import beam, hub
 from avsd_jax.common.atomic_files import write_json
 from avsd_jax.common.logs import stage
 from avsd_jax.common.wording import printable, some
@@ -148,6 +148,9 @@ def run(
     out = Path(out)
     files, notes = collect(given, out)
     _check_out(out)
+    if options.checkpoint is not None:
+        # One commit of a model on a hub for all files, and for all workers of Beam.
+        options = dataclasses.replace(options, checkpoint=hub.pinned(options.checkpoint))
     models = Models(options)
     files, more = _predictable(files, models)
     for note in (*notes, *more):
