@@ -10,7 +10,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from avsd_jax.common import hub
-from avsd_jax.config.fields import FIELDS
+from avsd_jax.common.wording import some
+from avsd_jax.config.fields import FIELDS, REQUIRED
 from avsd_jax.errors import InputError
 from avsd_jax.runs import temperature
 from avsd_jax.runs.checkpoint import STEPS_FOLDER, load_newest, load_step, saved_steps
@@ -75,10 +76,13 @@ class Record:
             step: of several that are saved; by default the newest.
 
         Raises:
-            InputError: there is no such model or step, or its record has a path where none belongs.
+            InputError: there is no such model or step, or its record lacks fields or has a path where none belongs.
         """
         place = hub.pinned(directory)
         config, variables, step = load_newest(place) if step is None else load_step(place, step)
+        lacking = sorted(REQUIRED - set(config)) if step else []  # a converted model has less of a record
+        if lacking:
+            raise InputError(f"{place}: its config.json lacks {some(lacking, 3, ', ')} of a training: restore it")
         folder = hub.folder(place)
         scores, no_scores = _scores(folder, config, step)
         cleaned = without_places(config)
