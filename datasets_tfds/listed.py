@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import re
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import tensorflow_datasets as tfds
 from absl import logging
@@ -113,3 +113,22 @@ class ListedVideosBuilder(VideoDatasetBuilder, skip_registration=True):
             notes=oddities,
             watched=self.WATCHED,
         )
+
+
+class ShortSideBuilder(ListedVideosBuilder, skip_registration=True):
+    """Base of builders whose reader can reduce the stored frames."""
+
+    @classmethod
+    def get_builder_config(
+        cls, name: str, version: str | tfds.core.Version | None = None
+    ) -> tfds.core.BuilderConfig | None:
+        """Returns the config of that name: the default, or `short-PIXELS`.
+
+        Raises:
+            InputError: the name is neither.
+        """
+        return super().get_builder_config(name, version) or short_side_config(cls.name, name)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"short_side": self.builder_config.short_side}

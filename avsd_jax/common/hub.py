@@ -18,6 +18,7 @@ from types import ModuleType
 
 from absl import logging
 
+from avsd_jax.common.extras import need
 from avsd_jax.errors import InputError, storage_error
 
 SCHEME = "hf://"
@@ -306,13 +307,9 @@ class _UnreachableError(Exception):
 
 
 def _library() -> ModuleType:
-    try:
-        import huggingface_hub
-        import huggingface_hub.constants
-        import huggingface_hub.errors
-    except ModuleNotFoundError as error:
-        raise InputError('models of a hub need huggingface_hub: run pip install "avsd-jax[hub]"') from error
-    return huggingface_hub
+    for module in ("constants", "errors"):
+        need(f"huggingface_hub.{module}", "hub")
+    return need("huggingface_hub", "hub")
 
 
 @contextlib.contextmanager

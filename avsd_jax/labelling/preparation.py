@@ -54,9 +54,13 @@ def prepare(folder: Path, info: VideoInfo, progress: Callable[[int, bool], None]
     try:
         staged.mkdir()
         index = index_frames(info.path, lambda done: progress(done, False))
-        if info.audio is not None:
-            strip.write(staged, info.path, info.start, lambda done: progress(done, True))
-        named = {**index._asdict(), "audio": info.audio is not None}
+        audio = info.audio is not None
+        if audio:
+            try:
+                strip.write(staged, info.path, info.start, lambda done: progress(done, True))
+            except InputError:  # the audio alone is damaged: the pictures can be seen all the same
+                audio = False
+        named = {**index._asdict(), "audio": audio}
         np.savez(staged / _INDEX, **named)
         shutil.rmtree(folder, ignore_errors=True)
         staged.rename(folder)
@@ -66,7 +70,7 @@ def prepare(folder: Path, info: VideoInfo, progress: Callable[[int, bool], None]
         ) from error
     finally:
         shutil.rmtree(staged, ignore_errors=True)
-    return Prepared(folder, index, info.audio is not None)
+    return Prepared(folder, index, audio)
 
 
 def remove_unfinished(parent: Path) -> None:

@@ -1,14 +1,12 @@
 """TFDS builder of AViMoS and of the dataset of NTIRE 2026."""
 
-from typing import Any
-
 import tensorflow_datasets as tfds
 
 from avsd_jax.sources import avimos
-from datasets_tfds.listed import ListedVideosBuilder, ShortSideConfig, short_side_config
+from datasets_tfds.listed import ShortSideBuilder, ShortSideConfig
 
 
-class Builder(ListedVideosBuilder):
+class Builder(ShortSideBuilder):
     """AViMoS (1,500 videos of AIM 2024), or its successor of NTIRE 2026 (2,000 videos), in the same form.
 
     Full HD videos of 18 seconds on average, watched with sound by more than 70 people each, who moved the mouse to what
@@ -47,18 +45,3 @@ class Builder(ListedVideosBuilder):
   booktitle={IEEE/CVF Conference on Computer Vision and Pattern Recognition Workshops},
   year={2026}
 }"""
-
-    @classmethod
-    def get_builder_config(
-        cls, name: str, version: str | tfds.core.Version | None = None
-    ) -> tfds.core.BuilderConfig | None:
-        """Returns the config of that name: the default, or `short-PIXELS`.
-
-        Raises:
-            InputError: the name is neither.
-        """
-        return super().get_builder_config(name, version) or short_side_config(cls.name, name)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        return {"short_side": self.builder_config.short_side}

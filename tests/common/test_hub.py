@@ -134,7 +134,7 @@ def test_other_addresses_and_repositories_are_named(
 
 def test_without_the_library_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
-    assert 'run pip install "avsd-jax[hub]"' in refusal("hf://me/model")
+    assert ': pip install "avsd-jax[hub]"' in refusal("hf://me/model")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import golden
 import jax
 import numpy as np
 import pytest
+from media_files import regular, write_video
 from ml_collections import ConfigDict
 
 from avsd_jax.data import target_maps
@@ -16,6 +17,7 @@ from avsd_jax.data.catalog import open_store
 from avsd_jax.data.store import VideoStore
 from avsd_jax.errors import InputError
 from avsd_jax.experiment.comparison import derive
+from avsd_jax.predict import Predictor
 from avsd_jax.runs.checkpoint import load_for_inference
 from avsd_jax.runs.components import Inference
 from avsd_jax.runs.initial import initial_variables
@@ -214,22 +216,40 @@ def test_classifiers_start_from_the_trunk_of_the_first(weak_run: pathlib.Path, t
             assert jax.tree.all(jax.tree.map(np.array_equal, ours, tree["features"]))
 
 
+def gated_stanet(data_dir: pathlib.Path, maps: pathlib.Path) -> ConfigDict:
+    """The demo's gated row at a size that compiles soon, from scratch, on maps."""
+    rows = {row.name: row.config for row in derive(demo_config("stanet"), "runs")}
+    config = rows["av_star"].unlock()
+    config.model.classifier = "soundswitch_audio"
+    config.model.classifier_options = ConfigDict({"width": 1 / 32})  # `update` would keep what is there
+    config.update(init="", target_maps=str(maps), samples_per_video=1)
+    for part in config.init_parts:
+        config.init_parts[part] = ""
+    return shrunk(config, data_dir, total_steps=2, eval_stride=20, audit=False, log_every=1)
+
+
 @pytest.mark.slow
-def test_stanet_learns_from_the_maps_without_any_fixation(
+def test_stanet_learns_from_the_maps_without_any_fixation_is_scored_and_predicts(
     weak_run: pathlib.Path, tiny_data_dir: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Two steps in which nothing that viewers did may be read; then the scores, for which it is."""
-    config = demo_config("stanet")
-    config.model.num_tags, config.rows, config.target_maps = 0, (), str(weak_run / "maps")
-    config = shrunk(config, tiny_data_dir, total_steps=2, eval_stride=20, audit=False)
+    """Two steps in which nothing that viewers did may be read; then the scores, for which it is; then a film."""
+    config = gated_stanet(tiny_data_dir, weak_run / "maps")
     with monkeypatch.context() as patch:
         for name in ("density", "fixations"):
             patch.setattr(VideoStore, name, _nobody_watched)
         devices.train_on_one(patch)
-        state = loop.train(config, tmp_path)
+        state = loop.train(config, tmp_path / "run")
     assert int(state.step) == 2
     record = score.evaluate(config, Inference.from_config(config), state.eval_variables)["real"]
     assert np.isfinite(list(record["scores"]["all"].values())).all()
+
+    video = write_video(tmp_path / "film.mp4", regular(12, 12.5), size=(48, 80))
+    result = Predictor(tmp_path / "run", batch_size=8).run(video, tmp_path / "out", maps="png", progress=False)
+    assert result.num_frames == 12
+    assert len(list((tmp_path / "out/maps").iterdir())) == 12
+    timeline = (tmp_path / "out/timeline.json").read_text()
+    assert '"avc_probability"' in timeline
+    assert "null" not in timeline
 
 
 def test_maps_that_do_not_fit_are_refused(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path):

@@ -23,9 +23,11 @@ class OneVector(nn.Module):
         return self.inner.apply(variables | {"params": self.unravel(variables["params"])}, *args, **kwargs)
 
 
-def one_vector_step(parts: Components, variables: dict) -> tuple[TrainState, Callable[..., Any], Callable[..., dict]]:
+def one_vector_step(
+    parts: Components, variables: dict, compiled: Callable[[Callable], Callable] = drawn.step_jit
+) -> tuple[TrainState, Callable[..., Any], Callable[..., dict]]:
     """The state before a training step, the step, and what gives the parameters of a vector."""
     vector, unravel = jax.flatten_util.ravel_pytree(variables["params"])
     state = create_state(variables | {"params": vector}, parts.optimizer, keep_ema=False)
     step = make_train_step(OneVector(parts.model, unravel), parts.optimizer, parts.terms)
-    return state, drawn.step_jit(step), unravel
+    return state, compiled(step), unravel

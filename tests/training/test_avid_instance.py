@@ -16,7 +16,7 @@ from avsd_jax.errors import InputError
 from avsd_jax.experiment.comparison import derive
 from avsd_jax.models import avid_instance
 from avsd_jax.nn import cross_modal_nce as nce
-from avsd_jax.runs.checkpoint import load_for_inference
+from avsd_jax.runs.checkpoint import save_variables
 from avsd_jax.runs.components import Inference
 from avsd_jax.runs.initial import initial_variables
 from avsd_jax.training import loop
@@ -50,8 +50,28 @@ def changed(config: ConfigDict, **fields: object) -> ConfigDict:
     return result.lock()
 
 
-@pytest.mark.slow
-def test_two_stages_and_a_classifier(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path) -> None:
+class Shallow(nn.Module):
+    """Embeds as `avid` does, and compiles in a second."""
+
+    def setup(self) -> None:
+        self.video_proj, self.audio_proj = nn.Dense(8), nn.Dense(8)
+
+    @nn.nowrap
+    def front_end(self, waveform: jax.Array) -> jax.Array:
+        return waveform
+
+    def embed(self, frames: jax.Array, audio: jax.Array, train: bool) -> dict[str, jax.Array]:
+        return {"video": self.video_proj(frames.mean((1, 2, 3))), "audio": self.audio_proj(audio)}
+
+
+@pytest.fixture
+def shallow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Encoders that take the place of AVID's."""
+    monkeypatch.setattr(avid_instance.classifiers, "create", lambda name, **options: Shallow())
+    monkeypatch.setattr(avid_instance.classifiers, "inputs", lambda name, options: INPUTS)
+
+
+def test_two_stages(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path, shallow: None) -> None:
     rows = stages(tiny_data_dir, tmp_path)
     whole = train(rows["instance"], tmp_path / "instance")
     memory = nce.Memory(**jax.tree.map(jnp.asarray, whole.batch_stats["memory"]))
@@ -69,34 +89,23 @@ def test_two_stages_and_a_classifier(tmp_path: pathlib.Path, tiny_data_dir: path
     assert agreement.batch_stats["memory"]["z"] == memory.z
     assert '"cma_nce"' in (tmp_path / "agreement/metrics.jsonl").read_text()
 
-    config = rows["classifier"]
+
+def test_a_classifier_starts_from_what_was_learned(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path) -> None:
+    rows = stages(tiny_data_dir, tmp_path)
+    # Another model than that of shallow encoders, whose programs are kept.
+    model = ConfigDict(rows["instance"].model.to_dict() | {"negatives": 14})
+    config = changed(rows["instance"], model=model)
+    learned = initial_variables(config, Inference.from_config(config))
+    save_variables(tmp_path / "agreement", config, learned)
+    config = changed(rows["classifier"], seed=1)
     start = initial_variables(config, Inference.from_config(config))
-    _, learned = load_for_inference(tmp_path / "agreement")
     for part in ("video_model", "audio_model", "video_proj"):
         jax.tree.map(np.testing.assert_array_equal, start["params"][part], learned["params"][part])
     assert "classifier_0" in start["params"]
     assert start["batch_stats"].keys() == {"video_model", "audio_model"}
 
 
-class Shallow(nn.Module):
-    """Embeds as `avid` does, and compiles in a second."""
-
-    def setup(self) -> None:
-        self.video_proj, self.audio_proj = nn.Dense(8), nn.Dense(8)
-
-    @nn.nowrap
-    def front_end(self, waveform: jax.Array) -> jax.Array:
-        return waveform
-
-    def embed(self, frames: jax.Array, audio: jax.Array, train: bool) -> dict[str, jax.Array]:
-        return {"video": self.video_proj(frames.mean((1, 2, 3))), "audio": self.audio_proj(audio)}
-
-
-def test_several_devices_share_one_memory(
-    tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(avid_instance.classifiers, "create", lambda name, **options: Shallow())
-    monkeypatch.setattr(avid_instance.classifiers, "inputs", lambda name, options: INPUTS)
+def test_several_devices_share_one_memory(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path, shallow: None) -> None:
     config = stages(tiny_data_dir, tmp_path)["instance"]
     # Another model than the other tests', whose programs are kept; Adam's first steps would follow a gradient's sign.
     model = ConfigDict(config.model.to_dict() | {"negatives": 15})
