@@ -179,7 +179,9 @@ def test_a_gated_model_keeps_its_classifier_temperature_and_origin(tmp_path: Pat
     assert files(tmp_path / "first").keys() == files(tmp_path / "again").keys()
     second = tmp_path / "second"
     save_variables(second, gated() | {"init": str(first), "init_parts": {"classifier": str(first)}}, weights())
-    temperature.write(second, {"temperature": 2.5, "step": 0, "dataset": "diem", "split": "held", "frames": 9})
+    temperature.write(
+        second, {"temperature": 2.5, "step": 0, "dataset": "diem", "split": "held", "frames": 9, "on": SECRET}
+    )
     out = tmp_path / "out"
     assert share.main([str(second), f"--out={out}"]) == 0
     assert same(second, out)
