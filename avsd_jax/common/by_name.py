@@ -13,7 +13,7 @@ from avsd_jax.common.value_kinds import Kind, listed, of_annotation, real, whole
 from avsd_jax.errors import InputError
 
 # Set by flax, not by configurations.
-_FLAX_FIELDS = {"parent", "name"}
+FLAX_FIELDS = {"parent", "name"}
 
 # Options mean the same everywhere; those that are not listed here are only checked against their annotations.
 RANGES: dict[str, Kind] = {
@@ -93,11 +93,11 @@ def build(package: str, name: str, kind: str, class_name: str, options: Mapping[
     known = {field.name for field in dataclasses.fields(cls)}
     unknown = sorted(set(options) - known)
     if unknown:
-        choices = ", ".join(sorted(known - _FLAX_FIELDS)) or "none"
+        choices = ", ".join(sorted(known - FLAX_FIELDS)) or "none"
         raise InputError(f"{_path(kind)}: {kind} {name!r} has no option {unknown[0]!r}: choose among {choices}")
     hints = _hints(cls)
     for option, value in options.items():
-        if option not in _FLAX_FIELDS:
+        if option not in FLAX_FIELDS:
             _check_option(kind, option, value, hints.get(option, Any))
     return cls(**options)
 

@@ -363,6 +363,11 @@ def _explained(address: Address) -> Iterator[None]:
         storage = storage_error(error)
         if storage is not None:
             raise storage from error
+        if isinstance(error, OSError) and error.filename:
+            raise InputError(
+                f"{address}: the cache cannot be used ({error.strerror}: {error.filename}): set HF_HUB_CACHE to one "
+                "that you may write to"
+            ) from error
         raise _UnreachableError(
             f"{address}: {server} cannot be reached ({_cause(error)}): check the network; only what is in the cache "
             "needs none"

@@ -1,6 +1,7 @@
 """Contents of a folder of predictions, and descriptions of files that are not recognised."""
 
 import difflib
+import os
 import unicodedata
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -109,6 +110,8 @@ def _fixes_inside(folder: Path, unread: tuple[str, ...]) -> list[str]:
     """Suggests fixes for a video's folder in which no file is recognised."""
     held = children(folder)
     fixes = []
+    if os.path.isdir(folder / "maps") and any(p.suffix.lower() in unread for p in children(folder / "maps")):
+        return [_READ_THEM]
     for deeper in (p for p in held if p.is_dir()):
         if any(p.suffix.lower() in MAPS for p in children(deeper)):
             fixes.append(f"move the maps of {folder.name}/{deeper.name} up into {folder.name}, and so for each video")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from avsd_jax.errors import InputError
 
-_SLICE = re.compile(r"(-?\d+)?:(-?\d+)?(?::(\d+)?)?")
+_SLICE = re.compile(r"(-?\d{1,18})?:(-?\d{1,18})?(?::(\d{1,18})?)?", flags=re.ASCII)
 
 
 @dataclass(frozen=True)

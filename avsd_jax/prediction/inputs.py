@@ -8,7 +8,8 @@
 
 The name of a file's results is its own without the suffix, below the folders that lead to it from FOLDER, or from the
 list if its path there is relative. Where two would be one (`a.mp4` and `a.png`, on some disks also `A.mp4`), each keeps
-its suffix; where that does not tell them apart, as of two folders, later ones get a number.
+its suffix; where that does not tell them apart, as of two folders, later ones get a number. A name that results have
+themselves (`maps`, `summary.json`) keeps its suffix, too, and gets a number if it is that of a folder.
 """
 
 import os
@@ -22,7 +23,7 @@ from avsd_jax.errors import InputError
 from avsd_jax.map_files.contents import children
 from avsd_jax.media import pictures
 from avsd_jax.prediction.map_writers import PICTURES_RECORD, VIDEO_RECORD
-from avsd_jax.prediction.picture_files import output_names
+from avsd_jax.prediction.picture_files import output_names, same_name
 
 VIDEOS = (
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".m2v", ".ts", ".mts", ".m2ts", ".vob"),
@@ -30,6 +31,9 @@ VIDEOS = (
 )
 """Suffixes of the videos of a folder."""
 LIST = "@"
+SUMMARY = "summary.json"
+# What is beside, or within, the folders of results.
+_OWN_NAMES = {SUMMARY, VIDEO_RECORD, PICTURES_RECORD, "timeline.png", "maps", "overlays"}
 
 
 class Input(NamedTuple):
@@ -114,13 +118,15 @@ def collect(given: Sequence[str], out: Path) -> Inputs:
 
 
 def _with_names(found: Sequence[_Found], out: Path) -> tuple[Input, ...]:
-    by_folder: dict[str, list[_Found]] = defaultdict(list)
+    by_folder: dict[str, list[tuple[_Found, Path]]] = defaultdict(list)
     for each in found:
-        by_folder[each.below].append(each)
+        below = Path(*(f"{part}-2" if is_result_name(part) else part for part in Path(each.below).parts))
+        by_folder[same_name(below.as_posix())].append((each, below))
     names = {}
-    for below, those in by_folder.items():
-        for each, name in zip(those, output_names(out, [each.path for each in those]), strict=True):
-            names[each] = (Path(below) / name).as_posix()
+    for those in by_folder.values():
+        wanted = output_names(out, [each.path for each, _ in those], is_result_name)
+        for (each, below), name in zip(those, wanted, strict=True):
+            names[each] = (below / name).as_posix()
     return tuple(
         Input(
             each.path,
@@ -130,6 +136,11 @@ def _with_names(found: Sequence[_Found], out: Path) -> tuple[Input, ...]:
         )
         for each in found
     )
+
+
+def is_result_name(name: str) -> bool:
+    """Returns whether files or folders of results have a name, so that no folder of results may."""
+    return same_name(name) in _OWN_NAMES or same_name(name).endswith("_overlay.mp4")
 
 
 def _is_list(argument: str) -> bool:

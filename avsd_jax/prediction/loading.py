@@ -9,6 +9,7 @@ from avsd_jax import models
 from avsd_jax.common import hub
 from avsd_jax.common.by_name import available
 from avsd_jax.config.base import base
+from avsd_jax.config.fields import check_fields
 from avsd_jax.errors import InputError
 from avsd_jax.models import avc
 from avsd_jax.runs.checkpoint import NO_VARIABLES, load_for_inference
@@ -49,6 +50,7 @@ class Loaded(NamedTuple):
         place = None if checkpoint is None else hub.pinned(checkpoint)
         config, variables = without_weights(model) if place is None else load_for_inference(place)
         source = place or f"model {model}"
+        check_fields(config, ("avc_every",))
         config.update({name: value for name, value in changes.items() if value is not None})
         parts = Inference.from_config(config)
         if isinstance(parts.model, avc.Model):

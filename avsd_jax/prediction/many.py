@@ -20,7 +20,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from avsd_jax.common import beam
+from avsd_jax.common import beam, hub
 from avsd_jax.common.atomic_files import write_json
 from avsd_jax.common.logs import stage
 from avsd_jax.common.wording import printable, some
@@ -29,14 +29,13 @@ from avsd_jax.media.survey import Survey, survey
 from avsd_jax.prediction import picture_files, picture_predictor, provenance
 from avsd_jax.prediction.decision import Decision
 from avsd_jax.prediction.frame_choice import FrameChoice
-from avsd_jax.prediction.inputs import Input, collect
+from avsd_jax.prediction.inputs import SUMMARY, Input, collect
 from avsd_jax.prediction.map_writers import PICTURES_RECORD, VIDEO_RECORD, check_folder, is_whole
 from avsd_jax.prediction.picture_predictor import PicturePredictor
 from avsd_jax.prediction.predictor import DEFAULT_MODEL, Predictor
 from avsd_jax.prediction.result_files import threads
 from avsd_jax.scoring import markdown
 
-SUMMARY = "summary.json"
 DONE, SKIPPED, FAILED = "done", "skipped", "failed"
 # Of each record: the field of its name, and that of its rows.
 _RECORDS = {VIDEO_RECORD: ("video", "frames"), PICTURES_RECORD: ("source", "pictures")}
@@ -149,6 +148,9 @@ def run(
     out = Path(out)
     files, notes = collect(given, out)
     _check_out(out)
+    if options.checkpoint is not None:
+        # One commit of a model on a hub for all files, and for all workers of Beam.
+        options = dataclasses.replace(options, checkpoint=hub.pinned(options.checkpoint))
     models = Models(options)
     files, more = _predictable(files, models)
     for note in (*notes, *more):
@@ -186,7 +188,9 @@ def table(summary: dict[str, Any]) -> str:
 
 
 def _check_out(out: Path) -> None:
-    """Raises InputError if an output folder has files of something else."""
+    """Raises InputError if an output folder is none, or has files of something else."""
+    if os.path.exists(out) and not os.path.isdir(out):
+        raise InputError(f"{out} is a file: give a folder as --out")
     for record in _RECORDS:
         if os.path.exists(out / record):
             raise InputError(f"{out / record} is of one prediction: give another --out, or a folder within that one")

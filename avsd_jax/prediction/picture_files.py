@@ -3,7 +3,7 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -85,24 +85,27 @@ def _numbered(paths: Sequence[Path]) -> bool:
     return numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
 
-def output_names(folder: Path, paths: Sequence[Path]) -> list[str]:
+def output_names(
+    folder: Path, paths: Sequence[Path], is_reserved: Callable[[str], bool] = lambda name: False
+) -> list[str]:
     """Returns the name of each picture's output without its suffix: its own, with its suffix where two are the same.
 
     Args:
         folder: that they are written to, whose disk may limit the length.
         paths: of the pictures.
+        is_reserved: whether no output may have a name; it keeps its suffix then, too.
     """
-    shared = Counter(_same(path.stem) for path in paths)
+    shared = Counter(same_name(path.stem) for path in paths)
     taken: set[str] = set()
     names = []
     for path in paths:
-        wanted = path.stem if shared[_same(path.stem)] == 1 else path.name
+        wanted = path.name if is_reserved(path.stem) or shared[same_name(path.stem)] > 1 else path.stem
         name = _fitting(folder, wanted)
         number = 1
-        while _same(name) in taken:
+        while same_name(name) in taken or is_reserved(name):
             number += 1
             name = _fitting(folder, wanted, f"-{number}")
-        taken.add(_same(name))
+        taken.add(same_name(name))
         names.append(name)
     return names
 
@@ -113,7 +116,7 @@ def _fitting(folder: Path, wanted: str, end: str = "") -> str:
     return fitting_name(folder, valid, f"{end}.png").removesuffix(".png")
 
 
-def _same(name: str) -> str:
+def same_name(name: str) -> str:
     """Returns what is equal for names that some disk takes for one."""
     return composed(name).casefold()
 

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from avsd_jax import losses, models
 from avsd_jax.batch import step_inputs
-from avsd_jax.common.by_name import name_of
+from avsd_jax.common.by_name import FLAX_FIELDS, name_of
 from avsd_jax.common.compiler import compiler_options
 from avsd_jax.config.fields import check_fields
 from avsd_jax.data import preprocessing, samplers
@@ -121,8 +121,15 @@ def model_from_config(config: ConfigDict) -> nn.Module:
         InputError: unknown model, an option that the model does not have, or a value of another type or range.
     """
     check_fields(config, ("model_name", "model", "precision"))
+    options = _plain(config.model)
+    for path, given in {
+        "model": options,
+        **{f"model.{k}": v for k, v in options.items() if isinstance(v, Mapping)},
+    }.items():
+        if not FLAX_FIELDS.isdisjoint(given):
+            raise InputError(f"{path}.{min(FLAX_FIELDS & set(given))} is no option of a model: leave it out")
     # Options of a record that are none are refused, so the precision is not among them.
-    model = models.create(config.model_name, **_plain(config.model))
+    model = models.create(config.model_name, **options)
     return model.clone(precision=config.get("precision", model.precision))
 
 

@@ -243,7 +243,7 @@ def _calibration(record: Record) -> str:
 
 def _origin(record: Record, licence: str) -> str:
     config = completed(record.config)
-    begun = [place for place in (config.init, *config.init_parts.values()) if place]
+    begun = [place for place in (config.get("init"), *config.get("init_parts", {}).values()) if place]
     commits = dict(tuple(pair) for pair in config.revisions)
     shown = ", ".join(f"`{place}` at {commits.get(place, 'a commit that is not recorded')}" for place in begun)
     lines = [f"- Licence of these weights: {f'`{licence}`' if licence else 'not stated'}."]

@@ -10,7 +10,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from avsd_jax.common import hub
-from avsd_jax.config.fields import FIELDS
+from avsd_jax.common.wording import some
+from avsd_jax.config.fields import FIELDS, REQUIRED
 from avsd_jax.errors import InputError
 from avsd_jax.runs import temperature
 from avsd_jax.runs.checkpoint import STEPS_FOLDER, load_newest, load_step, saved_steps
@@ -20,6 +21,8 @@ from avsd_jax.runs.places import without_folders
 REPORT = "report.json"
 # Fields of a record beside those of a configuration that are shared.
 _OTHERS = ("source",)
+# Of the record of a calibration.
+_OF_CALIBRATION = ("temperature", "step", "dataset", "split", "every", "videos", "frames", "ece_before", "ece_after")
 _PATH = re.compile(r"^(~|/|\\|[A-Za-z]:[\\/]|\.\.?[\\/]|file:)")
 
 
@@ -75,10 +78,13 @@ class Record:
             step: of several that are saved; by default the newest.
 
         Raises:
-            InputError: there is no such model or step, or its record has a path where none belongs.
+            InputError: there is no such model or step, or its record lacks fields or has a path where none belongs.
         """
         place = hub.pinned(directory)
         config, variables, step = load_newest(place) if step is None else load_step(place, step)
+        lacking = sorted(REQUIRED - set(config)) if step else []  # a converted model has less of a record
+        if lacking:
+            raise InputError(f"{place}: its config.json lacks {some(lacking, 3, ', ')} of a training: restore it")
         folder = hub.folder(place)
         scores, no_scores = _scores(folder, config, step)
         cleaned = without_places(config)
@@ -112,10 +118,14 @@ def without_places(config: ConfigDict) -> ConfigDict:
                 result[field] = value
         if result.get("source"):
             result.source = Path(result.source).name
-    for field, text in _texts(json.loads(result.to_json()), ""):
-        if _PATH.match(text):
-            raise InputError(f"{field}={text!r} of the record is a path, which would be shared: correct config.json")
+    _check_no_path(json.loads(result.to_json()), hub.CONFIG)
     return result
+
+
+def _check_no_path(record: Any, file: str) -> None:
+    for field, text in _texts(record, ""):
+        if _PATH.match(text):
+            raise InputError(f"{field}={text!r} of the record is a path, which would be shared: correct {file}")
 
 
 def _texts(value: Any, name: str) -> Iterator[tuple[str, str]]:
@@ -135,7 +145,10 @@ def _calibration(folder: Path, step: int) -> dict[str, Any] | None:
     path = folder / temperature.FILE
     if not temperature.joined(folder, step, {"params": {}}).get("calibration"):  # none, or of another step
         return None
-    return json.loads(path.read_text())
+    record = json.loads(path.read_text())
+    record = {name: record[name] for name in _OF_CALIBRATION if name in record}
+    _check_no_path(record, temperature.FILE)
+    return record
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -94,8 +94,17 @@ def test_repositories_without_access_are_named(server: hub_server.Hub, monkeypat
         assert (hub.folder(f"hf://me/{name}") / "model.safetensors").is_file()
 
 
-def test_other_addresses_and_repositories_are_named(server: hub_server.Hub):
+def test_other_addresses_and_repositories_are_named(
+    server: hub_server.Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    server.repos["me/model"] = hub_server.Repo()
+    server.repos["me/model"].commit(FILES, branch="feature/x")
     server.add("me/model", FILES)
+    assert (hub.folder("hf://me/model@feature/x") / "model.safetensors").is_file()
+    with monkeypatch.context() as patch:
+        (tmp_path / "file").touch()
+        patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "file"))
+        assert "the cache cannot be used (Not a directory: " in refusal("hf://me/model")
     for wrong in (
         "hf://",
         "hf://model",

@@ -16,6 +16,8 @@ from avsd_jax import completion
 from avsd_jax.common import cli, commands, extras
 
 ROOT = Path(__file__).parents[2]
+# `runpy` warns of modules that other tests imported before.
+pytestmark = pytest.mark.filterwarnings("ignore:.*found in sys.modules after import:RuntimeWarning")
 
 
 @pytest.fixture

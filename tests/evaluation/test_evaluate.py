@@ -484,6 +484,8 @@ def test_a_grey_video_of_maps_scores_as_images_and_beam_as_processes(
         for frame in range(video.num_frames):
             writer.write(levels(store, number, frame), frame / 25)
         writer.close()
+    with pytest.raises(InputError, match="--other_forms=read reads .npy and .mat arrays, grey videos"):
+        run(tmp_path / "videos", tiny_data_dir, tmp_path / "plain")
     plain = run(tmp_path / "videos", tiny_data_dir, tmp_path / "plain", other_forms=True)
     assert plain["predictions"][0]["layout"] == "video"
     assert plain["scores"]["all"] == pytest.approx(scored[1]["scores"]["all"], abs=0.02)

@@ -173,7 +173,9 @@ class _Handler(BaseHTTPRequestHandler):
         found = self._repo(repo, files=True)
         if found is None:
             return
-        revision, _, name = rest.partition("/")
+        # Branches have slashes, too.
+        revision = next((name for name in found.branches if rest.startswith(f"{name}/")), rest.partition("/")[0])
+        name = rest.removeprefix(f"{revision}/")
         commit = found.find(revision)
         if commit is None or name not in found.commits[commit]:
             code = "RevisionNotFound" if commit is None else "EntryNotFound"

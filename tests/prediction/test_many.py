@@ -140,6 +140,14 @@ def test_inputs_are_named_once_each(mixed: Path, tmp_path: Path):
     assert [file.still for file in found.files] == [False] * 5 + [True]
     (one, two) = collect([str(mixed / "a.mp4"), str(other)], out).files
     assert (one.name, two.name) == ("a.mp4", "a.mp4-2")
+    # Names that are those of results, within a folder of results or beside it; case is no difference.
+    odd = {"a.mp4": "a", "a/Maps.mp4": "a/Maps.mp4", "a/timeline.png/x.mp4": "a/timeline.png-2/x"}
+    odd |= {"A/b.mp4": "A/b.mp4", "a/b.mp4": "a/b.mp4-2", "summary.json.mp4": "summary.json.mp4"}
+    for name in odd:
+        (tmp_path / "odd" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "odd" / name).touch()
+    found = collect([str(tmp_path / "odd")], out).files
+    assert {file.path.relative_to(tmp_path / "odd").as_posix(): file.name for file in found} == odd
     # Results in a folder of inputs are none.
     (mixed / "results/x").mkdir(parents=True)
     try:
@@ -175,7 +183,7 @@ def test_a_bad_command_line_stops_before_anything(mixed: Path, tmp_path: Path, c
         ([mixed, "--model=vinet"], "the model vinet has weights"),
         ([mixed, "--model=bright", "--threshold=0.4"], "has no gate by a trained classifier"),
         ([one, mixed / "still.png"], "gbvs_av maps no single picture"),
-        ([mixed, "--maps=stavis", mixed / "still.png"], "unknown kind of maps 'stavis' of pictures"),
+        ([mixed, "--model=bright", "--maps=stavis", mixed / "still.png"], "unknown kind of maps 'stavis' of pictures"),
         ([mixed, f"--out={foreign}"], "pictures.json is of one prediction: give another --out"),
         ([mixed / "still.png", f"--out={foreign}"], "pictures.json is not of a prediction"),
         ([one, "--beam_pipeline_options=runner=DirectRunner"], "--beam_pipeline_options is of many inputs"),
@@ -187,6 +195,20 @@ def test_a_bad_command_line_stops_before_anything(mixed: Path, tmp_path: Path, c
     assert {path.name for path in foreign.iterdir()} == {"summary.json", "pictures.json"}
     with pytest.raises(InputError, match=r"frame_step=2\.5: give a whole number"):
         Predictor(model="bright", frame_step=2.5)
+
+
+def test_a_model_on_a_hub_is_of_one_commit_for_all_files(mixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(many.hub, "pinned", lambda place: f"{place}@commit")
+    asked = []
+
+    def stop(files: object, models: many.Models) -> None:
+        asked.append(models.options.checkpoint)
+        raise InputError("enough")
+
+    monkeypatch.setattr(many, "_predictable", stop)
+    with pytest.raises(InputError, match="enough"):
+        many.run([str(mixed)], tmp_path / "out", Options(checkpoint="hf://me/model"), beam_options=[])
+    assert asked == ["hf://me/model@commit"]
 
 
 def test_pictures_are_left_out_if_they_were_only_found(mixed: Path, tmp_path: Path):
@@ -233,11 +255,13 @@ def test_a_result_that_was_being_moved_is_not_done(tmp_path: Path, monkeypatch: 
         pass
 
 
-RUN = """
+EXTRA = """
 import sys
 sys.path.insert(0, {helpers!r})
 from tiny_run import add_extra_models
 add_extra_models()
+"""
+RUN = f"""{EXTRA}
 from avsd_jax import predict
 sys.exit(predict.main(sys.argv[1:]))
 """
@@ -262,8 +286,7 @@ def test_a_killed_command_leaves_whole_results_and_goes_on(tmp_path: Path):
     summary = json.loads((out / "summary.json").read_text())
     assert (summary["done"], summary["left"]) == (1, 2)
     clip(tmp_path / "in/b.mp4", 3)
-    done = subprocess.run([*words, "--model=bright"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    assert predict.main([str(tmp_path / "in"), f"--out={out}", "--model=bright"]) == 0
     assert statuses(out) == {"a": "skipped", "b": "done", "c": "done"}
 
 
@@ -276,8 +299,10 @@ def test_beam_makes_the_same_in_two_processes(
 ):
     pytest.importorskip("apache_beam", reason="Beam is not installed")
     monkeypatch.chdir(mixed.parent)
-    monkeypatch.setenv("PYTHONPATH", str(Path(predict.__file__).parents[1]))  # of the workers
-    options = [mixed.name, "--model=itti", "--overlay=none", "--maps=npz"]
+    (tmp_path / "workers").mkdir()
+    (tmp_path / "workers/sitecustomize.py").write_text(EXTRA.format(helpers=str(HELPERS)))
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'workers'}:{Path(predict.__file__).parents[1]}")
+    options = [mixed.name, "--model=bright", "--overlay=none", "--maps=npz"]
     told = {}
     for name, more in (("plain", []), ("beam", [BEAM])):
         assert predict.main([*options, f"--out={tmp_path / name}", *more]) == 2

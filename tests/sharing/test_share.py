@@ -174,9 +174,14 @@ def test_a_gated_model_keeps_its_classifier_temperature_and_origin(tmp_path: Pat
 
     first = tmp_path / SECRET
     save_variables(first, gated() | {"source": "AViNet.pt"}, weights())
+    assert share.main([str(first), f"--out={tmp_path / 'first'}"]) == 0
+    assert share.main([str(tmp_path / "first"), f"--out={tmp_path / 'again'}"]) == 0
+    assert files(tmp_path / "first").keys() == files(tmp_path / "again").keys()
     second = tmp_path / "second"
     save_variables(second, gated() | {"init": str(first), "init_parts": {"classifier": str(first)}}, weights())
-    temperature.write(second, {"temperature": 2.5, "step": 0, "dataset": "diem", "split": "held", "frames": 9})
+    temperature.write(
+        second, {"temperature": 2.5, "step": 0, "dataset": "diem", "split": "held", "frames": 9, "on": SECRET}
+    )
     out = tmp_path / "out"
     assert share.main([str(second), f"--out={out}"]) == 0
     assert same(second, out)

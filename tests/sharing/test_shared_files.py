@@ -176,7 +176,16 @@ def test_damaged_weights_and_records_are_named(shared: Path):
         with pytest.raises(InputError, match="damaged or incomplete safetensors file .*: download it again"):
             load_for_inference(shared)
     path.write_bytes(whole)
-    for record, message in (({"model_type": "bert"}, "no model_name"), ({"model_name": "../x"}, "unknown model")):
+    options = gated()["model"]
+    for record, message in (
+        ({"model_type": "bert"}, "no model_name"),
+        ({"model_name": "../x"}, "unknown model"),
+        (gated() | {"model": options | {"parent": "x"}}, "model.parent is no option of a model"),
+        (
+            gated() | {"model": options | {"classifier_options": {"name": "x"}}},
+            "model.classifier_options.name is no option of a model",
+        ),
+    ):
         (shared / "config.json").write_text(json.dumps(record))
         with pytest.raises(InputError, match=message):
             load_for_inference(shared)
