@@ -60,7 +60,7 @@ async def json_of(request: Request) -> dict[str, Any]:
             raise HTTPException(413, "too much at once")
     try:
         value = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise HTTPException(400, "this is not JSON") from error
     if not isinstance(value, dict):
         raise HTTPException(400, "send a JSON object")
