@@ -89,7 +89,8 @@ def _serve(args: argparse.Namespace) -> None:
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2
         )
-        uvicorn.Server(config).run(sockets=[opened])
+        with contextlib.suppress(KeyboardInterrupt):  # the end that was meant
+            uvicorn.Server(config).run(sockets=[opened])
 
 
 def _token(given: str | None, local: bool) -> str | None:

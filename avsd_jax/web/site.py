@@ -15,7 +15,8 @@ from avsd_jax.web.settings import Settings
 from avsd_jax.web.video_library import Video, VideoLibrary
 
 Handler = Callable[[Request], Awaitable[Response]]
-_MOST_JSON = 1 << 20
+# A proposal for two hours in which every frame's label differs from the one before has 4 MB.
+_MOST_JSON = 1 << 23
 
 
 class Site(NamedTuple):
