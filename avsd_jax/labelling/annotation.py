@@ -11,6 +11,7 @@ Runs are [start, stop, label]: frames from 0, stop exclusive, label -1 none, 0 i
 
 import re
 import threading
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ SUFFIX = ".jsonl"
 _MOST_UNDONE = 200
 _MOST_EDITS = 1000
 _CLIENT = re.compile(r"[\w-]{1,64}")
-# A name of people, which is a file's name as well.
+# A name of people, which is a file's name as well, with "_" for each combining mark: many scripts need them.
 _ANNOTATOR = re.compile(r"\w[\w .-]{0,38}[\w.]|\w")
 
 
@@ -42,7 +43,8 @@ def checked_annotator(name: str) -> str:
     Raises:
         InputError: it cannot.
     """
-    if not _ANNOTATOR.fullmatch(name):
+    letters = name[:1] + "".join("_" if unicodedata.category(c)[0] == "M" else c for c in name[1:])
+    if not _ANNOTATOR.fullmatch(letters):
         raise InputError(
             f"{name!r:.80} is no annotator's name: give up to 40 letters, digits, spaces, '-', '_' and '.'"
         )
@@ -128,9 +130,9 @@ class Annotation:
                 entries = [{"format": FORMAT, "video": video, "annotator": annotator, "frames": num_frames}]
                 self._journal.append(entries)
             self._track, self._seen = _replayed(path, entries)
-            if len(self._track.labels) != num_frames:
+            if self.num_frames != num_frames:
                 raise InputError(
-                    f"{path} labels {len(self._track.labels)} frames of a video that has {num_frames} now: it is "
+                    f"{path} labels {self.num_frames} frames of a video that has {num_frames} now: it is "
                     "another video; rename it, or move the labels away"
                 )
         except BaseException:
@@ -138,6 +140,11 @@ class Annotation:
             raise
         self.revision = len(entries) - 1
         self._journal.entries = []
+
+    @property
+    def num_frames(self) -> int:
+        """Returns the number of frames of the video."""
+        return len(self._track.labels)
 
     @property
     def labels(self) -> Int8[np.ndarray, " n"]:
@@ -187,7 +194,7 @@ class Annotation:
             return {
                 "revision": self.revision,
                 "seen": self._seen.get(client, 0),
-                "frames": len(self._track.labels),
+                "frames": self.num_frames,
                 "base": _plain(base),
                 "done": [_plain(edit) for edit in done],
                 "undone": [_plain(edit) for edit in undone],

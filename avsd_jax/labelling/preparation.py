@@ -2,6 +2,7 @@
 
 import shutil
 import uuid
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -32,7 +33,7 @@ def load(folder: Path) -> Prepared | None:
         with np.load(folder / _INDEX, allow_pickle=False) as found:
             index = FrameIndex(found["times"], found["stamps"], found["keys"], bool(found["exact"]))
             return Prepared(folder, index, bool(found["audio"]))
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
 
 

@@ -78,15 +78,19 @@ def _serve(args: argparse.Namespace) -> None:
     settings.check()
     with listening(args.host, args.port) as opened, alone(settings.out):
         app = create_app(settings)
-        host = f"[{args.host}]" if ":" in args.host else args.host
+        host = args.host.strip("[]") or "0.0.0.0"
+        host = f"[{host}]" if ":" in host else host
         token = "" if settings.token is None else f"?token={settings.token}"
         print(f"http://{host}:{opened.getsockname()[1]}/{token}", flush=True)
+        if host in ("0.0.0.0", "[::]"):  # all addresses of this machine
+            print(f"From another machine, write this one's name in the place of {host}.", file=sys.stderr)
         print("Ctrl-C ends the server.", file=sys.stderr)
         # The access log would hold the token.
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=2
         )
-        uvicorn.Server(config).run(sockets=[opened])
+        with contextlib.suppress(KeyboardInterrupt):  # the end that was meant
+            uvicorn.Server(config).run(sockets=[opened])
 
 
 def _token(given: str | None, local: bool) -> str | None:

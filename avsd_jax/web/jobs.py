@@ -9,6 +9,7 @@ import contextlib
 import json
 import logging
 import secrets
+import signal
 import subprocess
 import sys
 import threading
@@ -181,13 +182,20 @@ class Jobs:
         _remove(process)
         with self._changed:
             if not job.ended:
-                job.state, job.error = FAILED, "the process that worked on it ended: see the terminal, or try again"
+                job.state, job.error = FAILED, f"the process that worked on it {_end_of(process)}"
 
 
 def _update(job: Job, event: Mapping[str, Any]) -> None:
     for name in ("phase", "done", "total", "result", "error", "state"):
         if name in event:
             setattr(job, name, event[name])
+
+
+def _end_of(process: subprocess.Popen[str]) -> str:
+    """Returns how a process ended, and what to do, in words."""
+    if process.returncode == -getattr(signal, "SIGKILL", 0):
+        return "was killed, perhaps for want of memory: end other programs, or try again"
+    return "ended: see the terminal, or try again"
 
 
 def _end(process: subprocess.Popen[str] | None) -> None:

@@ -144,6 +144,8 @@ def _edit(request: Request, sent: dict[str, Any]) -> Response:
             opened.submit(client, sent.get("base"), sent.get("edits"))
         except annotation.Conflict:
             return JSONResponse({"error": "another tab has edited these labels", **opened.state(client)}, 409)
+        except InputError as error:  # edits that are wrong at any time, and not a file that others hold
+            return JSONResponse({"error": str(error), "refused": True}, 400)
         return JSONResponse({"revision": opened.revision})
 
     return _labels(request).with_annotation(video, request.path_params["name"], len(found.index.times), submit)
@@ -181,7 +183,7 @@ def agreements(request: Request) -> Response:
     """How much each annotator has labelled, and how far each two of them agree, by frame and by second."""
     video, found, _ = _ready(request)
     made = _labels(request).labels(video, len(found.index.times))
-    seconds = np.floor(found.index.times).astype(int)
+    seconds = np.floor(found.index.times + 1e-6).astype(int)
     names = list(made)
     pairs = [
         {"first": first, "second": second, **_said(agreement.compare(made[first], made[second], seconds))}
@@ -235,6 +237,7 @@ def _classifier(request: Request) -> str | None:
 def propose(request: Request) -> Response:
     """Starts to score the video, unless that was done."""
     video, checkpoint = video_of(request), _classifier(request)
+    site_of(request).library.info(video)
     folder = _proposal_folder(request, video, checkpoint)
     if (folder / RECORD).exists():
         return JSONResponse({"job": None})

@@ -130,6 +130,9 @@ class Labels:
         """
         with self._guard:
             path = annotation.journal_of(self.folder(video), annotator)
+            held = self._annotations.get(path)
+            if held is not None and held.num_frames != num_frames:  # the video was replaced by another one
+                self._annotations.pop(path).close()
             if path not in self._annotations:
                 if not create and not path.exists():
                     return None

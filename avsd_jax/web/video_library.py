@@ -190,7 +190,10 @@ class VideoLibrary:
         folder = self._uploads / name
         if not name.isalnum() or not folder.is_dir():
             return None
-        return next((_video(f"u-{name}", path.name, path, True) for path in sorted(folder.iterdir())), None)
+        return next(
+            (_video(f"u-{name}", path.name, path, True) for path in sorted(folder.iterdir()) if path.name[0] != "."),
+            None,
+        )
 
     def _in_folder(self) -> list[Video]:
         found = [] if self._folder is None else list(itertools.islice(self._walk(), MOST))
@@ -208,7 +211,10 @@ class VideoLibrary:
 
     def _of_folder(self, path: Path) -> Video | None:
         """Returns a video of the folder; None for what a link leads to elsewhere, and for our own files."""
-        real = path.resolve()
+        try:
+            real = path.resolve()
+        except (OSError, RuntimeError):  # a link that leads to itself
+            return None
         if not real.is_relative_to(self._folder) or real.is_relative_to(self._uploads.parent):
             return None
         name = path.relative_to(self._folder).as_posix()

@@ -9,6 +9,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from avsd_jax.common.wording import printable
 from avsd_jax.errors import InputError
 from avsd_jax.web.jobs import Job
 from avsd_jax.web.playable import Playable, playable
@@ -23,7 +24,7 @@ def videos(request: Request) -> Response:
     return JSONResponse(
         {
             "videos": [shown(video) for video in site.library.videos()],
-            "folder": None if folder is None else str(folder),
+            "folder": None if folder is None else printable(folder),
             "most": MOST,
             "max_upload": site.settings.max_upload,
         }

@@ -61,7 +61,7 @@ def _predict(request: Request, asked: dict) -> Response:
     found = video_of(request, str(asked.get("video")))
     site.library.info(found)
     model, mode = asked.get("model", next(iter(choices))), asked.get("mode", MODES[0])
-    if model not in choices or mode not in MODES:
+    if not isinstance(model, str) or model not in choices or mode not in MODES:
         raise HTTPException(400, "there is no such model or mode: load the page again")
     checkpoint = choices[model]
     result = id_of(found, {"checkpoint": checkpoint, "mode": mode})
@@ -180,7 +180,8 @@ def _has_truth(folder: Path, video: str) -> bool:
 def archive(request: Request) -> Response:
     """All files of a result as a zip, made while it is sent."""
     site, found = site_of(request), _result(request)
-    stem = Path(site.results.get(found)["name"]).stem
+    # Without what is a folder's separator elsewhere.
+    stem = Path(site.results.get(found)["name"]).stem.replace("\\", "_")
     folder = site.results.folder(found)
     files = [(path, f"{stem}/{_inside(path, folder)}") for path in site.results.files(found)]
     named = f"attachment; filename*=UTF-8''{quote(stem + '.zip')}"

@@ -181,9 +181,9 @@ def test_a_full_disk_leaves_the_journal_as_it_was(tmp_path: pathlib.Path, monkey
 
 
 def test_names_of_annotators_are_names_of_files(tmp_path: pathlib.Path):
-    for name in ("Ann", "Zoë B.", "张伟", "a-b_c 2", "x" * 40):
+    for name in ("Ann", "Zoë B.", "张伟", "a-b_c 2", "x" * 40, "हिन्दी", "Jose\u0301"):
         assert annotation.journal_of(tmp_path, name) == tmp_path / f"{name}.jsonl"
-    for name in ("", ".", "..", "a/b", "a\\b", " a", "a ", "-a", "a\n", "x" * 41, "a:b", "\0"):
+    for name in ("", ".", "..", "a/b", "a\\b", " a", "a ", "-a", "a\n", "x" * 41, "a:b", "\0", "\u0301", "😀"):
         with pytest.raises(InputError, match="no annotator's name"):
             annotation.journal_of(tmp_path, name)
     (tmp_path / "Ann.jsonl").touch()

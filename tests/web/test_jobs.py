@@ -18,6 +18,8 @@ for line in sys.stdin:
         time.sleep(60)
     if kind == "crash":
         os._exit(3)
+    if kind == "kill":
+        os.kill(os.getpid(), 9)
     if kind == "text":
         print("no JSON", flush=True)
     done = {"state": "done", "result": {"process": os.getpid()}}
@@ -62,11 +64,12 @@ def test_two_pages_watch_one_job(jobs: Jobs) -> None:
     assert running.state == CANCELLED
 
 
-@pytest.mark.parametrize("kind", ["crash", "text"])
-def test_a_process_that_ends_fails_its_job_alone(jobs: Jobs, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "how"), [("crash", "ended"), ("kill", "was killed"), ("text", "ended")])
+def test_a_process_that_ends_fails_its_job_alone(jobs: Jobs, kind: str, how: str) -> None:
     broken, next_ = submit(jobs, kind, "a"), submit(jobs, "good", "b")
     waited(lambda: next_.ended)
     assert (broken.state, next_.state) == (FAILED, DONE)
+    assert f"worked on it {how}" in broken.error
     assert "try again" in broken.error
 
 

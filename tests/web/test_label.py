@@ -93,13 +93,16 @@ def test_edits_conflicts_and_names(server: TestClient, tmp_path: pathlib.Path) -
     assert nobody == {"revision": 0, "seen": 0, "frames": FRAMES, "base": [], "done": [], "undone": []}
     assert not (tmp_path / "out/labels").exists(), "looking writes nothing"
     sent = {"client": "a", "base": 0, "edits": edits((0, 5, 1), (5, 9, 0))}
+    deep = {"content": b'{"a":' * 50_000, "headers": {"content-type": "application/json"}}
+    assert server.post(f"{address}/by/Ann", **deep).status_code == 400
     assert server.post(f"{address}/by/Ann", json=sent).json() == {"revision": 2}
     assert server.post(f"{address}/by/ann", json=sent).json() == {"revision": 2}
     late = server.post(f"{address}/by/Ann", json={"client": "b", "base": 0, "edits": edits((0, 2, 2))})
     assert (late.status_code, late.json()["revision"], late.json()["seen"]) == (409, 2, 0)
     assert late.json()["done"] == [[[0, 5, 1]], [[5, 9, 0]]]
     for wrong in ({}, {"client": "b", "base": 2, "edits": edits((0, 99, 1))}, {"client": "b", "base": None}):
-        assert server.post(f"{address}/by/Ann", json=wrong).status_code == 400
+        answer = server.post(f"{address}/by/Ann", json=wrong)
+        assert (answer.status_code, answer.json()["refused"]) == (400, True)
     for name in ("..%2Fx", "%2e%2e", "a%00", "-x", "x" * 50):
         assert server.post(f"{address}/by/{name}", json=sent).status_code in (400, 404)
     assert server.post(f"{address}/by/Ann", content=b"{}").status_code == 415
@@ -133,6 +136,31 @@ def test_agreement_export_and_merging(server: TestClient, tmp_path: pathlib.Path
     np.testing.assert_array_equal(
         label_files.read(tmp_path / "two.csv"), [1] * 30 + [-1] * 6 + [0] * 14 + [-1] * 5 + [0] * 5
     )
+
+
+def test_a_video_is_replaced(tmp_path: pathlib.Path) -> None:
+    """Labels of the one before are not taken for those of another one, and are there when it is back."""
+    video, folder, out = tmp_path / "videos/a.mkv", tmp_path / "videos", tmp_path / "out"
+    folder.mkdir()
+    old = write_video(video, variable(9), sound=None).read_bytes()
+    with client(Settings(out=out, folder=folder)) as server:
+        address = ready(server, "a.mkv")
+        send(server, address, "Ann", (0, 9, 1))
+        write_video(video, variable(6), sound=None)
+        assert server.get(f"{address}/frames/1").status_code == 409
+        assert ready(server, "a.mkv") == address
+        late = server.post(f"{address}/by/Ann", json={"client": "d", "base": 1, "edits": edits((0, 6, 0))})
+        assert (late.status_code, "refused" in late.json()) == (400, False)  # the browser keeps them
+        for path in ("by/Ann", "by/Ann/export", "merged", "agreement"):
+            answer = server.get(f"{address}/{path}")
+            assert answer.status_code == 400
+            assert "labels 9 frames of a video that has 6 now" in answer.json()["error"]
+        video.write_bytes(old)
+        for torn in (out / "prepared").glob("*/frames.npz"):  # by a power cut
+            torn.write_bytes(torn.read_bytes()[:200])
+    with client(Settings(out=out, folder=folder)) as server:
+        ready(server, "a.mkv")
+        assert server.get(f"{address}/by/Ann").json()["done"] == [[[0, 9, 1]]]
 
 
 # A worker that writes what `python -m avsd_jax.avc` writes, without its classifier.

@@ -116,6 +116,7 @@ def test_the_folder_and_no_more(clip: bytes, tmp_path: pathlib.Path) -> None:
     (folder / "links").symlink_to(outside)
     (folder / "inside.mp4").symlink_to(folder / "sub/b.mp4")
     (folder / "gone.mp4").symlink_to(folder / "nothing")
+    (folder / "loop.mp4").symlink_to(folder / "loop.mp4")
     library = VideoLibrary(folder / "out", folder, 10_000)
     assert {video.name for video in library.videos()} == {NAME, "sub/b.mp4", "text.mp4", "inside.mp4"}
     with client(Settings(out=folder / "out", folder=folder)) as c:

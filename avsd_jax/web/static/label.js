@@ -91,7 +91,7 @@ function named(known) {
   return new Promise((done) => {
     $("who-form").onsubmit = (event) => {
       const name = $("name").value.trim().normalize("NFC");
-      $("who-error").hidden = /^(?:[\p{L}\p{N}_][\p{L}\p{N}_ .-]{0,38}[\p{L}\p{N}_.]|[\p{L}\p{N}_])$/u.test(name);
+      $("who-error").hidden = /^(?=.{1,40}$)[\p{L}\p{N}_](?:[\p{L}\p{M}\p{N}_ .-]*[\p{L}\p{M}\p{N}_.])?$/u.test(name);
       if (!$("who-error").hidden) {
         event.preventDefault();
         $("who-error").textContent = "Up to 40 letters, digits, spaces, '-', '_' and '.'";
@@ -108,6 +108,7 @@ async function begin(annotator) {
   sync?.close();
   $("annotator").textContent = annotator;
   video.annotator = annotator;
+  track.load({ base: [], done: [], undone: [] }); // until this one's labels are there
   sync = new Sync({
     video: id,
     annotator,

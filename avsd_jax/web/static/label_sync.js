@@ -35,7 +35,9 @@ export class Sync {
 
   // Loads the labels, after what earlier tabs did not send.
   async start() {
-    for (const key of Object.keys(localStorage).filter((each) => each.startsWith(this.prefix))) await this.adopt(key);
+    // What follows the prefix is a client's name: that of "Ann" begins the keys of "Ann B", too.
+    const own = (key) => key.startsWith(this.prefix) && /^[0-9a-f]+$/.test(key.slice(this.prefix.length));
+    for (const key of Object.keys(localStorage).filter(own)) await this.adopt(key);
     await this.fetchState();
   }
 
@@ -46,16 +48,23 @@ export class Sync {
     } catch {}
     const client = key.slice(this.prefix.length);
     let { base, edits } = left ?? {};
-    while (edits?.length) {
-      const answer = await this.post({ client, base, edits });
-      if (answer.status !== 409 || answer.body.revision === undefined) {
+    for (let most = AT_ONCE; edits?.length; ) {
+      const some = edits.slice(0, most);
+      const answer = await this.post({ client, base, edits: some });
+      if (answer.ok) {
+        edits = edits.slice(some.length);
+        base += some.length;
+      } else if (answer.status === 409 && answer.body.revision !== undefined) {
+        edits = rebased(edits, answer.body.seen);
+        base = answer.body.revision;
+      } else if (answer.status === 413 && some.length > 1) {
+        most = some.length >> 1;
+      } else {
         // Kept for the next time, unless the server will never take them.
-        if (!answer.ok && ![400, 413].includes(answer.status)) throw new Error(answer.body.error ?? SILENT);
-        if (!answer.ok) this.onerror(`Earlier edits of this browser were not taken over: ${answer.body.error}`);
+        if (!refused(answer)) throw new Error(answer.body.error ?? SILENT);
+        this.onerror(`Earlier edits of this browser were not taken over: ${answer.body.error}`);
         break;
       }
-      edits = rebased(edits, answer.body.seen);
-      base = answer.body.revision;
     }
     localStorage.removeItem(key);
   }
@@ -87,9 +96,11 @@ export class Sync {
   }
 
   async sendAll() {
-    for (let tries = 0; this.queue.length && !this.closed; ) {
-      const edits = this.queue.slice(0, AT_ONCE);
+    for (let tries = 0, most = AT_ONCE; this.queue.length && !this.closed; ) {
+      const edits = this.queue.slice(0, most);
       const answer = await this.post({ client: this.client, base: this.revision, edits });
+      // The annotator is another one by now: what is unsent stays in this browser for the next time.
+      if (this.closed) return;
       if (answer.ok) {
         [tries, this.failed] = [0, false];
         const foreign = answer.body.revision !== this.revision + edits.length;
@@ -100,7 +111,9 @@ export class Sync {
         if (foreign) await this.fetchState().catch((error) => this.onerror(error.message));
       } else if (answer.status === 409 && answer.body.revision !== undefined) {
         this.take(answer.body);
-      } else if (answer.status === 400 || answer.status === 413) {
+      } else if (answer.status === 413 && edits.length > 1) {
+        most = edits.length >> 1;
+      } else if (refused(answer)) {
         this.onerror(`The server did not take the last edits: ${answer.body.error}`);
         this.queue = [];
         this.keep();
@@ -116,6 +129,7 @@ export class Sync {
 
   // Takes over labels of another revision, and sets again what is unsent.
   take(state) {
+    if (this.closed) return;
     const kept = rebased(this.queue, state.seen);
     if (kept.length < this.queue.filter((edit) => edit.sequence > state.seen).length) {
       this.onerror("Another tab has edited these labels: an undo that was not saved yet is left out.");
@@ -165,6 +179,9 @@ export class Sync {
     }
   }
 }
+
+// Whether the server will never take these edits. Other errors pass: a full disk, a file that is open elsewhere.
+const refused = ({ status, body }) => status === 413 || (status === 400 && body.refused === true);
 
 // Ranges can be set on any labels; undoing what somebody else did meanwhile was not meant.
 function rebased(edits, seen) {
