@@ -7,6 +7,7 @@ it is asked for.
 
 import contextlib
 import functools
+import io
 import json
 import logging
 import pickle
@@ -46,7 +47,7 @@ def pipeline_options(flags: Sequence[str] | None) -> Any:
     """Returns Beam's options for its flags, such as ["--runner=FlinkRunner"]; None without flags.
 
     Raises:
-        InputError: Beam is not installed.
+        InputError: Beam is not installed, or a flag has a wrong value.
     """
     if flags is None:
         return None
@@ -55,7 +56,15 @@ def pipeline_options(flags: Sequence[str] | None) -> Any:
             from apache_beam.options.pipeline_options import PipelineOptions
         except ImportError as error:
             raise InputError('Beam is not installed: run `pip install "avsd-jax[beam]"`') from error
-        return PipelineOptions(list(flags))
+        options = PipelineOptions(list(flags))
+        told = io.StringIO()
+        try:
+            with contextlib.redirect_stderr(told):
+                options.get_all_options()
+        except SystemExit as error:  # it prints its usage, of hundreds of lines
+            reason = (told.getvalue().strip().splitlines() or [""])[-1].partition("error: ")[2]
+            raise InputError(f"--beam_pipeline_options: {reason or 'a flag is wrong'}: correct it") from error
+        return options
 
 
 @contextlib.contextmanager

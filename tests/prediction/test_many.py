@@ -302,6 +302,10 @@ def test_beam_makes_the_same_in_two_processes(
     (tmp_path / "workers").mkdir()
     (tmp_path / "workers/sitecustomize.py").write_text(EXTRA.format(helpers=str(HELPERS)))
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'workers'}:{Path(predict.__file__).parents[1]}")
+    bad = [mixed.name, "--model=bright", f"--out={tmp_path / 'x'}", f"{BEAM},--direct_num_workers=two"]
+    assert predict.main(bad) == 2
+    message = "--beam_pipeline_options: argument --direct_num_workers: invalid int value: 'two': correct it"
+    assert capfd.readouterr().err.splitlines()[-1] == f"error: {message}"
     options = [mixed.name, "--model=bright", "--overlay=none", "--maps=npz"]
     told = {}
     for name, more in (("plain", []), ("beam", [BEAM])):
