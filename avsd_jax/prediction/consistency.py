@@ -22,12 +22,12 @@ from avsd_jax.prediction import timeline
 from avsd_jax.prediction.batches import check_finite, in_batches, probability_of
 from avsd_jax.prediction.clip_stream import Clip, ClipStream
 from avsd_jax.prediction.decision import Decision
-from avsd_jax.prediction.map_writers import Staging, holds
+from avsd_jax.prediction.map_writers import CONSISTENCY_RECORD, CONSISTENCY_TABLE, Staging, holds
 from avsd_jax.runs.checkpoint import load_for_inference
 from avsd_jax.runs.classifier import Classifier
 from avsd_jax.runs.components import make_forward
 
-RECORD, TABLE, PLOT = "consistency.json", "consistency.csv", "consistency.png"
+RECORD, TABLE, PLOT = CONSISTENCY_RECORD, CONSISTENCY_TABLE, "consistency.png"
 
 _HEADER = "frame,time,probability,label\n"
 _NO_AUDIO = "no audio track: there is nothing to compare, and every frame is labelled 0, inconsistent"

@@ -22,6 +22,8 @@ from avsd_jax.media.reading import VideoInfo
 from avsd_jax.media.writing import GreyVideoWriter
 
 VIDEO_RECORD, PICTURES_RECORD = "timeline.json", "pictures.json"
+# Likewise of the consistency of a video, and its table.
+CONSISTENCY_RECORD, CONSISTENCY_TABLE = "consistency.json", "consistency.csv"
 FRAMES_PER_FILE = 100
 
 _PREFIX = ".predict-"

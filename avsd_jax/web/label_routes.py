@@ -22,7 +22,7 @@ from avsd_jax.labelling.agreement import Agreement
 from avsd_jax.labelling.preparation import Prepared
 from avsd_jax.labelling.track import NAMES, UNLABELLED
 from avsd_jax.media.exact_frames import ExactFrames
-from avsd_jax.prediction.consistency import RECORD, TABLE
+from avsd_jax.prediction.map_writers import CONSISTENCY_RECORD, CONSISTENCY_TABLE
 from avsd_jax.web.labels import PROPOSALS, Labels
 from avsd_jax.web.site import json_of, site_of, video_of
 from avsd_jax.web.video_library import Video
@@ -217,7 +217,11 @@ def classifiers(request: Request) -> Response:
     video = video_of(request)
     given = [(f"checkpoint {number + 1}: {each}", each) for number, each in enumerate(_checkpoints(request)[1:])]
     said = [
-        {"id": number, "name": name, "done": (_proposal_folder(request, video, checkpoint) / RECORD).exists()}
+        {
+            "id": number,
+            "name": name,
+            "done": (_proposal_folder(request, video, checkpoint) / CONSISTENCY_RECORD).exists(),
+        }
         for number, (name, checkpoint) in enumerate([("sound and motion (no weights)", None), *given])
     ]
     return JSONResponse({"classifiers": said})
@@ -239,7 +243,7 @@ def propose(request: Request) -> Response:
     video, checkpoint = video_of(request), _classifier(request)
     site_of(request).library.info(video)
     folder = _proposal_folder(request, video, checkpoint)
-    if (folder / RECORD).exists():
+    if (folder / CONSISTENCY_RECORD).exists():
         return JSONResponse({"job": None})
     task = {"kind": "propose", "video": str(video.path), "out": str(folder), "checkpoint": checkpoint}
     job = site_of(request).jobs.submit(f"propose {folder}", task, {"video": video.id, "name": video.name})
@@ -250,10 +254,10 @@ def proposal(request: Request) -> Response:
     """The labels and probabilities that a classifier proposes; see `avsd_jax.labelling.proposals`."""
     video, found, _ = _ready(request)
     folder = _proposal_folder(request, video, _classifier(request))
-    if not (folder / RECORD).exists():
+    if not (folder / CONSISTENCY_RECORD).exists():
         raise HTTPException(404, "this classifier has proposed nothing yet")
     try:
-        return JSONResponse(proposed.read(folder / TABLE, len(found.index.times)))
+        return JSONResponse(proposed.read(folder / CONSISTENCY_TABLE, len(found.index.times)))
     except InputError as error:
         raise HTTPException(409, str(error)) from error
 
