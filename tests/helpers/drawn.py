@@ -12,8 +12,8 @@ import numpy as np
 FAST_COMPILE = {"xla_backend_optimization_level": 1, "xla_llvm_disable_expensive_passes": True}
 # Twice as fast, with the same gradients.
 STEP_COMPILE = FAST_COMPILE | {"xla_cpu_use_fusion_emitters": False}
-# Four times as fast, for outputs alone: at level 0 gradients of convolutions are wrong, those of AVID by 70 % of their
-# norm, or NaN (jax 0.10 and 0.12, CPU).
+# Four times as fast, for outputs alone: at level 0 gradients of AVID are wrong, by a fifth of their norm and more (jax
+# 0.10 and 0.12, CPU); those of ViNet, STAViS, DAVE and AAM are right.
 FORWARD_COMPILE = STEP_COMPILE | {"xla_backend_optimization_level": 0}
 
 
