@@ -33,8 +33,9 @@ def client(settings: Settings, jobs: Jobs | None = None, **given: Any) -> Iterat
 def running(settings: Settings, jobs: Jobs | None = None, port: int = 0) -> Iterator[str]:
     """A server, on a free port by default; gives its address, without a slash at the end."""
     with listening("127.0.0.1", port) as opened:
+        # uvicorn's set-up of logging would close absl's handler, whose stream may be pytest's.
         config = uvicorn.Config(
-            create_app(settings, jobs), log_level="warning", access_log=False, timeout_graceful_shutdown=1
+            create_app(settings, jobs), log_config=None, access_log=False, timeout_graceful_shutdown=1
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]}, daemon=True)
