@@ -36,7 +36,7 @@ from avsd_jax.data import dataset_names
 from avsd_jax.errors import InputError
 from avsd_jax.labelling import agreement, exporting
 from avsd_jax.labelling.track import runs_of
-from avsd_jax.sources import fold_lists, label_files, label_formats, own
+from avsd_jax.sources import fold_lists, label_files, label_formats
 from avsd_jax.sources.fold_lists import ListedVideo
 
 _OWN = "own"
@@ -265,6 +265,8 @@ def summarize(manual_dir: str | Path, dataset: str) -> Summary:
             summary.
     """
     if dataset == _OWN:
+        from avsd_jax.sources import own  # brings what decodes videos
+
         files, listed = own.existing_labels(Path(manual_dir)), {}
     else:
         files = label_files.files(manual_dir, dataset)
@@ -387,6 +389,8 @@ def _convert_command_line(args: argparse.Namespace) -> int:
 
 
 def _summary_command_line(args: argparse.Namespace) -> int:
+    from avsd_jax.sources import own  # brings what decodes videos
+
     keys = [args.dataset] if args.dataset else [*dataset_names.SETS]
     if not args.dataset and (Path(args.manual_dir) / own.VIDEOS).is_dir():  # else `labels` may be any folder
         keys.append(_OWN)
