@@ -36,7 +36,7 @@ from avsd_jax.data import dataset_names
 from avsd_jax.errors import InputError
 from avsd_jax.labelling import agreement, exporting
 from avsd_jax.labelling.track import runs_of
-from avsd_jax.sources import fold_lists, label_files, label_formats
+from avsd_jax.sources import fold_lists, label_files, label_formats, own_folder
 from avsd_jax.sources.fold_lists import ListedVideo
 
 _OWN = "own"
@@ -265,9 +265,7 @@ def summarize(manual_dir: str | Path, dataset: str) -> Summary:
             summary.
     """
     if dataset == _OWN:
-        from avsd_jax.sources import own  # brings what decodes videos
-
-        files, listed = own.existing_labels(Path(manual_dir)), {}
+        files, listed = own_folder.existing_labels(Path(manual_dir)), {}
     else:
         files = label_files.files(manual_dir, dataset)
         listed = _clocks(manual_dir, dataset, None) if files else {}
@@ -389,18 +387,16 @@ def _convert_command_line(args: argparse.Namespace) -> int:
 
 
 def _summary_command_line(args: argparse.Namespace) -> int:
-    from avsd_jax.sources import own  # brings what decodes videos
-
     keys = [args.dataset] if args.dataset else [*dataset_names.SETS]
-    if not args.dataset and (Path(args.manual_dir) / own.VIDEOS).is_dir():  # else `labels` may be any folder
+    if not args.dataset and (Path(args.manual_dir) / own_folder.VIDEOS).is_dir():  # else `labels` may be any folder
         keys.append(_OWN)
     summaries = {key: summarize(args.manual_dir, key) for key in keys}
     rows = [_row(key, summary) for key, summary in summaries.items() if summary.videos]
     total = _together(list(summaries.values()))
     if not rows and not total.problems:
         raise InputError(
-            f"{args.manual_dir} has no labels in {label_files.FOLDER}/<SET>/, nor in {own.LABELS}/ with "
-            f"{own.VIDEOS}/: label on the page of python -m avsd_jax.web, or make them with {label_files.CONVERT}"
+            f"{args.manual_dir} has no labels in {label_files.FOLDER}/<SET>/, nor in {own_folder.LABELS}/ with "
+            f"{own_folder.VIDEOS}/: label on the page of python -m avsd_jax.web, or make them with {label_files.CONVERT}"
         )
     if len(rows) > 1:
         rows.append(_row("together", total))

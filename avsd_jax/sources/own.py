@@ -24,9 +24,9 @@ from avsd_jax.map_files import fixation_files
 from avsd_jax.media import reading
 from avsd_jax.sources import audio_files, label_files, video_damage, video_files
 from avsd_jax.sources.base import Findings, Inspection, MissingFile, agreed_length, read_through, shortest
+from avsd_jax.sources.own_folder import FIXATIONS, LABELS, TEST, VIDEOS
 from avsd_jax.sources.short_side import reduced, resized
 
-VIDEOS, FIXATIONS, LABELS, TEST = "videos", "fixations", "labels", "test.txt"
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg")
 EVERY = 5
 """Without a list, one video in as many is a test video."""
@@ -66,14 +66,6 @@ def find(manual_dir: str | Path) -> Path:
 def existing_videos(folder: Path) -> tuple[str, ...]:
     """Returns the names of the videos, sorted."""
     return tuple(sorted(_files(folder)))
-
-
-def existing_labels(folder: Path) -> dict[str, Path]:
-    """Returns the label files by the names of their videos, sorted."""
-    names = safe_paths.file_names(safe_paths.below(folder, LABELS))
-    return {
-        name.removesuffix(".csv"): safe_paths.below(folder, LABELS, name) for name in names if name.endswith(".csv")
-    }
 
 
 def read_lists(folder: Path) -> Lists:
