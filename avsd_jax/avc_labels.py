@@ -395,8 +395,8 @@ def _summary_command_line(args: argparse.Namespace) -> int:
     total = _together(list(summaries.values()))
     if not rows and not total.problems:
         raise InputError(
-            f"{args.manual_dir} has no labels in {label_files.FOLDER}/<SET>/, nor in {own_folder.LABELS}/ with "
-            f"{own_folder.VIDEOS}/: label on the page of python -m avsd_jax.web, or make them with {label_files.CONVERT}"
+            f"{args.manual_dir} has no labels in {label_files.FOLDER}/<SET>/, nor in {own_folder.LABELS}/ "
+            f"with {own_folder.VIDEOS}/: label on the page of python -m avsd_jax.web, or make them with {label_files.CONVERT}"
         )
     if len(rows) > 1:
         rows.append(_row("together", total))
