@@ -396,7 +396,8 @@ def _summary_command_line(args: argparse.Namespace) -> int:
     if not rows and not total.problems:
         raise InputError(
             f"{args.manual_dir} has no labels in {label_files.FOLDER}/<SET>/, nor in {own_folder.LABELS}/ "
-            f"with {own_folder.VIDEOS}/: label on the page of python -m avsd_jax.web, or make them with {label_files.CONVERT}"
+            f"with {own_folder.VIDEOS}/: label on the page of python -m avsd_jax.web, or make them with "
+            f"{label_files.CONVERT}"
         )
     if len(rows) > 1:
         rows.append(_row("together", total))
