@@ -20,15 +20,12 @@ def folder() -> pathlib.Path:
 
 
 def quick_flags() -> str:
-    """Returns XLA's flags for the quickest compilation: tests run small networks.
+    """Returns XLA's flags for a quick compilation with the same results: tests run small networks.
 
-    Level 0 takes a quarter less of the time of trainings, and computes what it should but for some gradients of AVID
-    (see `drawn.FORWARD_COMPILE`): gradients that are held to recorded ones are compiled by `drawn.fast_jit` or
-    `drawn.step_jit`, whatever these flags are. Processes that tests start with `XLA_FLAGS` of their own are compiled as
-    a user's are.
+    Level 0 would be quicker, but has wrong gradients of convolutions (see `drawn.FORWARD_COMPILE`). Processes that
+    tests start with `XLA_FLAGS` of their own are compiled as a user's are.
     """
-    expensive = "--xla_llvm_disable_expensive_passes=true"
+    flags = "--xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true"
     # A process ends at a flag that its XLA does not know.
-    if not importlib.metadata.version("jaxlib").startswith("0.10."):
-        return f"--xla_backend_optimization_level=1 {expensive}"
-    return f"--xla_backend_optimization_level=0 {expensive} --xla_cpu_use_fusion_emitters=false"
+    known = importlib.metadata.version("jaxlib").startswith("0.10.")
+    return f"{flags} --xla_cpu_use_fusion_emitters=false" if known else flags
