@@ -6,6 +6,7 @@ import pytest
 from drawn import forward_jit, forward_options, normal, shapes, variables
 
 from avsd_jax import models
+from avsd_jax.runs import streaming
 from avsd_jax.runs.streaming import make_stream
 
 SIZE = (32, 32)
@@ -13,8 +14,7 @@ SIZE = (32, 32)
 
 @pytest.fixture(autouse=True)
 def _quick_programs(monkeypatch):
-    plain, quick = jax.jit, {"compiler_options": forward_options()}
-    monkeypatch.setattr(jax, "jit", lambda function, **options: plain(function, **options | quick))
+    monkeypatch.setattr(streaming, "compiler_options", forward_options)
 
 
 def _check(model, advance: int, counts: tuple[int, ...], rest=lambda window: {}, batch_size: int = 2) -> None:
