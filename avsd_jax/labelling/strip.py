@@ -11,6 +11,7 @@ import numpy as np
 import scipy.fft
 from jaxtyping import Float32, UInt8
 
+from avsd_jax.common.mel_scale import hertz, mel
 from avsd_jax.media.audio import stream_audio
 
 RATE, HOP = 16_000, 160
@@ -129,14 +130,10 @@ def _drawn(samples: Float32[np.ndarray, " s"], number: int, around: int) -> UInt
 
 def _band_edges() -> np.ndarray:
     """Returns the first bins of the bands and one beyond the last: as wide as on the mel scale, and a bin at least."""
-    mel = np.linspace(_mel(_LOWEST_HZ), _mel(RATE / 2), BANDS + 1)
-    bins = np.round(700 * (np.exp(mel / 1127) - 1) * _WINDOW / RATE).astype(int)
+    limits = hertz(np.linspace(mel(_LOWEST_HZ), mel(RATE / 2), BANDS + 1))
+    bins = np.round(limits * _WINDOW / RATE).astype(int)
     edges = np.maximum.accumulate(bins - np.arange(BANDS + 1)) + np.arange(BANDS + 1)
     return np.minimum(edges, _WINDOW // 2 - np.arange(BANDS + 1)[::-1])
-
-
-def _mel(hertz: float) -> float:
-    return 1127 * float(np.log(1 + hertz / 700))
 
 
 # Scaled so that a sine of full amplitude has power 1/4 in its bin.

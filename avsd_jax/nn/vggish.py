@@ -11,6 +11,7 @@ import numpy as np
 import scipy.signal
 from jaxtyping import Array, Float, Float32
 
+from avsd_jax.common.mel_scale import mel
 from avsd_jax.errors import InputError
 from avsd_jax.nn.spectrogram import segments
 
@@ -60,13 +61,9 @@ def mel_matrix() -> Float32[np.ndarray, "257 64"]:
 
     The lowest frequency, zero, has no weight.
     """
-    edges = np.linspace(*_mel(np.array([_LOWEST, _HIGHEST])), BANDS + 2)
-    place = _mel(np.linspace(0, SAMPLE_RATE / 2, N_FFT // 2 + 1))[:, None]
+    edges = np.linspace(*mel(np.array([_LOWEST, _HIGHEST])), BANDS + 2)
+    place = mel(np.linspace(0, SAMPLE_RATE / 2, N_FFT // 2 + 1))[:, None]
     low, centre, high = edges[:-2], edges[1:-1], edges[2:]
     weights = np.maximum(0, np.minimum((place - low) / (centre - low), (high - place) / (high - centre)))
     weights[0] = 0
     return weights.astype(np.float32)
-
-
-def _mel(frequency: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    return 1127 * np.log1p(frequency / 700)

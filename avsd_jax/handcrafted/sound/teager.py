@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num
 
+from avsd_jax.common.mel_scale import hertz, mel
 from avsd_jax.errors import InputError
 from avsd_jax.handcrafted.normalise import as_float, unit
 from avsd_jax.handcrafted.sound.frames import layout, padded
@@ -77,9 +78,8 @@ def gabor_bank(rate: int, count: int = NUM_FILTERS, lowest: float | int = LOWEST
     if count < 1 or not rate > 4 * lowest:
         raise InputError(f"{count} filters from {lowest:g} Hz at {rate} samples per second: give at least one, and "
                          "a rate above four times the lowest frequency")  # fmt: skip
-    edges = np.linspace(_mel(lowest), _mel(rate / 2), count + 2)
-    hertz = 700 * (np.exp(edges / 1127) - 1)
-    centres, spacing = hertz[:-2], np.diff(hertz)[:-1]
+    edges = hertz(np.linspace(mel(lowest), mel(rate / 2), count + 2))
+    centres, spacing = edges[:-2], np.diff(edges)[:-1]
     # A Gaussian of standard deviation b in frequency has half its gain at 1.177 b.
     seconds = 2.355 / (2 * np.pi * spacing)
     half = int(np.ceil(_STANDARD_DEVIATIONS * seconds.max() * rate))
@@ -87,10 +87,6 @@ def gabor_bank(rate: int, count: int = NUM_FILTERS, lowest: float | int = LOWEST
     bank = np.exp(-(time**2) / (2 * seconds[:, None] ** 2)) * np.cos(2 * np.pi * centres[:, None] * time)
     gain = np.abs(np.sum(bank * np.exp(-2j * np.pi * centres[:, None] * time), -1))
     return bank / gain[:, None]
-
-
-def _mel(hertz: float) -> float:
-    return 1127 * np.log1p(hertz / 700)
 
 
 def features(waveform: Num[Array | np.ndarray, "*b s"], rate: int, num_filters: int = NUM_FILTERS) -> Features:
