@@ -1,6 +1,5 @@
 """Jobs in a process of its own: order, progress, the end of a process, cancelling."""
 
-import pathlib
 import sys
 from collections.abc import Iterator
 
@@ -73,8 +72,9 @@ def test_a_process_that_ends_fails_its_job_alone(jobs: Jobs, kind: str, how: str
     assert "try again" in broken.error
 
 
-def test_too_many_jobs_are_refused(jobs: Jobs, tmp_path: pathlib.Path) -> None:
-    submit(jobs, "wait", "first")
+def test_too_many_jobs_are_refused(jobs: Jobs) -> None:
+    first = submit(jobs, "wait", "first")
+    waited(lambda: first.state == RUNNING)  # it no longer waits
     for number in range(MOST_WAITING):
         submit(jobs, "good", str(number))
     with pytest.raises(OverflowError, match="too many jobs wait"):
