@@ -36,7 +36,7 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "*n c"], use_running_average: bool) -> Float[Array, "*n c"]:
-        """Normalises in float32 and returns the dtype of `x`; updates the running statistics in training."""
+        """Normalises in float32, or float64, and returns the dtype of `x`; updates the running statistics in training."""
         size = x.shape[-1:]
         scale = self.param("scale", nn.initializers.ones, size)
         bias = self.param("bias", nn.initializers.zeros, size)
@@ -74,12 +74,18 @@ def _normalise(
     model's compilation time.
     """
     count = x.size // x.shape[-1]
-    mean, square = (s / count for s in _sums(x.astype(jnp.float32), jnp.square(x.astype(jnp.float32)), one_pass))
+    wide = _wide(x)
+    mean, square = (s / count for s in _sums(wide, jnp.square(wide), one_pass))
     if axis_name is not None:
         mean, square = lax.pmean((mean, square), axis_name)
     var = jnp.maximum(square - jnp.square(mean), 0)
     factor = scale * lax.rsqrt(var + epsilon)
     return (x * factor + (bias - mean * factor)).astype(x.dtype), mean, var
+
+
+def _wide(x: Float[Array, "*n c"]) -> Float[Array, "*n c"]:
+    """Returns x in float32, or in float64 if it is."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def _sums(a: Float[Array, "b *n c"], b: Float[Array, "b *n c"], one_pass: bool) -> tuple[Vector, Vector]:
@@ -112,7 +118,7 @@ def _normalise_backward(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Returns, with z = (x - mean) / std, dx = scale / std * (dy - mean(dy) - z mean(dy z))."""
     x, scale, mean, inverse = saved
-    dy = grads[0].astype(jnp.float32)
+    dy = _wide(grads[0])
     count = x.size // x.shape[-1]
     # The gradients of scale and bias are this device's share; dx needs the means over all devices.
     bias_grad, slope_sum = _sums(dy, dy * x, one_pass)
