@@ -1,8 +1,9 @@
 """One annotator's labels of one video, kept in a journal: each edit once, in order, on the state it was made on.
 
-The first line of the journal names video, annotator and number of frames; each further line is an edit:
+The first line of the journal names video, annotator, number of frames and the SHA-256 of the video's file, which older
+journals lack; each further line is an edit:
 
-    {"format": "avsd_jax labels 1", "video": "clip.mp4", "annotator": "Ann", "frames": 300}
+    {"format": "avsd_jax labels 1", "video": "clip.mp4", "annotator": "Ann", "frames": 300, "sha256": "9f86d081..."}
     {"client": "f3a1", "sequence": 1, "kind": "set", "runs": [[0, 25, 1]]}
     {"client": "f3a1", "sequence": 2, "kind": "undo"}
 
@@ -115,25 +116,29 @@ class Annotation:
         video: name of the video.
         annotator: name of the person.
         num_frames: of the video.
+        digest: SHA-256 of the video's file.
 
     Raises:
-        InputError: the journal is damaged, of a video of another length, or open in another program.
+        InputError: the journal is damaged, of another video, or open in another program.
         StorageError: the disk is full or read-only.
     """
 
-    def __init__(self, path: Path, video: str, annotator: str, num_frames: int):
+    def __init__(self, path: Path, video: str, annotator: str, num_frames: int, digest: str):
         self._guard = threading.Lock()
         self._journal = journal.Journal(path)
         try:
             entries = self._journal.entries
             if not entries:
-                entries = [{"format": FORMAT, "video": video, "annotator": annotator, "frames": num_frames}]
+                header = {"format": FORMAT, "video": video, "annotator": annotator, "frames": num_frames}
+                entries = [header | {"sha256": digest}]
                 self._journal.append(entries)
             self._track, self._seen = _replayed(path, entries)
-            if self.num_frames != num_frames:
+            self._digest = entries[0].get("sha256")
+            if not self.is_of(num_frames, digest):
+                now = num_frames if self.num_frames != num_frames else "as many, but other content,"
                 raise InputError(
-                    f"{path} labels {self.num_frames} frames of a video that has {num_frames} now: it is "
-                    "another video; rename it, or move the labels away"
+                    f"{path} labels {self.num_frames} frames of a video that has {now} now: it is another video; "
+                    "rename it, or move the labels away"
                 )
         except BaseException:
             self._journal.close()
@@ -145,6 +150,10 @@ class Annotation:
     def num_frames(self) -> int:
         """Returns the number of frames of the video."""
         return len(self._track.labels)
+
+    def is_of(self, num_frames: int, digest: str) -> bool:
+        """Returns whether the labels are of the video of that length and SHA-256, which older journals do not tell."""
+        return self.num_frames == num_frames and self._digest in (None, digest)
 
     @property
     def labels(self) -> Int8[np.ndarray, " n"]:

@@ -1,5 +1,6 @@
 """What the Label page needs of a video before it is shown: its frames' times and places, and the strip of its audio."""
 
+import hashlib
 import shutil
 import uuid
 import zipfile
@@ -17,22 +18,24 @@ from avsd_jax.media.reading import VideoInfo
 
 _INDEX = "frames.npz"
 _STAGED = ".preparing-"
+_CHUNK = 1 << 20
 
 
 class Prepared(NamedTuple):
-    """A prepared video: its folder, frames, and whether there is a strip of its audio."""
+    """A prepared video: its folder, frames, whether there is a strip of its audio, and the SHA-256 of its file."""
 
     folder: Path
     index: FrameIndex
     audio: bool
+    digest: str
 
 
 def load(folder: Path) -> Prepared | None:
-    """Loads what `prepare` made; None if it is not there, or not readable."""
+    """Loads what `prepare` made; None if it is not there, not readable, or without a digest, as older ones are."""
     try:
         with np.load(folder / _INDEX, allow_pickle=False) as found:
             index = FrameIndex(found["times"], found["stamps"], found["keys"], bool(found["exact"]))
-            return Prepared(folder, index, bool(found["audio"]))
+            return Prepared(folder, index, bool(found["audio"]), str(found["digest"]))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
 
@@ -55,13 +58,14 @@ def prepare(folder: Path, info: VideoInfo, progress: Callable[[int, bool], None]
     try:
         staged.mkdir()
         index = index_frames(info.path, lambda done: progress(done, False))
+        digest = _digest(info.path, lambda: progress(len(index.times), False))
         audio = info.audio is not None
         if audio:
             try:
                 strip.write(staged, info.path, info.start, lambda done: progress(done, True))
             except InputError:  # the audio alone is damaged: the pictures can be seen all the same
                 audio = False
-        named = {**index._asdict(), "audio": audio}
+        named = {**index._asdict(), "audio": audio, "digest": digest}
         np.savez(staged / _INDEX, **named)
         shutil.rmtree(folder, ignore_errors=True)
         staged.rename(folder)
@@ -71,7 +75,24 @@ def prepare(folder: Path, info: VideoInfo, progress: Callable[[int, bool], None]
         ) from error
     finally:
         shutil.rmtree(staged, ignore_errors=True)
-    return Prepared(folder, index, audio)
+    return Prepared(folder, index, audio, digest)
+
+
+def _digest(path: Path, progress: Callable[[], None]) -> str:
+    """Returns the SHA-256 of a file; `progress` is called for every part of it.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    found = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                found.update(chunk)
+                progress()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): give a readable file") from error
+    return found.hexdigest()
 
 
 def remove_unfinished(parent: Path) -> None:

@@ -123,9 +123,9 @@ def columns(request: Request) -> Response:
 def labels(request: Request) -> Response:
     """The labels of an annotator, with what a tab needs to go on editing; see `Annotation.state`."""
     video, found, _ = _ready(request)
-    client, name, number = request.query_params.get("client", ""), request.path_params["name"], len(found.index.times)
-    state = _labels(request).with_annotation(video, name, number, lambda opened: opened.state(client), create=False)
-    empty = {"revision": 0, "seen": 0, "frames": number, "base": [], "done": [], "undone": []}
+    client, name = request.query_params.get("client", ""), request.path_params["name"]
+    state = _labels(request).with_annotation(video, name, found, lambda opened: opened.state(client), create=False)
+    empty = {"revision": 0, "seen": 0, "frames": len(found.index.times), "base": [], "done": [], "undone": []}
     return JSONResponse(state or empty)
 
 
@@ -148,16 +148,14 @@ def _edit(request: Request, sent: dict[str, Any]) -> Response:
             return JSONResponse({"error": str(error), "refused": True}, 400)
         return JSONResponse({"revision": opened.revision})
 
-    return _labels(request).with_annotation(video, request.path_params["name"], len(found.index.times), submit)
+    return _labels(request).with_annotation(video, request.path_params["name"], found, submit)
 
 
 def export(request: Request) -> Response:
     """The label file of an annotator, as `python -m avsd_jax.avc_labels` reads it."""
     video, found, _ = _ready(request)
     name = request.path_params["name"]
-    made = _labels(request).with_annotation(
-        video, name, len(found.index.times), lambda opened: opened.labels, create=False
-    )
+    made = _labels(request).with_annotation(video, name, found, lambda opened: opened.labels, create=False)
     if made is None:
         raise HTTPException(404, f"there are no labels of {name}")
     return _table(video, exporting.table(made))
@@ -167,7 +165,7 @@ def merged(request: Request) -> Response:
     """The label file of all annotators together, or of those named by `?annotator=`."""
     video, found, _ = _ready(request)
     wanted = request.query_params.getlist("annotator")
-    all_labels = _labels(request).labels(video, len(found.index.times))
+    all_labels = _labels(request).labels(video, found)
     chosen = [made for name, made in all_labels.items() if not wanted or name in wanted]
     return _table(video, exporting.table(exporting.majority(chosen)))
 
@@ -182,7 +180,7 @@ def _table(video: Video, text: str) -> Response:
 def agreements(request: Request) -> Response:
     """How much each annotator has labelled, and how far each two of them agree, by frame and by second."""
     video, found, _ = _ready(request)
-    made = _labels(request).labels(video, len(found.index.times))
+    made = _labels(request).labels(video, found)
     seconds = np.floor(found.index.times + 1e-6).astype(int)
     names = list(made)
     pairs = [

@@ -120,9 +120,16 @@ class Labels:
         return list(annotation.journals(self.folder(video)))
 
     def with_annotation(
-        self, video: Video, annotator: str, num_frames: int, use: Callable[[Annotation], _T], *, create: bool = True
+        self, video: Video, annotator: str, found: Prepared, use: Callable[[Annotation], _T], *, create: bool = True
     ) -> _T | None:
         """Returns what a function returns for an annotator's labels; None if there are none and `create` is not set.
+
+        Args:
+            video: the video.
+            annotator: name of the person.
+            found: the video, prepared.
+            use: the function.
+            create: whether to begin a journal where there is none.
 
         Raises:
             InputError: the name is none, or the journal is damaged or of another video.
@@ -130,30 +137,31 @@ class Labels:
         """
         with self._guard:
             path = annotation.journal_of(self.folder(video), annotator)
+            of_video = len(found.index.times), found.digest
             held = self._annotations.get(path)
-            if held is not None and held.num_frames != num_frames:  # the video was replaced by another one
+            if held is not None and not held.is_of(*of_video):  # the video was replaced by another one
                 self._annotations.pop(path).close()
             if path not in self._annotations:
                 if not create and not path.exists():
                     return None
-                self._annotations[path] = Annotation(path, video.name, annotator, num_frames)
+                self._annotations[path] = Annotation(path, video.name, annotator, *of_video)
                 while len(self._annotations) > _MOST_JOURNALS:
                     self._annotations.popitem(last=False)[1].close()
             self._annotations.move_to_end(path)
             # Within the guard: the journal must not be closed for another one meanwhile.
             return use(self._annotations[path])
 
-    def labels(self, video: Video, num_frames: int) -> dict[str, Int8[np.ndarray, " n"]]:
+    def labels(self, video: Video, found: Prepared) -> dict[str, Int8[np.ndarray, " n"]]:
         """Returns the labels of all annotators of a video who have labelled a frame; per frame -1, 0, 1 or 2.
 
         Raises:
             InputError: a journal is damaged or of another video.
         """
-        found = {
-            name: self.with_annotation(video, name, num_frames, lambda opened: opened.labels)
+        made = {
+            name: self.with_annotation(video, name, found, lambda opened: opened.labels)
             for name in self.annotators(video)
         }
-        return {name: labels for name, labels in found.items() if (labels >= 0).any()}
+        return {name: labels for name, labels in made.items() if (labels >= 0).any()}
 
     def close(self) -> None:
         """Closes all files."""

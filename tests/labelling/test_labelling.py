@@ -1,5 +1,6 @@
 """Labels that people make: tracks, journals, agreement, export, and the strip of the audio."""
 
+import hashlib
 import json
 import os
 import pathlib
@@ -19,6 +20,7 @@ from avsd_jax.media.reading import frame_times, probe
 from avsd_jax.sources import label_files
 
 FRAMES = 30
+DIGEST = hashlib.sha256(b"clip.mp4").hexdigest()
 
 
 @st.composite
@@ -84,7 +86,7 @@ def _set(sequence: int, *runs: tuple[int, int, int]) -> dict:
 
 
 def _annotation(path: pathlib.Path) -> Annotation:
-    return Annotation(path, "clip.mp4", "Ann", FRAMES)
+    return Annotation(path, "clip.mp4", "Ann", FRAMES, DIGEST)
 
 
 def test_whatever_byte_a_writer_is_killed_at_the_whole_entries_are_there(tmp_path: pathlib.Path):
@@ -150,7 +152,30 @@ def test_edits_are_applied_once_and_on_the_state_they_were_made_on(tmp_path: pat
     np.testing.assert_array_equal(annotation.read_labels(path), opened.labels)
     opened.close()
     with pytest.raises(InputError, match="labels 30 frames of a video that has 31 now"):
-        Annotation(path, "clip.mp4", "Ann", 31)
+        Annotation(path, "clip.mp4", "Ann", 31, DIGEST)
+
+
+def test_labels_are_of_one_content(tmp_path: pathlib.Path):
+    """A journal of before there were digests goes by the number of frames, and is not changed."""
+    path = tmp_path / "Ann.jsonl"
+    opened = _annotation(path)
+    opened.submit("a", 0, [_set(1, (0, 5, 1))])
+    opened.close()
+    written = path.read_bytes()
+    other = DIGEST[::-1]
+    with pytest.raises(InputError, match="30 frames of a video that has as many, but other content, now: it is anoth"):
+        Annotation(path, "clip.mp4", "Ann", FRAMES, other)
+    assert path.read_bytes() == written
+    old = written.replace(f',"sha256":"{DIGEST}"'.encode(), b"")
+    assert old != written
+    path.write_bytes(old)
+    for digest in (DIGEST, other):
+        opened = Annotation(path, "clip.mp4", "Ann", FRAMES, digest)
+        assert opened.revision == 1
+        opened.close()
+    assert path.read_bytes() == old
+    with pytest.raises(InputError, match="labels 30 frames of a video that has 31 now"):
+        Annotation(path, "clip.mp4", "Ann", 31, DIGEST)
 
 
 def test_a_full_disk_leaves_the_journal_as_it_was(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch):
@@ -263,7 +288,7 @@ def test_the_export_is_what_datasets_read(tmp_path: pathlib.Path, capsys: pytest
 
 def test_agreement_on_the_command_line(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture):
     first, second = np.repeat(np.array([1, 0], np.int8), 30), np.repeat(np.array([1, 0], np.int8), [36, 24])
-    opened = Annotation(tmp_path / "c.jsonl", "clip.mp4", "c", 60)
+    opened = Annotation(tmp_path / "c.jsonl", "clip.mp4", "c", 60, DIGEST)
     opened.submit("a", 0, [_set(1, (0, 30, 1), (30, 50, 0), (50, 55, 2))])
     opened.close()
     for name, labels in (("a", first), ("b", second)):
@@ -297,10 +322,11 @@ def test_the_strip_shows_clicks_where_they_are_at_every_zoom(tmp_path: pathlib.P
     told: list[tuple[int, bool]] = []
     folder = tmp_path / "prepared/a"
     made = preparation.prepare(folder, probe(path), lambda done, audio: told.append((done, audio)))
-    assert [done for done, audio in told if not audio] == list(range(1, 91))
+    assert list(dict.fromkeys(done for done, audio in told if not audio)) == list(range(1, 91))
     found = preparation.load(folder)
     np.testing.assert_array_equal(found.index.times, frame_times(path))
     assert (found.audio, found.index.exact, len(found.index.stamps)) == (True, made.index.exact, 90)
+    assert found.digest == made.digest == hashlib.sha256(path.read_bytes()).hexdigest()
     fine = strip.read(folder, 0.0, 3.0, 300)
     assert np.flatnonzero(fine[:, 1] > 200).tolist() == [0, 100, 200]
     loud = int(fine[100, 2:].argmax())
@@ -318,6 +344,10 @@ def test_the_strip_shows_clicks_where_they_are_at_every_zoom(tmp_path: pathlib.P
     silent = write_video(tmp_path / "b.mp4", regular(9), size=(32, 40), sound=None)
     assert not preparation.prepare(tmp_path / "prepared/b", probe(silent), lambda *_: None).audio
     assert preparation.load(tmp_path / "nowhere") is None
+    with np.load(folder / "frames.npz") as whole:
+        before_digests = {name: whole[name] for name in whole.files if name != "digest"}
+    np.savez(folder / "frames.npz", **before_digests)
+    assert preparation.load(folder) is None, "it is prepared again"
 
 
 def test_the_strip_of_pieces_is_that_of_the_whole(tmp_path: pathlib.Path):

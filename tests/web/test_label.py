@@ -155,6 +155,19 @@ def test_a_video_is_replaced(tmp_path: pathlib.Path) -> None:
             answer = server.get(f"{address}/{path}")
             assert answer.status_code == 400
             assert "labels 9 frames of a video that has 6 now" in answer.json()["error"]
+        other = write_video(video, variable(9), sound=None, size=(64, 48)).read_bytes()
+        assert ready(server, "a.mkv") == address
+        late = server.post(f"{address}/by/Ann", json={"client": "d", "base": 1, "edits": edits((0, 9, 0))})
+        assert (late.status_code, "refused" in late.json()) == (400, False)
+        answer = server.get(f"{address}/by/Ann")
+        assert answer.status_code == 400
+        assert "labels 9 frames of a video that has as many, but other content, now" in answer.json()["error"]
+        send(server, address, "Bob", (0, 9, 0))
+        os.utime(video, (1, 1))
+        assert server.get(f"{address}/frames/1").status_code == 409
+        ready(server, "a.mkv")
+        assert server.get(f"{address}/by/Bob").json()["done"] == [[[0, 9, 0]]], "the same content"
+        assert other != old
         video.write_bytes(old)
         for torn in (out / "prepared").glob("*/frames.npz"):  # by a power cut
             torn.write_bytes(torn.read_bytes()[:200])
