@@ -95,6 +95,12 @@ def _digest(path: Path, progress: Callable[[], None]) -> str:
     return found.hexdigest()
 
 
+def finished(parent: Path) -> list[Path]:
+    """Returns the folders of videos that the Label page has prepared below a folder."""
+    found = parent.iterdir() if parent.is_dir() else ()
+    return [path for path in found if (path / _INDEX).is_file() and not path.name.startswith(_STAGED)]
+
+
 def remove_unfinished(parent: Path) -> None:
     """Removes what a killed program left of preparations below a folder."""
     for left in parent.glob(f"{_STAGED}*"):

@@ -59,7 +59,7 @@ def create_app(settings: Settings, jobs: Jobs | None = None) -> Starlette:
         lifespan=lifespan,
     )
     app.state.site = site
-    app.state.labels = Labels(settings.out)
+    app.state.labels = Labels(settings.out, library.videos)
     return app
 
 

@@ -1,9 +1,10 @@
 """What the server holds for the page Label: prepared videos, and the annotations that are being edited."""
 
 import hashlib
+import shutil
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,11 +42,13 @@ class Labels:
 
     Args:
         out: the server's own folder.
+        videos: returns the videos that there are: what was prepared of others, or of another state, is removed.
     """
 
-    def __init__(self, out: Path):
+    def __init__(self, out: Path, videos: Callable[[], Iterable[Video]]):
         self._folder = out.resolve() / _LABELS
         self._prepared_folder = out.resolve() / _PREPARED
+        self._videos = videos
         self._guard = threading.Lock()
         # One file is read at a time: several would take each other's memory and time.
         self._turn = threading.Lock()
@@ -54,6 +57,7 @@ class Labels:
         self._prepared: OrderedDict[str, tuple[Prepared, ExactFrames]] = OrderedDict()
         self._annotations: OrderedDict[Path, Annotation] = OrderedDict()
         preparation.remove_unfinished(self._prepared_folder)
+        self._remove_stale()
 
     # -- videos -------------------------------------------------------------------------------------------------------
 
@@ -84,6 +88,7 @@ class Labels:
 
         try:
             with self._turn:
+                self._remove_stale()  # first: it may have been prepared in another state, and makes room
                 preparation.prepare(self._prepared_folder / _key(video), info, progress)
             with self._guard:
                 del self._preparations[_key(video)]
@@ -94,6 +99,19 @@ class Labels:
         except Exception as error:
             running.error = f"{video.name} cannot be prepared ({type(error).__name__}): the terminal shows the error"
             raise
+
+    def _remove_stale(self) -> None:
+        """Removes what was prepared of videos that are not there any more, or have another state now."""
+        if not preparation.finished(self._prepared_folder):
+            return
+        present = {_key(video) for video in self._videos()}
+        # Within the guard: nobody opens meanwhile what is removed.
+        with self._guard:
+            for folder in preparation.finished(self._prepared_folder):
+                if folder.name not in present:
+                    if folder.name in self._prepared:
+                        self._prepared.pop(folder.name)[1].close()
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def prepared(self, video: Video) -> tuple[Prepared, ExactFrames] | None:
         """Returns a prepared video and its frames by number; None if it is not prepared."""

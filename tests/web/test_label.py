@@ -176,6 +176,40 @@ def test_a_video_is_replaced(tmp_path: pathlib.Path) -> None:
         assert server.get(f"{address}/by/Ann").json()["done"] == [[[0, 9, 1]]]
 
 
+def test_what_was_prepared_is_removed_with_its_video(tmp_path: pathlib.Path) -> None:
+    """At the start and when another state is prepared; nothing else is, and labels stay."""
+    folder, prepared = tmp_path / "videos", tmp_path / "out/prepared"
+    folder.mkdir()
+    for name in "abc":
+        write_video(folder / f"{name}.mkv", variable(3), sound=None)
+    settings = Settings(out=tmp_path / "out", folder=folder)
+
+    def kept() -> set[str]:
+        return {path.name for path in prepared.iterdir()}
+
+    with client(settings) as server:
+        first = ready(server, "a.mkv")
+        (of_a,) = kept()
+        ready(server, "b.mkv")
+        (of_b,) = kept() - {of_a}
+        send(server, first, "Ann", (0, 3, 1))
+        for other in (".preparing-now", "notes"):
+            (prepared / other).mkdir()
+        os.utime(folder / "a.mkv", (1, 1))
+        assert server.get(f"{first}/frames/1").status_code == 409
+        ready(server, "a.mkv")
+        assert kept() >= {of_b, ".preparing-now", "notes"}
+        assert of_a not in kept()
+        assert len(kept()) == 4
+        assert server.get(f"{first}/frames/1").status_code == 200
+    (folder / "b.mkv").unlink()
+    with client(settings) as server:
+        assert not kept() & {of_a, of_b}
+        assert server.get(first).json()["state"] == "ready", "it was not prepared again"
+        assert server.get(f"{first}/by/Ann").json()["done"] == [[[0, 3, 1]]]
+        assert len(kept()) == 2
+
+
 # A worker that writes what `python -m avsd_jax.avc` writes, without its classifier.
 WORKER = f"""
 import json, pathlib, sys
