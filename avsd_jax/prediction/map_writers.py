@@ -48,18 +48,23 @@ def fitting_name(folder: Path, stem: str, end: str) -> str:
 
 
 def check_folder(out: Path, video: str) -> None:
-    """Checks that `out` holds no prediction of another video, because the maps of the two would be mixed up.
+    """Checks that `out` holds no prediction of another video, because the maps of the two would be mixed up, and no
+    file of something else with the name of a record.
 
     Args:
         out: the output folder; need not exist.
         video: name of the video's file.
 
     Raises:
-        InputError: it holds the prediction of another video or of pictures, or maps of an unknown video.
+        InputError: it does.
     """
     if os.path.exists(out / PICTURES_RECORD):
+        refuse_foreign(out / PICTURES_RECORD, "source")
         raise InputError(f"{out} holds the prediction of pictures: give another --out, or remove that folder")
-    if not holds(out, VIDEO_RECORD, video, "prediction") and any(_earlier_maps(out)):
+    if holds(out, VIDEO_RECORD, video, "prediction"):
+        return
+    refuse_foreign(out / VIDEO_RECORD, "video")
+    if any(_earlier_maps(out)):
         raise InputError(f"{out / 'maps'} holds maps of an unknown video: give another --out, or remove that folder")
 
 
@@ -76,13 +81,35 @@ def holds(out: Path, record: str, video: str, what: str, field: str = "video") -
     Raises:
         InputError: it is of another video.
     """
-    try:
-        held = json.loads((out / record).read_text())[field]
-    except (OSError, ValueError, LookupError, TypeError):
+    held = _named(out / record, field)
+    if held is None:
         return False
     if held != video:
         raise InputError(f"{out} holds the {what} of {held}: give another --out, or remove that folder")
     return True
+
+
+def refuse_foreign(record: Path, field: str) -> None:
+    """Checks that a file with the name of a record, which need not exist, is of a prediction.
+
+    Args:
+        record: the file.
+        field: of a record, which names what was predicted.
+
+    Raises:
+        InputError: it is not, or cannot be read.
+    """
+    if os.path.lexists(record) and _named(record, field) is None:
+        raise InputError(f"{record} is not of a prediction: give another --out, or move that file elsewhere")
+
+
+def _named(record: Path, field: str) -> str | None:
+    """Returns what a record names; None if there is no readable one."""
+    try:
+        held = json.loads(record.read_text())[field]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return held if isinstance(held, str) else None
 
 
 def _earlier_maps(out: Path) -> Iterator[Path]:

@@ -17,7 +17,7 @@ from avsd_jax.errors import InputError
 from avsd_jax.map_files.contents import children, composed, some
 from avsd_jax.media import overlay, pictures
 from avsd_jax.media.pictures import Picture
-from avsd_jax.prediction.map_writers import PICTURES_RECORD, VIDEO_RECORD, fitting_name, holds
+from avsd_jax.prediction.map_writers import PICTURES_RECORD, VIDEO_RECORD, fitting_name, holds, refuse_foreign
 
 MAPS = ("png", "npz", "none")
 _FOLDERS = ("maps", "overlays")
@@ -145,11 +145,9 @@ def check_folder(out: Path, source: str) -> None:
     """
     if holds(out, PICTURES_RECORD, source, "prediction", "source"):
         return
-    if os.path.exists(out / PICTURES_RECORD):
-        raise InputError(
-            f"{out / PICTURES_RECORD} is not of a prediction: give another --out, or move that file elsewhere"
-        )
+    refuse_foreign(out / PICTURES_RECORD, "source")
     if os.path.exists(out / VIDEO_RECORD):
+        refuse_foreign(out / VIDEO_RECORD, "video")
         raise InputError(f"{out} holds the prediction of a video: give another --out, or remove that folder")
     for name in _FOLDERS:
         if os.path.isdir(out / name) and children(out / name):

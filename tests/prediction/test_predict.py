@@ -29,7 +29,7 @@ from avsd_jax.data.samplers.vinet import Sampler
 from avsd_jax.errors import InputError, StorageError
 from avsd_jax.media.reading import probe, read_audio, read_frames
 from avsd_jax.media.survey import survey
-from avsd_jax.prediction import timeline
+from avsd_jax.prediction import map_writers, picture_files, timeline
 from avsd_jax.prediction.clip_stream import ClipStream
 from avsd_jax.prediction.map_writers import Staging
 from avsd_jax.runs.checkpoint import load_for_inference, save_variables
@@ -332,7 +332,8 @@ def test_stavis_predicts_every_frame_and_its_maps_are_named_as_its_script_does(t
 def test_an_error_leaves_nothing_behind(predictor: predict.Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = write_video(tmp_path / "video.mp4", regular(20))
     (tmp_path / "old").mkdir()
-    (tmp_path / "old" / "timeline.json").write_text("kept")
+    earlier = json.dumps({"video": "video.mp4"})
+    (tmp_path / "old" / "timeline.json").write_text(earlier)
     (tmp_path / "old" / "maps").write_text("in the way")
 
     def fail(*args: object) -> None:
@@ -346,11 +347,22 @@ def test_an_error_leaves_nothing_behind(predictor: predict.Predictor, tmp_path: 
             predictor.run(path, out, progress=False)
     assert not (tmp_path / "new").exists()
     assert {p.name: p.read_text() for p in (tmp_path / "old").iterdir()} == {
-        "timeline.json": "kept",
+        "timeline.json": earlier,
         "maps": "in the way",
     }
     with pytest.raises(InputError, match="cannot be written to"):
         predictor.run(path, path, progress=False)
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"mine": 1}', '{"video": 3, "source": 3}'])
+@pytest.mark.parametrize("name", ["timeline.json", "pictures.json"])
+def test_a_record_of_something_else_stays(name: str, content: str, tmp_path: Path):
+    foreign = tmp_path / name
+    foreign.write_text(content)
+    for check in (map_writers.check_folder, picture_files.check_folder):
+        with pytest.raises(InputError, match=f"{name} is not of a prediction: give another --out, or move that file"):
+            check(tmp_path, "video.mp4")
+    assert foreign.read_text() == content
 
 
 def test_a_folder_is_of_one_video_and_replaced_whole(predictor: predict.Predictor, tmp_path: Path):
