@@ -47,7 +47,7 @@ def pipeline_options(flags: Sequence[str] | None) -> Any:
     """Returns Beam's options for its flags, such as ["--runner=FlinkRunner"]; None without flags.
 
     Raises:
-        InputError: Beam is not installed, or a flag has a wrong value.
+        InputError: Beam is not installed, there is no such runner, or a flag has a wrong value.
     """
     if flags is None:
         return None
@@ -64,7 +64,26 @@ def pipeline_options(flags: Sequence[str] | None) -> Any:
         except SystemExit as error:  # it prints its usage, of hundreds of lines
             reason = (told.getvalue().strip().splitlines() or [""])[-1].partition("error: ")[2]
             raise InputError(f"--beam_pipeline_options: {reason or 'a flag is wrong'}: correct it") from error
+        _check_runner(options)
         return options
+
+
+def _check_runner(options: Any) -> None:
+    """Raises InputError if there is no such runner, which a pipeline would tell by failing."""
+    from apache_beam.options.pipeline_options import StandardOptions
+    from apache_beam.runners.runner import PipelineRunner, create_runner
+
+    name = options.view_as(StandardOptions).runner
+    if name is None:
+        return
+    try:
+        if not isinstance(create_runner(name), PipelineRunner):
+            raise TypeError("it is no PipelineRunner")
+    except Exception as error:  # of Beam, or of the module that a name with dots leads to
+        raise InputError(
+            f"--beam_pipeline_options: there is no runner {name} ({_last_line(error).rstrip('.')}): correct its name, "
+            "or install what it needs"
+        ) from error
 
 
 @contextlib.contextmanager
