@@ -21,15 +21,27 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
 import hypothesis
 import pytest
 from absl import flags
+from beartype import BeartypeConf
+from beartype.claw import beartype_packages
 from jaxtyping import install_import_hook
 
-install_import_hook(["avsd_jax"], "beartype.beartype")
+ROOT = pathlib.Path(__file__).parent.parent
+
+# Every annotation is checked at every call. What binds the axes of arrays is slow, so modules without arrays of the
+# rooms that are called most go without it.
+OFTEN_CALLED = ("avsd_jax.common", "avsd_jax.config")
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path.read_text("utf-8")
+    for path in (ROOT / "avsd_jax").rglob("*.py")
+}
+PLAIN = [name for name, text in MODULES.items() if name.startswith(OFTEN_CALLED) and "jaxtyping" not in text]
+# A package stands for all that is in it.
+install_import_hook(sorted(MODULES.keys() - PLAIN - {"avsd_jax"}), "beartype.beartype")
+beartype_packages(PLAIN, conf=BeartypeConf(claw_is_pep526=False))
 
 # Tracing a network makes hundreds of thousands of objects: looking for cycles among them takes a fifth of the time.
 USUAL_THRESHOLD, THRESHOLD = gc.get_threshold(), (100_000, 10, 10)
 gc.set_threshold(*THRESHOLD)
-
-ROOT = pathlib.Path(__file__).parent.parent
 
 # A test that fails here fails everywhere: examples come from the test's own code, not from chance.
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
