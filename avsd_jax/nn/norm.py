@@ -36,7 +36,7 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "*n c"], use_running_average: bool) -> Float[Array, "*n c"]:
-        """Normalises in float32, or float64, and returns the dtype of `x`; updates the running statistics in training."""
+        """Normalises in float32 or float64, and returns the dtype of `x`; updates running statistics in training."""
         size = x.shape[-1:]
         scale = self.param("scale", nn.initializers.ones, size)
         bias = self.param("bias", nn.initializers.zeros, size)

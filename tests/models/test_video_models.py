@@ -66,7 +66,8 @@ def test_clips_of_aclnet_are_one_sequence(drawn_models):
     second = run(variables, {"video": video[:, 2:], "carry": first["carry"]})
     joined = np.concatenate([first["saliency"], second["saliency"]], axis=1)
     np.testing.assert_allclose(joined, whole["saliency"], atol=1e-5)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), second["carry"], whole["carry"])
+    # The state goes up to 4.
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=5e-5), second["carry"], whole["carry"])
     # The state matters, and zeros are none.
     nothing = jax.tree.map(jnp.zeros_like, first["carry"])
     again = run(variables, {"video": video[:, :2], "carry": nothing})
