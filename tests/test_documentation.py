@@ -36,6 +36,11 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in _anchors(file), link
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_page_has_the_marks_of_a_merge(page: Path) -> None:
+    assert not re.search(r"^(<{7}|={7}|>{7})( |$)", page.read_text(), re.M)
+
+
 def _listed(entry: object) -> list[str]:
     """The pages of a part of the site's navigation."""
     if isinstance(entry, str):
