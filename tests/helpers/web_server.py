@@ -97,4 +97,5 @@ def waited(condition: Any, seconds: float = 20.0) -> Any:
 
 def left(folder: pathlib.Path) -> list[str]:
     """The files below a folder, hidden ones, too, but not the lock."""
-    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file() and p.name != ".lock")
+    found = [pathlib.Path(parent, name) for parent, _, names in os.walk(folder) for name in names if name != ".lock"]
+    return sorted(str(path.relative_to(folder)) for path in found)  # `rglob` fails if a folder is removed meanwhile
