@@ -1,6 +1,5 @@
 """What the Label page needs of a video before it is shown: its frames' times and places, and the strip of its audio."""
 
-import hashlib
 import shutil
 import uuid
 import zipfile
@@ -11,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from avsd_jax.common import atomic_files
+from avsd_jax.common.file_digest import sha256
 from avsd_jax.errors import InputError, storage_error
 from avsd_jax.labelling import strip
 from avsd_jax.media.exact_frames import FrameIndex, index_frames
@@ -18,7 +18,6 @@ from avsd_jax.media.reading import VideoInfo
 
 _INDEX = "frames.npz"
 _STAGED = ".preparing-"
-_CHUNK = 1 << 20
 
 
 class Prepared(NamedTuple):
@@ -58,7 +57,7 @@ def prepare(folder: Path, info: VideoInfo, progress: Callable[[int, bool], None]
     try:
         staged.mkdir()
         index = index_frames(info.path, lambda done: progress(done, False))
-        digest = _digest(info.path, lambda: progress(len(index.times), False))
+        digest = sha256(info.path)
         audio = info.audio is not None
         if audio:
             try:
@@ -76,23 +75,6 @@ def prepare(folder: Path, info: VideoInfo, progress: Callable[[int, bool], None]
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     return Prepared(folder, index, audio, digest)
-
-
-def _digest(path: Path, progress: Callable[[], None]) -> str:
-    """Returns the SHA-256 of a file; `progress` is called for every part of it.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    found = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                found.update(chunk)
-                progress()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): give a readable file") from error
-    return found.hexdigest()
 
 
 def finished(parent: Path) -> list[Path]:

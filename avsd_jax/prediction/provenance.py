@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -12,6 +11,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from avsd_jax.common.file_digest import sha256
 from avsd_jax.errors import InputError
 
 # Headers of records are shorter.
@@ -40,12 +40,10 @@ def of_file(path: Path) -> dict[str, Any]:
         InputError: it cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            stat = os.fstat(file.fileno())
-            contents = hashlib.file_digest(file, "sha256").hexdigest()
+        stat = path.stat()
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): give a readable file") from error
-    return {"bytes": stat.st_size, "modified": stat.st_mtime_ns, "sha256": contents}
+    return {"bytes": stat.st_size, "modified": stat.st_mtime_ns, "sha256": sha256(path)}
 
 
 def is_of_file(recorded: Any, path: Path) -> bool:

@@ -1,6 +1,5 @@
 """What the server holds for the page Label: prepared videos, and the annotations that are being edited."""
 
-import hashlib
 import shutil
 import threading
 from collections import OrderedDict
@@ -70,12 +69,12 @@ class Labels:
         if self.prepared(video) is not None:
             return {"state": "ready"}
         with self._guard:
-            running = self._preparations.get(_key(video))
+            running = self._preparations.get(video.state_name)
             if running is not None and running.error:
-                del self._preparations[_key(video)]  # the next time is another try
+                del self._preparations[video.state_name]  # the next time is another try
                 raise InputError(running.error)
             if running is None:
-                running = self._preparations[_key(video)] = _Preparation()
+                running = self._preparations[video.state_name] = _Preparation()
                 threading.Thread(target=self._prepare, args=(video, info, running), daemon=True).start()
             total = info.num_frames if running.phase == "reading the frames" else None
             return {"state": "preparing", "phase": running.phase, "done": running.done, "total": total}
@@ -89,9 +88,9 @@ class Labels:
         try:
             with self._turn:
                 self._remove_stale()  # first: it may have been prepared in another state, and makes room
-                preparation.prepare(self._prepared_folder / _key(video), info, progress)
+                preparation.prepare(self._prepared_folder / video.state_name, info, progress)
             with self._guard:
-                del self._preparations[_key(video)]
+                del self._preparations[video.state_name]
         except _Closed:
             pass
         except (InputError, StorageError) as error:
@@ -104,7 +103,7 @@ class Labels:
         """Removes what was prepared of videos that are not there any more, or have another state now."""
         if not preparation.finished(self._prepared_folder):
             return
-        present = {_key(video) for video in self._videos()}
+        present = {video.state_name for video in self._videos()}
         # Within the guard: nobody opens meanwhile what is removed.
         with self._guard:
             for folder in preparation.finished(self._prepared_folder):
@@ -116,7 +115,7 @@ class Labels:
     def prepared(self, video: Video) -> tuple[Prepared, ExactFrames] | None:
         """Returns a prepared video and its frames by number; None if it is not prepared."""
         with self._guard:
-            key = _key(video)
+            key = video.state_name
             if key not in self._prepared:
                 found = preparation.load(self._prepared_folder / key)
                 if found is None:
@@ -191,8 +190,3 @@ class Labels:
             for _, frames in self._prepared.values():
                 frames.close()
             self._prepared.clear()
-
-
-def _key(video: Video) -> str:
-    """Returns the name of a video in its present state."""
-    return hashlib.sha256(f"{video.id} {video.stamp}".encode()).hexdigest()[:16]

@@ -1,6 +1,5 @@
 """What a browser plays: a file as it is, if its frames come at the times that prediction gives them, else a copy."""
 
-import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,8 +43,7 @@ def playable(video: Video, info: VideoInfo, out: Path, *, copied: bool = False) 
     media_type = None if copied else _type(video.path, info)
     if media_type is not None:
         return Playable(video.path, media_type, False)
-    name = hashlib.sha256(f"{video.id} {video.stamp}".encode()).hexdigest()[:16]
-    return Playable(out.resolve() / _COPIES / f"{name}.mp4", MP4, True)
+    return Playable(out.resolve() / _COPIES / f"{video.state_name}.mp4", MP4, True)
 
 
 def remove_unfinished(out: Path) -> None:

@@ -64,6 +64,11 @@ class Video:
         """The state of the file: another one if it was replaced."""
         return f"{self.size}-{self.changed}"
 
+    @property
+    def state_name(self) -> str:
+        """The name of files that are made of the video in its present state."""
+        return hashlib.sha256(f"{self.id} {self.stamp}".encode()).hexdigest()[:16]
+
 
 class TooLarge(InputError):
     """An upload of more bytes than the server takes."""

@@ -108,8 +108,8 @@ def test_head_equals_the_official_one(shared, seed):
 def test_training_equals_the_official_network(shared):
     """Outputs, loss, running statistics and gradients of one step of the mean cosine.
 
-    In float64, where every machine finds the same: a rounding more or less switches ReLUs of the video's encoder, and
-    with them a tenth of its gradients, so that the recorded ones, of float32, are 4 % from these.
+    In float64, where rounding decides nothing: it switches ReLUs of the video's encoder, whose gradients in float32
+    are therefore up to a tenth of their RMS from those of another machine, and the recorded ones 4 % from these.
     """
     recorded = _load(shared, "avid_train_small", 0)
     model = classifiers.create("avid")
