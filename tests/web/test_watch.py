@@ -137,6 +137,22 @@ def test_from_upload_to_overlay(video: pathlib.Path, predicted: pathlib.Path, tm
         shown.wait_for_selector("#overlay[data-frame]")
 
 
+def test_no_jump_is_lost_in_a_busy_browser(settings: Settings) -> None:
+    """Of jumps that follow each other at once the browser reports some only when it is at rest."""
+    with running(settings) as url, page(f"{url}/watch") as shown:
+        shown.click("#results a")
+        shown.wait_for_selector("#overlay[data-frame]")
+        shown.context.new_cdp_session(shown).send("Emulation.setCPUThrottlingRate", {"rate": 20})
+        shown.focus("#curve")
+        for _ in range(30):
+            shown.keyboard.press("Home")
+            waited(lambda: "frame 0 /" in shown.text_content("#time"))
+            for _ in range(3):
+                shown.keyboard.press("ArrowRight")
+            waited(lambda: "frame 3 /" in shown.text_content("#time"))
+            waited(lambda: shown.get_attribute("#overlay", "data-frame") == "3")
+
+
 def test_a_result_survives_the_server(settings: Settings, predicted: pathlib.Path) -> None:
     cut = settings.out / "results" / "0123456789abcdef" / "files" / ".predict-x"
     cut.mkdir(parents=True)

@@ -24,9 +24,21 @@ export class Player {
 
   // What the video shows already is not reported by the browser once more.
   loaded() {
-    if (this.video.readyState < 2) return;
     this.drawn = -1;
-    this.shown(this.video.currentTime);
+    this.settled();
+  }
+
+  // Shows the frame at rest: of several jumps in short time the browser may not report the last one.
+  settled() {
+    if (this.closed || this.video.seeking || this.video.readyState < 2) return;
+    const picture = this.picture();
+    this.shown(picture === this.video ? this.video.currentTime : picture.timestamp / 1e6);
+    picture.close?.();
+  }
+
+  // Returns what the video shows now, with its time where the browser tells it.
+  picture() {
+    return window.VideoFrame ? new VideoFrame(this.video) : this.video;
   }
 
   // Shows maps beside the video: address(frame) is that of a map.
@@ -87,8 +99,8 @@ export class Player {
     if (video.requestVideoFrameCallback) {
       const next = (_, { mediaTime }) => {
         if (this.closed) return;
+        video.requestVideoFrameCallback(next); // first: a frame that comes while this one is drawn is reported, too
         this.shown(mediaTime);
-        video.requestVideoFrameCallback(next);
       };
       video.requestVideoFrameCallback(next);
     } else {
@@ -120,7 +132,7 @@ export class Player {
       return;
     }
     // The picture that is read may be one later than the one that was reported: it says which it is.
-    const picture = window.VideoFrame ? new VideoFrame(this.video) : this.video;
+    const picture = this.picture();
     const frame = picture === this.video ? this.frame : this.frameAt(picture.timestamp / 1e6);
     const map = this.maps.get(frame);
     if (map && this.drawn !== frame) {
@@ -137,8 +149,10 @@ export class Player {
       $("seek").max = this.duration;
     };
     video.onloadeddata = () => this.loaded();
+    video.onseeked = video.onended = () => this.settled();
     video.onplay = video.onpause = () => {
       $("play").textContent = video.paused ? "Play" : "Pause";
+      if (video.paused) this.settled();
     };
     $("play").onclick = video.onclick = this.canvas.onclick = () => this.toggle();
     $("back").onclick = () => this.step(-1);
