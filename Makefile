@@ -1,6 +1,6 @@
 # Two commands on a machine with only Python (3.11 to 3.13), pip and make:
 #   make demo   train, compare and score the models on the embedded benchmark
-#   make test   pass all tests
+#   make test   pass the tests; make test-slow: those that take long
 
 PYTHON ?= python3
 WORKDIR ?= runs/demo
@@ -13,13 +13,17 @@ export UV_PYTHON_DOWNLOADS = never
 UV := $(or $(shell command -v uv),.uv/bin/uv)
 RUN = .venv/bin/python
 
-.PHONY: demo test lint docs
+.PHONY: demo test test-slow lint docs
 
 demo: .venv/installed
 	$(RUN) -m avsd_jax.main --config=configs/avinet.py:demo --workdir=$(WORKDIR) $(ARGS)
 
 test: .venv/installed
-	$(RUN) -m pytest -n 2 --dist loadfile $(ARGS)
+	$(RUN) -m pytest -n 2 --dist loadfile -m "not slow" $(ARGS)
+
+# Published sizes, whole runs, more forms of what the quick tests show.
+test-slow: .venv/installed
+	$(RUN) -m pytest -n 2 --dist loadfile -m slow $(ARGS)
 
 lint: .venv/installed
 	$(RUN) -m ruff check .

@@ -98,6 +98,7 @@ def fake_case(name: str, rows: object) -> types.ModuleType:
     return module
 
 
+@pytest.mark.slow
 def test_a_case_that_fails_costs_no_other(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

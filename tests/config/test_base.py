@@ -112,6 +112,7 @@ def test_the_documentation_states_every_default() -> None:
     assert {name: float(weight) for name, weight in weights.items()} == losses.default_weights()
 
 
+@pytest.mark.slow
 def test_a_run_made_before_there_was_a_base_loads_predicts_and_resumes(tmp_path: pathlib.Path) -> None:
     parts = Inference.from_config(completed(ConfigDict(copy.deepcopy(EARLIER))))
     shapes = drawn.shapes(parts.model, zeros(parts.spec))

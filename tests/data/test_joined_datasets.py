@@ -102,6 +102,7 @@ def test_one_message_names_every_dataset_that_is_not_prepared(tmp_path: pathlib.
         open_store(BOTH, "train_1", data_dir)
 
 
+@pytest.mark.slow
 def test_one_run_trains_on_all_and_scores_each(
     tmp_path: pathlib.Path, data_dir: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

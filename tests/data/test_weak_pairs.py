@@ -47,6 +47,7 @@ def real_audio(videos: VideoStore) -> dict[tuple[int, int], np.ndarray]:
     return {(v, f): x for v, f, x in zip(batch["video_index"], batch["frame_index"], batch["avc_audio"], strict=True)}
 
 
+@pytest.mark.slow
 def test_positives_have_their_audio_and_negatives_another_one_of_the_same_time() -> None:
     videos = store()
     clips, own = drawn(videos), real_audio(videos)

@@ -53,7 +53,7 @@ def scorer(names: str = "NSS,CC,SIM,KL,AUC-J,s-AUC,AUC-B", **options: object) ->
     return Scorer(store(), protocol, "float64")
 
 
-@pytest.mark.parametrize("bins", [11, None])
+@pytest.mark.parametrize("bins", [pytest.param(11, marks=pytest.mark.slow), None])
 def test_chance_is_what_random_maps_score_on_average(bins: int | None) -> None:
     own = scorer("NSS,CC,AUC-J,s-AUC,AUC-B", s_auc_bins=bins)
     rng = np.random.default_rng(0)

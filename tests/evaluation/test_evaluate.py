@@ -215,6 +215,7 @@ def spoilt(store: VideoStore, maps: Path, root: Path) -> Path:
     return root
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["native", "stavis"])
 def test_maps_without_a_score_are_counted_and_count_as_asked(
     protocol: str, store: VideoStore, maps: Path, tiny_data_dir: Path, tmp_path: Path
@@ -250,6 +251,7 @@ def test_maps_without_a_score_are_counted_and_count_as_asked(
         run(root, tiny_data_dir, tmp_path / "error", undefined="zero")
 
 
+@pytest.mark.slow
 def test_what_nobody_looked_at_is_no_fault_of_the_map(store: VideoStore) -> None:
     scorer = Scorer(store)
     assert scorer.possible(0, [0, 3]) == {0: frozenset(METRICS), 3: frozenset(METRICS)}

@@ -60,6 +60,7 @@ def scored(data_dir: Path, maps: Path, tmp_path_factory: pytest.TempPathFactory)
     return out, found
 
 
+@pytest.mark.slow
 def test_each_dataset_is_scored_as_if_alone(
     scored: tuple[Path, dict[str, Any]], maps: Path, data_dir: Path, tmp_path: Path
 ) -> None:

@@ -198,6 +198,7 @@ STEP = {name: FACTORS[name] for name in ("optimizer", "schedule", "loss", "sampl
 STEP["preprocessing"] = ("vinet", "stanet")  # the others give batches of one of these two shapes
 
 
+@pytest.mark.slow
 def test_every_fusion_in_every_model_is_built_or_refused(tmp_path: pathlib.Path) -> None:
     """Each pair as a network; a step, which costs three times as much, of each fusion in one model."""
     answers = []
@@ -221,6 +222,7 @@ ABSENT = {"stanet_2021_bce": "scale_logits", "stanet_2021_kl": "scale_logits", "
 ABSENT |= {"log_kl": "log_density"}
 
 
+@pytest.mark.slow
 def test_every_pair_in_a_step_is_built_or_refused(tmp_path: pathlib.Path) -> None:
     add_extra_models()
     named = {"file": "avinet", "model_name": "tiny_gated", "classifier": "l3net"}
@@ -299,7 +301,7 @@ def fuzzed(file: str) -> Iterator[tuple[str, object, ConfigDict]]:
             yield path, value, changed(config, path, value)
 
 
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", [FILES[0], *(pytest.param(file, marks=pytest.mark.slow) for file in FILES[1:])])
 def test_a_value_that_is_refused_at_once_is_named(file: str) -> None:
     passed: dict[str, list[object]] = {}
     for path, value, config in fuzzed(file):
@@ -422,6 +424,7 @@ def test_the_documentation_lists_every_field() -> None:
         assert f"`{name}`" in text, name
 
 
+@pytest.mark.slow
 def test_values_are_refused_by_name_or_built(tmp_path: pathlib.Path) -> None:
     """A sample, of the model that is traced soonest; as a script this file tries every value."""
     for path, value, config in random.Random(3).sample(list(fuzzed("stanet")), 40):

@@ -75,6 +75,7 @@ def test_a_model_is_built_and_predicts(name: str) -> None:
         jax.eval_shape(lambda given: create_state(given, parts.optimizer, keep_ema=False), variables)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", covering())
 def test_a_training_step_has_the_right_shapes(name: str) -> None:
     """What another row of these choices would add, its sizes and its optimiser, is traced above."""

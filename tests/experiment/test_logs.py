@@ -28,6 +28,7 @@ def get_config():
 """
 
 
+@pytest.mark.slow
 def test_a_run_prints_what_a_person_wants_and_logs_the_rest(tmp_path: Path, tiny_data_dir: Path) -> None:
     (tmp_path / "config.py").write_text(CONFIG % str(tiny_data_dir))
     workdir = tmp_path / "run"

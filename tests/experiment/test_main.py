@@ -101,6 +101,7 @@ def test_bad_command_lines_are_one_clear_error(
     assert not list(tmp_path.rglob("*.json"))
 
 
+@pytest.mark.slow
 def test_a_command_that_fails_later_ends_with_one_clear_error_too(tmp_path: pathlib.Path) -> None:
     command = [sys.executable, "-m", "avsd_jax.main", f"--workdir={tmp_path / 'run'}", "--config=configs/avinet.py"]
     environment = os.environ | {"JAX_PLATFORMS": "cpu"}

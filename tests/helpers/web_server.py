@@ -78,7 +78,7 @@ def page(url: str, **given: Any) -> Iterator[Any]:
     errors: list[str] = []
     with browser() as opened:
         shown = opened.new_page(**given)
-        shown.set_default_timeout(20_000)
+        shown.set_default_timeout(60_000)
         shown.on("pageerror", lambda error: errors.append(str(error)))
         shown.on("console", lambda line: errors.append(line.text) if line.type == "error" else None)
         shown.goto(url)
@@ -86,7 +86,7 @@ def page(url: str, **given: Any) -> Iterator[Any]:
         assert not errors, errors
 
 
-def waited(condition: Any, seconds: float = 20.0) -> Any:
+def waited(condition: Any, seconds: float = 60.0) -> Any:
     """Returns what a function returns, once that is true."""
     end = time.monotonic() + seconds
     while not (value := condition()):

@@ -80,7 +80,7 @@ def test_a_picture_at_the_size_of_its_truth_has_matlabs_shuffled_auc(seed: int, 
     assert score(vinet, picture)["s-AUC"] == pytest.approx(expected, abs=1e-13)
 
 
-@pytest.mark.parametrize("precision", ["float64", "float32"])
+@pytest.mark.parametrize("precision", [pytest.param("float64", marks=pytest.mark.slow), "float32"])
 def test_the_same_levels_score_the_same_from_every_file(precision: str, scorers: Callable) -> None:
     picture = np.random.default_rng(1).choice([0, 51, 102, 153, 154, 204, 255], SIZE).astype(np.uint8)
     forms = {
@@ -104,7 +104,7 @@ def test_the_same_levels_score_the_same_from_every_file(precision: str, scorers:
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+@pytest.mark.parametrize("kind", [np.uint8, pytest.param(np.float32, marks=pytest.mark.slow)])
 def test_whole_numbers_and_float32_ranks_give_the_scores_of_float64_maps(kind: type, seed: int) -> None:
     rng = np.random.default_rng(seed)
     given = (rng.random((6, 48, 64)) ** 3 * 255).astype(np.uint8)
@@ -124,6 +124,7 @@ def test_whole_numbers_and_float32_ranks_give_the_scores_of_float64_maps(kind: t
             np.testing.assert_allclose(found[name], wanted, rtol=0, atol=1e-10, err_msg=f"{name}, {constant}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("fixations", [1, 200])
 def test_ranks_of_levels_are_those_of_their_quotients(dtype: type, fixations: int) -> None:

@@ -84,8 +84,7 @@ def golden_cases(shared: Path, at_least: int = 1) -> Iterator[tuple[list[dict], 
         yield same, [np.stack([arrays[f"{n}/{key}"] for n in names]) for key in keys]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("dtype", [pytest.param(np.float64, marks=pytest.mark.slow), np.float32])
 def test_golden_cases(shared: Path, dtype: type) -> None:
     # Every size is a compilation. What a size alone can break is seen in float64; in float32 the largest groups do.
     num_cases, at_least = (40, 1) if dtype is np.float64 else (20, 9)
@@ -306,6 +305,7 @@ def test_an_accelerator_sorts_fixated_values_alone() -> None:
         assert "stablehlo.while" not in program  # which would read the map in every step
 
 
+@pytest.mark.slow
 def test_a_batch_at_once_chooses_one_way_for_all() -> None:
     """As an accelerator scores it; more fixations than fit a list are sorted within the map."""
     rng = np.random.default_rng(0)

@@ -186,7 +186,7 @@ def test_batches_are_loops(wrap: Callable) -> None:
             np.testing.assert_allclose(values[i], single[name], rtol=1e-5, atol=1e-6, err_msg=name)
 
 
-@pytest.mark.parametrize("bound", [8, None])
+@pytest.mark.parametrize("bound", [pytest.param(8, marks=pytest.mark.slow), None])
 @hypothesis.settings(max_examples=3)
 @hypothesis.given(levels(), maps(), flags(8), flags())
 def test_compiled_is_not_compiled(

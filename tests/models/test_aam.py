@@ -71,6 +71,7 @@ def test_maps_are_those_of_the_transcription_with_and_without_sound(recorded):
     assert np.abs(recorded["av_logits"] - recorded["v_logits"]).max() > 0.3
 
 
+@pytest.mark.slow
 def test_two_steps_follow_the_gradients_of_the_transcription(recorded):
     """By configuration, but for the optimiser, one of a single vector, and for what is drawn at random."""
     config = load(CONFIGS / "aam.py").get_config("paper").unlock()

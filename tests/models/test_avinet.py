@@ -157,6 +157,7 @@ def _same(x, y, rows=slice(None)) -> None:
         np.testing.assert_allclose(x[name][rows], y[name][rows], rtol=1e-5, atol=1e-5, err_msg=name)
 
 
+@pytest.mark.slow
 def test_flows_differ():
     flows = _flows(True)
     assert np.abs(flows["av"]["saliency"] - flows["v"]["saliency"]).max() > 1e-2

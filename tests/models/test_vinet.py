@@ -49,7 +49,10 @@ def test_equals_the_official_network_on_small_frames(shared, seed):
     _check(shared, "vinet", seed)
 
 
-@pytest.mark.parametrize("case", ["clip8", "clip16", "clip48", "hier0", "hier1", "hier2"])
+SLOWER = [pytest.param(case, marks=pytest.mark.slow) for case in ("clip16", "clip48", "hier0", "hier1", "hier2")]
+
+
+@pytest.mark.parametrize("case", ["clip8", *SLOWER])
 def test_equals_the_official_variants(shared, case):
     _check(shared, f"vinet_{case}", 0)
 

@@ -136,6 +136,7 @@ def test_clips_of_a_grid_are_among_those_of_every_frame(tmp_path: Path, inputs: 
     assert [clip.index for clip in ClipStream(info, spec, None, every=0.001)] == list(range(60))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_usual_collections")
 def test_memory_does_not_grow_with_length(scorer: ConsistencyScorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(timeline, "MAX_BINS", 32)  # more than that many frames

@@ -54,6 +54,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_video(tmp_path_factory.mktemp("video") / "video.mp4", regular(FRAMES, 25), size=(48, 80))
 
 
+@pytest.mark.slow
 def test_every_frame_has_the_gate_of_its_point_of_the_grid(folder: Path, video: Path):
     predictor, info = Predictor(folder), probe(video)
 
@@ -86,6 +87,7 @@ def store(video: Path) -> VideoStore:
     return memory_store([short, dataclasses.replace(whole, frames=frames, avc_label=labels)])
 
 
+@pytest.mark.slow
 def test_a_run_is_scored_with_a_gate_for_each_frame(folder: Path, store: VideoStore, monkeypatch: pytest.MonkeyPatch):
     predictor = Predictor(folder)
     parts, config = Inference.from_config(predictor.config), predictor.config

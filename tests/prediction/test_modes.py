@@ -169,6 +169,7 @@ def test_given_samples_that_are_not_finite_are_silent_as_those_of_a_file():
     assert given.window(8000).excerpt(0, 5).tolist() == [0.5, 0, 0, 0, 1]
 
 
+@pytest.mark.slow
 def test_clips_that_share_frames_are_computed_once_with_the_same_maps(video: Path, tmp_path: Path):
     vinet = Predictor(saved(tmp_path / "model", "vinet", width=1 / 32, lowering="direct"), batch_size=2)
     info = survey(video).info

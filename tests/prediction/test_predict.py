@@ -191,6 +191,7 @@ def test_sound_longer_than_the_buffer_is_cut_to_its_middle(tmp_path: Path):
     assert all(clip.inputs["audio"].shape == (vinet.audio_samples(8),) for clip in clips)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_usual_collections")
 def test_memory_does_not_grow_with_length(tmp_path: Path):
     spec = ClipSpec(clip_size=8, frame_size=(32, 64), avc=AVID)

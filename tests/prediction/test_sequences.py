@@ -127,6 +127,7 @@ def test_targets_are_those_of_every_mapped_frame(folders, store: VideoStore):
         np.testing.assert_allclose(density.mean(axis=(1, 2)) * 255, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["aclnet", "deepvs"])
 def test_every_third_frame_is_a_sequence_and_the_three_are_interleaved(name: str, folders, video, store, tmp_path):
     """UNISAL's protocol: the maps of each phase are those of a video of its frames alone, from a file or a store."""

@@ -73,6 +73,7 @@ def test_vinet_streams_at_its_published_width():
     _check(models.create("vinet"), 1, (2,))
 
 
+@pytest.mark.slow
 def test_avinet_streams_with_its_gate():
     model = models.create("avinet", clip_size=8, num_skips=1, width=0.06, gate="labels", gate_at="output")
     rest = lambda window: {"audio": np.asarray(normal(window, 4608)), "avc_label": np.int32(window % 2)}  # noqa: E731

@@ -112,6 +112,7 @@ def score(pred: jax.Array, density: jax.Array, marked: jax.Array, pool: jax.Arra
     return metrics.score(to_ground_truth(pred, density.shape, NATIVE), density, marked, pool)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [5, 64])
 def test_averages_frames_over_videos_by_group(store: VideoStore, batch_size: int) -> None:
     record = SaliencyEvaluator(store).run(predict, batches(store, batch_size))

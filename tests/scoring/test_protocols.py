@@ -139,6 +139,7 @@ def test_native_leaves_arrays_alone() -> None:
     assert protocols.encode(x, (60, 90), NATIVE) is x
 
 
+@pytest.mark.slow
 def test_a_prediction_scores_the_same_from_memory_and_from_its_picture(tmp_path: Path) -> None:
     truth = np.zeros((1, 40, 60), np.uint8)
     truth[0, 10:20, 20:30] = 200

@@ -53,7 +53,7 @@ def evaluations(videos: int, metrics: int, rng: np.random.Generator, gap: float 
     return frames[0], frames[1]
 
 
-@pytest.mark.parametrize("videos", [2, 3, 6, 10, 32])
+@pytest.mark.parametrize("videos", [2, 6, *(pytest.param(each, marks=pytest.mark.slow) for each in (3, 10, 32))])
 def test_no_difference_is_rarely_a_verdict(videos: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Table, "interval", lambda *_: None)  # the intervals decide nothing, and take most of the time
     monkeypatch.setattr(significance, "DRAWS", 2000)

@@ -36,6 +36,7 @@ def lower(function: Callable[..., Any], *shapes: Any) -> None:
     assert jax.export.export(jax.jit(function), platforms=PLATFORMS)(*shapes).platforms == PLATFORMS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ROWS)
 def test_training_and_inference(name: str) -> None:
     file, variant, chosen = name.split(":")

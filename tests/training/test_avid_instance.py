@@ -71,6 +71,7 @@ def shallow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(avid_instance.classifiers, "inputs", lambda name, options: INPUTS)
 
 
+@pytest.mark.slow
 def test_two_stages(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path, shallow: None) -> None:
     rows = stages(tiny_data_dir, tmp_path)
     whole = train(rows["instance"], tmp_path / "instance")
@@ -90,6 +91,7 @@ def test_two_stages(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path, shallow
     assert '"cma_nce"' in (tmp_path / "agreement/metrics.jsonl").read_text()
 
 
+@pytest.mark.slow
 def test_a_classifier_starts_from_what_was_learned(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path) -> None:
     rows = stages(tiny_data_dir, tmp_path)
     # Another model than that of shallow encoders, whose programs are kept.
@@ -105,6 +107,7 @@ def test_a_classifier_starts_from_what_was_learned(tmp_path: pathlib.Path, tiny_
     assert start["batch_stats"].keys() == {"video_model", "audio_model"}
 
 
+@pytest.mark.slow
 def test_several_devices_share_one_memory(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path, shallow: None) -> None:
     config = stages(tiny_data_dir, tmp_path)["instance"]
     # Another model than the other tests', whose programs are kept; Adam's first steps would follow a gradient's sign.

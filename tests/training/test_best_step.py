@@ -29,6 +29,7 @@ def scored(folder: pathlib.Path) -> dict[int, dict[str, float]]:
     return {line["step"]: {m: line[f"test/{m}"] for m in METRICS} for line in lines if "test/CC" in line}
 
 
+@pytest.mark.slow
 def test_the_best_step_is_a_model_folder_and_a_restart_keeps_it(
     tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,6 +56,7 @@ def train(tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path, caplog: pytest.Lo
     return run
 
 
+@pytest.mark.slow
 def test_one_process_compiles_a_network_once(train) -> None:
     forget()
     programs, first = train()
@@ -68,6 +69,7 @@ def test_one_process_compiles_a_network_once(train) -> None:
     assert train(optimizer="sgd")[0] == ["step"]
 
 
+@pytest.mark.slow
 def test_rows_that_differ_in_their_gate_alone_train_by_one_program(train) -> None:
     forget()
     alone, together = {}, {}
@@ -81,6 +83,7 @@ def test_rows_that_differ_in_their_gate_alone_train_by_one_program(train) -> Non
     assert any(different), "the gate is not the same"
 
 
+@pytest.mark.slow
 def test_another_process_reads_the_programs_from_the_workdir(train, tmp_path_factory, monkeypatch) -> None:
     hits, misses = [], []
     listener = lambda event, **_: {  # noqa: E731

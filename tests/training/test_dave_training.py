@@ -53,6 +53,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_gated_run_is_scored_and_predicts(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     predictor = Predictor(trained, batch_size=2)
     config = predictor.config.unlock()

@@ -67,6 +67,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_networks_keep_no_float32_and_less_with_blocks_recomputed(name: str) -> None:
     options, shapes = CASES[name]

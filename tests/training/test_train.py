@@ -94,6 +94,7 @@ def test_the_loss_falls_and_every_scalar_is_logged(uninterrupted: pathlib.Path) 
     assert json.loads((uninterrupted / "config.json").read_text())["total_steps"] == 40
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_with_the_same_bits(
     tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path, uninterrupted: pathlib.Path
 ) -> None:

@@ -5,6 +5,7 @@ import jax
 import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from config_files import CONFIGS, load
 from flax import linen as nn
 from one_vector import one_vector_step
@@ -34,6 +35,7 @@ class Trunk(nn.Module):
         return {"4x": norm, "2x": norm[:, ::2, ::2], "1x": norm[:, ::4, ::4]}
 
 
+@pytest.mark.slow
 def test_two_steps_with_sound(monkeypatch):
     monkeypatch.setattr(unisal, "MobileNetV2", Trunk)
     heard = lambda waveform, train: {"conv7": waveform[:, ::5000, None] * jnp.ones(4)}  # noqa: E731

@@ -43,6 +43,7 @@ class Trunk(nn.Module):
         return nn.relu(nn.Conv(8, (3, 3), (self.stride, self.stride))(x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(RUNS))
 def test_two_steps(name: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(aclnet, "VGG16", lambda width, pool_strides, name: lambda x: {"conv5": Trunk(name=name)(x)})

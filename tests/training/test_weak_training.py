@@ -29,9 +29,12 @@ RECIPES = {
 
 # The first stages differ from the others in their heads: their steps are traced, not compiled.
 TRACED = ("wss_classifier", "mws_classifier", "mws_captioner")
+SLOW = ("sbf", "wss")
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in RECIPES]
+)
 def test_two_steps(name):
     add_extra_models()
     options, weights = RECIPES[name]
