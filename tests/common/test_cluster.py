@@ -147,7 +147,7 @@ def test_a_check_adds_up_a_number_of_every_device(capsys: pytest.CaptureFixture)
 def test_a_check_of_two_processes() -> None:
     environment = os.environ | {"XLA_FLAGS": ""}
     command = [sys.executable, "launch/local.py", "--nproc=2", "--devices_per_proc=4", "--", "--check"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     # Lines of the network library come between.
     for i in range(2):

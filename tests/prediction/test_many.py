@@ -274,7 +274,7 @@ def test_a_killed_command_leaves_whole_results_and_goes_on(tmp_path: Path):
     out = tmp_path / "out"
     words = [sys.executable, "-c", RUN.format(helpers=str(HELPERS)), str(tmp_path / "in"), f"--out={out}"]
     process = subprocess.Popen([*words, "--model=bright"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    for _ in range(600):
+    for _ in range(4800):
         if list((out / "b").glob(".predict-*/files/maps/00002*")):
             break
         time.sleep(0.05)

@@ -13,7 +13,7 @@ from avsd_jax.training.preemption import Preempted, Preemption, sigterm_raises
 
 
 def wait_for(condition) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)

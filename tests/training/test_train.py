@@ -82,29 +82,29 @@ def assert_same_variables(a: pathlib.Path, b: pathlib.Path) -> None:
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory, tiny_data_dir: pathlib.Path) -> pathlib.Path:
     workdir = tmp_path_factory.mktemp("uninterrupted")
-    finish(start(workdir, tiny_data_dir, "total_steps=40"))
+    finish(start(workdir, tiny_data_dir, "total_steps=120", "checkpoint_every=9"))
     return workdir
 
 
 def test_the_loss_falls_and_every_scalar_is_logged(uninterrupted: pathlib.Path) -> None:
     lines = read_scalars(uninterrupted / "metrics.jsonl")
-    assert [line["step"] for line in lines] == [1, *range(3, 40, 3), 40]
+    assert [line["step"] for line in lines] == [1, *range(3, 121, 3)]
     assert lines[-1]["kl"] < lines[0]["kl"]
     assert {"loss", "kl", "ce", "l2_grads", "l2_params", "l2_updates", "learning_rate"} <= set(lines[-1])
-    assert json.loads((uninterrupted / "config.json").read_text())["total_steps"] == 40
+    assert json.loads((uninterrupted / "config.json").read_text())["total_steps"] == 120
 
 
 @pytest.mark.slow
 def test_a_killed_run_ends_with_the_same_bits(
     tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path, uninterrupted: pathlib.Path
 ) -> None:
-    for step in (3, 18):
-        process = start(tmp_path, tiny_data_dir, "total_steps=40")
+    for step in (9, 54):
+        process = start(tmp_path, tiny_data_dir, "total_steps=120", "checkpoint_every=9")
         wait_for_step(tmp_path, step, process)
         time.sleep(0.05)
         process.send_signal(signal.SIGKILL)
         process.communicate()
-    finish(start(tmp_path, tiny_data_dir, "total_steps=40"))
+    finish(start(tmp_path, tiny_data_dir, "total_steps=120", "checkpoint_every=9"))
     assert_same_variables(tmp_path, uninterrupted)
     steps = [line["step"] for line in read_scalars(tmp_path / "metrics.jsonl")]
     assert steps == sorted(set(steps)), "a step is logged once"
@@ -133,7 +133,7 @@ def test_processes_of_one_job_have_one_configuration_and_end_if_one_is_killed(
 def test_sigterm_saves_and_exits_cleanly(
     tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path, uninterrupted: pathlib.Path
 ) -> None:
-    process = start(tmp_path, tiny_data_dir, "total_steps=40", "checkpoint_every=1000")
+    process = start(tmp_path, tiny_data_dir, "total_steps=120", "checkpoint_every=1000")
     deadline = time.monotonic() + 120
     while not (tmp_path / "metrics.jsonl").exists() or not read_scalars(tmp_path / "metrics.jsonl"):
         assert time.monotonic() < deadline
@@ -142,8 +142,8 @@ def test_sigterm_saves_and_exits_cleanly(
     assert "the same command continues from there" in finish(process, status=75)
     saved = [int(p.name) for p in (tmp_path / "checkpoints").iterdir()]
     assert len(saved) == 1
-    assert saved[0] < 40
-    finish(start(tmp_path, tiny_data_dir, "total_steps=40", "checkpoint_every=1000"))
+    assert saved[0] < 120
+    finish(start(tmp_path, tiny_data_dir, "total_steps=120", "checkpoint_every=1000"))
     assert_same_variables(tmp_path, uninterrupted)
 
 

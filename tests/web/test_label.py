@@ -264,7 +264,7 @@ class Tab:
 
     def __init__(self, context: Any, address: str, name: str | None = "Ann"):
         self.page = context.new_page()
-        self.page.set_default_timeout(20_000)
+        self.page.set_default_timeout(60_000)
         self.page.goto(address)
         if name:
             self.page.fill("#name", name)
