@@ -9,12 +9,13 @@ import shutil
 import sys
 import urllib.request
 import zipfile
+from typing import Any
 
 import numpy as np
 import pytest
 from media_files import read_stamp, regular, stamp, write_video
 from PIL import Image
-from web_server import client, left, page, running, waited
+from web_server import browser, client, left, page, running, waited
 
 from avsd_jax import predict
 from avsd_jax.evaluation.ground_truth_folder import FolderTruth
@@ -145,13 +146,33 @@ def test_no_jump_is_lost_in_a_busy_browser(settings: Settings) -> None:
         shown.wait_for_selector("#overlay[data-frame]")
         shown.context.new_cdp_session(shown).send("Emulation.setCPUThrottlingRate", {"rate": 20})
         shown.focus("#curve")
-        for _ in range(20):
+        for _ in range(12):
             shown.keyboard.press("Home")
             waited(lambda: "frame 0 /" in shown.text_content("#time"))
             for _ in range(3):
                 shown.keyboard.press("ArrowRight")
             waited(lambda: "frame 3 /" in shown.text_content("#time"))
             waited(lambda: shown.get_attribute("#overlay", "data-frame") == "3")
+
+
+def test_a_map_that_did_not_come_is_asked_for_again(settings: Settings) -> None:
+    asked = []
+
+    def fails_once(route: Any) -> None:
+        asked.append(route.request.url)
+        route.abort() if len(asked) == 1 else route.continue_()
+
+    with running(settings) as url, browser() as opened:
+        shown = opened.new_page()
+        shown.route("**/maps/2?*", fails_once)
+        shown.goto(f"{url}/watch")
+        with shown.expect_request_finished(lambda request: "/maps/1?" in request.url):
+            shown.click("#results a")
+        shown.focus("#curve")
+        for _ in range(2):
+            shown.keyboard.press("ArrowRight")
+        shown.wait_for_selector('#overlay[data-frame="2"]')
+    assert len(asked) == 2
 
 
 def test_a_result_survives_the_server(settings: Settings, predicted: pathlib.Path) -> None:

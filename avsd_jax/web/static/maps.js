@@ -3,6 +3,7 @@
 const AHEAD = 48; // maps that are fetched ahead
 const KEPT = 240; // maps that are kept
 const AT_ONCE = 4; // requests
+const RETRY = 2000; // milliseconds after which a map that did not come is asked for again
 
 export class Maps {
   // address(frame): of a map. onload(): called when one has come.
@@ -15,6 +16,10 @@ export class Maps {
     this.canvas = document.createElement("canvas");
     this.reader = this.canvas.getContext("2d", { willReadFrequently: true });
     this.at = 0;
+  }
+
+  close() {
+    this.closed = true;
   }
 
   // Returns the levels of a frame's map, or null if they have not come; fetches it and those after it.
@@ -30,7 +35,7 @@ export class Maps {
 
   fetchAhead() {
     for (let frame = this.at; frame < Math.min(this.count, this.at + AHEAD); frame++) {
-      if (this.coming.size >= AT_ONCE) return;
+      if (this.closed || this.coming.size >= AT_ONCE) return;
       if (!this.levels.has(frame) && !this.coming.has(frame)) this.fetch(frame);
     }
   }
@@ -47,7 +52,10 @@ export class Maps {
       this.onload();
       this.fetchAhead();
     } catch {
-      setTimeout(() => this.coming.delete(frame), 2000); // then it is tried again
+      setTimeout(() => {
+        this.coming.delete(frame);
+        this.fetchAhead(); // it is tried again, if it is still wanted
+      }, RETRY);
     }
   }
 

@@ -20,6 +20,7 @@ export class Player {
   // Ends: another player takes the elements over.
   close() {
     this.closed = true;
+    this.maps?.close();
   }
 
   // What the video shows already is not reported by the browser once more.
