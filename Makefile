@@ -5,8 +5,9 @@
 PYTHON ?= python3
 WORKDIR ?= runs/demo
 ARGS ?=
-# Bytecode of the packages: half of the start of every command that the tests run, where Python may not write it.
+# Bytecode, of the packages and of the checkout: half of the start of every command that the tests run.
 export UV_COMPILE_BYTECODE = 1
+export PYTHONDONTWRITEBYTECODE =
 export UV_PYTHON_DOWNLOADS = never
 
 # uv installs exactly the lock file; where the machine has none, pip brings it into a folder of its own.

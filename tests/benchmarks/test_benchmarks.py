@@ -70,6 +70,7 @@ def test_gating_takes_each_models_demo() -> None:
         gating.parse(["--model=deep"])
 
 
+@pytest.mark.slow
 def test_metrics_are_timed_only_where_all_agree() -> None:
     maps = metrics_benchmark.make_maps(1, 16, 24, 30)
     runs = metrics_benchmark.runs_of(maps, metrics_benchmark.ROW, "pysaliency is not here")

@@ -130,6 +130,7 @@ def test_wrong_weights_are_refused_before_anything_is_scored(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_tiny_models")
 def test_the_surveys_datasets_are_scored_by_its_protocol_beside_its_values(tmp_path: Path) -> None:
     for name in ("diem", "coutrot1"):

@@ -258,6 +258,7 @@ def test_masks_must_fit_their_maps(made: VideoStore, tmp_path: Path) -> None:
         content(root)
 
 
+@pytest.mark.slow
 def test_dataset_or_folder(made: VideoStore, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     truth = write(made, tmp_path / "mine")
     both = ["--predictions=x", f"--ground_truth={truth}", f"--dataset={TINY}"]

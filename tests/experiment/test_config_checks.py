@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from drawn import fast_jit
 from ml_collections import ConfigDict
+from slow import slow_except
 from tiny_run import add_extra_models
 
 from avsd_jax import losses
@@ -301,7 +302,7 @@ def fuzzed(file: str) -> Iterator[tuple[str, object, ConfigDict]]:
             yield path, value, changed(config, path, value)
 
 
-@pytest.mark.parametrize("file", [FILES[0], *(pytest.param(file, marks=pytest.mark.slow) for file in FILES[1:])])
+@pytest.mark.parametrize("file", slow_except(FILES, ["avinet"]))
 def test_a_value_that_is_refused_at_once_is_named(file: str) -> None:
     passed: dict[str, list[object]] = {}
     for path, value, config in fuzzed(file):

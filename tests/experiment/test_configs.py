@@ -7,6 +7,7 @@ import jax
 import pytest
 from config_files import CONFIGS, load
 from ml_collections import ConfigDict
+from slow import slow_except
 
 from avsd_jax.common.by_name import load_module
 from avsd_jax.config.files import find_config
@@ -63,7 +64,7 @@ def covering() -> list[str]:
     return sorted(chosen)
 
 
-@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("name", slow_except(ROWS, covering()))
 def test_a_model_is_built_and_predicts(name: str) -> None:
     config = ROWS[name]
     parts = Components.from_config(config)

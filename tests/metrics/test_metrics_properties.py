@@ -171,7 +171,9 @@ def everything(
     return metrics.score(pred, density, fixations, pool, bound) | others
 
 
-@pytest.mark.parametrize("wrap", [lambda f: f, jax.vmap, lambda f: jax.jit(jax.vmap(f))])
+@pytest.mark.parametrize(
+    "wrap", [lambda f: f, jax.vmap, pytest.param(lambda f: jax.jit(jax.vmap(f)), marks=pytest.mark.slow)]
+)
 def test_batches_are_loops(wrap: Callable) -> None:
     rng = np.random.default_rng(0)
     pred, density = rng.random((2, 2, 2, *SIZE), np.float32)

@@ -240,6 +240,7 @@ def test_vision_alone_needs_no_audio():
     assert "fused" not in out
 
 
+@pytest.mark.slow
 def test_nothing_is_learned_through_the_gate():
     drawn = _drawn()
 
@@ -277,6 +278,7 @@ def _trained():
     return run(_biased(1e6), BATCH)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "expected"), [("predicted", [True] * 3), ("labels", [True, False, False])])
 def test_training_step(name, expected):
     out, updates = _trained()[name]

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from drawn import flat_shapes, shapes
+from slow import slow_except
 
 from avsd_jax import models
 from avsd_jax.batch import batch_shapes
@@ -24,7 +25,9 @@ SMALL = {
 }
 
 
-@pytest.mark.parametrize("name", available("avsd_jax.models.classifiers"))
+@pytest.mark.parametrize(
+    "name", slow_except(available("avsd_jax.models.classifiers"), ["avid", "l3net", "correlation"])
+)
 def test_every_classifier_gates_a_model_that_holds_its_variables(name):
     chosen = {"classifier": name, "classifier_options": SMALL[name]}
     model = models.create("avinet", clip_size=8, width=1 / 32, gate="classifier", **chosen)

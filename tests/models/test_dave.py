@@ -169,6 +169,7 @@ def flows():
     return drawn, run(drawn, BATCH, forms)
 
 
+@pytest.mark.slow
 def test_all_forms_of_the_audio_are_one():
     _, outs = flows()
     for name in ("three", "wave", "waves"):

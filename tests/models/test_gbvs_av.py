@@ -62,6 +62,7 @@ def mass(saliency: jax.Array, patch: tuple[slice, slice]) -> jax.Array:
     return saliency[:, *patch].sum((1, 2)) / saliency.sum((1, 2))
 
 
+@pytest.mark.slow
 def test_the_region_that_changes_with_the_audio_is_raised(forward: object, visual: object) -> None:
     """Whichever it is, and also if picture and audio are a frame apart, as in many files."""
 

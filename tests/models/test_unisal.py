@@ -71,6 +71,7 @@ def drawn_model() -> tuple[dict, jax.Array]:
     return drawn.variables(drawn.shapes(models.create("unisal", **TINY), {"video": video})), video
 
 
+@pytest.mark.slow
 def test_clips_are_one_sequence(drawn_model):
     variables, video = drawn_model
     run = _forward(**TINY)

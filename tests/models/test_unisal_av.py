@@ -1,5 +1,7 @@
 """UNISAL with sound: every frame is gated by itself, and the state is that of the picture alone."""
 
+import functools
+
 import drawn
 import jax
 import jax.numpy as jnp
@@ -30,7 +32,9 @@ def tiny(**options):
     return models.create("unisal_av", **(TINY | options))
 
 
-VARIABLES = drawn.variables(drawn.shapes(tiny(gate="classifier"), BATCH))
+@functools.cache
+def variables() -> dict:
+    return drawn.variables(drawn.shapes(tiny(gate="classifier"), BATCH))
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +46,13 @@ def outputs() -> dict:
         "logits": (BATCH | {"avc_logits": np.eye(2, dtype=np.float32)[np.maximum(LABELS, 0)]}, {"gate": "classifier"}),
     }
     plain = models.create("unisal", clip_size=3, width=0.02, domains=("DHF1K",))
-    visual = {name: tree["visual_model"] for name, tree in VARIABLES.items()}
+    visual = {name: tree["visual_model"] for name, tree in variables().items()}
 
     def run(variables: dict, visual: dict) -> dict:
         made = {name: tiny(**options).apply(variables, batch) for name, (batch, options) in settings.items()}
         return made | {"alone": plain.apply(visual, {"video": BATCH["video"]})}
 
-    return drawn.forward_jit(run)(VARIABLES, visual)
+    return drawn.forward_jit(run)(variables(), visual)
 
 
 def test_each_frame_gets_the_stream_that_its_gate_selects(outputs):

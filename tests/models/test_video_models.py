@@ -89,6 +89,7 @@ def test_options_of_aclnet(drawn_models):
         jax.eval_shape(tiny("aclnet").apply, drawn_models["aclnet"][0], {"video": jnp.zeros((1, 4, 48, 64, 3))})
 
 
+@pytest.mark.slow
 def test_options_of_deepvs(drawn_models):
     plain = outputs(drawn_models, "deepvs")
     low, high = plain["saliency"].min(axis=(-2, -1)), plain["saliency"].max(axis=(-2, -1))

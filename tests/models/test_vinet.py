@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 from drawn import fast_jit, forward_jit, normal, shapes, variables
+from slow import slow_except
 
 from avsd_jax import losses, models
 from avsd_jax.errors import InputError
@@ -44,15 +45,12 @@ def _check(shared, case: str, seed: int = 0, lowering: str = "auto", fast: bool 
         golden.assert_tap(recorded, "logits", out["logits"][:, None, :, :, None])
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", slow_except([0, 1], [0]))
 def test_equals_the_official_network_on_small_frames(shared, seed):
     _check(shared, "vinet", seed)
 
 
-SLOWER = [pytest.param(case, marks=pytest.mark.slow) for case in ("clip16", "clip48", "hier0", "hier1", "hier2")]
-
-
-@pytest.mark.parametrize("case", ["clip8", *SLOWER])
+@pytest.mark.parametrize("case", slow_except(["clip8", "clip16", "clip48", "hier0", "hier1", "hier2"], ["clip8"]))
 def test_equals_the_official_variants(shared, case):
     _check(shared, f"vinet_{case}", 0)
 

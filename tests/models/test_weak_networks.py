@@ -38,6 +38,7 @@ SIZES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SIZES)
 def test_published_sizes(name):
     side, number = SIZES[name]

@@ -40,6 +40,7 @@ def test_lowerings_agree_in_value_and_gradient(case):
     _compare(case, "auto", "direct")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lowering", ["folded", "winograd", "winograd2d"])
 @pytest.mark.parametrize("case", ["all three axes, even", "all three axes, odd"])
 def test_each_choice_agrees_where_it_differs(case, lowering):

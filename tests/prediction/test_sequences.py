@@ -92,6 +92,7 @@ def test_a_file_gets_the_maps_of_the_stored_video(name: str, folders, video: Pat
     assert json.loads((tmp_path / "out/timeline.json").read_text())["num_frames"] == FRAMES
 
 
+@pytest.mark.slow
 def test_a_run_is_scored_on_the_chosen_frames_cut_out_of_the_canvas(folders, store, monkeypatch: pytest.MonkeyPatch):
     predictor = Predictor(folders["aclnet"])
     spec, config = predictor.spec, predictor.config.unlock()

@@ -40,6 +40,7 @@ def test_a_video_is_predicted_without_a_checkpoint(
     assert maps_of(out).shape == (9, 64, 96)
 
 
+@pytest.mark.slow
 def test_a_scored_model_is_a_model_folder(
     video: pathlib.Path, tiny_data_dir: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:

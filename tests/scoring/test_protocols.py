@@ -157,13 +157,13 @@ def test_a_prediction_scores_the_same_from_memory_and_from_its_picture(tmp_path:
 NAN = float("nan")
 NOTHING = dict.fromkeys(KEYS, NAN)
 DEGENERATE = [
-    (STAVIS, 0.3, "seen", NOTHING),
+    pytest.param(STAVIS, 0.3, "seen", NOTHING, marks=pytest.mark.slow),
     (STAVIS, 0.0, "seen", NOTHING),
     (NATIVE, 0.3, "seen", NOTHING),
     (VINET, 0.3, "seen", NOTHING | {"SIM": 0.0, "AUC-J": 0.5 + 0.5 / 101}),
-    (STAVIS, None, "unseen", NOTHING | {"SIM": 0.0}),
+    pytest.param(STAVIS, None, "unseen", NOTHING | {"SIM": 0.0}, marks=pytest.mark.slow),
     (VINET, None, "unseen", NOTHING | {"SIM": 0.0}),
-    (NATIVE, None, "unseen", NOTHING | {"KL": NAN}),
+    pytest.param(NATIVE, None, "unseen", NOTHING | {"KL": NAN}, marks=pytest.mark.slow),
 ]
 
 
@@ -178,6 +178,7 @@ def test_degenerate_frames(protocol: Protocol, level: float | None, frame: str, 
     assert {m: found[m] for m in expected} == pytest.approx(expected, abs=1e-6, nan_ok=True)
 
 
+@pytest.mark.slow
 def test_a_chunk_never_mixes_sizes_and_order_is_kept() -> None:
     truth = np.zeros((6, 40, 60), np.uint8)
     truth[:, 10:20, 20:30] = 200
@@ -190,6 +191,7 @@ def test_a_chunk_never_mixes_sizes_and_order_is_kept() -> None:
     assert scorer.scored_map(Predicted(0, 0, maps[2])).shape == (40, 60)
 
 
+@pytest.mark.slow
 def test_other_choices() -> None:
     truth = np.zeros((3, 40, 60), np.uint8)
     truth[0, 10:20, 20:30] = truth[1, 22:35, 5:15] = truth[2, 5:9, 40:55] = 200

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from slow import slow_except
 
 from avsd_jax.scoring import significance
 from avsd_jax.scoring.paired import paired_differences
@@ -53,7 +54,7 @@ def evaluations(videos: int, metrics: int, rng: np.random.Generator, gap: float 
     return frames[0], frames[1]
 
 
-@pytest.mark.parametrize("videos", [2, 6, *(pytest.param(each, marks=pytest.mark.slow) for each in (3, 10, 32))])
+@pytest.mark.parametrize("videos", slow_except([2, 3, 6, 10, 32], [2, 6]))
 def test_no_difference_is_rarely_a_verdict(videos: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Table, "interval", lambda *_: None)  # the intervals decide nothing, and take most of the time
     monkeypatch.setattr(significance, "DRAWS", 2000)

@@ -55,6 +55,7 @@ CREATED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CREATED)
 def test_every_name_gives_the_variables_of_the_model_of_this_name(shared, name):
     case, inputs = CREATED[name]

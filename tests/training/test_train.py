@@ -172,6 +172,7 @@ def test_options_of_the_step(
     assert fetched == [1, 2, 1], "metrics are fetched for a line of the log or a save, and not between"
 
 
+@pytest.mark.slow
 def test_nothing_that_is_not_finite_is_saved_and_the_advice_can_be_followed(
     tmp_path: pathlib.Path, tiny_data_dir: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 from drawn import normal, step_jit, variables
+from slow import slow_except
 from tiny_run import add_extra_models
 
 from avsd_jax.batch import zeros
@@ -29,12 +30,9 @@ RECIPES = {
 
 # The first stages differ from the others in their heads: their steps are traced, not compiled.
 TRACED = ("wss_classifier", "mws_classifier", "mws_captioner")
-SLOW = ("sbf", "wss")
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in RECIPES]
-)
+@pytest.mark.parametrize("name", slow_except(RECIPES, RECIPES.keys() - {"sbf", "wss"}))
 def test_two_steps(name):
     add_extra_models()
     options, weights = RECIPES[name]
