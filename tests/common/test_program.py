@@ -24,6 +24,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*found in sys.modules after imp
 def avsd(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
     """Runs the program in this process; returns its status and what it printed."""
     monkeypatch.setattr(cli, "_called", cli._called)
+    # `runpy` would keep a module that checks its annotations as the bytecode of the command itself.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["/usr/bin/avsd", *arguments])

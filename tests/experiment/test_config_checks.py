@@ -178,6 +178,7 @@ def configured(combination: dict[str, str]) -> ConfigDict:
 OF_FRAMES = ("aam", "dave", "dave_audio", "unisal_av")
 
 
+@pytest.mark.slow
 def test_every_pair_of_names_passes_what_is_asked_at_once() -> None:
     count = 0
     # A loss is only looked up here; it meets outputs of models in a step.
