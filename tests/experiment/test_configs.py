@@ -64,7 +64,10 @@ def covering() -> list[str]:
     return sorted(chosen)
 
 
-@pytest.mark.parametrize("name", slow_except(ROWS, covering()))
+COVERING = covering()
+
+
+@pytest.mark.parametrize("name", slow_except(ROWS, COVERING))
 def test_a_model_is_built_and_predicts(name: str) -> None:
     config = ROWS[name]
     parts = Components.from_config(config)
@@ -77,7 +80,7 @@ def test_a_model_is_built_and_predicts(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", covering())
+@pytest.mark.parametrize("name", COVERING)
 def test_a_training_step_has_the_right_shapes(name: str) -> None:
     """What another row of these choices would add, its sizes and its optimiser, is traced above."""
     config = copy.deepcopy(ROWS[name]).unlock()

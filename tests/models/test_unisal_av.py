@@ -1,7 +1,5 @@
 """UNISAL with sound: every frame is gated by itself, and the state is that of the picture alone."""
 
-import functools
-
 import drawn
 import jax
 import jax.numpy as jnp
@@ -32,11 +30,6 @@ def tiny(**options):
     return models.create("unisal_av", **(TINY | options))
 
 
-@functools.cache
-def variables() -> dict:
-    return drawn.variables(drawn.shapes(tiny(gate="classifier"), BATCH))
-
-
 @pytest.fixture(scope="module")
 def outputs() -> dict:
     """What models that differ in their gate give, in one program; UNISAL alone, too."""
@@ -46,13 +39,14 @@ def outputs() -> dict:
         "logits": (BATCH | {"avc_logits": np.eye(2, dtype=np.float32)[np.maximum(LABELS, 0)]}, {"gate": "classifier"}),
     }
     plain = models.create("unisal", clip_size=3, width=0.02, domains=("DHF1K",))
-    visual = {name: tree["visual_model"] for name, tree in variables().items()}
+    variables = drawn.variables(drawn.shapes(tiny(gate="classifier"), BATCH))
+    visual = {name: tree["visual_model"] for name, tree in variables.items()}
 
     def run(variables: dict, visual: dict) -> dict:
         made = {name: tiny(**options).apply(variables, batch) for name, (batch, options) in settings.items()}
         return made | {"alone": plain.apply(visual, {"video": BATCH["video"]})}
 
-    return drawn.forward_jit(run)(variables(), visual)
+    return drawn.forward_jit(run)(variables, visual)
 
 
 def test_each_frame_gets_the_stream_that_its_gate_selects(outputs):
